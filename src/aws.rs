@@ -1,0 +1,73 @@
+//! What the AWS adapters share: how an SDK's error becomes a [`Fault`].
+
+use std::error::Error;
+use std::fmt;
+
+use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
+use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
+
+use crate::fault::{Fault, Kind};
+
+/// Turns a failed call into a fault. `action` is the IAM action that the call needs.
+pub fn fault<E>(doing: String, action: &str, error: SdkError<E, HttpResponse>) -> Fault
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let code = error.code().unwrap_or_default().to_owned();
+    let kind = kind(&error, &code, status);
+    let denied = code.starts_with("AccessDenied") || code == "UnauthorizedOperation" || status == Some(403);
+    let fault = Fault::new(kind, doing);
+    let fault = match error {
+        // The service's own words say more than the SDK's "service error".
+        SdkError::ServiceError(context) if !code.is_empty() => {
+            let message = context.err().message().unwrap_or("no message").to_owned();
+            fault.because(format!("{code}: {message}"))
+        }
+        SdkError::TimeoutError(_) => fault.because("no answer in time"),
+        other => fault.because(Chain(Box::new(other))),
+    };
+    if denied {
+        return fault.cure(format!("allow {action} in the function's role, and look at its credentials"));
+    }
+    match kind {
+        Kind::Transient => {
+            fault.cure("it is tried again; if it stays, look into the network and the API's limits")
+        }
+        _ => fault,
+    }
+}
+
+fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> Kind {
+    const THROTTLED: [&str; 4] = ["Throttl", "RequestLimitExceeded", "TooManyRequests", "RequestThrottled"];
+    match error {
+        SdkError::ConstructionFailure(_) => Kind::Permanent,
+        // Timeouts, connections that broke, and answers that make no sense.
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+            Kind::Transient
+        }
+        _ if THROTTLED.iter().any(|prefix| code.starts_with(prefix)) => Kind::Transient,
+        _ => match status {
+            Some(429 | 500..) => Kind::Transient,
+            // An answer that is neither an error nor what was asked for.
+            Some(200..300) | None => Kind::Transient,
+            Some(_) => Kind::Permanent,
+        },
+    }
+}
+
+/// An SDK error whose wrappers say little ("dispatch failure"): keeps its chain of sources.
+#[derive(Debug)]
+struct Chain(Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Chain {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}

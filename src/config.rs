@@ -1,0 +1,333 @@
+//! The environment, parsed once.
+//!
+//! Everything wrong is reported in one message, each entry by its variable and field, so that one
+//! deployment is enough to mend it. What a [`Config`] holds needs no further checking.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::reconcile::Pace;
+
+/// The bindings, in JSON.
+pub const BINDINGS: &str = "BINDINGS";
+/// The tag whose value names a group's endpoint.
+pub const DISCOVERY_TAG: &str = "DISCOVERY_TAG";
+/// The patience of a watch, in seconds.
+pub const WATCH_SECONDS: &str = "WATCH_SECONDS";
+/// The pause between lookups, in milliseconds.
+pub const POLL_MILLIS: &str = "POLL_MILLIS";
+/// How long DNS must be steady, in seconds.
+pub const CONFIRM_SECONDS: &str = "CONFIRM_SECONDS";
+/// The name servers to ask.
+pub const NAMESERVERS: &str = "NAMESERVERS";
+/// Whether to change nothing.
+pub const DRY_RUN: &str = "DRY_RUN";
+
+const DNS_PORT: u16 = 53;
+
+/// One endpoint name, kept in sync with one target group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The DNS name that follows the writer, as the user wrote it.
+    pub endpoint: String,
+    /// The target group's ARN.
+    pub target_group: String,
+    /// The port to register; the group's where there is none.
+    pub port: Option<u16>,
+    /// The cluster or instance that events name, where the endpoint's first label does not.
+    pub database: Option<String>,
+}
+
+impl Binding {
+    /// A binding with the defaults: the group's port, and the database that the endpoint names.
+    pub fn new(endpoint: &str, target_group: &str) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            target_group: target_group.to_owned(),
+            port: None,
+            database: None,
+        }
+    }
+
+    /// The endpoint's first label: the cluster or instance, in an endpoint of RDS's own.
+    pub fn first_label(&self) -> &str {
+        self.endpoint.split('.').next().unwrap_or_default()
+    }
+
+    /// Whether an event about this cluster or instance is about this binding.
+    pub fn is_about(&self, identifier: &str) -> bool {
+        identifier.eq_ignore_ascii_case(self.first_label())
+            || self.database.as_deref().is_some_and(|database| identifier.eq_ignore_ascii_case(database))
+    }
+}
+
+/// The configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The bindings, at least one, no two of them with the same group.
+    pub bindings: Vec<Binding>,
+    /// How patient the loop is.
+    pub pace: Pace,
+    /// The name servers, or `None` for the system's.
+    pub nameservers: Option<Vec<SocketAddr>>,
+    /// Whether to report instead of to change.
+    pub dry_run: bool,
+}
+
+/// Everything that is wrong with the environment.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Invalid(Vec<String>);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration is not valid: {}", self.0.join("; "))
+    }
+}
+
+/// Collects what is wrong, each with the name of its variable and field.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, name: impl fmt::Display, problem: impl fmt::Display) {
+        self.0.push(format!("{name}: {problem}"));
+    }
+}
+
+impl Config {
+    /// Parses the environment as `variable` gives it. An empty variable counts as unset, because a
+    /// template cannot leave one out.
+    pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Invalid> {
+        let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let mut problems = Problems::default();
+        let seconds = |problems: &mut Problems, name, default, range: (u64, u64)| {
+            Duration::from_secs(number(problems, name, set(name), default, range))
+        };
+
+        let bindings = match (set(BINDINGS), set(DISCOVERY_TAG)) {
+            (_, Some(_)) => {
+                problems.add(
+                    DISCOVERY_TAG,
+                    "this version does not discover groups by tag; list them in BINDINGS",
+                );
+                Vec::new()
+            }
+            (Some(text), None) => bindings(&mut problems, &text),
+            (None, None) => {
+                problems.add(
+                    BINDINGS,
+                    r#"is not set; give a JSON array such as [{"endpoint": "orders.cluster-….rds.amazonaws.com", "target_group": "arn:aws:elasticloadbalancing:…"}]"#,
+                );
+                Vec::new()
+            }
+        };
+        let pace = Pace {
+            // A Lambda function runs for at most 90 minutes (Lambda API, `Timeout`).
+            watch: seconds(&mut problems, WATCH_SECONDS, 180, (0, 5400)),
+            poll: Duration::from_millis(number(
+                &mut problems,
+                POLL_MILLIS,
+                set(POLL_MILLIS),
+                500,
+                (1, 60_000),
+            )),
+            // RDS's zones have a TTL of 5 s: within 6 s every cached answer has expired once.
+            confirm: seconds(&mut problems, CONFIRM_SECONDS, 6, (0, 600)),
+        };
+        let nameservers = set(NAMESERVERS).map(|text| nameservers(&mut problems, &text));
+        let dry_run = match set(DRY_RUN).map(|text| text.trim().to_ascii_lowercase()).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(other) => {
+                problems.add(DRY_RUN, format_args!("{other:?} is neither true nor false"));
+                true
+            }
+        };
+        if !problems.0.is_empty() {
+            return Err(Invalid(problems.0));
+        }
+        Ok(Self { bindings, pace, nameservers, dry_run })
+    }
+}
+
+fn number(problems: &mut Problems, name: &str, text: Option<String>, default: u64, range: (u64, u64)) -> u64 {
+    let Some(text) = text else { return default };
+    match text.trim().parse() {
+        Ok(number) if (range.0..=range.1).contains(&number) => number,
+        _ => {
+            problems.add(
+                name,
+                format_args!(
+                    "{text:?} is not a whole number from {} to {} (default {default})",
+                    range.0, range.1
+                ),
+            );
+            default
+        }
+    }
+}
+
+fn nameservers(problems: &mut Problems, text: &str) -> Vec<SocketAddr> {
+    let mut servers = Vec::new();
+    for (index, entry) in text.split(',').map(str::trim).enumerate() {
+        let server = SocketAddr::from_str(entry)
+            .or_else(|_| IpAddr::from_str(entry).map(|address| SocketAddr::new(address, DNS_PORT)));
+        match server {
+            Ok(server) => servers.push(server),
+            Err(_) => problems.add(
+                format_args!("{NAMESERVERS}[{index}]"),
+                format_args!("{entry:?} is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53"),
+            ),
+        }
+    }
+    servers
+}
+
+fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
+    let entries = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Array(entries)) if !entries.is_empty() => entries,
+        Ok(Value::Array(_)) => {
+            problems.add(BINDINGS, "the array is empty; give at least one binding");
+            return Vec::new();
+        }
+        Ok(other) => {
+            problems.add(BINDINGS, format_args!("is {}, not an array of bindings", kind(&other)));
+            return Vec::new();
+        }
+        Err(error) => {
+            problems.add(BINDINGS, format_args!("is not JSON: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut groups = BTreeMap::new();
+    let mut bindings = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let name = format!("{BINDINGS}[{index}]");
+        let Value::Object(fields) = entry else {
+            problems
+                .add(name, format_args!("is {}, not an object with endpoint and target_group", kind(&entry)));
+            continue;
+        };
+        let Some(binding) = binding(problems, &name, fields) else { continue };
+        if let Some(other) = groups.insert(binding.target_group.clone(), name.clone()) {
+            problems.add(
+                format_args!("{name}.target_group"),
+                format_args!(
+                    "{} is bound by {other} already; two endpoints would fight over it",
+                    binding.target_group
+                ),
+            );
+        }
+        bindings.push(binding);
+    }
+    bindings
+}
+
+fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) -> Option<Binding> {
+    let mut add = |field: &str, problem: String| problems.add(format_args!("{name}.{field}"), problem);
+    let mut text = |field: &str| match fields.remove(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(format!("is {}, not a string", kind(&other))),
+    };
+    let mut required = |field: &str, check: fn(&str) -> Result<(), String>| {
+        let value = text(field).and_then(|value| value.ok_or_else(|| "is missing".to_owned()));
+        value.and_then(|value| check(&value).map(|()| value)).map_err(|problem| add(field, problem)).ok()
+    };
+    let endpoint = required("endpoint", endpoint);
+    let target_group = required("target_group", target_group);
+    let database = text("database")
+        .and_then(|value| match value {
+            Some(database) if database.trim().is_empty() => Err("is empty; leave it out instead".to_owned()),
+            database => Ok(database),
+        })
+        .map_err(|problem| add("database", problem))
+        .ok();
+    match text("role") {
+        Ok(None) => {}
+        Ok(Some(role)) if role == "writer" => {}
+        Ok(Some(role)) => {
+            add("role", format!("{role:?} is not supported by this version, which knows \"writer\""))
+        }
+        Err(problem) => add("role", problem),
+    }
+    let port = match fields.remove("port") {
+        None | Some(Value::Null) => Some(None),
+        Some(value) => {
+            match value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
+                Some(port) => Some(Some(port)),
+                None => {
+                    add("port", format!("{value} is not a port from 1 to 65535"));
+                    None
+                }
+            }
+        }
+    };
+    for (unknown, _) in &fields {
+        add(
+            unknown,
+            "is not a field of a binding, which has endpoint, target_group, port, database and role"
+                .to_owned(),
+        );
+    }
+    Some(Binding { endpoint: endpoint?, target_group: target_group?, port: port?, database: database? })
+}
+
+/// Checks a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
+fn endpoint(name: &str) -> Result<(), String> {
+    let cure = "give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
+    if IpAddr::from_str(name).is_ok() {
+        return Err(format!("{name:?} is an address, which never follows a failover; {cure}"));
+    }
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    let label_is_valid = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let is_valid = bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid);
+    if is_valid { Ok(()) } else { Err(format!("{name:?} is not a fully qualified DNS name; {cure}")) }
+}
+
+/// Checks for `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.
+fn target_group(arn: &str) -> Result<(), String> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let is_valid = match parts.as_slice() {
+        ["arn", partition, "elasticloadbalancing", region, account, resource] => {
+            let mut resource = resource.split('/');
+            let names = [resource.next() == Some("targetgroup")]
+                .into_iter()
+                .chain([partition, region, account].map(|part| !part.is_empty()))
+                .chain(
+                    [resource.next(), resource.next()].map(|part| part.is_some_and(|part| !part.is_empty())),
+                );
+            names.into_iter().all(|valid| valid) && resource.next().is_none()
+        }
+        _ => false,
+    };
+    if is_valid && !arn.contains(char::is_whitespace) {
+        return Ok(());
+    }
+    Err(format!(
+        "{arn:?} is not a target group's ARN, arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
+    ))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests;

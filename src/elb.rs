@@ -1,0 +1,217 @@
+//! The target groups, by `aws-sdk-elasticloadbalancingv2`. The only module that knows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+
+use aws_sdk_elasticloadbalancingv2::Client;
+use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
+use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
+use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_elasticloadbalancingv2::operation::register_targets::RegisterTargetsError;
+use aws_sdk_elasticloadbalancingv2::types::{
+    ProtocolEnum, TargetDescription, TargetGroup, TargetGroupIpAddressTypeEnum, TargetHealthDescription,
+    TargetHealthStateEnum, TargetTypeEnum,
+};
+
+use crate::aws;
+use crate::fault::{Fault, Kind};
+use crate::plan::{Family, State, Targets};
+use crate::reconcile::{Group, TargetGroups};
+
+/// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
+const BATCH: usize = 100;
+/// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
+const ALL_ZONES: &str = "all";
+
+/// The account's target groups.
+pub struct LoadBalancing {
+    client: Client,
+    /// What was learnt of a group stays true while the group exists: once per cold start will do.
+    groups: Mutex<BTreeMap<String, Group>>,
+}
+
+impl LoadBalancing {
+    /// Calls the API through this client.
+    pub fn new(client: Client) -> Self {
+        Self { client, groups: Mutex::default() }
+    }
+
+    fn known(&self, group: &str) -> Option<Group> {
+        self.groups.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(group).copied()
+    }
+
+    async fn register_once(
+        &self,
+        group: &str,
+        targets: &[SocketAddr],
+        outside: &BTreeSet<IpAddr>,
+    ) -> Result<(), SdkError<RegisterTargetsError, HttpResponse>> {
+        let targets = targets.iter().map(|target| {
+            let zone = outside.contains(&target.ip()).then(|| ALL_ZONES.to_owned());
+            description(target).set_availability_zone(zone).build()
+        });
+        self.client
+            .register_targets()
+            .target_group_arn(group)
+            .set_targets(Some(targets.collect()))
+            .send()
+            .await
+            .map(|_| ())
+    }
+}
+
+impl TargetGroups for LoadBalancing {
+    async fn describe(&self, group: &str) -> Result<Group, Fault> {
+        if let Some(known) = self.known(group) {
+            return Ok(known);
+        }
+        let doing = || format!("describe the target group {group}");
+        let described = self.client.describe_target_groups().target_group_arns(group).send().await;
+        let described = described
+            .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
+        let found = described
+            .target_groups()
+            .iter()
+            .find(|found| found.target_group_arn() == Some(group))
+            .ok_or_else(|| Fault::new(Kind::Permanent, doing()).because("the API does not list it"))?;
+        let group_is = understand(found).map_err(|reason| {
+            Fault::new(Kind::Permanent, format!("use the target group {group}")).because(reason)
+        })?;
+        self.groups
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(group.to_owned(), group_is);
+        Ok(group_is)
+    }
+
+    async fn targets(&self, group: &str) -> Result<Targets, Fault> {
+        let doing = || format!("list the targets of {group}");
+        let port = self.describe(group).await?.port;
+        let health = self.client.describe_target_health().target_group_arn(group).send().await;
+        let health = health
+            .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetHealth", error))?;
+        health
+            .target_health_descriptions()
+            .iter()
+            .map(|description| target(description, port))
+            .collect::<Result<_, _>>()
+            .map_err(|reason| Fault::new(Kind::Transient, doing()).because(reason))
+    }
+
+    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+        let targets: Vec<SocketAddr> = targets.iter().copied().collect();
+        for batch in targets.chunks(BATCH) {
+            let mut outside = BTreeSet::new();
+            while let Err(error) = self.register_once(group, batch, &outside).await {
+                // AWS alone knows what lies inside the VPC, and says so in words (ValidationError).
+                let newly_outside = outside_the_vpc(&error, batch, &outside);
+                if newly_outside.is_empty() {
+                    let doing = format!("register {} in {group}", list(batch));
+                    return Err(aws::fault(doing, "elasticloadbalancing:RegisterTargets", error));
+                }
+                outside.extend(newly_outside);
+            }
+        }
+        Ok(())
+    }
+
+    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+        let targets: Vec<SocketAddr> = targets.iter().copied().collect();
+        // A retry inside the SDK would act on a look that has grown old.
+        let once =
+            aws_sdk_elasticloadbalancingv2::config::Config::builder().retry_config(RetryConfig::disabled());
+        for batch in targets.chunks(BATCH) {
+            let descriptions = batch.iter().map(|target| description(target).build()).collect();
+            let result = self
+                .client
+                .deregister_targets()
+                .target_group_arn(group)
+                .set_targets(Some(descriptions))
+                .customize()
+                .config_override(once.clone())
+                .send()
+                .await;
+            match result {
+                Ok(_) => {}
+                // Gone already, by another hand. AWS calls that a success; stand-ins do not.
+                Err(error) if error.as_service_error().is_some_and(|e| e.is_invalid_target_exception()) => {}
+                Err(error) => {
+                    let doing = format!("deregister {} from {group}", list(batch));
+                    return Err(aws::fault(doing, "elasticloadbalancing:DeregisterTargets", error));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a group that cannot carry a database, by what is wrong with it.
+fn understand(group: &TargetGroup) -> Result<Group, String> {
+    match group.target_type() {
+        Some(TargetTypeEnum::Ip) => {}
+        other => {
+            let found = other.map_or("no target type", TargetTypeEnum::as_str);
+            return Err(format!("its targets are of type {found}, not ip; create a group of type ip"));
+        }
+    }
+    match group.protocol() {
+        Some(ProtocolEnum::Tcp | ProtocolEnum::Tls | ProtocolEnum::TcpUdp) => {}
+        other => {
+            let found = other.map_or("no protocol", ProtocolEnum::as_str);
+            return Err(format!(
+                "its protocol is {found}, which carries no database; create a group with TCP"
+            ));
+        }
+    }
+    let family = match group.ip_address_type() {
+        Some(TargetGroupIpAddressTypeEnum::Ipv6) => Family::V6,
+        Some(TargetGroupIpAddressTypeEnum::Ipv4) | None => Family::V4,
+        Some(other) => return Err(format!("its address type {:?} is unknown", other.as_str())),
+    };
+    let port = group.port().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    Ok(Group { family, port: port.ok_or("it has no port")? })
+}
+
+fn target(description: &TargetHealthDescription, port: u16) -> Result<(SocketAddr, State), String> {
+    let target = description.target().ok_or("a target has no description")?;
+    let id = target.id().unwrap_or_default();
+    let address: IpAddr = id.parse().map_err(|_| format!("the target {id:?} is not an address"))?;
+    let port = match target.port() {
+        None => port,
+        Some(port) => u16::try_from(port).map_err(|_| format!("the target {id} has the port {port}"))?,
+    };
+    let state = match description.target_health().and_then(|health| health.state()) {
+        Some(TargetHealthStateEnum::Draining | TargetHealthStateEnum::UnhealthyDraining) => State::Draining,
+        _ => State::Active,
+    };
+    Ok((SocketAddr::new(address, port), state))
+}
+
+/// The addresses that a refused registration calls outside the group's VPC, in these known words:
+/// "You must specify a valid Availability Zone or select 'all' …, since the IP address '…' is outside
+/// the VPC"; "The Availability Zone is required for IP address '…' because it is not in the VPC"
+/// (aws-load-balancer-controller, issues 3084 and 3714).
+fn outside_the_vpc(
+    error: &SdkError<RegisterTargetsError, HttpResponse>,
+    targets: &[SocketAddr],
+    known: &BTreeSet<IpAddr>,
+) -> Vec<IpAddr> {
+    let message = error.message().unwrap_or_default();
+    let says_outside = message.contains("outside the VPC") || message.contains("not in the VPC");
+    if error.code() != Some("ValidationError") || !says_outside {
+        return Vec::new();
+    }
+    let addresses = targets.iter().map(SocketAddr::ip).filter(|address| !known.contains(address));
+    addresses.filter(|address| message.contains(&format!("'{address}'"))).collect()
+}
+
+fn description(
+    target: &SocketAddr,
+) -> aws_sdk_elasticloadbalancingv2::types::builders::TargetDescriptionBuilder {
+    TargetDescription::builder().id(target.ip().to_string()).port(i32::from(target.port()))
+}
+
+fn list(targets: &[SocketAddr]) -> String {
+    crate::plan::list(&targets.iter().collect())
+}

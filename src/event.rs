@@ -1,0 +1,115 @@
+//! What an event asks for: to watch the bindings that it is about, or to check all.
+//!
+//! The event says when to look and where, never what to find. Its fields may be absent, unknown or
+//! of another type than documented; only its `source` decides whether it is for us at all.
+
+use serde_json::Value;
+
+use crate::config::Binding;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Watch these bindings, by index: a failover may be under way.
+    Watch(Vec<usize>),
+    /// Check every binding.
+    Check,
+    /// Report what a check would do.
+    Plan,
+}
+
+/// An event that is not for this function. Nothing was touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0}; this function accepts EventBridge events from aws.rds, the scheduled events of EventBridge rules and \
+     EventBridge Scheduler, and {{\"command\": \"check\"}} or {{\"command\": \"plan\"}}; nothing was changed"
+)]
+pub struct Refused(String);
+
+impl Refused {
+    /// An event that is not even JSON.
+    pub fn not_json(error: &str) -> Self {
+        Self(format!("the event is not JSON ({})", brief(error)))
+    }
+}
+
+/// The categories of events that come with a failover, or with what may move the address as well:
+/// patches, resizes, host replacements, restarts (RDS user guide, "Event categories and messages").
+const WATCHED: [&str; 8] = [
+    "availability",
+    "configuration change",
+    "failover",
+    "failure",
+    "global failover",
+    "maintenance",
+    "notification",
+    "recovery",
+];
+
+/// Reads an event.
+pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> {
+    let Value::Object(fields) = event else {
+        return Err(Refused(format!("the event is not a JSON object ({})", brief(&event.to_string()))));
+    };
+    if let Some(command) = fields.get("command") {
+        return match command.as_str() {
+            Some("check") => Ok(Request::Check),
+            Some("plan") => Ok(Request::Plan),
+            _ => Err(Refused(format!("the command {} is unknown", brief(&command.to_string())))),
+        };
+    }
+    let text = |name| fields.get(name).and_then(Value::as_str);
+    match (text("source"), text("detail-type")) {
+        (Some("aws.rds"), _) => Ok(rds(event, bindings)),
+        (Some("aws.events" | "aws.scheduler"), Some("Scheduled Event")) => Ok(Request::Check),
+        (Some(source), kind) => {
+            let kind = kind.unwrap_or("without a detail-type");
+            Err(Refused(format!(
+                "the event from {:?} ({:?}) is not for this function",
+                brief(source),
+                brief(kind)
+            )))
+        }
+        (None, _) => Err(Refused("the event has no source and no command".to_owned())),
+    }
+}
+
+fn rds(event: &Value, bindings: &[Binding]) -> Request {
+    let categories = event.pointer("/detail/EventCategories").and_then(Value::as_array);
+    let is_watched = |category: &Value| {
+        let names = category.as_str().unwrap_or_default().split(',').map(str::trim);
+        names.into_iter().any(|name| WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name)))
+    };
+    let identifier = database(event);
+    let about: Vec<usize> = match identifier {
+        Some(identifier) if categories.is_some_and(|categories| categories.iter().any(is_watched)) => {
+            let about = |(index, binding): (usize, &Binding)| binding.is_about(identifier).then_some(index);
+            bindings.iter().enumerate().filter_map(about).collect()
+        }
+        _ => Vec::new(),
+    };
+    if about.is_empty() { Request::Check } else { Request::Watch(about) }
+}
+
+/// The identifier of the cluster or instance that the event is about.
+fn database(event: &Value) -> Option<&str> {
+    let text = |path| event.pointer(path).and_then(Value::as_str);
+    let arn = text("/detail/SourceArn").or_else(|| text("/resources/0"))?;
+    // arn:PARTITION:rds:REGION:ACCOUNT:cluster:NAME, or …:db:NAME
+    match arn.splitn(7, ':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "rds", _, _, "cluster" | "db", name] => Some(name),
+        _ => None,
+    }
+}
+
+/// Enough of a text to recognise it by in a message.
+fn brief(text: &str) -> String {
+    const LENGTH: usize = 100;
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

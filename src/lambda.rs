@@ -1,0 +1,129 @@
+//! The handler: an event and a deadline in, a result or a failed invocation out.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lambda_runtime::Diagnostic;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::config::{Binding, Config};
+use crate::event::{self, Refused, Request};
+use crate::reconcile::{Clusters, Dns, Mode, Report, Status, TargetGroups, World, reconcile};
+
+/// What of an invocation's time is kept back, in which the result is logged and reported.
+pub const RESERVE: Duration = Duration::from_secs(1);
+
+/// An event as it arrived. Broken JSON is an event as well: it is answered, not died of.
+pub struct Event(Result<Value, String>);
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Value::deserialize(deserializer).map_err(|error| error.to_string())))
+    }
+}
+
+impl From<Value> for Event {
+    fn from(event: Value) -> Self {
+        Self(Ok(event))
+    }
+}
+
+/// What woke the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// An event about a bound database that may come with a failover.
+    Watch,
+    /// The schedule, another event, or an operator.
+    Check,
+    /// An operator who wants to know what a check would do.
+    Plan,
+}
+
+/// What became of an invocation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// What woke the function.
+    pub trigger: Trigger,
+    /// Every binding that was looked at.
+    pub bindings: Vec<Report>,
+}
+
+/// A failed invocation. Its message is what the operator sees first.
+pub enum Failed {
+    /// The event is not for us.
+    Refused(Refused),
+    /// Some bindings could not be brought into sync; the others were.
+    Bindings(Outcome),
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = match self {
+            Self::Refused(refused) => return refused.fmt(f),
+            Self::Bindings(outcome) => outcome,
+        };
+        let failed: Vec<&Report> = outcome.bindings.iter().filter(|b| b.status == Status::Failed).collect();
+        write!(f, "{} of {} bindings failed", failed.len(), outcome.bindings.len())?;
+        for report in failed {
+            let reason = report.error.as_deref().unwrap_or("no reason given");
+            write!(f, "; {} → {}: {reason}", report.endpoint, report.target_group)?;
+        }
+        Ok(())
+    }
+}
+
+/// The runtime logs a handler's error by its `Debug`: make that the message.
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Failed> for Diagnostic {
+    fn from(failed: Failed) -> Self {
+        let error_type = match failed {
+            Failed::Refused(_) => "EventRefused",
+            Failed::Bindings(_) => "BindingsFailed",
+        };
+        Self { error_type: error_type.to_owned(), error_message: failed.to_string() }
+    }
+}
+
+/// Does what the event asks for, within `remaining`, which is the time until Lambda ends the function.
+pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
+    config: &Config,
+    world: &World<D, T, C>,
+    Event(event): Event,
+    remaining: Duration,
+) -> Result<Outcome, Failed> {
+    // A quarter at most, so that a short time-out is not all reserve.
+    let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
+    let event = event.map_err(|error| Failed::Refused(Refused::not_json(&error)))?;
+    let request = event::request(&event, &config.bindings).map_err(Failed::Refused)?;
+    let (trigger, mode, bindings) = match request {
+        Request::Watch(about) => {
+            let bindings = about.into_iter().filter_map(|index| config.bindings.get(index)).collect();
+            (Trigger::Watch, Mode::Watch, bindings)
+        }
+        Request::Check => (Trigger::Check, Mode::Check, config.bindings.iter().collect::<Vec<&Binding>>()),
+        Request::Plan => (Trigger::Plan, Mode::DryRun, config.bindings.iter().collect()),
+    };
+    let mode = if config.dry_run { Mode::DryRun } else { mode };
+    // Side by side: one that fails or waits delays no other.
+    let runs = bindings.into_iter().map(|binding| reconcile(world, binding, config.pace, mode, deadline));
+    let outcome = Outcome { trigger, bindings: join_all(runs).await };
+    let failed = outcome.bindings.iter().filter(|report| report.status == Status::Failed).count();
+    tracing::info!(
+        decision = "done",
+        trigger = ?trigger,
+        bindings = outcome.bindings.len(),
+        failed,
+        result = %serde_json::to_string(&outcome.bindings).unwrap_or_default(),
+        "reconciled"
+    );
+    if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(outcome) }
+}

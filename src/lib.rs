@@ -1,0 +1,48 @@
+//! Keeps Network Load Balancer target groups in sync with the address of an RDS or Aurora writer.
+//!
+//! A target group of type `ip` holds addresses, not names. When a database fails over, the name of
+//! its writer endpoint moves to another address and the load balancer does not notice. This crate
+//! is the AWS Lambda function that notices: woken by RDS events and by a schedule, it compares what
+//! DNS says with what the group holds, registers what is missing and deregisters what is stale.
+//!
+//! # The one idea
+//!
+//! **Anyone may nominate; only DNS may evict.** An address is added early and on thin evidence,
+//! because adding is safe and a load balancer takes minutes to put a target into service. An
+//! address is removed late and on strong evidence, because removing the wrong one is the outage.
+//! All state lives in the target group: a draining target *is* the memory that it was removed a
+//! moment ago. There is no database, no lock, no object in a bucket.
+//!
+//! # Invariants
+//!
+//! - A group that had an active target never has none through us ([`plan()`] evicts only beside a
+//!   registered writer; [`reconcile`] looks again before every eviction).
+//! - No answer is not an answer: what DNS fails to say changes nothing ([`plan::Writer::parse`]).
+//! - Every wait and every call is bounded, and all of them end before the invocation's deadline.
+//! - Every step is idempotent, and safe beside another invocation or after one that was killed.
+//!
+//! # Reading order
+//!
+//! [`mod@plan`] decides, purely. [`reconcile`] is the bounded loop around it, with the ports it needs of
+//! the world. [`dns`], [`elb`] and [`rds`] are those ports' adapters; each is the only module that
+//! knows its library. [`config`] parses the environment, [`event`] says what an event asks for, and
+//! [`lambda`] joins them. `src/main.rs` alone reads the environment and the wall clock.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod aws;
+pub mod config;
+pub mod dns;
+pub mod elb;
+pub mod event;
+pub mod fault;
+pub mod lambda;
+pub mod plan;
+pub mod rds;
+pub mod reconcile;
+
+pub use plan::plan;

@@ -1,0 +1,182 @@
+//! The bounded loop around the plan: observe, plan, apply, look again.
+//!
+//! One path serves a failover and a drift check; they differ only in how long they stay
+//! ([`Mode`]). The invariants kept here: an eviction acts on a lookup and a listing no older than
+//! [`FRESH`], made after the evidence for it was complete; and every await ends at the deadline.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::config::Binding;
+use crate::fault::Fault;
+use crate::plan::{Family, Targets, Writer};
+
+/// Writes a decision to the log, with the binding's fields.
+macro_rules! say {
+    ($level:ident, $binding:expr, $decision:literal, $($rest:tt)+) => {
+        tracing::$level!(
+            endpoint = %$binding.endpoint,
+            target_group = %$binding.target_group,
+            decision = $decision,
+            $($rest)+
+        )
+    };
+}
+
+mod evidence;
+mod run;
+mod sight;
+
+pub use evidence::{Cluster, Steady};
+use run::Run;
+
+/// How old a look at DNS and at the group may be when an eviction acts on it. Some round trips, and
+/// well below the confirmation time, within which DNS cannot have moved elsewhere and settled.
+pub const FRESH: Duration = Duration::from_secs(2);
+/// How often a watch lists the group when nothing happens: a hundred watches at once then make the
+/// ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
+pub const RELIST: Duration = Duration::from_secs(10);
+/// How long a change may take to show in a listing before it is made again.
+pub const SETTLE: Duration = Duration::from_secs(10);
+/// How long the RDS API's opinion counts before it is asked again.
+pub const OPINION: Duration = Duration::from_secs(5);
+/// How long the RDS API may take to object. Silence is no objection: a failover goes on without it.
+pub const OBJECTION: Duration = Duration::from_secs(3);
+/// What DNS says: the endpoint's address, and the names followed on the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The address.
+    pub writer: Writer,
+    /// The endpoint's name, then every CNAME's target, lower case, without the final dot.
+    pub chain: Vec<String>,
+}
+
+/// What the loop needs to know of a target group; it does not change while the group exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The family of the addresses that it holds.
+    pub family: Family,
+    /// The port of targets that are registered without one.
+    pub port: u16,
+}
+
+/// A name server.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait Dns {
+    /// Looks the endpoint up, past every cache of our own.
+    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Answer, Fault>;
+}
+
+/// The target groups of the account.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait TargetGroups {
+    /// What the group is, refused if it cannot hold a database's addresses.
+    async fn describe(&self, group: &str) -> Result<Group, Fault>;
+    /// The group's targets and their states.
+    async fn targets(&self, group: &str) -> Result<Targets, Fault>;
+    /// Registers targets; already registered ones are fine.
+    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault>;
+    /// Deregisters targets, in one attempt: a retry needs a fresh look first.
+    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault>;
+}
+
+/// The clusters of the account.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait Clusters {
+    /// A cluster's members, or `None` where there is no such cluster.
+    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault>;
+}
+
+/// Everything outside.
+pub struct World<D, T, C> {
+    /// The name servers.
+    pub dns: D,
+    /// The target groups.
+    pub groups: T,
+    /// The clusters.
+    pub clusters: C,
+}
+
+/// How patient the loop is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How long a watch waits for a failover.
+    pub watch: Duration,
+    /// The pause between lookups.
+    pub poll: Duration,
+    /// How long DNS must give the same answer before it may evict.
+    pub confirm: Duration,
+}
+
+/// How long a reconciliation stays, and whether it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Observe, repair, return; wait only for the confirmation that a repair needs.
+    Check,
+    /// A failover may be under way: stay until one has been followed, or patience is over.
+    Watch,
+    /// Observe once and report what would be done.
+    DryRun,
+}
+
+/// How a binding stands at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The group holds the writer and nothing else; nothing was changed.
+    InSync,
+    /// The group holds the writer and nothing else, because it was changed.
+    Updated,
+    /// Something waits, and `waiting` says what for; the next check takes it up.
+    Pending,
+    /// A dry run would have made the changes listed.
+    Planned,
+    /// It could not be brought into sync; `error` says why.
+    Failed,
+}
+
+/// What became of one binding.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The binding's endpoint.
+    pub endpoint: String,
+    /// The binding's target group.
+    pub target_group: String,
+    /// How it stands.
+    pub status: Status,
+    /// The last answer of DNS.
+    pub writer: Vec<String>,
+    /// The targets registered; in a dry run, those that would be.
+    pub registered: BTreeSet<SocketAddr>,
+    /// The targets evicted; in a dry run, those that would be.
+    pub evicted: BTreeSet<SocketAddr>,
+    /// What waits, and for what.
+    pub waiting: Vec<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// Brings one binding's group into sync with DNS, and says how that went. Ends before the deadline.
+pub async fn reconcile<D: Dns, T: TargetGroups, C: Clusters>(
+    world: &World<D, T, C>,
+    binding: &Binding,
+    pace: Pace,
+    mode: Mode,
+    deadline: Instant,
+) -> Report {
+    let mut run = Run::new(world, binding, pace, mode, deadline);
+    let result = match mode {
+        Mode::DryRun => run.rehearse().await,
+        Mode::Check | Mode::Watch => run.follow().await,
+    };
+    run.report(result)
+}
+
+#[cfg(test)]
+mod tests;

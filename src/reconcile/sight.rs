@@ -1,0 +1,167 @@
+//! What a reconciliation sees: DNS at every look, and the group as seldom as is safe.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::evidence::Steady;
+use super::{Answer, Clusters, Dns, FRESH, Group, Pace, RELIST, TargetGroups, World};
+use crate::config::Binding;
+use crate::fault::{Fault, Kind};
+use crate::plan::{Evidence, Family, Plan, State, Targets, plan};
+
+/// One complete look: what DNS says beside what the group holds.
+pub(super) struct Look {
+    pub answer: Answer,
+    pub targets: Targets,
+    pub port: u16,
+}
+
+impl Look {
+    /// The targets that the group must hold.
+    pub fn wanted(&self) -> BTreeSet<SocketAddr> {
+        self.answer.writer.targets(self.port).collect()
+    }
+
+    pub fn plan(&self, evidence: Evidence) -> Plan {
+        plan(&self.answer.writer, self.port, &self.targets, evidence)
+    }
+}
+
+/// The group as last listed.
+struct Listing {
+    targets: Targets,
+    asked: Instant,
+    /// Set when we changed the group since, or must see it afresh.
+    outdated: bool,
+}
+
+/// What was seen so far.
+pub(super) struct Sight<'a, D, T, C> {
+    pub world: &'a World<D, T, C>,
+    pub binding: &'a Binding,
+    deadline: Instant,
+    pub answer: Option<Answer>,
+    steady: Steady,
+    listing: Option<Listing>,
+    /// Whether DNS has given another answer since the group was listed.
+    moved: bool,
+    /// Whether DNS has given more than one answer.
+    pub ever_moved: bool,
+}
+
+impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
+    pub fn new(world: &'a World<D, T, C>, binding: &'a Binding, deadline: Instant) -> Self {
+        let steady = Steady::default();
+        Self {
+            world,
+            binding,
+            deadline,
+            answer: None,
+            steady,
+            listing: None,
+            moved: false,
+            ever_moved: false,
+        }
+    }
+
+    /// Asks DNS, and lists the group where the last listing no longer serves.
+    pub async fn look(&mut self) -> Result<Look, Fault> {
+        let describing = self.world.groups.describe(&self.binding.target_group);
+        let Group { family, port } = self.bounded("describe the target group", describing).await?;
+        let port = self.binding.port.unwrap_or(port);
+        let asked = Instant::now();
+        let answer = if self.must_list(port) {
+            let (answer, listed) = tokio::join!(self.resolve(family), self.list());
+            let answer = self.keep_answer(answer, asked);
+            // A listing that arrived is kept, whatever became of the lookup.
+            let listed = listed.map(|targets| self.keep_listing(targets, asked));
+            let answer = answer?;
+            listed?;
+            answer
+        } else {
+            let answer = self.resolve(family).await;
+            self.keep_answer(answer, asked)?
+        };
+        if self.must_list(port) {
+            let asked = Instant::now();
+            let targets = self.list().await?;
+            self.keep_listing(targets, asked);
+        }
+        let targets = self.listing.as_ref().map(|listing| listing.targets.clone()).unwrap_or_default();
+        Ok(Look { answer, targets, port })
+    }
+
+    /// Lists the group at the next look, however young the last listing is.
+    pub fn look_afresh(&mut self) {
+        if let Some(listing) = &mut self.listing {
+            listing.outdated = true;
+        }
+    }
+
+    /// Whether the last look is young enough to evict by.
+    pub fn is_fresh(&self) -> bool {
+        let is_young = |asked: Instant| asked.elapsed() <= FRESH;
+        self.steady.looked().is_some_and(is_young)
+            && self.listing.as_ref().is_some_and(|listing| !listing.outdated && is_young(listing.asked))
+    }
+
+    /// Whether DNS has given the same answer for long enough.
+    pub fn is_steady(&self, pace: Pace) -> bool {
+        self.steady.confirmed(pace.confirm)
+    }
+
+    /// Ends a call at the deadline, and says so.
+    pub async fn bounded<R>(
+        &self,
+        doing: &str,
+        call: impl Future<Output = Result<R, Fault>>,
+    ) -> Result<R, Fault> {
+        timeout_at(self.deadline, call).await.unwrap_or_else(|_| {
+            Err(Fault::new(Kind::OutOfTime, format!("{doing} before the invocation's time ran out"))
+                .cure("raise the function's time-out, or look into why the call takes so long"))
+        })
+    }
+
+    async fn resolve(&self, family: Family) -> Result<Answer, Fault> {
+        let resolving = self.world.dns.resolve(&self.binding.endpoint, family);
+        self.bounded("resolve the endpoint", resolving).await
+    }
+
+    async fn list(&self) -> Result<Targets, Fault> {
+        let listing = self.world.groups.targets(&self.binding.target_group);
+        self.bounded("list the group's targets", listing).await
+    }
+
+    fn keep_answer(&mut self, answer: Result<Answer, Fault>, asked: Instant) -> Result<Answer, Fault> {
+        // A failed lookup breaks the row of equal answers: no answer confirms nothing.
+        let answer = answer.inspect_err(|_| self.steady = Steady::default())?;
+        self.steady.record(&answer.writer, asked, Instant::now());
+        if let Some(last) = &self.answer
+            && last.writer != answer.writer
+        {
+            say!(info, self.binding, "moved", from = %last.writer, to = %answer.writer, "DNS names another address");
+            self.ever_moved = true;
+            self.moved = true;
+        }
+        self.answer = Some(answer.clone());
+        Ok(answer)
+    }
+
+    fn keep_listing(&mut self, targets: Targets, asked: Instant) {
+        self.listing = Some(Listing { targets, asked, outdated: false });
+        self.moved = false;
+    }
+
+    /// Whether the group must be listed before the next plan. Lookups are cheap, listings are not.
+    fn must_list(&self, port: u16) -> bool {
+        let Some(listing) = &self.listing else { return true };
+        let age = listing.asked.elapsed();
+        let lacks_the_writer = || {
+            let mut wanted = self.answer.iter().flat_map(|answer| answer.writer.targets(port));
+            wanted.any(|target| listing.targets.get(&target) != Some(&State::Active))
+        };
+        listing.outdated || age >= RELIST || (self.moved && age >= FRESH && lacks_the_writer())
+    }
+}
