@@ -177,6 +177,3 @@ pub async fn reconcile<D: Dns, T: TargetGroups, C: Clusters>(
     };
     run.report(result)
 }
-
-#[cfg(test)]
-mod tests;
