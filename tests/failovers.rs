@@ -1,0 +1,559 @@
+//! Failovers, and everything that goes wrong with them, through the real loop on a paused clock.
+
+use std::time::Duration;
+
+use rds_nlb_sync::reconcile::{Mode, Pace, Report, Status};
+use tokio::time::{Instant, sleep};
+
+use crate::world::ports::PACE;
+use crate::world::{Action, GROUP, ONE, THREE, TWO, Trouble, World};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Does something to the world later, while the function is at work.
+fn later(world: &World, after: u64, change: impl FnOnce(&World) + Send + 'static) {
+    let world = world.clone();
+    tokio::spawn(async move {
+        sleep(seconds(after)).await;
+        change(&world);
+    });
+}
+
+/// The fixpoint: another check finds the group in sync and writes nothing.
+async fn settled(world: &World, targets: &str) {
+    world.forget_calls();
+    let report = world.check().await;
+    assert_eq!(report.status, Status::InSync, "{report:?}");
+    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(world.targets(), targets);
+}
+
+fn error(report: &Report) -> &str {
+    report.error.as_deref().unwrap_or("no error")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_in_sync_costs_one_lookup_and_one_listing() {
+    let world = World::new();
+    let report = world.check().await;
+    assert_eq!(report.status, Status::InSync);
+    assert_eq!(report.writer, [ONE]);
+    assert_eq!((world.count(Action::Lookup), world.count(Action::DescribeTargetHealth)), (1, 1));
+    assert_eq!(world.state().calls.len(), 2, "and nothing else");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_is_followed_while_it_happens() {
+    let world = World::new();
+    later(&world, 20, |world| {
+        world.promote("orders-2");
+        world.writer_per_rds("orders-2");
+    });
+    let started = Instant::now();
+    let report = world.watch().await;
+    assert_eq!(report.status, Status::Updated);
+    assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+    let registered = world.calls(Action::RegisterTargets)[0].at - started;
+    assert!(registered <= seconds(20) + PACE.poll, "registered after {registered:?}");
+    let evicted = world.calls(Action::DeregisterTargets)[0].at - started;
+    assert!(evicted >= seconds(26), "confirmed for 6 s first, not after {evicted:?}");
+    assert!(started.elapsed() < seconds(30), "a followed failover ends the watch");
+    settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_late_is_followed_and_ends_the_watch() {
+    let world = World::new();
+    world.promote("orders-2");
+    world.writer_per_rds("orders-2");
+    let started = Instant::now();
+    assert_eq!(world.watch().await.status, Status::Updated);
+    assert!(started.elapsed() < seconds(10));
+    settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_before_dns_moves_is_watched_for_as_long_as_patience_lasts() {
+    let world = World::new();
+    let started = Instant::now();
+    assert_eq!(world.watch().await.status, Status::InSync);
+    assert!((seconds(179)..=seconds(181)).contains(&started.elapsed()), "{:?}", started.elapsed());
+    let listings = world.count(Action::DescribeTargetHealth);
+    assert!(listings <= 19, "at most every ten seconds, not {listings} times");
+    assert!(world.count(Action::Lookup) >= 350, "DNS is polled all the while");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drift_check_follows_a_failover_that_no_event_told_of() {
+    let world = World::new();
+    world.resolves_to(&[TWO]);
+    let report = world.check().await;
+    assert_eq!(report.status, Status::Updated);
+    assert_eq!(report.registered.len() + report.evicted.len(), 2);
+    assert!(report.elapsed_ms <= 12_000, "waits at most twice the confirmation time");
+    settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failback_while_the_old_target_drains_registers_it_again() {
+    let world = World::new();
+    world.holds(&["10.0.1.10~", TWO]);
+    let report = world.check().await;
+    assert_eq!(report.status, Status::Updated);
+    assert_eq!(world.writes(), ["RegisterTargets 10.0.1.10:5432", "DeregisterTargets 10.0.2.20:5432"]);
+    let registered = world.calls(Action::RegisterTargets)[0].at;
+    assert!(
+        registered - world.state().calls[0].at >= seconds(6),
+        "it was evicted a moment ago: confirmed first"
+    );
+    settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failback_within_one_watch_is_followed() {
+    let world = World::new();
+    later(&world, 10, |world| world.resolves_to(&[TWO]));
+    world.watch().await;
+    later(&world, 30, |world| world.resolves_to(&[ONE]));
+    assert_eq!(world.watch().await.status, Status::Updated);
+    settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn dns_that_flickers_between_old_and_new_evicts_nobody_until_it_settles() {
+    let world = World::new();
+    world.flickers(&[ONE, TWO]);
+    later(&world, 30, |world| {
+        assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432", "both serve while DNS flickers");
+        world.resolves_to(&[TWO]);
+    });
+    assert_eq!(world.watch().await.status, Status::Updated);
+    assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+    settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flicker_to_a_draining_address_does_not_register_it() {
+    let world = World::new();
+    world.holds(&[ONE, "10.0.2.20~"]);
+    world.flickers(&[TWO, ONE]);
+    let report = world.check().await;
+    assert_eq!(world.writes(), Vec::<String>::new());
+    assert!(matches!(report.status, Status::InSync | Status::Pending), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dns_that_never_settles_leaves_the_check_pending_within_its_bound() {
+    let world = World::new();
+    world.flickers(&[TWO, ONE]);
+    let report = world.check().await;
+    assert_eq!(report.status, Status::Pending);
+    assert!(report.waiting[0].contains("is evicted once DNS has confirmed the writer"), "{report:?}");
+    assert!((12_000..13_000).contains(&report.elapsed_ms), "{report:?}");
+    assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_extra_targets_are_evicted() {
+    let world = World::new();
+    world.holds(&[THREE, ONE, TWO, "10.0.1.10:6432"]);
+    assert_eq!(world.check().await.status, Status::Updated);
+    settled(&world, "10.0.1.10:5432 10.0.1.10:6432~ 10.0.2.20:5432~ 10.0.3.30:5432~").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_group_gets_the_writer() {
+    let world = World::new();
+    world.holds(&[]);
+    assert_eq!(world.check().await.status, Status::Updated);
+    settled(&world, "10.0.1.10:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bindings_of_a_listing_ten_seconds_old_are_seen_when_somebody_else_changes_them() {
+    let world = World::new();
+    later(&world, 30, |world| world.holds(&[TWO]));
+    let report = world.watch().await;
+    assert_eq!(report.status, Status::Updated, "somebody replaced the target during the watch");
+    settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
+}
+
+mod without_an_answer_nothing_changes {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_fails_and_names_the_endpoint() {
+        for trouble in
+            [Trouble::NxDomain, Trouble::ServerError, Trouble::Denied, Trouble::NoRecords, Trouble::Hangs]
+        {
+            let world = World::new();
+            world.holds(&[ONE, TWO]);
+            world.always(Action::Lookup, Some(trouble));
+            let report = world.check().await;
+            assert_eq!(report.status, Status::Failed, "{trouble:?}");
+            assert!(error(&report).contains(crate::world::ENDPOINT), "{report:?}");
+            assert_eq!(world.writes(), Vec::<String>::new());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_no_writer_is_refused_with_its_addresses() {
+        let answers: [&[&str]; 5] = [&[], &[ONE, TWO], &["52.1.2.3"], &["127.0.0.1"], &["169.254.1.1"]];
+        for addresses in answers {
+            let world = World::new();
+            world.holds(&[ONE, TWO]);
+            world.resolves_to(addresses);
+            let report = world.check().await;
+            assert_eq!(report.status, Status::Failed, "{addresses:?}");
+            assert!(addresses.iter().all(|address| error(&report).contains(address)), "{report:?}");
+            assert_eq!(world.writes(), Vec::<String>::new());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_asks_until_dns_answers_again() {
+        let world = World::new();
+        world.always(Action::Lookup, Some(Trouble::NxDomain));
+        later(&world, 60, |world| {
+            world.always(Action::Lookup, None);
+            world.resolves_to(&[TWO]);
+        });
+        assert_eq!(world.watch().await.status, Status::Updated);
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_never_gets_one_fails_when_its_patience_is_over() {
+        let world = World::new();
+        world.always(Action::Lookup, Some(Trouble::ServerError));
+        let started = Instant::now();
+        assert_eq!(world.watch().await.status, Status::Failed);
+        assert!((seconds(179)..=seconds(181)).contains(&started.elapsed()));
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_that_fails_amid_a_confirmation_starts_it_anew() {
+        let world = World::new();
+        world.holds(&[ONE, TWO]);
+        later(&world, 3, |world| world.next(Action::Lookup, &[Trouble::ServerError]));
+        let pace = Pace { watch: seconds(20), ..PACE };
+        let started = Instant::now();
+        world.reconcile_at(pace, Mode::Watch, seconds(60)).await;
+        let evicted = world.calls(Action::DeregisterTargets)[0].at - started;
+        assert!(evicted >= seconds(9), "six seconds after the failure at three, not after {evicted:?}");
+    }
+}
+
+mod the_rds_api {
+    use super::*;
+
+    /// DNS has moved to `orders-2`; the group holds both.
+    fn moved() -> World {
+        let world = World::new();
+        world.promote("orders-2");
+        world.holds(&[ONE, TWO]);
+        world
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn vetoes_an_eviction_while_it_names_another_member() {
+        let world = moved();
+        world.writer_per_rds("orders-1");
+        let report = world.check().await;
+        assert_eq!(report.status, Status::Pending);
+        assert!(report.waiting[0].contains("once the RDS API names the same writer"), "{report:?}");
+        assert_eq!(world.writes(), Vec::<String>::new());
+        world.writer_per_rds("orders-2");
+        assert_eq!(world.check().await.status, Status::Updated);
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn vetoes_the_return_of_a_draining_target_as_well() {
+        let world = moved();
+        world.holds(&[ONE, "10.0.2.20~"]);
+        world.writer_per_rds("orders-1");
+        assert_eq!(world.check().await.status, Status::Pending);
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn never_vetoes_a_registration() {
+        let world = moved();
+        world.holds(&[ONE]);
+        world.writer_per_rds("orders-1");
+        assert_eq!(world.check().await.status, Status::Pending);
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_not_needed() {
+        for trouble in [Trouble::Hangs, Trouble::Denied, Trouble::Throttled, Trouble::ServerError] {
+            let world = moved();
+            world.writer_per_rds("orders-1");
+            world.always(Action::DescribeDBClusters, Some(trouble));
+            assert_eq!(world.check().await.status, Status::Updated, "{trouble:?}");
+            settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_not_asked_where_nothing_hangs_on_it() {
+        let world = World::new();
+        world.check().await;
+        world.resolves_to(&[TWO]);
+        world.check().await;
+        assert_eq!(world.count(Action::DescribeDBClusters), 0, "no CNAME, no member, no question");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn does_not_know_the_cluster_and_does_not_matter() {
+        let world = moved();
+        world.state().clusters.clear();
+        assert_eq!(world.check().await.status, Status::Updated);
+    }
+}
+
+mod when_the_api_fails {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denied_registration_evicts_nothing_and_fails() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        world.always(Action::RegisterTargets, Some(Trouble::Denied));
+        let report = world.check().await;
+        assert_eq!(report.status, Status::Failed);
+        assert!(error(&report).contains("AccessDenied"), "{report:?}");
+        assert_eq!(world.targets(), "10.0.1.10:5432");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_registration_is_tried_again_and_evicts_nothing_meanwhile() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        world.always(Action::RegisterTargets, Some(Trouble::Throttled));
+        later(&world, 60, |world| {
+            assert_eq!(world.targets(), "10.0.1.10:5432");
+            world.always(Action::RegisterTargets, None);
+        });
+        assert_eq!(world.watch().await.status, Status::Updated);
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_gives_up_on_a_throttled_registration_within_bounds() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        world.always(Action::RegisterTargets, Some(Trouble::Throttled));
+        assert_eq!(world.check().await.status, Status::Failed);
+        assert_eq!(world.count(Action::RegisterTargets), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_lost_after_the_call_took_effect_changes_nothing() {
+        for action in [Action::RegisterTargets, Action::DeregisterTargets] {
+            let world = World::new();
+            world.resolves_to(&[TWO]);
+            world.next(action, &[Trouble::AnswerLost]);
+            world.check().await;
+            assert_eq!(world.count(action), 1, "the next look shows that {action:?} took effect");
+            settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_eviction_looks_again_before_it_is_tried_again() {
+        let world = World::new();
+        world.holds(&[ONE, TWO]);
+        world.next(Action::DeregisterTargets, &[Trouble::Throttled]);
+        // While the call fails, DNS moves to the very target that was to be evicted.
+        later(&world, 6, |world| world.resolves_to(&[TWO]));
+        assert_eq!(world.check().await.status, Status::Pending, "the new answer is not confirmed yet");
+        assert_eq!(
+            world.writes(),
+            ["DeregisterTargets 10.0.2.20:5432"],
+            "the throttled call was not repeated"
+        );
+        assert_eq!(world.check().await.status, Status::Updated);
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_cannot_be_listed_is_not_touched() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        world.always(Action::DescribeTargetHealth, Some(Trouble::ServerError));
+        assert_eq!(world.check().await.status, Status::Failed);
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_listing_is_too_old_to_evict_by() {
+        let world = World::new();
+        world.holds(&[ONE, TWO]);
+        later(&world, 5, |world| world.always(Action::DescribeTargetHealth, Some(Trouble::Slow(seconds(3)))));
+        let report = world.check().await;
+        assert_eq!(report.status, Status::Pending);
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_stays_unlisted_is_not_registered_without_end() {
+        let world = World::new();
+        world.group(|group| {
+            group.targets.values_mut().for_each(|target| target.state = Some("unhealthy.draining"));
+        });
+        let report = world.watch().await;
+        assert_eq!(report.status, Status::Pending);
+        let count = world.count(Action::RegisterTargets);
+        assert!((1..=18).contains(&count), "at most every ten seconds, not {count} times");
+    }
+}
+
+mod time {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_hangs_ends_at_the_deadline_with_an_error_that_says_so() {
+        for action in [Action::DescribeTargetHealth, Action::RegisterTargets] {
+            let world = World::new();
+            world.resolves_to(&[TWO]);
+            world.always(action, Some(Trouble::Hangs));
+            let report = world.reconcile(Mode::Check, seconds(10)).await;
+            assert_eq!(report.status, Status::Failed);
+            assert!(error(&report).contains("before the invocation's time ran out"), "{report:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_longer_than_the_invocation_ends_in_time_and_is_no_error() {
+        let world = World::new();
+        let report = world.reconcile(Mode::Watch, seconds(30)).await;
+        assert_eq!(report.status, Status::InSync);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lookup_cut_short_by_the_deadline_is_no_error_where_all_was_well() {
+        let world = World::new();
+        later(&world, 28, |world| world.always(Action::Lookup, Some(Trouble::Slow(seconds(60)))));
+        let report = world.reconcile(Mode::Watch, seconds(30)).await;
+        assert_eq!(report.status, Status::InSync);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invocation_that_ends_before_the_confirmation_is_pending_and_the_next_goes_on() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        let report = world.reconcile(Mode::Check, seconds(3)).await;
+        assert_eq!(report.status, Status::Pending);
+        assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432");
+        assert_eq!(world.check().await.status, Status::Updated);
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_time_at_all_is_an_error() {
+        let world = World::new();
+        world.state().latency = Duration::from_millis(10);
+        assert_eq!(world.reconcile(Mode::Check, Duration::ZERO).await.status, Status::Failed);
+    }
+}
+
+mod confirmation {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_zero_seconds_evicts_at_once_after_one_more_look() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        let pace = Pace { confirm: Duration::ZERO, ..PACE };
+        let report = world.reconcile_at(pace, Mode::Check, seconds(60)).await;
+        assert_eq!(report.status, Status::Updated);
+        assert_eq!(report.elapsed_ms, 0);
+        assert!(world.count(Action::Lookup) >= 3, "a look before the registration, and before the eviction");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_afresh_right_before_the_eviction() {
+        let world = World::new();
+        world.holds(&[ONE, TWO]);
+        world.check().await;
+        let calls = world.state().calls.clone();
+        let evicted = calls.iter().position(|call| call.action == Action::DeregisterTargets).unwrap();
+        let mut before = [calls[evicted - 1].action, calls[evicted - 2].action];
+        before.sort();
+        assert_eq!(before, [Action::Lookup, Action::DescribeTargetHealth]);
+        assert!(calls[evicted - 2..].iter().all(|call| call.at == calls[evicted].at));
+    }
+}
+
+mod two_at_once {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn follow_the_same_failover() {
+        let world = World::new();
+        later(&world, 5, |world| world.resolves_to(&[TWO]));
+        let (first, second) = tokio::join!(world.watch(), async {
+            sleep(Duration::from_millis(250)).await;
+            world.watch().await
+        });
+        assert!([first.status, second.status].iter().all(|s| matches!(s, Status::Updated | Status::InSync)));
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_is_killed_at_any_moment_leaves_the_next_one_a_group_it_can_mend() {
+        for step in 0..80 {
+            let world = World::new();
+            world.state().latency = Duration::from_millis(100);
+            world.resolves_to(&[TWO]);
+            let killed = tokio::time::timeout(Duration::from_millis(100 * step), world.check());
+            drop(killed.await);
+            assert!(world.state().health(GROUP).unwrap().iter().any(|(_, state)| *state != "draining"));
+            let report = world.check().await;
+            assert!(
+                matches!(report.status, Status::Updated | Status::InSync),
+                "killed at {step}: {report:?}"
+            );
+            settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+        }
+    }
+}
+
+mod a_dry_run {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn says_what_would_be_done_and_changes_nothing() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        let report = world.reconcile(Mode::DryRun, seconds(60)).await;
+        assert_eq!(report.status, Status::Planned);
+        assert_eq!(
+            format!("{:?} {:?}", report.registered, report.evicted),
+            "{10.0.2.20:5432} {10.0.1.10:5432}"
+        );
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn finds_nothing_to_do_where_there_is_nothing() {
+        let report = World::new().reconcile(Mode::DryRun, seconds(60)).await;
+        assert_eq!(report.status, Status::InSync);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shows_the_veto() {
+        let world = World::new();
+        world.promote("orders-2");
+        let report = world.reconcile(Mode::DryRun, seconds(60)).await;
+        assert_eq!(report.status, Status::Planned);
+        assert!(report.evicted.is_empty());
+        assert!(report.waiting[0].starts_with("10.0.1.10:5432"), "{report:?}");
+    }
+}

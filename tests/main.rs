@@ -1,0 +1,9 @@
+//! The tests that need a world: the loop on a paused clock, the adapters over loopback sockets, and
+//! the binary as Lambda runs it.
+#![allow(clippy::disallowed_methods, reason = "the tests stand for everything around the function")]
+
+mod world;
+
+mod failovers;
+mod function;
+mod sockets;

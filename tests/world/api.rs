@@ -1,0 +1,202 @@
+//! The world's ELBv2 and RDS APIs, on a loopback socket: the AWS query protocol in plain HTTP.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use super::{Action, ApiError, Trouble, World};
+
+type Reply = Result<Response<Full<Bytes>>, Broken>;
+
+/// Makes hyper drop the connection without an answer.
+#[derive(Debug)]
+pub struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection is broken on purpose")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl World {
+    /// Serves the AWS APIs until the process ends, and returns where.
+    pub async fn serve_aws(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback socket");
+        let address = listener.local_addr().expect("a bound socket");
+        let world = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let world = world.clone();
+                let service = service_fn(move |request| {
+                    let world = world.clone();
+                    async move { world.serve_call(request).await }
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        address
+    }
+
+    async fn serve_call(&self, request: Request<Incoming>) -> Reply {
+        let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
+        let form: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
+        let field = |name: &str| form.get(name).cloned().unwrap_or_default();
+        let action = match field("Action").as_str() {
+            "DescribeTargetGroups" => Action::DescribeTargetGroups,
+            "DescribeTargetHealth" => Action::DescribeTargetHealth,
+            "RegisterTargets" => Action::RegisterTargets,
+            "DeregisterTargets" => Action::DeregisterTargets,
+            "DescribeDBClusters" => Action::DescribeDBClusters,
+            other => {
+                return error(&ApiError {
+                    status: 400,
+                    code: "InvalidAction",
+                    message: format!("the world does not know {other}"),
+                });
+            }
+        };
+        let targets = targets(&form);
+        let detail = match action {
+            Action::DescribeDBClusters => field("DBClusterIdentifier"),
+            _ => targets.iter().map(|(target, _)| target.to_string()).collect::<Vec<_>>().join(" "),
+        };
+        let (trouble, latency) = {
+            let mut state = self.state();
+            (state.begin(action, detail), state.latency)
+        };
+        sleep(latency).await;
+        let refuse =
+            |status, code, message: &str| error(&ApiError { status, code, message: message.to_owned() });
+        match trouble {
+            Some(Trouble::Slow(time)) => sleep(time).await,
+            Some(Trouble::Hangs) => std::future::pending().await,
+            Some(Trouble::Throttled) => return refuse(400, "ThrottlingException", "Rate exceeded"),
+            Some(Trouble::ServerError) => {
+                return refuse(500, "InternalFailure", "An internal error has occurred");
+            }
+            Some(Trouble::Denied) => {
+                let message = "User: arn:aws:sts::123456789012:assumed-role/sync is not authorized to perform the action";
+                return refuse(403, "AccessDenied", message);
+            }
+            Some(Trouble::Garbage) => return Ok(Response::new(Full::from("<html>no such service</html"))),
+            Some(Trouble::Reset) => return Err(Broken),
+            _ => {}
+        }
+        let reply = self.effect(action, &field("TargetGroupArn"), &form, &targets);
+        if trouble == Some(Trouble::AnswerLost) {
+            return Err(Broken);
+        }
+        match reply {
+            Ok(result) => {
+                let name = format!("{action:?}");
+                Ok(Response::new(Full::from(format!(
+                    "<{name}Response xmlns=\"http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/\">\
+                     <{name}Result>{result}</{name}Result>\
+                     <ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></{name}Response>"
+                ))))
+            }
+            Err(refusal) => error(&refusal),
+        }
+    }
+
+    fn effect(
+        &self,
+        action: Action,
+        group: &str,
+        form: &BTreeMap<String, String>,
+        targets: &[(SocketAddr, Option<String>)],
+    ) -> Result<String, ApiError> {
+        let mut state = self.state();
+        match action {
+            Action::DescribeTargetGroups => {
+                let arn = form.get("TargetGroupArns.member.1").cloned().unwrap_or_default();
+                let group = state.described(&arn)?;
+                Ok(format!(
+                    "<TargetGroups><member><TargetGroupArn>{arn}</TargetGroupArn>\
+                     <TargetGroupName>{}</TargetGroupName><Protocol>{}</Protocol><Port>{}</Port>\
+                     <VpcId>vpc-1</VpcId><TargetType>{}</TargetType><IpAddressType>{}</IpAddressType>\
+                     </member></TargetGroups>",
+                    arn.split('/').nth(1).unwrap_or_default(),
+                    group.protocol,
+                    group.port,
+                    group.target_type,
+                    group.address_type
+                ))
+            }
+            Action::DescribeTargetHealth => {
+                let mut members = String::new();
+                for (target, state) in state.health(group)? {
+                    let _ = write!(
+                        members,
+                        "<member><Target><Id>{}</Id><Port>{}</Port></Target><HealthCheckPort>{}</HealthCheckPort>\
+                         <TargetHealth><State>{state}</State></TargetHealth></member>",
+                        target.ip(),
+                        target.port(),
+                        target.port()
+                    );
+                }
+                Ok(format!("<TargetHealthDescriptions>{members}</TargetHealthDescriptions>"))
+            }
+            Action::RegisterTargets => state.register(group, targets).map(|()| String::new()),
+            Action::DeregisterTargets => {
+                let targets: Vec<SocketAddr> = targets.iter().map(|(target, _)| *target).collect();
+                state.deregister(group, &targets).map(|()| String::new())
+            }
+            Action::DescribeDBClusters => {
+                let identifier = form.get("DBClusterIdentifier").cloned().unwrap_or_default().to_lowercase();
+                let members = state.clusters.get(&identifier).ok_or_else(|| ApiError {
+                    status: 404,
+                    code: "DBClusterNotFoundFault",
+                    message: format!("DBCluster {identifier} not found."),
+                })?;
+                let mut list = String::new();
+                for (member, is_writer) in members {
+                    let _ = write!(
+                        list,
+                        "<DBClusterMember><DBInstanceIdentifier>{member}</DBInstanceIdentifier>\
+                         <IsClusterWriter>{is_writer}</IsClusterWriter></DBClusterMember>"
+                    );
+                }
+                Ok(format!(
+                    "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
+                     <DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>"
+                ))
+            }
+            Action::Lookup => unreachable!("no API call"),
+        }
+    }
+}
+
+fn targets(form: &BTreeMap<String, String>) -> Vec<(SocketAddr, Option<String>)> {
+    let field = |index: usize, name: &str| form.get(&format!("Targets.member.{index}.{name}")).cloned();
+    (1..)
+        .map_while(|index| {
+            let port = field(index, "Port").and_then(|port| port.parse().ok()).unwrap_or_default();
+            Some((SocketAddr::new(field(index, "Id")?.parse().ok()?, port), field(index, "AvailabilityZone")))
+        })
+        .collect()
+}
+
+fn error(refusal: &ApiError) -> Reply {
+    let ApiError { status, code, message } = refusal;
+    let body = format!(
+        "<ErrorResponse xmlns=\"http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/\">\
+         <Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>\
+         <RequestId>0</RequestId></ErrorResponse>"
+    );
+    Ok(Response::builder().status(*status).body(Full::from(body)).expect("a valid response"))
+}

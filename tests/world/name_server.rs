@@ -1,0 +1,149 @@
+//! The world's name server, on a loopback socket, over UDP and TCP.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_resolver::proto::rr::{Name, RData, Record as DnsRecord, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::sleep;
+
+use super::{Action, Trouble, World};
+
+/// RDS's zones.
+const TTL: u32 = 5;
+
+/// What goes back over the wire.
+enum Reply {
+    Bytes(Vec<u8>),
+    Nothing,
+}
+
+impl World {
+    /// Serves the world's zone until the process ends, and returns where.
+    pub async fn serve_dns(&self) -> SocketAddr {
+        // A free UDP port need not be free for TCP: try until one is free for both.
+        let (udp, tcp) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a loopback socket");
+            let address = udp.local_addr().expect("a bound socket");
+            if let Ok(tcp) = TcpListener::bind(address).await {
+                break (udp, tcp);
+            }
+        };
+        let address = udp.local_addr().expect("a bound socket");
+        let world = self.clone();
+        tokio::spawn(async move {
+            let udp = std::sync::Arc::new(udp);
+            let mut buffer = [0; 4096];
+            while let Ok((length, from)) = udp.recv_from(&mut buffer).await {
+                let (world, udp, query) = (world.clone(), udp.clone(), buffer[..length].to_vec());
+                tokio::spawn(async move {
+                    if let Reply::Bytes(bytes) = world.answer(&query, true).await {
+                        let _ = udp.send_to(&bytes, from).await;
+                    }
+                });
+            }
+        });
+        let world = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = tcp.accept().await {
+                tokio::spawn(serve_stream(world.clone(), stream));
+            }
+        });
+        address
+    }
+
+    async fn answer(&self, query: &[u8], udp: bool) -> Reply {
+        let Ok(query) = Message::from_vec(query) else { return Reply::Nothing };
+        let Some(question) = query.queries.first().cloned() else { return Reply::Nothing };
+        let name = question.name().to_ascii();
+        let (trouble, latency) = {
+            let mut state = self.state();
+            (
+                state.begin(Action::Lookup, format!("{name} {}", if udp { "udp" } else { "tcp" })),
+                state.latency,
+            )
+        };
+        sleep(latency).await;
+        let mut reply = Message::response(query.id, query.op_code);
+        reply.metadata.message_type = MessageType::Response;
+        reply.metadata.recursion_desired = query.recursion_desired;
+        reply.metadata.recursion_available = true;
+        reply.add_query(question.clone());
+        let fails_with = match trouble {
+            Some(Trouble::Hangs) => return Reply::Nothing,
+            Some(Trouble::Garbage) => {
+                let mut bytes = query.id.to_be_bytes().to_vec();
+                bytes.extend([0xff; 60]);
+                return Reply::Bytes(bytes);
+            }
+            Some(Trouble::Slow(time)) => {
+                sleep(time).await;
+                None
+            }
+            Some(Trouble::ServerError | Trouble::Reset | Trouble::AnswerLost) => Some(ResponseCode::ServFail),
+            Some(Trouble::Denied | Trouble::Throttled) => Some(ResponseCode::Refused),
+            Some(Trouble::NxDomain) => Some(ResponseCode::NXDomain),
+            Some(Trouble::NoRecords) => Some(ResponseCode::NoError),
+            Some(Trouble::Truncated | Trouble::TruncatedAlways) | None => None,
+        };
+        let is_cut =
+            trouble == Some(Trouble::TruncatedAlways) || (trouble == Some(Trouble::Truncated) && udp);
+        if let Some(code) = fails_with {
+            reply.metadata.response_code = code;
+        } else if is_cut {
+            reply.metadata.truncation = true;
+        } else {
+            self.fill(&mut reply, &name, question.query_type());
+        }
+        Reply::Bytes(reply.to_vec().expect("an encodable reply"))
+    }
+
+    fn fill(&self, reply: &mut Message, name: &str, kind: RecordType) {
+        let found = self.state().find(name, kind == RecordType::AAAA);
+        let name = |text: &str| {
+            let mut name = Name::from_ascii(text).expect("a name");
+            name.set_fqdn(true);
+            name
+        };
+        for pair in found.chain.windows(2) {
+            let record = RData::CNAME(CNAME(name(&pair[1])));
+            reply.add_answer(DnsRecord::from_rdata(name(&pair[0]), TTL, record));
+        }
+        let last = found.chain.last().expect("never empty");
+        match found.addresses {
+            None => reply.metadata.response_code = ResponseCode::NXDomain,
+            Some(addresses) => {
+                for address in addresses {
+                    let record = match address {
+                        IpAddr::V4(v4) => RData::A(A(v4)),
+                        IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
+                    };
+                    reply.add_answer(DnsRecord::from_rdata(name(last), TTL, record));
+                }
+            }
+        }
+    }
+}
+
+async fn serve_stream(world: World, mut stream: TcpStream) {
+    let mut length = [0; 2];
+    while stream.read_exact(&mut length).await.is_ok() {
+        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+        if stream.read_exact(&mut query).await.is_err() {
+            return;
+        }
+        match world.answer(&query, false).await {
+            Reply::Bytes(bytes) => {
+                let mut framed = u16::try_from(bytes.len()).expect("a short reply").to_be_bytes().to_vec();
+                framed.extend(bytes);
+                if stream.write_all(&framed).await.is_err() {
+                    return;
+                }
+            }
+            Reply::Nothing => sleep(Duration::from_secs(3600)).await,
+        }
+    }
+}
