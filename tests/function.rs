@@ -1,1 +1,247 @@
+//! The binary, as Lambda runs it: through the Runtime API, against the world on loopback sockets.
 
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::world::lambda::Function;
+use crate::world::{Action, ENDPOINT, GROUP, Group, ONE, TWO, Trouble, World};
+
+/// The function's time-out in these tests; none of them should come near it.
+const TIME: Duration = Duration::from_secs(30);
+
+async fn start(world: &World, variables: &[(&str, &str)]) -> Function {
+    Function::start(world, Path::new(env!("CARGO_BIN_EXE_bootstrap")), variables).await
+}
+
+fn event(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn check() -> String {
+    json!({"command": "check"}).to_string()
+}
+
+fn message(error: &Value) -> &str {
+    error["errorMessage"].as_str().unwrap_or("no message")
+}
+
+#[tokio::test]
+async fn a_failover_is_followed_by_the_event_that_announces_it() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    let moving = world.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        moving.promote("orders-2");
+        moving.writer_per_rds("orders-2");
+    });
+    let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
+    let binding = &result["bindings"][0];
+    assert_eq!(result["trigger"], "watch");
+    assert!(binding["elapsed_ms"].as_u64().unwrap() >= 1000, "confirmed for a second first");
+    let mut shape = binding.clone();
+    shape["elapsed_ms"] = json!(0);
+    assert_eq!(
+        shape,
+        json!({
+            "endpoint": ENDPOINT, "target_group": GROUP, "status": "updated", "writer": [TWO],
+            "registered": ["10.0.2.20:5432"], "evicted": ["10.0.1.10:5432"],
+            "waiting": [], "error": null, "elapsed_ms": 0,
+        })
+    );
+    assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+}
+
+#[tokio::test]
+async fn every_sample_event_does_what_it_is_for() {
+    let world = World::new();
+    let function = start(&world, &[("WATCH_SECONDS", "0")]).await;
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("events")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let result = function.invoke(event(&file), TIME).await;
+        match file.as_str() {
+            "not-ours.json" => assert!(message(&result.unwrap_err()).contains("aws.s3")),
+            "plan.json" => assert_eq!(result.unwrap()["trigger"], "plan"),
+            file if file.starts_with("cluster-") => assert_eq!(result.unwrap()["trigger"], "watch", "{file}"),
+            file => assert_eq!(result.unwrap()["trigger"], "check", "{file}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_warm_check_in_sync_costs_one_call_and_one_lookup() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    function.invoke(check(), TIME).await.unwrap();
+    world.forget_calls();
+    let result = function.invoke(event("schedule.json"), TIME).await.unwrap();
+    assert_eq!(result["bindings"][0]["status"], "in_sync");
+    let mut calls: Vec<Action> = world.state().calls.iter().map(|call| call.action).collect();
+    calls.sort();
+    assert_eq!(calls, [Action::Lookup, Action::DescribeTargetHealth]);
+}
+
+#[tokio::test]
+async fn what_is_not_an_event_is_refused_and_the_process_lives_on() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    for (payload, told) in [
+        ("{\"command\": \"chec", "not JSON"),
+        ("", "not JSON"),
+        ("[1, 2]", "[1,2]"),
+        ("\"check\"", "check"),
+        ("{}", "no source and no command"),
+        ("{\"command\": \"destroy\"}", "destroy"),
+        ("{\"source\": \"aws.s3\", \"detail-type\": \"Object Created\"}", "aws.s3"),
+    ] {
+        let error = function.invoke(payload, TIME).await.unwrap_err();
+        assert_eq!(error["errorType"], "EventRefused", "{payload}");
+        let message = message(&error);
+        assert!(message.contains(told) && message.contains("accepts"), "{payload}: {message}");
+    }
+    assert_eq!(world.state().calls, []);
+    function.invoke(check(), TIME).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_binding_that_fails_fails_the_invocation_but_no_other_binding() {
+    let world = World::new();
+    let other = GROUP.replace("/orders/", "/billing/");
+    world.state().groups.insert(other.clone(), Group::default());
+    world.resolves_to(&[TWO]);
+    let bindings = json!([
+        {"endpoint": "billing.abc123.us-east-1.rds.amazonaws.com", "target_group": other},
+        {"endpoint": ENDPOINT, "target_group": GROUP},
+    ]);
+    let function = start(&world, &[("BINDINGS", &bindings.to_string())]).await;
+    let error = function.invoke(check(), TIME).await.unwrap_err();
+    assert_eq!(error["errorType"], "BindingsFailed");
+    let told = message(&error);
+    assert!(told.starts_with("1 of 2 bindings failed") && told.contains("NXDOMAIN"), "{told}");
+    assert!(told.contains("billing.abc123") && told.contains(&other) && !told.contains(ENDPOINT), "{told}");
+    assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432", "the other was followed");
+}
+
+#[tokio::test]
+async fn a_denied_call_names_the_permission() {
+    let world = World::new();
+    world.always(Action::DescribeTargetHealth, Some(Trouble::Denied));
+    let function = start(&world, &[]).await;
+    let error = function.invoke(check(), TIME).await.unwrap_err();
+    assert!(message(&error).contains("allow elasticloadbalancing:DescribeTargetHealth"), "{error}");
+}
+
+#[tokio::test]
+async fn a_watch_ends_before_a_short_time_out_and_says_so() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    let time = Duration::from_secs(3);
+    let result = function.invoke(event("cluster-failover-started.json"), time).await.unwrap();
+    assert_eq!(result["bindings"][0]["status"], "in_sync");
+    let lines = function.lines();
+    let stop = lines.iter().find(|line| line["decision"] == "stop").expect("a line that says so");
+    assert!(stop["reason"].as_str().unwrap().contains("the invocation's time is over"), "{stop}");
+}
+
+#[tokio::test]
+async fn an_api_that_hangs_is_an_error_before_the_time_out() {
+    let world = World::new();
+    world.always(Action::DescribeTargetHealth, Some(Trouble::Hangs));
+    let function = start(&world, &[]).await;
+    let error = function.invoke(check(), Duration::from_secs(4)).await.unwrap_err();
+    let told = message(&error);
+    assert!(
+        told.contains("could not list the group's targets before the invocation's time ran out"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn plan_and_dry_run_change_nothing() {
+    let world = World::new();
+    world.resolves_to(&[TWO]);
+    let function = start(&world, &[]).await;
+    let planned = function.invoke(json!({"command": "plan"}), TIME).await.unwrap();
+    assert_eq!(planned["trigger"], "plan");
+    assert_eq!(planned["bindings"][0]["status"], "planned");
+    assert_eq!(planned["bindings"][0]["registered"], json!(["10.0.2.20:5432"]));
+    let dry = start(&world, &[("DRY_RUN", "true")]).await;
+    for event in [check(), event("cluster-failover-completed.json")] {
+        assert_eq!(dry.invoke(event, TIME).await.unwrap()["bindings"][0]["status"], "planned");
+    }
+    assert_eq!(world.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
+    let world = World::new();
+    world.resolves_to(&[TWO]);
+    let function = start(&world, &[]).await;
+    function.invoke(check(), TIME).await.unwrap();
+    let lines = function.lines();
+    assert_eq!(lines.len(), function.log.lock().unwrap().len(), "every line is JSON");
+    let of_binding: Vec<&Value> = lines.iter().filter(|line| line["endpoint"] == ENDPOINT).collect();
+    let decisions: Vec<&str> = of_binding.iter().filter_map(|line| line["decision"].as_str()).collect();
+    assert_eq!(decisions, ["plan", "register", "plan", "plan", "evict"]);
+    assert!(of_binding.iter().all(|line| line["target_group"] == GROUP && line["level"] == "INFO"));
+    assert_eq!(lines.last().unwrap()["decision"], "done", "and one line for the invocation");
+}
+
+#[tokio::test]
+async fn a_watch_logs_no_line_per_poll() {
+    let world = World::new();
+    let function = start(&world, &[("WATCH_SECONDS", "2")]).await;
+    function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
+    assert!(world.count(Action::Lookup) > 10);
+    assert_eq!(function.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn the_log_honours_lambdas_controls() {
+    let world = World::new();
+    world.resolves_to(&[TWO]);
+    let text = start(&world, &[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
+    text.invoke(check(), TIME).await.unwrap();
+    assert!(text.lines().is_empty() && !text.log.lock().unwrap().is_empty());
+    let quiet = start(&world, &[("AWS_LAMBDA_LOG_LEVEL", "ERROR")]).await;
+    quiet.invoke(check(), TIME).await.unwrap();
+    assert!(quiet.log.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_stops_the_start_with_every_entry_named() {
+    let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}, {"endpoint": "10.0.1.10"}]);
+    let variables = [("BINDINGS", bindings.to_string()), ("POLL_MILLIS", "fast".to_owned())];
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut function = start(&World::new(), &variables).await;
+    let (code, error) = function.ended().await;
+    assert_ne!(code, Some(0));
+    let error = error.expect("reported to the Runtime API");
+    for name in ["BINDINGS[1].endpoint", "BINDINGS[1].target_group", "POLL_MILLIS"] {
+        assert!(message(&error).contains(name), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn outside_lambda_the_binary_says_what_it_is() {
+    let binary = env!("CARGO_BIN_EXE_bootstrap");
+    let output = tokio::process::Command::new(binary).env_clear().output().await.unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("AWS_LAMBDA_RUNTIME_API") && told.contains("make demo"), "{told}");
+}
+
+#[tokio::test]
+async fn a_connection_that_died_while_the_function_was_frozen_costs_a_quiet_retry() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    function.invoke(check(), TIME).await.unwrap();
+    world.next(Action::DescribeTargetHealth, &[Trouble::Reset]);
+    let result = function.invoke(check(), TIME).await.unwrap();
+    assert_eq!(result["bindings"][0]["writer"], json!([ONE]));
+    assert!(function.lines().iter().all(|line| line["level"] == "INFO"), "quiet");
+}

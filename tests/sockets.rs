@@ -1,1 +1,390 @@
+//! The adapters, over loopback sockets, with what name servers and the AWS APIs send on a bad day.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
+use aws_sdk_elasticloadbalancingv2::config::timeout::TimeoutConfig;
+use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Credentials, Region};
+use rds_nlb_sync::dns::NameServers;
+use rds_nlb_sync::elb::LoadBalancing;
+use rds_nlb_sync::fault::{Fault, Kind};
+use rds_nlb_sync::plan::{Family, State};
+use rds_nlb_sync::rds::Rds;
+use rds_nlb_sync::reconcile::{Answer, Clusters, Dns, TargetGroups};
+
+use crate::world::{Action, ENDPOINT, GROUP, ONE, Record, THREE, TWO, Trouble, World, addresses};
+
+async fn resolve(world: &World) -> Result<Answer, Fault> {
+    let servers = [world.serve_dns().await];
+    NameServers::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V4).await
+}
+
+/// The settings of the SDK's clients: those of the function, but with less patience.
+macro_rules! client {
+    ($sdk:ident, $world:expr) => {
+        $sdk::Client::from_conf(
+            $sdk::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("us-east-1"))
+                .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests"))
+                .endpoint_url(format!("http://{}", $world.serve_aws().await))
+                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
+                .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
+                .build(),
+        )
+    };
+}
+const ATTEMPT: Duration = Duration::from_millis(300);
+
+async fn groups(world: &World) -> LoadBalancing {
+    LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, world))
+}
+
+fn targets(list: &[&str]) -> BTreeSet<SocketAddr> {
+    list.iter().map(|target| target.parse().unwrap()).collect()
+}
+
+mod dns {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_question_brings_the_address_and_the_names_on_the_way() {
+        let world = World::new();
+        let answer = resolve(&world).await.unwrap();
+        assert_eq!(answer.writer.to_string(), ONE);
+        assert_eq!(answer.chain, [ENDPOINT, "orders-1.abc123.us-east-1.rds.amazonaws.com"]);
+        assert_eq!(world.count(Action::Lookup), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_cached() {
+        let world = World::new();
+        let servers = [world.serve_dns().await];
+        let servers = NameServers::new(Some(&servers)).unwrap();
+        servers.resolve(ENDPOINT, Family::V4).await.unwrap();
+        world.promote("orders-2");
+        let answer = servers.resolve(ENDPOINT, Family::V4).await.unwrap();
+        assert_eq!(answer.writer.to_string(), TWO);
+    }
+
+    #[tokio::test]
+    async fn the_name_is_asked_for_as_given_without_a_search_suffix() {
+        let world = World::new();
+        world.state().zone.clear();
+        resolve(&world).await.unwrap_err();
+        let names: BTreeSet<String> =
+            world.calls(Action::Lookup).into_iter().map(|call| call.detail).collect();
+        assert_eq!(names, BTreeSet::from([format!("{ENDPOINT}. udp")]));
+    }
+
+    #[tokio::test]
+    async fn an_ipv6_group_asks_for_ipv6_addresses() {
+        let world = World::new();
+        world.resolves_to(&["fd00::20", ONE]);
+        let servers = [world.serve_dns().await];
+        let answer = NameServers::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V6).await.unwrap();
+        assert_eq!(answer.writer.to_string(), "fd00::20");
+    }
+
+    #[tokio::test]
+    async fn every_way_not_to_answer_is_told_apart_and_names_the_endpoint_and_the_cure() {
+        for (trouble, reason) in [
+            (Trouble::NxDomain, "NXDOMAIN"),
+            (Trouble::NoRecords, "an empty answer"),
+            (Trouble::ServerError, "SERVFAIL"),
+            (Trouble::Denied, "REFUSED"),
+            (Trouble::TruncatedAlways, "truncated"),
+            (Trouble::Garbage, "not usable"),
+            (Trouble::Hangs, "in time"),
+        ] {
+            let world = World::new();
+            world.always(Action::Lookup, Some(trouble));
+            let fault = resolve(&world).await.unwrap_err();
+            assert_eq!(fault.kind(), Kind::NoAnswer);
+            let told = fault.explain();
+            assert!(
+                told.contains(reason) && told.contains(ENDPOINT) && told.contains("Cure:"),
+                "{trouble:?}: {told}"
+            );
+            let packets = world.count(Action::Lookup);
+            assert!(packets <= 10, "{trouble:?} is bounded, not {packets} packets");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_long_for_udp_comes_over_tcp() {
+        let world = World::new();
+        world.always(Action::Lookup, Some(Trouble::Truncated));
+        assert_eq!(resolve(&world).await.unwrap().writer.to_string(), ONE);
+        assert!(world.calls(Action::Lookup).iter().any(|call| call.detail.ends_with("tcp")));
+    }
+
+    #[tokio::test]
+    async fn garbage_over_udp_is_cured_by_tcp() {
+        let world = World::new();
+        world.state().chooser = Some(Box::new({
+            let mut udp = 2;
+            move |_| {
+                udp -= 1;
+                (udp >= 0).then_some(Trouble::Garbage)
+            }
+        }));
+        assert_eq!(resolve(&world).await.unwrap().writer.to_string(), ONE);
+    }
+
+    #[tokio::test]
+    async fn a_lost_packet_costs_a_retry() {
+        let world = World::new();
+        world.next(Action::Lookup, &[Trouble::Hangs]);
+        assert_eq!(resolve(&world).await.unwrap().writer.to_string(), ONE);
+    }
+
+    #[tokio::test]
+    async fn a_dead_name_server_beside_a_good_one_does_no_harm() {
+        let (dead, good) = (World::new(), World::new());
+        dead.always(Action::Lookup, Some(Trouble::Hangs));
+        let servers = [dead.serve_dns().await, good.serve_dns().await];
+        let servers = NameServers::new(Some(&servers)).unwrap();
+        assert_eq!(servers.resolve(ENDPOINT, Family::V4).await.unwrap().writer.to_string(), ONE);
+    }
+
+    #[tokio::test]
+    async fn a_chain_without_an_end_is_no_answer() {
+        let world = World::new();
+        world.state().zone.insert(ENDPOINT.into(), Record::Cname(ENDPOINT.into()));
+        assert_eq!(resolve(&world).await.unwrap_err().kind(), Kind::NoAnswer);
+    }
+
+    #[tokio::test]
+    async fn records_of_other_names_in_the_answer_are_ignored() {
+        let world = World::new();
+        world.state().stowaway = Some(("intruder.example.com".into(), addresses(&[THREE])));
+        assert_eq!(resolve(&world).await.unwrap().writer.to_string(), ONE);
+    }
+
+    #[tokio::test]
+    async fn a_public_address_names_the_cure() {
+        let world = World::new();
+        world.resolves_to(&["52.1.2.3"]);
+        let told = resolve(&world).await.unwrap_err().explain();
+        assert!(told.contains("52.1.2.3, a public address") && told.contains("SubnetIds"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn an_alias_of_ones_own_is_followed_to_the_member() {
+        let world = World::new();
+        world.state().zone.insert("db.example.com".into(), Record::Cname(ENDPOINT.into()));
+        let servers = [world.serve_dns().await];
+        let answer =
+            NameServers::new(Some(&servers)).unwrap().resolve("DB.example.com.", Family::V4).await.unwrap();
+        let names = ["db.example.com", ENDPOINT, "orders-1.abc123.us-east-1.rds.amazonaws.com"];
+        assert_eq!(answer.chain, names);
+    }
+}
+
+mod target_groups {
+    use super::*;
+
+    #[tokio::test]
+    async fn are_described_once_and_then_known() {
+        let world = World::new();
+        let groups = groups(&world).await;
+        for _ in 0..3 {
+            let group = groups.describe(GROUP).await.unwrap();
+            assert_eq!((group.family, group.port), (Family::V4, 5432));
+        }
+        assert_eq!(world.count(Action::DescribeTargetGroups), 1);
+    }
+
+    #[tokio::test]
+    async fn that_cannot_carry_a_database_are_refused_by_name() {
+        let cases: [(&str, fn(&mut crate::world::Group)); 5] = [
+            ("instance", |group| group.target_type = "instance"),
+            ("alb", |group| group.target_type = "alb"),
+            ("UDP", |group| group.protocol = "UDP"),
+            ("HTTP", |group| group.protocol = "HTTP"),
+            ("QUIC", |group| group.protocol = "QUIC"),
+        ];
+        for (what, change) in cases {
+            let world = World::new();
+            world.group(change);
+            let fault = groups(&world).await.describe(GROUP).await.unwrap_err();
+            let told = fault.explain();
+            assert!(told.contains(GROUP) && told.contains(what), "{told}");
+            assert_eq!(fault.kind(), Kind::Permanent);
+        }
+    }
+
+    #[tokio::test]
+    async fn with_tls_tcp_udp_or_ipv6_are_accepted() {
+        for protocol in ["TCP", "TLS", "TCP_UDP"] {
+            let world = World::new();
+            world.group(|group| (group.protocol, group.address_type) = (protocol, "ipv6"));
+            assert_eq!(groups(&world).await.describe(GROUP).await.unwrap().family, Family::V6);
+        }
+    }
+
+    #[tokio::test]
+    async fn that_do_not_exist_are_named() {
+        let world = World::new();
+        world.state().groups.clear();
+        let told = groups(&world).await.describe(GROUP).await.unwrap_err().explain();
+        assert!(told.contains("TargetGroupNotFound") && told.contains(GROUP), "{told}");
+    }
+
+    #[tokio::test]
+    async fn show_every_state_as_active_but_the_draining_ones() {
+        let world = World::new();
+        let states =
+            ["initial", "healthy", "unhealthy", "unused", "unavailable", "draining", "unhealthy.draining"];
+        world.group(|group| {
+            for (port, state) in (1..).zip(states) {
+                let target = group.targets.values().next().unwrap().clone();
+                group.targets.insert(
+                    SocketAddr::new(ONE.parse().unwrap(), port),
+                    crate::world::Target { state: Some(state), ..target },
+                );
+            }
+        });
+        let listed = groups(&world).await.targets(GROUP).await.unwrap();
+        for (port, state) in (1..).zip(states) {
+            let expected = if state.contains("draining") { State::Draining } else { State::Active };
+            assert_eq!(listed[&SocketAddr::new(ONE.parse().unwrap(), port)], expected, "{state}");
+        }
+    }
+
+    #[tokio::test]
+    async fn take_addresses_outside_the_vpc_in_all_zones_and_only_those() {
+        let world = World::new();
+        let groups = groups(&world).await;
+        groups
+            .register(GROUP, &targets(&["10.0.2.20:5432", "192.168.7.7:5432", "172.16.1.1:5432"]))
+            .await
+            .unwrap();
+        let zones = |address: &str| world.state().groups[GROUP].targets[&address.parse().unwrap()].all_zones;
+        assert!(!zones("10.0.2.20:5432"));
+        assert!(zones("192.168.7.7:5432") && zones("172.16.1.1:5432"));
+    }
+
+    #[tokio::test]
+    async fn are_changed_with_the_port_that_was_asked_for() {
+        let world = World::new();
+        let groups = groups(&world).await;
+        groups.register(GROUP, &targets(&["10.0.2.20:6432"])).await.unwrap();
+        groups.deregister(GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap();
+        assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:6432");
+    }
+
+    #[tokio::test]
+    async fn are_changed_a_hundred_targets_at_a_time() {
+        let world = World::new();
+        let many: BTreeSet<SocketAddr> =
+            (1..=250).map(|n| SocketAddr::new(TWO.parse().unwrap(), n)).collect();
+        let groups = groups(&world).await;
+        groups.register(GROUP, &many).await.unwrap();
+        groups.deregister(GROUP, &many).await.unwrap();
+        assert_eq!((world.count(Action::RegisterTargets), world.count(Action::DeregisterTargets)), (3, 3));
+    }
+}
+
+mod api_trouble {
+    use super::*;
+
+    const TRANSIENT: [Trouble; 6] = [
+        Trouble::Throttled,
+        Trouble::ServerError,
+        Trouble::Reset,
+        Trouble::AnswerLost,
+        Trouble::Hangs,
+        Trouble::Garbage,
+    ];
+
+    #[tokio::test]
+    async fn of_a_moment_is_retried_by_the_sdk() {
+        for trouble in TRANSIENT.into_iter().filter(|trouble| *trouble != Trouble::Garbage) {
+            let world = World::new();
+            let groups = groups(&world).await;
+            world.next(Action::RegisterTargets, &[trouble]);
+            groups.register(GROUP, &targets(&["10.0.2.20:5432"])).await.unwrap();
+            assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432", "{trouble:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn that_lasts_is_transient_and_bounded() {
+        for trouble in TRANSIENT {
+            let world = World::new();
+            let groups = groups(&world).await;
+            groups.describe(GROUP).await.unwrap();
+            world.always(Action::DescribeTargetHealth, Some(trouble));
+            let fault = groups.targets(GROUP).await.unwrap_err();
+            assert_eq!(fault.kind(), Kind::Transient, "{trouble:?}: {}", fault.explain());
+            assert!(world.count(Action::DescribeTargetHealth) <= 3, "{trouble:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_deregistration_is_never_retried_without_a_fresh_look() {
+        for trouble in TRANSIENT.into_iter().filter(|trouble| *trouble != Trouble::Garbage) {
+            let world = World::new();
+            let groups = groups(&world).await;
+            world.always(Action::DeregisterTargets, Some(trouble));
+            let fault = groups.deregister(GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap_err();
+            assert_eq!(fault.kind(), Kind::Transient, "{trouble:?}: {}", fault.explain());
+            assert_eq!(world.count(Action::DeregisterTargets), 1, "{trouble:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_permissions_names_the_action_that_is_missing() {
+        let world = World::new();
+        let groups = groups(&world).await;
+        groups.describe(GROUP).await.unwrap();
+        for action in [Action::DescribeTargetHealth, Action::RegisterTargets, Action::DeregisterTargets] {
+            world.always(action, Some(Trouble::Denied));
+        }
+        let one = targets(&["10.0.2.20:5432"]);
+        for (fault, action) in [
+            (groups.targets(GROUP).await.unwrap_err(), "DescribeTargetHealth"),
+            (groups.register(GROUP, &one).await.unwrap_err(), "RegisterTargets"),
+            (groups.deregister(GROUP, &one).await.unwrap_err(), "DeregisterTargets"),
+        ] {
+            assert_eq!(fault.kind(), Kind::Permanent);
+            let told = fault.explain();
+            assert!(
+                told.contains(&format!("allow elasticloadbalancing:{action}")) && told.contains(GROUP),
+                "{told}"
+            );
+        }
+    }
+}
+
+mod clusters {
+    use super::*;
+
+    async fn rds(world: &World) -> Rds {
+        Rds::new(client!(aws_sdk_rds, world))
+    }
+
+    #[tokio::test]
+    async fn list_their_members_and_the_writer() {
+        let cluster = rds(&World::new()).await.cluster("orders").await.unwrap().unwrap();
+        assert_eq!(cluster.contradicts("orders-2"), Some("orders-1"));
+        assert_eq!(cluster.contradicts("orders-1"), None);
+    }
+
+    #[tokio::test]
+    async fn that_do_not_exist_are_none() {
+        assert_eq!(rds(&World::new()).await.cluster("billing").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn without_permission_name_it() {
+        let world = World::new();
+        world.always(Action::DescribeDBClusters, Some(Trouble::Denied));
+        let told = rds(&world).await.cluster("orders").await.unwrap_err().explain();
+        assert!(told.contains("allow rds:DescribeDBClusters"), "{told}");
+    }
+}

@@ -141,7 +141,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             let vetoed = std::mem::take(&mut plan.evict);
             plan.waiting.extend(vetoed.into_iter().map(|target| (target, Waits::EvictionForAgreement)));
         }
-        say!(info, self.binding, "plan", plan = %plan, "a dry run changes nothing");
+        say!(info, self.binding, "plan", plan = %plan, "plans, and changes nothing");
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
         self.registered.clone_from(&plan.register);
         self.evicted.clone_from(&plan.evict);
@@ -278,16 +278,15 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         Ok(())
     }
 
-    /// Keeps the plan, and logs what waits where that has changed.
+    /// Keeps the plan, and logs it where it has changed.
     fn remember(&mut self, look: &Look, plan: &Plan) {
         if self.planned.is_none() {
             // The failover came before our first look: following it is what the watch is for.
             let wanted = look.wanted();
             self.followed |= plan.register.iter().chain(plan.waiting.keys()).any(|t| wanted.contains(t));
         }
-        let waited_for = self.planned.as_ref().map(|last| &last.waiting);
-        if !plan.waiting.is_empty() && waited_for != Some(&plan.waiting) {
-            say!(info, self.binding, "wait", reason = %plan, "waits");
+        if !plan.is_empty() && self.planned.as_ref() != Some(plan) {
+            say!(info, self.binding, "plan", plan = %plan, "plans");
         }
         self.planned = Some(plan.clone());
     }

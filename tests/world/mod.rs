@@ -133,6 +133,8 @@ pub struct State {
     pub zone: BTreeMap<String, Record>,
     /// Names that change with every lookup.
     pub flickers: BTreeMap<String, VecDeque<Record>>,
+    /// A record of another name that rides along in every answer over the wire.
+    pub stowaway: Option<(String, Record)>,
     pub groups: BTreeMap<String, Group>,
     /// Cluster → members, and whether each is called the writer.
     pub clusters: BTreeMap<String, BTreeMap<String, bool>>,
@@ -210,6 +212,13 @@ impl World {
             (address, Target { registered: now, drained, all_zones: false, state: Some("healthy") })
         };
         group.targets = targets.iter().map(target).collect();
+    }
+
+    /// DNS names one member after the other, lookup by lookup.
+    pub fn members_flicker(&self) {
+        let name = |member| Record::Cname(format!("{member}.abc123.us-east-1.rds.amazonaws.com"));
+        let records = ["orders-2", "orders-1"].map(name).into();
+        self.state().flickers.insert(ENDPOINT.into(), records);
     }
 
     /// Changes the group's properties.

@@ -1,16 +1,16 @@
 //! The world's name server, on a loopback socket, over UDP and TCP.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{Name, RData, Record as DnsRecord, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::sleep;
 
-use super::{Action, Trouble, World};
+use super::{Action, Record, Trouble, World};
 
 /// RDS's zones.
 const TTL: u32 = 5;
@@ -102,30 +102,32 @@ impl World {
     }
 
     fn fill(&self, reply: &mut Message, name: &str, kind: RecordType) {
-        let found = self.state().find(name, kind == RecordType::AAAA);
-        let name = |text: &str| {
-            let mut name = Name::from_ascii(text).expect("a name");
-            name.set_fqdn(true);
-            name
+        let (found, stowaway) = {
+            let mut state = self.state();
+            (state.find(name, kind == RecordType::AAAA), state.stowaway.clone())
         };
+        if let Some((name, Record::Addresses(list))) = stowaway {
+            list.into_iter().for_each(|address| add(reply, &name, address.into()));
+        }
         for pair in found.chain.windows(2) {
-            let record = RData::CNAME(CNAME(name(&pair[1])));
-            reply.add_answer(DnsRecord::from_rdata(name(&pair[0]), TTL, record));
+            add(reply, &pair[0], RData::CNAME(CNAME(fully_qualified(&pair[1]))));
         }
         let last = found.chain.last().expect("never empty");
         match found.addresses {
             None => reply.metadata.response_code = ResponseCode::NXDomain,
-            Some(addresses) => {
-                for address in addresses {
-                    let record = match address {
-                        IpAddr::V4(v4) => RData::A(A(v4)),
-                        IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
-                    };
-                    reply.add_answer(DnsRecord::from_rdata(name(last), TTL, record));
-                }
-            }
+            Some(list) => list.into_iter().for_each(|address| add(reply, last, address.into())),
         }
     }
+}
+
+fn add(reply: &mut Message, name: &str, record: RData) {
+    reply.add_answer(DnsRecord::from_rdata(fully_qualified(name), TTL, record));
+}
+
+fn fully_qualified(name: &str) -> Name {
+    let mut name = Name::from_ascii(name).expect("a name");
+    name.set_fqdn(true);
+    name
 }
 
 async fn serve_stream(world: World, mut stream: TcpStream) {

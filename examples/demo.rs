@@ -1,0 +1,217 @@
+//! The main job, to watch: the real `bootstrap` binary in a small world on loopback, through a failover,
+//! a failback, a name server outage and a drift check.
+//!
+//! `cargo run --example demo` plays the story; `cargo run --example demo -- EVENT.json` invokes the
+//! function once with an event. Build the binary first: `cargo build --bin bootstrap`.
+#![allow(clippy::disallowed_methods, reason = "the demo stands for everything around the function")]
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+#[path = "../tests/world/mod.rs"]
+mod world;
+
+use world::lambda::{Function, Result};
+use world::{Action, Call, ENDPOINT, GROUP, Trouble, World};
+
+const TIME: Duration = Duration::from_secs(60);
+/// Shorter than the defaults (6 s, 500 ms), so that the demo is.
+const PACE: [(&str, &str); 2] = [("CONFIRM_SECONDS", "2"), ("POLL_MILLIS", "100")];
+/// What a call to the AWS APIs or to the name server takes in this world.
+const LATENCY: Duration = Duration::from_millis(15);
+
+const STARTED: &str = include_str!("../events/cluster-failover-started.json");
+const COMPLETED: &str = include_str!("../events/cluster-failover-completed.json");
+const SCHEDULE: &str = include_str!("../events/schedule.json");
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let world = World::new();
+    world.state().latency = LATENCY;
+    world.group(|group| group.health = Duration::from_secs(3));
+    let function = Function::start(&world, &binary(), &PACE).await;
+    match std::env::args().nth(1) {
+        Some(file) => invoke(&function, &file).await,
+        None => story(Stage::new(world, function)).await,
+    }
+}
+
+/// The binary beside the example: `target/PROFILE/bootstrap`.
+fn binary() -> PathBuf {
+    let example = std::env::current_exe().expect("the path of this program");
+    example.ancestors().nth(2).expect("target/PROFILE/examples/demo").join("bootstrap")
+}
+
+async fn invoke(function: &Function, file: &str) -> ExitCode {
+    let event = match std::fs::read_to_string(file) {
+        Ok(event) => event,
+        Err(error) => {
+            eprintln!("{file}: {error}; name an event's file, such as events/schedule.json");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = function.invoke(event, TIME).await;
+    for line in function.log.lock().expect("the log").iter() {
+        eprintln!("{line}");
+    }
+    let (document, code) = match result {
+        Ok(result) => (result, ExitCode::SUCCESS),
+        Err(error) => (error, ExitCode::FAILURE),
+    };
+    println!("{}", serde_json::to_string_pretty(&document).expect("a JSON value"));
+    code
+}
+
+async fn story(mut stage: Stage) -> ExitCode {
+    println!("{ENDPOINT}");
+    println!("→ {GROUP}");
+    println!("  orders-1 is 10.0.1.10, the writer; orders-2 is 10.0.2.20. The function is the real binary.");
+
+    stage.scene("A drift check, and all is well");
+    let result = stage.function.invoke(SCHEDULE, TIME).await;
+    stage.expect(&result, "in_sync", "10.0.1.10:5432");
+
+    stage.scene("A failover: the event comes first, DNS follows later and flickers");
+    stage.happens("RDS says: started cross-AZ failover to orders-2");
+    let failover = async {
+        sleep(Duration::from_secs(2)).await;
+        stage.world.members_flicker();
+        stage.happens("DNS flickers between orders-1 and orders-2");
+        sleep(Duration::from_millis(1500)).await;
+        stage.world.promote("orders-2");
+        stage.world.writer_per_rds("orders-2");
+        stage.happens("DNS settles on orders-2");
+    };
+    let (result, ()) = tokio::join!(stage.function.invoke(STARTED, TIME), failover);
+    stage.expect(&result, "updated", "10.0.1.10:5432~ 10.0.2.20:5432");
+
+    stage.scene("A failback, while the old target still drains");
+    stage.world.promote("orders-1");
+    stage.world.writer_per_rds("orders-1");
+    stage.happens("DNS moves back to orders-1; RDS says: completed failover");
+    let result = stage.function.invoke(COMPLETED, TIME).await;
+    stage.expect(&result, "updated", "10.0.1.10:5432 10.0.2.20:5432~");
+
+    stage.scene("The name server fails: no answer is not an answer");
+    stage.world.always(Action::Lookup, Some(Trouble::ServerError));
+    stage.happens("the name server answers SERVFAIL");
+    let result = stage.function.invoke(SCHEDULE, TIME).await;
+    stage.expect(&result, "failed", "10.0.1.10:5432 10.0.2.20:5432~");
+
+    stage.scene("It recovers, and the next drift check finds what somebody did meanwhile");
+    stage.world.always(Action::Lookup, None);
+    stage.world.holds(&["10.0.3.30"]);
+    stage.happens("somebody replaced the target with 10.0.3.30");
+    let result = stage.function.invoke(SCHEDULE, TIME).await;
+    stage.expect(&result, "updated", "10.0.1.10:5432 10.0.3.30:5432~");
+
+    stage.curtain()
+}
+
+/// The world, the function, and the timeline that is printed of them.
+struct Stage {
+    world: World,
+    function: Function,
+    scene: Instant,
+    happened: std::cell::RefCell<Vec<(Instant, String)>>,
+    scenes: usize,
+    failures: usize,
+    colours: bool,
+}
+
+impl Stage {
+    fn new(world: World, function: Function) -> Self {
+        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let (scene, happened) = (Instant::now(), std::cell::RefCell::default());
+        Self { world, function, scene, happened, scenes: 0, failures: 0, colours }
+    }
+
+    fn scene(&mut self, title: &str) {
+        self.scenes += 1;
+        println!("\n{}", self.paint("1", &format!("{}. {title}", self.scenes)));
+        self.scene = Instant::now();
+        self.world.forget_calls();
+    }
+
+    fn happens(&self, what: &str) {
+        self.happened.borrow_mut().push((Instant::now(), what.to_owned()));
+    }
+
+    /// Prints what happened in the scene, and compares its end with what should have come of it.
+    fn expect(&mut self, result: &Result, status: &str, targets: &str) {
+        let happened = self.happened.take();
+        let mut timeline: Vec<(Instant, String)> = Vec::new();
+        for call in self.world.state().calls.iter().filter(|call| call.action != Action::Lookup) {
+            let after = happened.iter().filter(|(at, _)| *at <= call.at).map(|(at, _)| *at).max();
+            timeline.push((call.at, self.paint("36", &told(call, after))));
+        }
+        timeline.extend(
+            happened.into_iter().map(|(at, what)| (at, self.paint("33", &format!("world     {what}")))),
+        );
+        timeline.sort_by_key(|(at, _)| *at);
+        for (at, what) in timeline {
+            println!("  {:>6} ms  {what}", (at - self.scene).as_millis());
+        }
+        println!("             {} lookups", self.world.count(Action::Lookup));
+        let found = match result {
+            Ok(result) => result["bindings"][0]["status"].as_str().unwrap_or("no status").to_owned(),
+            Err(error) => {
+                println!("             error: {}", error["errorMessage"].as_str().unwrap_or_default());
+                "failed".to_owned()
+            }
+        };
+        let holds = self.world.targets();
+        println!(
+            "             the group holds {}",
+            holds.replace('~', " (draining)").replace(' ', "  ").replace("  (", " (")
+        );
+        let as_it_should = found == status && holds == targets;
+        let verdict = if as_it_should {
+            self.paint("32", &format!("✓ {found}"))
+        } else {
+            self.failures += 1;
+            self.paint("31", &format!("✗ {found}, holding {holds}; expected {status}, holding {targets}"))
+        };
+        println!("             {verdict}");
+    }
+
+    fn curtain(&self) -> ExitCode {
+        if self.failures == 0 {
+            println!("\n{} scenes, and every one ended as it should.", self.scenes);
+            return ExitCode::SUCCESS;
+        }
+        println!(
+            "\n{} of {} scenes did not end as they should. The function's log:",
+            self.failures, self.scenes
+        );
+        for line in self.function.log.lock().expect("the log").iter() {
+            println!("{line}");
+        }
+        ExitCode::FAILURE
+    }
+
+    fn paint(&self, colour: &str, text: &str) -> String {
+        if self.colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// A call in words, with the time since what made it necessary.
+fn told(call: &Call, cause: Option<Instant>) -> String {
+    let what = match call.action {
+        Action::RegisterTargets => format!("registers {}", call.detail),
+        Action::DeregisterTargets => format!("evicts {}", call.detail),
+        Action::DescribeTargetHealth => "lists the group".to_owned(),
+        Action::DescribeTargetGroups => "learns what the group is".to_owned(),
+        Action::DescribeDBClusters => "asks RDS whether it objects".to_owned(),
+        Action::Lookup => "looks up the endpoint".to_owned(),
+    };
+    let writes = matches!(call.action, Action::RegisterTargets | Action::DeregisterTargets);
+    match cause {
+        Some(cause) if writes => format!("function  {what}, {} ms after", (call.at - cause).as_millis()),
+        _ => format!("function  {what}"),
+    }
+}
