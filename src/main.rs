@@ -1,6 +1,7 @@
 //! The `bootstrap` binary: reads the environment and the wall clock, builds the clients, and serves
 //! the Lambda Runtime API. Everything else is in the library.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "the one place that reads the environment and the clock")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
