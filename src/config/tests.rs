@@ -408,6 +408,13 @@ fn a_group_that_two_bindings_share_is_reported_beside_their_other_problems() {
 }
 
 #[test]
+fn what_is_no_group_is_not_shared() {
+    let binding = with("target_group", "orders");
+    let problems = binding_problems(json!([binding, binding]));
+    assert!(problems.iter().all(|problem| problem.contains("is not a target group's ARN")), "{problems:?}");
+}
+
+#[test]
 fn one_endpoint_may_have_several_groups() {
     let other = json!({"endpoint": ENDPOINT, "target_group": OTHER_GROUP});
     assert_eq!(binding_problems(json!([with("port", 5432), other])), [""; 0]);
