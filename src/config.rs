@@ -109,16 +109,9 @@ impl Config {
             Duration::from_secs(number(problems, name, set(name), default, range))
         };
 
-        let bindings = match (set(BINDINGS), set(DISCOVERY_TAG)) {
-            (_, Some(_)) => {
-                problems.add(
-                    DISCOVERY_TAG,
-                    "this version does not discover groups by tag; list them in BINDINGS",
-                );
-                Vec::new()
-            }
-            (Some(text), None) => bindings(&mut problems, &text),
-            (None, None) => {
+        let bindings = match set(BINDINGS) {
+            Some(text) => bindings(&mut problems, &text),
+            None => {
                 problems.add(
                     BINDINGS,
                     r#"is not set; give a JSON array such as [{"endpoint": "orders.cluster-….rds.amazonaws.com", "target_group": "arn:aws:elasticloadbalancing:…"}]"#,
@@ -126,6 +119,10 @@ impl Config {
                 Vec::new()
             }
         };
+        if set(DISCOVERY_TAG).is_some() {
+            problems
+                .add(DISCOVERY_TAG, "this version does not discover groups by tag; list them in BINDINGS");
+        }
         let pace = Pace {
             // A Lambda function runs for at most 90 minutes (Lambda API, `Timeout`).
             watch: seconds(&mut problems, WATCH_SECONDS, 180, (0, 5400)),
@@ -213,17 +210,17 @@ fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
                 .add(name, format_args!("is {}, not an object with endpoint and target_group", kind(&entry)));
             continue;
         };
-        let Some(binding) = binding(problems, &name, fields) else { continue };
-        if let Some(other) = groups.insert(binding.target_group.clone(), name.clone()) {
+        // A group is compared even where its binding has other problems, so that all are told at once.
+        let group = fields.get("target_group").and_then(Value::as_str).map(str::to_owned);
+        bindings.extend(binding(problems, &name, fields));
+        if let Some(group) = group.filter(|group| target_group(group).is_ok())
+            && let Some(other) = groups.insert(group.clone(), name.clone())
+        {
             problems.add(
                 format_args!("{name}.target_group"),
-                format_args!(
-                    "{} is bound by {other} already; two endpoints would fight over it",
-                    binding.target_group
-                ),
+                format_args!("{group} is bound by {other} already; two endpoints would fight over it"),
             );
         }
-        bindings.push(binding);
     }
     bindings
 }
