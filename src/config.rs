@@ -175,8 +175,8 @@ fn nameservers(problems: &mut Problems, text: &str) -> Vec<SocketAddr> {
         let server = SocketAddr::from_str(entry)
             .or_else(|_| IpAddr::from_str(entry).map(|address| SocketAddr::new(address, DNS_PORT)));
         match server {
-            Ok(server) => servers.push(server),
-            Err(_) => problems.add(
+            Ok(server) if server.port() > 0 => servers.push(server),
+            _ => problems.add(
                 format_args!("{NAMESERVERS}[{index}]"),
                 format_args!("{entry:?} is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53"),
             ),
@@ -239,10 +239,7 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
     let endpoint = required("endpoint", endpoint);
     let target_group = required("target_group", target_group);
     let database = text("database")
-        .and_then(|value| match value {
-            Some(database) if database.trim().is_empty() => Err("is empty; leave it out instead".to_owned()),
-            database => Ok(database),
-        })
+        .and_then(|value| value.map(database).transpose())
         .map_err(|problem| add("database", problem))
         .ok();
     match text("role") {
@@ -278,10 +275,10 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
 /// Checks a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
 fn endpoint(name: &str) -> Result<(), String> {
     let cure = "give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
-    if IpAddr::from_str(name).is_ok() {
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    if IpAddr::from_str(bare).is_ok() {
         return Err(format!("{name:?} is an address, which never follows a failover; {cure}"));
     }
-    let bare = name.strip_suffix('.').unwrap_or(name);
     let label_is_valid = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -289,6 +286,17 @@ fn endpoint(name: &str) -> Result<(), String> {
     };
     let is_valid = bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid);
     if is_valid { Ok(()) } else { Err(format!("{name:?} is not a fully qualified DNS name; {cure}")) }
+}
+
+/// Checks for the identifier of a cluster or instance.
+fn database(identifier: String) -> Result<String, String> {
+    let is_valid = identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_valid && !identifier.is_empty() {
+        return Ok(identifier);
+    }
+    Err(format!(
+        "{identifier:?} is not the identifier of a cluster or instance, such as orders; or leave it out"
+    ))
 }
 
 /// Checks for `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.

@@ -349,12 +349,22 @@ fn a_port_is_a_number_from_1_to_65535() {
 }
 
 #[test]
-fn an_empty_database_is_refused() {
-    for empty in ["", " "] {
+fn a_database_that_no_event_can_name_is_refused() {
+    for wrong in ["", " ", " orders", "arn:aws:rds:us-east-1:123456789012:db:orders"] {
         assert_eq!(
-            binding_problems(json!([with("database", empty)])),
-            ["BINDINGS[0].database: is empty; leave it out instead"]
+            binding_problems(json!([with("database", wrong)])),
+            [format!(
+                "BINDINGS[0].database: {wrong:?} is not the identifier of a cluster or instance, such as orders; or leave it out"
+            )]
         );
+    }
+}
+
+#[test]
+fn an_address_is_refused_with_its_final_dot_as_well() {
+    for wrong in ["10.0.0.1", "10.0.0.1."] {
+        let problems = binding_problems(json!([with("endpoint", wrong)]));
+        assert!(problems[0].contains("never follows a failover"), "{problems:?}");
     }
 }
 
