@@ -11,7 +11,8 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use rds_nlb_sync::config::Config;
 use rds_nlb_sync::dns::NameServers;
 use rds_nlb_sync::elb::LoadBalancing;
-use rds_nlb_sync::lambda::{Event, handle};
+use rds_nlb_sync::lambda::{Event, Failed, handle};
+use rds_nlb_sync::metrics;
 use rds_nlb_sync::rds::Rds;
 use rds_nlb_sync::reconcile::World;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -40,13 +41,23 @@ async fn main() -> Result<(), Error> {
         Ok(started) => started,
         Err(error) => return Err(report_init_error(error).await),
     };
-    let (config, world) = (&config, &world);
+    let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    let (config, world, function) = (&config, &world, &function);
     lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Event>| {
         let LambdaEvent { payload, context } = invocation;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        handle(config, world, payload, Duration::from_millis(context.deadline).saturating_sub(now)).await
+        let remaining = Duration::from_millis(context.deadline).saturating_sub(now());
+        let result = handle(config, world, payload, remaining).await;
+        if let Ok(outcome) | Err(Failed::Bindings(outcome)) = &result {
+            let now = u64::try_from(now().as_millis()).unwrap_or_default();
+            metrics::lines(outcome, function, now).iter().for_each(|line| println!("{line}"));
+        }
+        result
     }))
     .await
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 async fn start(

@@ -160,6 +160,9 @@ pub struct Report {
     pub error: Option<String>,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
+    /// How long after its first sight the writer was registered, in milliseconds: a metric.
+    #[serde(skip)]
+    pub follow_ms: Option<u64>,
 }
 
 /// Brings one binding's group into sync with DNS, and says how that went. Ends before the deadline.

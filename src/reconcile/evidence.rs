@@ -49,6 +49,11 @@ impl Steady {
         })
     }
 
+    /// When the first lookup of the row was answered.
+    pub fn since(&self) -> Option<Instant> {
+        self.row.as_ref().map(|row| row.since)
+    }
+
     /// When the last lookup of the row was asked.
     pub fn looked(&self) -> Option<Instant> {
         self.row.as_ref().map(|row| row.looked)

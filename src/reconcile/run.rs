@@ -62,6 +62,7 @@ pub(super) struct Run<'a, D, T, C> {
     applied: BTreeMap<(Change, SocketAddr), Instant>,
     registered: BTreeSet<SocketAddr>,
     evicted: BTreeSet<SocketAddr>,
+    follow: Option<Duration>,
 
     waiting_since: Option<Instant>,
     hurries: u32,
@@ -91,6 +92,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             applied: BTreeMap::new(),
             registered: BTreeSet::new(),
             evicted: BTreeSet::new(),
+            follow: None,
             waiting_since: None,
             hurries: 0,
             rounds: 0,
@@ -263,6 +265,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         result?;
         self.applied.extend(targets.iter().map(|target| ((Change::Register, *target), Instant::now())));
         self.registered.extend(targets);
+        self.follow = self.follow.max(self.sight.known_for());
         Ok(())
     }
 
@@ -399,7 +402,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             evicted: self.evicted.clone(),
             waiting,
             error,
-            elapsed_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            elapsed_ms: millis(self.started.elapsed()),
+            follow_ms: self.follow.map(millis),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
@@ -110,6 +111,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
     /// Whether DNS has given the same answer for long enough.
     pub fn is_steady(&self, pace: Pace) -> bool {
         self.steady.confirmed(pace.confirm)
+    }
+
+    /// How long ago DNS first gave the answer that it gives now.
+    pub fn known_for(&self) -> Option<Duration> {
+        self.steady.since().map(|since| since.elapsed())
     }
 
     /// Ends a call at the deadline, and says so.
