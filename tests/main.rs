@@ -6,4 +6,5 @@ mod world;
 
 mod failovers;
 mod function;
+mod simulation;
 mod sockets;
