@@ -8,7 +8,7 @@ ARCH_FLAG_arm64 := --arm64
 ARCH_FLAG_x86_64 := --x86-64
 ARCH_FLAG := $(or $(ARCH_FLAG_$(ARCH)),$(error ARCH is arm64 or x86_64, not $(ARCH)))
 # The version that the release zips are built with, from PyPI where none is installed.
-CARGO_LAMBDA_VERSION := 1.9.1
+CARGO_LAMBDA_VERSION := 1.9.2
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),$(VENV)/bin/cargo-lambda)
 
 .PHONY: help demo test check format lint doc build invoke clean

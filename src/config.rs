@@ -109,16 +109,9 @@ impl Config {
             Duration::from_secs(number(problems, name, set(name), default, range))
         };
 
-        let bindings = match (set(BINDINGS), set(DISCOVERY_TAG)) {
-            (_, Some(_)) => {
-                problems.add(
-                    DISCOVERY_TAG,
-                    "this version does not discover groups by tag; list them in BINDINGS",
-                );
-                Vec::new()
-            }
-            (Some(text), None) => bindings(&mut problems, &text),
-            (None, None) => {
+        let bindings = match set(BINDINGS) {
+            Some(text) => bindings(&mut problems, &text),
+            None => {
                 problems.add(
                     BINDINGS,
                     r#"is not set; give a JSON array such as [{"endpoint": "orders.cluster-….rds.amazonaws.com", "target_group": "arn:aws:elasticloadbalancing:…"}]"#,
@@ -126,6 +119,10 @@ impl Config {
                 Vec::new()
             }
         };
+        if set(DISCOVERY_TAG).is_some() {
+            problems
+                .add(DISCOVERY_TAG, "this version does not discover groups by tag; list them in BINDINGS");
+        }
         let pace = Pace {
             // A Lambda function runs for at most 90 minutes (Lambda API, `Timeout`).
             watch: seconds(&mut problems, WATCH_SECONDS, 180, (0, 5400)),
@@ -178,8 +175,8 @@ fn nameservers(problems: &mut Problems, text: &str) -> Vec<SocketAddr> {
         let server = SocketAddr::from_str(entry)
             .or_else(|_| IpAddr::from_str(entry).map(|address| SocketAddr::new(address, DNS_PORT)));
         match server {
-            Ok(server) => servers.push(server),
-            Err(_) => problems.add(
+            Ok(server) if server.port() > 0 => servers.push(server),
+            _ => problems.add(
                 format_args!("{NAMESERVERS}[{index}]"),
                 format_args!("{entry:?} is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53"),
             ),
@@ -213,17 +210,17 @@ fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
                 .add(name, format_args!("is {}, not an object with endpoint and target_group", kind(&entry)));
             continue;
         };
-        let Some(binding) = binding(problems, &name, fields) else { continue };
-        if let Some(other) = groups.insert(binding.target_group.clone(), name.clone()) {
+        // A group is compared even where its binding has other problems, so that all are told at once.
+        let group = fields.get("target_group").and_then(Value::as_str).map(str::to_owned);
+        bindings.extend(binding(problems, &name, fields));
+        if let Some(group) = group.filter(|group| target_group(group).is_ok())
+            && let Some(other) = groups.insert(group.clone(), name.clone())
+        {
             problems.add(
                 format_args!("{name}.target_group"),
-                format_args!(
-                    "{} is bound by {other} already; two endpoints would fight over it",
-                    binding.target_group
-                ),
+                format_args!("{group} is bound by {other} already; two endpoints would fight over it"),
             );
         }
-        bindings.push(binding);
     }
     bindings
 }
@@ -242,10 +239,7 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
     let endpoint = required("endpoint", endpoint);
     let target_group = required("target_group", target_group);
     let database = text("database")
-        .and_then(|value| match value {
-            Some(database) if database.trim().is_empty() => Err("is empty; leave it out instead".to_owned()),
-            database => Ok(database),
-        })
+        .and_then(|value| value.map(database).transpose())
         .map_err(|problem| add("database", problem))
         .ok();
     match text("role") {
@@ -281,10 +275,10 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
 /// Checks a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
 fn endpoint(name: &str) -> Result<(), String> {
     let cure = "give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
-    if IpAddr::from_str(name).is_ok() {
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    if IpAddr::from_str(bare).is_ok() {
         return Err(format!("{name:?} is an address, which never follows a failover; {cure}"));
     }
-    let bare = name.strip_suffix('.').unwrap_or(name);
     let label_is_valid = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -292,6 +286,17 @@ fn endpoint(name: &str) -> Result<(), String> {
     };
     let is_valid = bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid);
     if is_valid { Ok(()) } else { Err(format!("{name:?} is not a fully qualified DNS name; {cure}")) }
+}
+
+/// Checks for the identifier of a cluster or instance.
+fn database(identifier: String) -> Result<String, String> {
+    let is_valid = identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_valid && !identifier.is_empty() {
+        return Ok(identifier);
+    }
+    Err(format!(
+        "{identifier:?} is not the identifier of a cluster or instance, such as orders; or leave it out"
+    ))
 }
 
 /// Checks for `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.

@@ -70,7 +70,9 @@ pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> 
                 brief(kind)
             )))
         }
-        (None, _) => Err(Refused("the event has no source and no command".to_owned())),
+        (None, _) => {
+            Err(Refused(format!("the event names no source and no command ({})", brief(&event.to_string()))))
+        }
     }
 }
 

@@ -43,6 +43,16 @@ pub enum Trigger {
     Plan,
 }
 
+impl Trigger {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Check => "check",
+            Self::Plan => "plan",
+        }
+    }
+}
+
 /// What became of an invocation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
@@ -119,7 +129,7 @@ pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
     let failed = outcome.bindings.iter().filter(|report| report.status == Status::Failed).count();
     tracing::info!(
         decision = "done",
-        trigger = ?trigger,
+        trigger = trigger.name(),
         bindings = outcome.bindings.len(),
         failed,
         result = %serde_json::to_string(&outcome.bindings).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! The `bootstrap` binary: reads the environment and the wall clock, builds the clients, and serves
 //! the Lambda Runtime API. Everything else is in the library.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "the one place that reads the environment and the clock")]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -84,7 +85,10 @@ fn log() {
         _ => LevelFilter::INFO,
     };
     let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
-    let filter = Targets::new().with_default(libraries).with_target("rds_nlb_sync", level);
+    let filter = Targets::new()
+        .with_default(libraries)
+        .with_target("rds_nlb_sync", level)
+        .with_target("lambda_runtime::layers::trace", level);
     let lines = tracing_subscriber::fmt::layer().with_target(false);
     let subscriber = tracing_subscriber::registry().with(filter);
     if variable("AWS_LAMBDA_LOG_FORMAT") == "TEXT" {

@@ -6,5 +6,6 @@ mod world;
 
 mod failovers;
 mod function;
+mod handler;
 mod simulation;
 mod sockets;

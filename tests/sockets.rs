@@ -200,16 +200,18 @@ mod target_groups {
 
     #[tokio::test]
     async fn that_cannot_carry_a_database_are_refused_by_name() {
-        let cases: [(&str, fn(&mut crate::world::Group)); 5] = [
-            ("instance", |group| group.target_type = "instance"),
-            ("alb", |group| group.target_type = "alb"),
-            ("UDP", |group| group.protocol = "UDP"),
-            ("HTTP", |group| group.protocol = "HTTP"),
-            ("QUIC", |group| group.protocol = "QUIC"),
+        let refused = [
+            ("instance", "TCP"),
+            ("alb", "TCP"),
+            ("lambda", "TCP"),
+            ("ip", "UDP"),
+            ("ip", "HTTP"),
+            ("ip", "QUIC"),
         ];
-        for (what, change) in cases {
+        for (target_type, protocol) in refused {
+            let what = if target_type == "ip" { protocol } else { target_type };
             let world = World::new();
-            world.group(change);
+            world.group(|group| (group.target_type, group.protocol) = (target_type, protocol));
             let fault = groups(&world).await.describe(GROUP).await.unwrap_err();
             let told = fault.explain();
             assert!(told.contains(GROUP) && told.contains(what), "{told}");

@@ -1,1 +1,419 @@
+use std::collections::BTreeMap;
+use std::fs;
 
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
+
+/// What every refusal says at its end.
+const ACCEPTED: &str = "; this function accepts EventBridge events from aws.rds, the scheduled events of \
+                        EventBridge rules and EventBridge Scheduler, and {\"command\": \"check\"} or \
+                        {\"command\": \"plan\"}; nothing was changed";
+
+fn bindings() -> Vec<Binding> {
+    ["orders.cluster-abc123.us-east-1.rds.amazonaws.com", "billing.abc123.us-east-1.rds.amazonaws.com"]
+        .map(|endpoint| Binding::new(endpoint, "arn:aws:elasticloadbalancing:…"))
+        .into()
+}
+
+/// What the event asks for, as `watch orders`, `check`, `plan`, or the reason why it is refused.
+fn asks_with(bindings: &[Binding], event: &Value) -> String {
+    match request(event, bindings) {
+        Ok(Request::Watch(about)) => {
+            let names: Vec<&str> = about.iter().map(|index| bindings[*index].first_label()).collect();
+            format!("watch {}", names.join(" "))
+        }
+        Ok(Request::Check) => "check".to_owned(),
+        Ok(Request::Plan) => "plan".to_owned(),
+        Err(refused) => refused.to_string(),
+    }
+}
+
+fn asks(event: &Value) -> String {
+    asks_with(&bindings(), event)
+}
+
+/// A failover of the cluster `orders`, with the value at this path replaced.
+fn failover_with(path: &str, value: impl Into<Value>) -> Value {
+    let mut event = samples().remove("cluster-failover-completed.json").unwrap();
+    *event.pointer_mut(path).unwrap() = value.into();
+    event
+}
+
+fn failover_of(arn: &str) -> Value {
+    failover_with("/detail/SourceArn", arn)
+}
+
+/// The same failover, without this field of its detail.
+fn failover_without(field: &str) -> Value {
+    let mut event = failover_with("/id", "");
+    event["detail"].as_object_mut().unwrap().remove(field).unwrap();
+    event
+}
+
+fn samples() -> BTreeMap<String, Value> {
+    let sample = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let event = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), event)
+    };
+    fs::read_dir(EVENTS).unwrap().map(sample).collect()
+}
+
+#[test]
+fn every_sample_asks_for_what_it_should() {
+    let not_ours =
+        format!("the event from \"aws.s3\" (\"Object Created\") is not for this function{ACCEPTED}");
+    let expected = [
+        ("backup-finished.json", "check"),
+        ("blue-green-switched.json", "check"),
+        ("check.json", "check"),
+        ("cluster-failover-completed.json", "watch orders"),
+        ("cluster-failover-reverted.json", "watch orders"),
+        ("cluster-failover-started.json", "watch orders"),
+        ("cluster-maintenance.json", "watch orders"),
+        ("instance-failover-completed.json", "watch billing"),
+        ("instance-failover-dns.json", "watch billing"),
+        ("instance-failover-started.json", "watch billing"),
+        ("instance-resized.json", "watch billing"),
+        ("instance-two-categories.json", "watch billing"),
+        ("instance-without-event-id.json", "check"),
+        ("not-ours.json", &not_ours),
+        ("plan.json", "plan"),
+        ("schedule.json", "check"),
+        ("scheduler.json", "check"),
+    ]
+    .map(|(file, asked)| (file.to_owned(), asked.to_owned()));
+    let asked: BTreeMap<String, String> =
+        samples().into_iter().map(|(file, event)| (file, asks(&event))).collect();
+    assert_eq!(asked, expected.into());
+}
+
+#[test]
+fn every_sample_but_the_commands_is_an_eventbridge_event() {
+    for (file, event) in samples() {
+        if file == "check.json" || file == "plan.json" {
+            continue;
+        }
+        let parsed: EventBridgeEvent = serde_json::from_value(event.clone()).expect(&file);
+        assert_eq!(event["source"], parsed.source, "{file}");
+        assert_eq!(event["detail-type"], parsed.detail_type, "{file}");
+        assert_eq!(event["detail"], parsed.detail, "{file}");
+        assert!(parsed.time.is_some() && parsed.resources.is_some(), "{file}");
+    }
+}
+
+#[test]
+fn a_category_that_may_move_the_address_is_watched() {
+    for category in [
+        "availability",
+        "configuration change",
+        "failover",
+        "failure",
+        "global failover",
+        "maintenance",
+        "notification",
+        "recovery",
+        "Failover",
+        "backup, failover",
+    ] {
+        assert_eq!(asks(&failover_with("/detail/EventCategories/0", category)), "watch orders", "{category}");
+    }
+}
+
+#[test]
+fn any_other_category_is_checked() {
+    for category in [
+        "backtrack",
+        "backup",
+        "creation",
+        "deletion",
+        "empty",
+        "low storage",
+        "migration",
+        "read replica",
+        "restoration",
+        "security patching",
+        "serverless",
+        "failovers",
+        "",
+    ] {
+        assert_eq!(asks(&failover_with("/detail/EventCategories/0", category)), "check", "{category}");
+    }
+}
+
+#[test]
+fn one_watched_category_is_enough() {
+    assert_eq!(
+        asks(&failover_with("/detail/EventCategories", json!(["backup", 7, "failover"]))),
+        "watch orders"
+    );
+}
+
+#[test]
+fn categories_of_odd_types_are_checked() {
+    for categories in [
+        json!(null),
+        json!(7),
+        json!("failover"),
+        json!({"failover": "failover"}),
+        json!([]),
+        json!([null, 7, true, ["failover"], {"failover": 1}]),
+    ] {
+        assert_eq!(
+            asks(&failover_with("/detail/EventCategories", categories.clone())),
+            "check",
+            "{categories}"
+        );
+    }
+    assert_eq!(asks(&failover_without("EventCategories")), "check");
+}
+
+#[test]
+fn a_detail_that_is_missing_or_odd_is_checked() {
+    for detail in [json!(null), json!({}), json!([]), json!(7), json!("{}")] {
+        assert_eq!(asks(&failover_with("/detail", detail.clone())), "check", "{detail}");
+    }
+    assert_eq!(asks(&json!({"source": "aws.rds"})), "check");
+}
+
+#[test]
+fn fields_that_nobody_reads_may_be_anything() {
+    for path in ["/version", "/id", "/detail-type", "/account", "/time", "/region"] {
+        assert_eq!(asks(&failover_with(path, json!([7]))), "watch orders", "{path}");
+    }
+    for field in ["SourceType", "Date", "Message", "SourceIdentifier", "EventID", "Tags"] {
+        assert_eq!(asks(&failover_without(field)), "watch orders", "{field}");
+    }
+}
+
+#[test]
+fn an_event_about_anything_but_a_bound_database_is_checked() {
+    for arn in [
+        "arn:aws:rds:us-east-1:123456789012:db:orders-1",
+        "arn:aws:rds:us-east-1:123456789012:cluster:order",
+        "arn:aws:rds:us-east-1:123456789012:cluster:orders:1",
+        "arn:aws:rds::123456789012:global-cluster:orders",
+        "arn:aws:rds:us-east-1:123456789012:cluster-snapshot:orders",
+        "arn:aws:rds:us-east-1:123456789012:snapshot:billing",
+        "arn:aws:rds:us-east-1:123456789012:deployment:orders",
+        "arn:aws:s3:us-east-1:123456789012:db:orders",
+        "arn:aws:rds:us-east-1:123456789012:cluster",
+        "orders",
+        "",
+    ] {
+        assert_eq!(asks(&failover_of(arn)), "check", "{arn}");
+    }
+}
+
+#[test]
+fn databases_are_compared_without_case_in_every_partition() {
+    for arn in [
+        "arn:aws:rds:us-east-1:123456789012:cluster:ORDERS",
+        "arn:aws:rds:us-east-1:123456789012:db:Orders",
+        "arn:aws-cn:rds:cn-north-1:123456789012:cluster:orders",
+        "arn:aws-us-gov:rds:us-gov-west-1:123456789012:cluster:orders",
+    ] {
+        assert_eq!(asks(&failover_of(arn)), "watch orders", "{arn}");
+    }
+}
+
+#[test]
+fn a_custom_name_is_found_by_its_database() {
+    let custom = Binding { database: Some("Orders".to_owned()), ..Binding::new("db.example.com", "") };
+    let mut bindings = bindings();
+    bindings.push(custom);
+    let of = |arn| asks_with(&bindings, &failover_of(arn));
+    assert_eq!(of("arn:aws:rds:us-east-1:123456789012:cluster:orders"), "watch orders db");
+    assert_eq!(of("arn:aws:rds:us-east-1:123456789012:db:billing"), "watch billing");
+    assert_eq!(of("arn:aws:rds:us-east-1:123456789012:cluster:db"), "watch db");
+}
+
+#[test]
+fn without_a_source_arn_the_resources_tell() {
+    assert_eq!(asks(&failover_without("SourceArn")), "watch orders");
+    for odd in [json!(null), json!(7), json!(["arn:aws:rds:us-east-1:123456789012:db:billing"])] {
+        assert_eq!(asks(&failover_with("/detail/SourceArn", odd.clone())), "watch orders", "{odd}");
+    }
+    for resources in [json!(null), json!([]), json!([7]), json!("orders"), json!({"0": 7})] {
+        let mut event = failover_without("SourceArn");
+        event["resources"] = resources.clone();
+        assert_eq!(asks(&event), "check", "{resources}");
+    }
+}
+
+#[test]
+fn the_source_arn_wins_over_the_resources() {
+    assert_eq!(asks(&failover_of("arn:aws:rds:us-east-1:123456789012:db:billing")), "watch billing");
+}
+
+#[test]
+fn a_schedule_needs_its_source_and_its_type() {
+    let asked = |source: &str, kind: &str| asks(&json!({"source": source, "detail-type": kind}));
+    assert_eq!(asked("aws.events", "Scheduled Event"), "check");
+    assert_eq!(asked("aws.scheduler", "Scheduled Event"), "check");
+    for (source, kind) in [
+        ("aws.events", "Rule Changed"),
+        ("aws.scheduler", "scheduled event"),
+        ("aws.s3", "Scheduled Event"),
+        ("AWS.RDS", "RDS DB Cluster Event"),
+        ("aws.rds.evil", "RDS DB Cluster Event"),
+        ("", ""),
+    ] {
+        assert_eq!(
+            asked(source, kind),
+            format!("the event from {source:?} ({kind:?}) is not for this function{ACCEPTED}")
+        );
+    }
+}
+
+#[test]
+fn a_foreign_source_without_a_type_is_refused() {
+    assert_eq!(
+        asks(&json!({"source": "aws.events"})),
+        format!(
+            "the event from \"aws.events\" (\"without a detail-type\") is not for this function{ACCEPTED}"
+        )
+    );
+}
+
+#[test]
+fn a_command_needs_nothing_beside_it() {
+    assert_eq!(asks(&json!({"command": "check"})), "check");
+    assert_eq!(asks(&json!({"command": "plan", "note": "before the resize"})), "plan");
+}
+
+#[test]
+fn an_unknown_command_is_refused_by_name() {
+    for command in [json!("apply"), json!("Check"), json!(""), json!(null), json!(7), json!(["check"])] {
+        assert_eq!(asks(&json!({"command": command})), format!("the command {command} is unknown{ACCEPTED}"));
+    }
+}
+
+#[test]
+fn an_unknown_command_is_refused_even_beside_a_known_source() {
+    assert_eq!(
+        asks(&json!({"command": "apply", "source": "aws.rds"})),
+        format!("the command \"apply\" is unknown{ACCEPTED}")
+    );
+}
+
+#[test]
+fn an_event_that_is_no_object_is_refused_by_its_text() {
+    for event in
+        [json!([]), json!([{"command": "check"}]), json!("check"), json!(7), json!(null), json!(true)]
+    {
+        assert_eq!(asks(&event), format!("the event is not a JSON object ({event}){ACCEPTED}"));
+    }
+}
+
+#[test]
+fn an_event_without_source_and_command_is_refused_by_its_text() {
+    for event in [json!({}), json!({"Records": []}), json!({"source": 7}), json!({"source": null})] {
+        assert_eq!(asks(&event), format!("the event names no source and no command ({event}){ACCEPTED}"));
+    }
+}
+
+#[test]
+fn an_event_that_is_no_json_is_refused_with_the_reason() {
+    assert_eq!(
+        Refused::not_json("expected value at line 1 column 1").to_string(),
+        format!("the event is not JSON (expected value at line 1 column 1){ACCEPTED}")
+    );
+}
+
+#[test]
+fn a_refusal_quotes_no_more_than_it_needs() {
+    let long = "ä".repeat(101);
+    let start = "ä".repeat(100);
+    let quote = |event: Value| asks(&event).replace(ACCEPTED, "");
+    assert_eq!(
+        quote(json!({"source": long, "detail-type": long})),
+        format!("the event from \"{start}…\" (\"{start}…\") is not for this function")
+    );
+    assert_eq!(
+        quote(json!({"source": start, "detail-type": ""})),
+        format!("the event from \"{start}\" (\"\") is not for this function")
+    );
+    for event in [json!({"command": long}), json!([long]), json!({"x": long})] {
+        assert!(quote(event.clone()).len() < 300, "{event}");
+    }
+    assert!(Refused::not_json(&long).to_string().contains(&format!("({start}…)")));
+}
+
+/// Any JSON, and often what looks like an event.
+fn any_json() -> impl Strategy<Value = Value> {
+    let name = || {
+        prop::sample::select(vec![
+            "source",
+            "detail-type",
+            "detail",
+            "resources",
+            "command",
+            "EventCategories",
+            "SourceArn",
+        ])
+    };
+    let text = prop::sample::select(vec![
+        "aws.rds",
+        "aws.events",
+        "Scheduled Event",
+        "failover",
+        "check",
+        "arn:aws:rds:us-east-1:123456789012:cluster:orders",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 4, move |inner| {
+        let field = (prop_oneof![4 => name().prop_map(str::to_owned), 1 => any::<String>()], inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Value::Array),
+            prop::collection::vec(field, 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// An event from RDS, with any JSON for what it says.
+fn any_rds_event() -> impl Strategy<Value = Value> {
+    (any_json(), any_json(), any_json()).prop_map(|(arn, categories, resources)| {
+        json!({
+            "source": "aws.rds",
+            "resources": resources,
+            "detail": {"SourceArn": arn, "EventCategories": [categories]},
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_json_is_understood_or_refused_in_full(event in any_json()) {
+        match request(&event, &bindings()) {
+            Ok(_) => {}
+            Err(refused) => prop_assert!(refused.to_string().ends_with(ACCEPTED)),
+        }
+    }
+
+    #[test]
+    fn any_event_from_rds_is_watched_or_checked(event in any_rds_event()) {
+        match request(&event, &bindings()) {
+            Ok(Request::Watch(about)) => prop_assert_eq!(about, [0]),
+            other => prop_assert_eq!(other, Ok(Request::Check)),
+        }
+    }
+
+    #[test]
+    fn any_text_is_quoted_briefly(text in any::<String>()) {
+        let quoted = brief(&text);
+        prop_assert!(quoted == text || quoted.chars().count() == 101);
+        prop_assert!(text.starts_with(quoted.trim_end_matches('…')));
+    }
+}

@@ -1,1 +1,385 @@
+use std::net::Ipv4Addr;
 
+use proptest::prelude::*;
+
+use super::Evidence::{Confirmed, Contradicted, Unconfirmed};
+use super::*;
+
+const PORT: u16 = 5432;
+
+/// A target as `10.0.1.10`, with its port where that is not 5432, and with `~` where it drains.
+fn target(text: &str) -> (SocketAddr, State) {
+    let (text, state) = match text.strip_suffix('~') {
+        Some(text) => (text, State::Draining),
+        None => (text, State::Active),
+    };
+    let address = text.parse().map(|address: IpAddr| SocketAddr::new(address, PORT));
+    (address.unwrap_or_else(|_| text.parse().unwrap()), state)
+}
+
+fn targets(text: &str) -> Targets {
+    text.split_whitespace().map(target).collect()
+}
+
+fn writer(text: &str) -> Writer {
+    Writer::parse([text.parse().unwrap()]).unwrap()
+}
+
+#[track_caller]
+fn case(name: &str, dns: &str, group: &str, evidence: Evidence, expected: &str) {
+    let plan = plan(&writer(dns), PORT, &targets(group), evidence);
+    assert_eq!(plan.to_string(), expected, "{name}");
+    assert_eq!(plan.is_empty(), expected == "nothing to do", "{name}");
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_a_group_needs() {
+    case("in sync", "10.0.1.10", "10.0.1.10", Confirmed, "nothing to do");
+    case("in sync, unconfirmed", "10.0.1.10", "10.0.1.10", Unconfirmed, "nothing to do");
+    case("in sync, contradicted", "10.0.1.10", "10.0.1.10", Contradicted, "nothing to do");
+    case("in sync while the old writer drains", "10.0.2.20", "10.0.2.20 10.0.1.10~", Confirmed, "nothing to do");
+
+    case("empty group", "10.0.2.20", "", Confirmed, "+ 10.0.2.20:5432");
+    case("empty group, unconfirmed", "10.0.2.20", "", Unconfirmed, "+ 10.0.2.20:5432");
+    case("empty group, contradicted", "10.0.2.20", "", Contradicted, "+ 10.0.2.20:5432");
+    case("only draining targets left", "10.0.2.20", "10.0.1.10~ 10.0.3.30~", Unconfirmed, "+ 10.0.2.20:5432");
+
+    case("failover before registration", "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is evicted once the writer is registered");
+    case("failover at first sight", "10.0.2.20", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is evicted once the writer is registered");
+    case("failover, contradicted", "10.0.2.20", "10.0.1.10", Contradicted, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is evicted once the writer is registered");
+    case("failover after registration", "10.0.2.20", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
+    case("registered, unconfirmed", "10.0.2.20", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is evicted once DNS has confirmed the writer");
+    case("registered, contradicted", "10.0.2.20", "10.0.1.10 10.0.2.20", Contradicted, "? 10.0.1.10:5432 is evicted once the RDS API names the same writer as DNS");
+    case("second failover while the first drains", "10.0.3.30", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.3.30:5432, ? 10.0.2.20:5432 is evicted once the writer is registered");
+
+    case("failback while the old writer drains", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is evicted once the writer is registered");
+    case("flicker to the draining writer", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 drains; is registered again once DNS has confirmed it as the writer, ? 10.0.2.20:5432 is evicted once the writer is registered");
+    case("failback, contradicted", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Contradicted, "? 10.0.1.10:5432 drains; is registered again once the RDS API names the same writer as DNS, ? 10.0.2.20:5432 is evicted once the writer is registered");
+    case("flicker over", "10.0.2.20", "10.0.1.10~ 10.0.2.20", Unconfirmed, "nothing to do");
+    case("flicker before the eviction", "10.0.1.10", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.2.20:5432 is evicted once DNS has confirmed the writer");
+    case("failover undone before the eviction", "10.0.1.10", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.2.20:5432");
+    case("everything drains, and the writer too", "10.0.1.10", "10.0.1.10~ 10.0.2.20~", Confirmed, "+ 10.0.1.10:5432");
+
+    case("a stale extra target", "10.0.1.10", "10.0.1.10 10.0.9.90", Confirmed, "- 10.0.9.90:5432");
+    case("a stale extra target sorts first", "10.0.2.20", "10.0.0.9 10.0.2.20", Confirmed, "- 10.0.0.9:5432");
+    case("several stale targets", "10.0.2.20", "10.0.1.10 10.0.2.20 10.0.3.30~ 10.0.9.90", Confirmed, "- 10.0.1.10:5432, - 10.0.9.90:5432");
+    case("several stale targets without the writer", "10.0.2.20", "10.0.1.10 10.0.9.90", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is evicted once the writer is registered, ? 10.0.9.90:5432 is evicted once the writer is registered");
+
+    case("the writer on another port", "10.0.1.10", "10.0.1.10:6432", Confirmed, "+ 10.0.1.10:5432, ? 10.0.1.10:6432 is evicted once the writer is registered");
+    case("the writer on both ports", "10.0.1.10", "10.0.1.10 10.0.1.10:6432", Confirmed, "- 10.0.1.10:6432");
+    case("the writer drains on another port", "10.0.1.10", "10.0.1.10:6432~ 10.0.2.20", Unconfirmed, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is evicted once the writer is registered");
+
+    case("ipv6, in sync", "fd00::10", "fd00::10", Confirmed, "nothing to do");
+    case("ipv6, failover", "fd00::20", "fd00::10", Unconfirmed, "+ [fd00::20]:5432, ? [fd00::10]:5432 is evicted once the writer is registered");
+    case("ipv6, failover after registration", "fd00::20", "fd00::10 fd00::20", Confirmed, "- [fd00::10]:5432");
+    case("ipv6, another port", "fd00::10", "fd00::10 [fd00::10]:6432", Confirmed, "- [fd00::10]:6432");
+}
+
+/// Applies what is planned for each answer of DNS, in turn, and compares the group after each.
+#[track_caller]
+fn history(group: &str, steps: &[(&str, Evidence, &str)]) {
+    let mut group = targets(group);
+    for (index, (dns, evidence, after)) in steps.iter().enumerate() {
+        let plan = plan(&writer(dns), PORT, &group, *evidence);
+        apply(&mut group, &plan);
+        assert_eq!(group, targets(after), "step {index}: {plan}");
+    }
+}
+
+#[test]
+fn a_failover_registers_then_evicts_then_rests() {
+    history(
+        "10.0.1.10",
+        &[
+            ("10.0.1.10", Confirmed, "10.0.1.10"),
+            ("10.0.2.20", Unconfirmed, "10.0.1.10 10.0.2.20"),
+            ("10.0.2.20", Confirmed, "10.0.1.10~ 10.0.2.20"),
+            ("10.0.2.20", Confirmed, "10.0.1.10~ 10.0.2.20"),
+        ],
+    );
+}
+
+#[test]
+fn a_flicker_during_a_failover_never_costs_a_target() {
+    history(
+        "10.0.1.10",
+        &[
+            ("10.0.2.20", Unconfirmed, "10.0.1.10 10.0.2.20"),
+            ("10.0.1.10", Unconfirmed, "10.0.1.10 10.0.2.20"),
+            ("10.0.2.20", Unconfirmed, "10.0.1.10 10.0.2.20"),
+            ("10.0.2.20", Contradicted, "10.0.1.10 10.0.2.20"),
+            ("10.0.2.20", Confirmed, "10.0.1.10~ 10.0.2.20"),
+            ("10.0.1.10", Unconfirmed, "10.0.1.10~ 10.0.2.20"),
+            ("10.0.2.20", Unconfirmed, "10.0.1.10~ 10.0.2.20"),
+        ],
+    );
+}
+
+#[test]
+fn a_failback_takes_the_draining_writer_back() {
+    history(
+        "10.0.1.10~ 10.0.2.20",
+        &[
+            ("10.0.1.10", Unconfirmed, "10.0.1.10~ 10.0.2.20"),
+            ("10.0.1.10", Contradicted, "10.0.1.10~ 10.0.2.20"),
+            ("10.0.1.10", Confirmed, "10.0.1.10 10.0.2.20"),
+            ("10.0.1.10", Confirmed, "10.0.1.10 10.0.2.20~"),
+            ("10.0.1.10", Confirmed, "10.0.1.10 10.0.2.20~"),
+        ],
+    );
+}
+
+/// Few addresses and ports, so that writers and targets meet often.
+fn any_address() -> impl Strategy<Value = IpAddr> {
+    prop::sample::select(vec!["10.0.1.10", "10.0.2.20", "10.0.3.30", "fd00::10", "fd00::20"])
+        .prop_map(|text| text.parse().unwrap())
+}
+
+fn any_port() -> impl Strategy<Value = u16> {
+    prop::sample::select(vec![PORT, 6432])
+}
+
+fn any_writer() -> impl Strategy<Value = Writer> {
+    any_address().prop_map(|address| Writer::parse([address]).unwrap())
+}
+
+fn any_targets() -> impl Strategy<Value = Targets> {
+    let any_target = (any_address(), any_port()).prop_map(SocketAddr::from);
+    let any_state = prop::sample::select(vec![State::Active, State::Draining]);
+    prop::collection::btree_map(any_target, any_state, 0..8)
+}
+
+fn any_evidence() -> impl Strategy<Value = Evidence> {
+    prop::sample::select(vec![Unconfirmed, Contradicted, Confirmed])
+}
+
+fn active_set(targets: &Targets) -> BTreeSet<SocketAddr> {
+    active(targets).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_history_of_plans_empties_a_group(
+        group in any_targets(),
+        answers in prop::collection::vec((any_writer(), any_port(), any_evidence()), 1..12),
+    ) {
+        let mut group = group;
+        for (writer, port, evidence) in answers {
+            let was_serving = active(&group).next().is_some();
+            let plan = plan(&writer, port, &group, evidence);
+            apply(&mut group, &plan);
+            prop_assert!(!was_serving || active(&group).next().is_some(), "{plan} empties the group");
+        }
+    }
+
+    #[test]
+    fn a_plan_touches_only_differences(
+        writer in any_writer(), port in any_port(), group in any_targets(), evidence in any_evidence(),
+    ) {
+        let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
+        let active = active_set(&group);
+        let plan = plan(&writer, port, &group, evidence);
+        prop_assert!(plan.register.is_subset(&wanted));
+        prop_assert!(plan.register.is_disjoint(&active));
+        prop_assert!(plan.evict.is_subset(&active));
+        prop_assert!(plan.evict.is_disjoint(&wanted));
+    }
+
+    #[test]
+    fn every_difference_is_planned_or_waits(
+        writer in any_writer(), port in any_port(), group in any_targets(), evidence in any_evidence(),
+    ) {
+        let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
+        let differences: Vec<_> = wanted.symmetric_difference(&active_set(&group)).copied().collect();
+        let Plan { register, evict, waiting } = plan(&writer, port, &group, evidence);
+        let mut planned: Vec<_> = register.into_iter().chain(evict).chain(waiting.into_keys()).collect();
+        planned.sort();
+        prop_assert_eq!(planned, differences);
+    }
+
+    #[test]
+    fn an_eviction_needs_confirmation_and_a_registered_writer(
+        writer in any_writer(), port in any_port(), group in any_targets(), evidence in any_evidence(),
+    ) {
+        let plan = plan(&writer, port, &group, evidence);
+        let writer_is_in = writer.targets(port).all(|target| group.get(&target) == Some(&State::Active));
+        prop_assert!(plan.evict.is_empty() || (evidence == Confirmed && writer_is_in));
+    }
+
+    #[test]
+    fn a_draining_writer_is_registered_on_confirmation_only(
+        writer in any_writer(), group in any_targets(), evidence in any_evidence(),
+    ) {
+        let plan = plan(&writer, PORT, &group, evidence);
+        for target in plan.register {
+            prop_assert!(evidence == Confirmed || !group.contains_key(&target));
+        }
+    }
+
+    #[test]
+    fn confirmed_plans_converge_on_the_writer_alone(
+        writer in any_writer(), port in any_port(), group in any_targets(),
+    ) {
+        let mut group = group;
+        for _ in 0..2 {
+            let plan = plan(&writer, port, &group, Confirmed);
+            prop_assert!(plan.waiting.values().all(|waits| *waits == Waits::EvictionForWriter), "{plan}");
+            apply(&mut group, &plan);
+        }
+        prop_assert_eq!(active_set(&group), writer.targets(port).collect());
+        for evidence in [Unconfirmed, Contradicted, Confirmed] {
+            prop_assert!(plan(&writer, port, &group, evidence).is_empty());
+        }
+    }
+
+    #[test]
+    fn the_outcome_is_all_that_the_rounds_do(
+        writer in any_writer(), port in any_port(), group in any_targets(),
+    ) {
+        let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
+        let active = active_set(&group);
+        let whole = outcome(&writer, port, &group);
+        prop_assert_eq!(&whole.register, &(&wanted - &active));
+        prop_assert_eq!(&whole.evict, &(&active - &wanted));
+        prop_assert!(whole.waiting.is_empty());
+
+        let mut by_rounds = group.clone();
+        for _ in 0..3 {
+            let next = plan(&writer, port, &by_rounds, Confirmed);
+            apply(&mut by_rounds, &next);
+        }
+        let mut at_once = group;
+        apply(&mut at_once, &whole);
+        prop_assert_eq!(at_once, by_rounds);
+    }
+}
+
+/// The answer's addresses, as a writer or as the reason why they are none.
+fn parsed(answer: &str) -> String {
+    match Writer::parse(answer.split_whitespace().map(|address| address.parse().unwrap())) {
+        Ok(writer) => writer.to_string(),
+        Err(reason) => reason.to_string(),
+    }
+}
+
+#[test]
+fn addresses_of_a_vpc_are_writers() {
+    for address in [
+        "10.0.0.0",
+        "10.255.255.255",
+        "100.64.0.0",
+        "100.127.255.255",
+        "172.16.0.0",
+        "172.31.255.255",
+        "192.168.0.0",
+        "192.168.255.255",
+        "fd00::1",
+        "fc00::1",
+        "2600:1f18::1",
+    ] {
+        assert_eq!(parsed(address), address);
+    }
+}
+
+#[test]
+fn an_address_that_is_given_twice_is_one() {
+    assert_eq!(parsed("10.0.1.10 10.0.1.10"), "10.0.1.10");
+}
+
+#[test]
+fn addresses_that_no_group_can_hold_are_refused() {
+    for (address, kind) in [
+        ("0.0.0.0", "an unspecified address"),
+        ("::", "an unspecified address"),
+        ("127.0.0.1", "a loopback address"),
+        ("127.255.255.255", "a loopback address"),
+        ("::1", "a loopback address"),
+        ("224.0.0.1", "a multicast address"),
+        ("239.255.255.255", "a multicast address"),
+        ("ff02::1", "a multicast address"),
+        ("169.254.0.1", "a link-local address"),
+        ("169.254.169.253", "a link-local address"),
+        ("fe80::1", "a link-local address"),
+        ("febf::1", "a link-local address"),
+        ("::ffff:10.0.1.10", "an IPv4-mapped address"),
+        ("::ffff:54.1.2.3", "an IPv4-mapped address"),
+        ("54.1.2.3", "a public address"),
+        ("0.0.0.1", "a public address"),
+        ("9.255.255.255", "a public address"),
+        ("11.0.0.0", "a public address"),
+        ("100.63.255.255", "a public address"),
+        ("100.128.0.0", "a public address"),
+        ("101.64.0.0", "a public address"),
+        ("172.15.255.255", "a public address"),
+        ("172.32.0.0", "a public address"),
+        ("192.167.255.255", "a public address"),
+        ("192.169.0.0", "a public address"),
+        ("240.0.0.1", "a public address"),
+        ("255.255.255.255", "a public address"),
+    ] {
+        assert_eq!(
+            parsed(address),
+            format!("the answer holds {address}, {kind}, which no target group can hold")
+        );
+    }
+}
+
+#[test]
+fn an_answer_without_an_address_is_refused() {
+    assert_eq!(parsed(""), "the answer holds no address");
+}
+
+#[test]
+fn an_answer_with_several_addresses_is_refused() {
+    assert_eq!(
+        parsed("10.0.2.20 10.0.1.10"),
+        "the answer holds 2 addresses (10.0.1.10, 10.0.2.20) where a writer has one"
+    );
+    assert_eq!(
+        parsed("10.0.1.10 fd00::1"),
+        "the answer holds 2 addresses (10.0.1.10, fd00::1) where a writer has one"
+    );
+}
+
+#[test]
+fn one_impossible_address_spoils_the_answer() {
+    let expected = "the answer holds 54.1.2.3, a public address, which no target group can hold";
+    assert_eq!(parsed("10.0.1.10 54.1.2.3"), expected);
+}
+
+/// Any IPv4 address, and often one beside a border of the ranges that a group takes.
+fn any_v4() -> impl Strategy<Value = Ipv4Addr> {
+    let borders = ["10.0.0.0", "11.0.0.0", "100.64.0.0", "100.128.0.0", "172.16.0.0", "172.32.0.0"]
+        .into_iter()
+        .chain(["192.168.0.0", "192.169.0.0"])
+        .map(|text| u32::from(text.parse::<Ipv4Addr>().unwrap()))
+        .collect::<Vec<_>>();
+    let near_a_border =
+        (prop::sample::select(borders), -3_i32..3).prop_map(|(border, by)| border.wrapping_add_signed(by));
+    prop_oneof![any::<u32>(), near_a_border].prop_map(Ipv4Addr::from)
+}
+
+proptest! {
+    #[test]
+    fn a_v4_writer_lies_in_one_of_the_four_ranges(address in any_v4()) {
+        let in_range = |(base, bits): (&str, u32)| {
+            let base: Ipv4Addr = base.parse().unwrap();
+            u32::from(base) >> (32 - bits) == u32::from(address) >> (32 - bits)
+        };
+        let ranges = [("10.0.0.0", 8), ("100.64.0.0", 10), ("172.16.0.0", 12), ("192.168.0.0", 16)];
+        prop_assert_eq!(Writer::parse([address.into()]).is_ok(), ranges.into_iter().any(in_range));
+    }
+
+    #[test]
+    fn any_answer_is_one_address_or_refused(answer in prop::collection::vec(any::<IpAddr>(), 0..4)) {
+        match Writer::parse(answer.clone()) {
+            Ok(writer) => {
+                let addresses: Vec<IpAddr> = writer.addresses().collect();
+                prop_assert_eq!(addresses.len(), 1);
+                prop_assert!(answer.iter().all(|address| *address == addresses[0]));
+            }
+            Err(reason) => prop_assert!(reason.to_string().starts_with("the answer holds ")),
+        }
+    }
+}

@@ -173,6 +173,7 @@ impl World {
                 }
                 Ok(format!(
                     "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
+                     <Status>storage-optimization</Status>\
                      <DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>"
                 ))
             }

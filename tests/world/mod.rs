@@ -142,6 +142,8 @@ pub struct State {
     /// Trouble for the next calls, then for all.
     pub next: BTreeMap<Action, VecDeque<Trouble>>,
     pub always: BTreeMap<Action, Trouble>,
+    /// Trouble for every lookup of a name.
+    pub names: BTreeMap<String, Trouble>,
     pub chooser: Option<Chooser>,
     /// What a call takes when nothing is wrong with it.
     pub latency: Duration,
@@ -293,7 +295,13 @@ pub struct Found {
 impl State {
     /// Records a call, and picks its trouble.
     pub fn begin(&mut self, action: Action, detail: impl Into<String>) -> Option<Trouble> {
-        self.calls.push(Call { action, detail: detail.into(), at: Instant::now() });
+        let detail = detail.into();
+        let of_name =
+            self.names.iter().find(|(name, _)| detail.starts_with(*name)).map(|(_, trouble)| *trouble);
+        self.calls.push(Call { action, detail, at: Instant::now() });
+        if of_name.is_some() {
+            return of_name;
+        }
         if let Some(trouble) = self.next.get_mut(&action).and_then(VecDeque::pop_front) {
             return Some(trouble);
         }
