@@ -31,6 +31,8 @@ pub struct Counts {
     pub failed_changes: u64,
     /// Answers that differ from the one before.
     pub moves: u64,
+    /// Listings that hold something else than the writer.
+    pub differences: u64,
 }
 
 impl Counts {
@@ -53,11 +55,12 @@ impl Counts {
 }
 
 pub(super) fn check(counts: &Counts, pace: Pace, took: Duration) -> Vec<(u8, String)> {
-    let Counts { lookups, listings, changes, questions, failures, failed_changes: _, moves } = *counts;
+    let Counts { lookups, listings, changes, questions, failures, failed_changes: _, moves, differences } =
+        *counts;
     let every = |period: Duration| (took.as_nanos() / period.as_nanos().max(1)) as u64;
     let polls = every(pace.poll.min(Duration::from_millis(500)));
     let reasons = changes + questions + failures;
-    let (lookups_max, listings_max) = if reasons + moves == 0 {
+    let (lookups_max, listings_max) = if reasons + moves + differences == 0 {
         (2 + polls, 2 + every(RELIST))
     } else {
         (3 + polls + reasons + 2 * every(FRESH), 3 + every(RELIST) + reasons + 3 * every(FRESH))

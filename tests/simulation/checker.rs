@@ -160,8 +160,11 @@ impl Checker {
             }
             Event::Listed { run, asked, version, active, draining } => {
                 let (active, draining) = (active.clone(), draining.clone());
-                self.runs[*run].listing =
-                    Some(Listing { asked: *asked, version: *version, active, draining });
+                let run = &mut self.runs[*run];
+                let writer = run.lookups.iter().rev().find_map(|lookup| lookup.named);
+                let targets = writer.map(|named| Targets::from([SocketAddr::new(named.address, self.port)]));
+                run.counts.differences += u64::from(targets.is_none_or(|targets| targets != active));
+                run.listing = Some(Listing { asked: *asked, version: *version, active, draining });
             }
             Event::Opined { run, writer } => self.runs[*run].opinion = *writer,
             Event::Sent { run, call, change, targets } => {
@@ -190,7 +193,11 @@ impl Checker {
         }
     }
 
-    pub(super) fn violated(&mut self, invariant: u8, what: impl Into<String>) {
+    pub fn invocations(&self) -> u64 {
+        self.runs.len() as u64
+    }
+
+    fn violated(&mut self, invariant: u8, what: impl Into<String>) {
         self.violations.push(Violation { invariant, at: self.now, what: what.into() });
     }
 

@@ -1,5 +1,6 @@
 //! Plays a schedule through the real loop.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -24,7 +25,60 @@ pub struct Played {
     pub violations: Vec<Violation>,
     pub excused: Excused,
     pub tally: Tally,
+    pub invocations: u64,
     pub trace: Vec<String>,
+}
+
+/// A schedule that broke an invariant, or the loop.
+pub struct Broken {
+    pub seed: u64,
+    pub schedule: Schedule,
+    pub violations: Vec<Violation>,
+    pub panic: Option<String>,
+    pub trace: Vec<String>,
+}
+
+impl Broken {
+    /// What broke, in one line.
+    pub fn summary(&self) -> String {
+        let Self { violations, panic, .. } = self;
+        match (panic, violations.first()) {
+            (Some(panic), _) => format!("panicked: {panic}"),
+            (None, Some(Violation { invariant, at, what })) => {
+                format!("{} violations; invariant {invariant} at {at:?}: {what}", violations.len())
+            }
+            (None, None) => "nothing broke".to_owned(),
+        }
+    }
+}
+
+/// The schedule, every event, and the violations where they happened.
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:#?}", self.schedule)?;
+        self.trace.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        write!(f, "SEED={}: {}", self.seed, self.summary())
+    }
+}
+
+/// Plays the schedule of this seed, and tells what broke if anything did.
+pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Broken> {
+    let broken = |violations, panic, trace| Broken {
+        seed,
+        schedule: Schedule::draw(seed),
+        violations,
+        panic,
+        trace,
+    };
+    match std::panic::catch_unwind(|| play(seed, traced)) {
+        Ok(played) if played.violations.is_empty() => Ok(played),
+        Ok(played) => Err(broken(played.violations, None, played.trace)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(broken(Vec::new(), Some(text.unwrap_or_default()), Vec::new()))
+        }
+    }
 }
 
 /// How the loop is broken on purpose, to see whether the checker notices.
@@ -61,6 +115,7 @@ pub fn play_schedule(schedule: Schedule, sabotage: Sabotage, traced: bool) -> Pl
         violations: std::mem::take(&mut state.checker.violations),
         excused: state.checker.excused,
         tally: std::mem::take(&mut state.tally),
+        invocations: state.checker.invocations(),
         trace: state.trace.take().unwrap_or_default(),
     }
 }
