@@ -294,7 +294,13 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         self.planned = Some(plan.clone());
     }
 
-    fn status(&self) -> Status {
+    fn status(&mut self) -> Status {
+        // What was seen after the last plan counts as well: the time may have ended amid a look.
+        if self.planned.as_ref().is_none_or(Plan::is_empty)
+            && let Some(seen) = self.sight.seen()
+        {
+            self.planned = Some(seen.plan(Evidence::Unconfirmed));
+        }
         match &self.planned {
             Some(plan) if !plan.is_empty() => Status::Pending,
             _ if self.registered.is_empty() && self.evicted.is_empty() => Status::InSync,

@@ -46,6 +46,8 @@ pub(super) struct Sight<'a, D, T, C> {
     pub answer: Option<Answer>,
     steady: Steady,
     listing: Option<Listing>,
+    /// The port of the targets, once the group was described.
+    port: Option<u16>,
     /// Whether DNS has given another answer since the group was listed.
     moved: bool,
     /// Whether DNS has given more than one answer.
@@ -62,6 +64,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             answer: None,
             steady,
             listing: None,
+            port: None,
             moved: false,
             ever_moved: false,
         }
@@ -71,7 +74,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
     pub async fn look(&mut self) -> Result<Look, Fault> {
         let describing = self.world.groups.describe(&self.binding.target_group);
         let Group { family, port } = self.bounded("describe the target group", describing).await?;
-        let port = self.binding.port.unwrap_or(port);
+        let port = *self.port.insert(self.binding.port.unwrap_or(port));
         let asked = Instant::now();
         let answer = if self.must_list(port) {
             let (answer, listed) = tokio::join!(self.resolve(family), self.list());
@@ -92,6 +95,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         }
         let targets = self.listing.as_ref().map(|listing| listing.targets.clone()).unwrap_or_default();
         Ok(Look { answer, targets, port })
+    }
+
+    /// What was seen last, be it of two looks: one may have been cut short.
+    pub fn seen(&self) -> Option<Look> {
+        let (answer, targets) = (self.answer.clone()?, self.listing.as_ref()?.targets.clone());
+        Some(Look { answer, targets, port: self.port? })
     }
 
     /// Lists the group at the next look, however young the last listing is.
