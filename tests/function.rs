@@ -91,6 +91,7 @@ async fn what_is_not_an_event_is_refused_and_the_process_lives_on() {
     for (payload, told) in [
         ("{\"command\": \"chec", "not JSON"),
         ("", "not JSON"),
+        ("{\"command\": \"check\"} and more", "not JSON"),
         ("[1, 2]", "[1,2]"),
         ("\"check\"", "check"),
         ("{}", "no source and no command"),
@@ -157,6 +158,51 @@ async fn an_api_that_hangs_is_an_error_before_the_time_out() {
         told.contains("could not list the group's targets before the invocation's time ran out"),
         "{told}"
     );
+}
+
+#[tokio::test]
+async fn one_attempt_that_hangs_costs_a_retry_and_not_the_invocation() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    world.next(Action::DescribeTargetHealth, &[Trouble::Hangs]);
+    // Less time than all attempts of a call may take together: the first must end long before.
+    function.invoke(check(), Duration::from_secs(8)).await.unwrap();
+    assert_eq!(world.count(Action::DescribeTargetHealth), 2);
+}
+
+#[tokio::test]
+async fn a_watch_cut_short_amid_a_lookup_says_so() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    let slow = world.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        slow.always(Action::Lookup, Some(Trouble::Slow(Duration::from_secs(10))));
+    });
+    let time = Duration::from_secs(3);
+    function.invoke(event("cluster-failover-started.json"), time).await.unwrap();
+    assert!(function.lines().iter().any(|line| line["decision"] == "stop"));
+}
+
+#[tokio::test]
+async fn a_flicker_does_not_fill_the_log() {
+    let world = World::new();
+    world.members_flicker();
+    let function = start(&world, &[("WATCH_SECONDS", "2")]).await;
+    function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
+    assert!(world.count(Action::Lookup) > 10);
+    let lines = function.lines();
+    assert!(lines.len() <= 8, "{lines:#?}");
+}
+
+#[tokio::test]
+async fn without_credentials_the_cure_is_named() {
+    let world = World::new();
+    let none =
+        [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_EC2_METADATA_DISABLED", "true")];
+    let function = start(&world, &none).await;
+    let error = function.invoke(check(), TIME).await.unwrap_err();
+    assert!(message(&error).contains("give the function a role"), "{error}");
 }
 
 #[tokio::test]

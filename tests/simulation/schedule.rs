@@ -150,7 +150,8 @@ impl Dice {
         let servers = self.one_of(&[1, 1, 2, 3]);
         let port = own_port.unwrap_or(crate::world::Group::default().port);
         let first = self.0.usize(..MEMBERS.len());
-        let mut acts: Vec<(Time, Act)> = (0..servers).map(|k| (Time::ZERO, Act::Serves(k, Says::Member(first)))).collect();
+        let mut acts: Vec<(Time, Act)> =
+            (0..servers).map(|k| (Time::ZERO, Act::Serves(k, Says::Member(first)))).collect();
         let settles_on = self.moves(&mut acts, horizon, servers, first);
         self.rds(&mut acts, horizon, first);
         self.meddling(&mut acts, horizon, ipv6, port);
@@ -198,7 +199,8 @@ impl Dice {
             let at = self.between(Time::ZERO, horizon);
             let member = self.0.usize(..MEMBERS.len());
             for server in 0..servers {
-                let behind = self.one_of(&[millis(0), millis(0), seconds(1), seconds(5), seconds(12), seconds(40)]);
+                let behind =
+                    self.one_of(&[millis(0), millis(0), seconds(1), seconds(5), seconds(12), seconds(40)]);
                 let behind = self.between(Time::ZERO, behind);
                 acts.push((at + behind, Act::Serves(server, Says::Member(member))));
             }
@@ -296,7 +298,13 @@ impl Dice {
         let mut at = self.between(Time::ZERO, seconds(5));
         for _ in 0..self.one_of(&[1, 1, 2, 2, 3, 3, 4]) {
             let mode = self.one_of(&[
-                Mode::Watch, Mode::Watch, Mode::Watch, Mode::Check, Mode::Check, Mode::Check, Mode::DryRun,
+                Mode::Watch,
+                Mode::Watch,
+                Mode::Watch,
+                Mode::Check,
+                Mode::Check,
+                Mode::Check,
+                Mode::DryRun,
             ]);
             let time = match self.0.u8(..10) {
                 0 => self.between(Time::ZERO, seconds(1)),
