@@ -13,7 +13,7 @@ use super::{
 };
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
-use crate::plan::{Evidence, Plan, Waits, list, outcome};
+use crate::plan::{Evidence, Plan, State, Waits, list, outcome};
 
 /// How many rounds a check adds when the API fails, after the SDK's own retries.
 const ROUNDS: u32 = 2;
@@ -34,6 +34,8 @@ enum Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
     Register,
+    /// Sent, but not known to have succeeded.
+    PerhapsEvict,
     Evict,
 }
 
@@ -58,8 +60,8 @@ pub(super) struct Run<'a, D, T, C> {
     followed: bool,
     /// The last plan.
     planned: Option<Plan>,
-    /// When this run last changed each target.
-    applied: BTreeMap<(Change, SocketAddr), Instant>,
+    /// What this run last did to each target, and when.
+    applied: BTreeMap<SocketAddr, (Change, Instant)>,
     registered: BTreeSet<SocketAddr>,
     evicted: BTreeSet<SocketAddr>,
 
@@ -152,7 +154,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     /// Observes, plans, and makes at most one change.
     async fn step(&mut self) -> Result<Next, Fault> {
         let look = match self.sight.look().await {
-            Ok(look) => look,
+            Ok(look) => self.doubt(look),
             // Cut short between two looks, the last complete one stands.
             Err(cut) if cut.kind() == Kind::OutOfTime && self.planned.is_some() && self.trouble.is_none() => {
                 return Ok(Next::End);
@@ -247,10 +249,32 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         }
     }
 
+    /// Counts the writer as draining where this run evicted it a moment ago, whatever the listing
+    /// says: it may be older than the eviction, and evicting the others by it would leave nobody.
+    fn doubt(&self, mut look: Look) -> Look {
+        for target in look.wanted() {
+            if matches!(self.lately(target), Some(Change::Evict | Change::PerhapsEvict))
+                && let Some(state) = look.targets.get_mut(&target)
+            {
+                *state = State::Draining;
+            }
+        }
+        look
+    }
+
     /// Leaves out what this run did a moment ago: the API may take a while to show it.
     fn unapplied(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
-        let is_recent = |target| self.applied.get(&(change, target)).is_some_and(|at| at.elapsed() < SETTLE);
-        targets.iter().copied().filter(|target| !is_recent(*target)).collect()
+        targets.iter().copied().filter(|target| self.lately(*target) != Some(change)).collect()
+    }
+
+    /// What this run did to a target so lately that a listing may not show it yet.
+    fn lately(&self, target: SocketAddr) -> Option<Change> {
+        let (change, at) = self.applied.get(&target)?;
+        (at.elapsed() < SETTLE).then_some(*change)
+    }
+
+    fn keep(&mut self, change: Change, targets: &BTreeSet<SocketAddr>) {
+        self.applied.extend(targets.iter().map(|target| (*target, (change, Instant::now()))));
     }
 
     async fn register(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Fault> {
@@ -261,7 +285,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         // Even a failed call may have taken effect.
         self.sight.look_afresh();
         result?;
-        self.applied.extend(targets.iter().map(|target| ((Change::Register, *target), Instant::now())));
+        self.keep(Change::Register, &targets);
         self.registered.extend(targets);
         Ok(())
     }
@@ -272,8 +296,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         let deregistering = self.sight.world.groups.deregister(&self.binding.target_group, &targets);
         let result = self.sight.bounded("deregister stale targets", deregistering).await;
         self.sight.look_afresh();
+        self.keep(if result.is_ok() { Change::Evict } else { Change::PerhapsEvict }, &targets);
         result?;
-        self.applied.extend(targets.iter().map(|target| ((Change::Evict, *target), Instant::now())));
         self.evicted.extend(targets);
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use rds_nlb_sync::reconcile::SETTLE;
 use tokio::time::Instant;
 
 use super::checker::Checker;
@@ -128,7 +129,9 @@ impl Outside {
                 state.servers[server].broken = broken;
                 state.serves(now, server);
             }
-            Act::RdsSays(writer) => state.rds = writer,
+            Act::RdsSays(writer) => {
+                state.rds = writer;
+            }
             Act::Meddles(meddling) => {
                 state.tally.count(Harm::Meddling);
                 state.meddle(now, meddling);
@@ -317,14 +320,23 @@ impl State {
                 (perhaps, Some(there + gives_up), harm)
             }
             Some(Harm::AnswerLost) => (arrives, Some(there + back), harm),
-            Some(Harm::LandsLate) => (Some(there + back + self.up_to(4)), Some(there + back), harm),
+            Some(Harm::LandsLate) => {
+                // And is listed after as long as the loop reckons with, not later.
+                let late = self.up_to(4).min(SETTLE - self.lag);
+                (Some(there + back + late), Some(there + back), harm)
+            }
             Some(_) => (None, Some(there + back), harm),
         };
         Fate { effect, answer, failure }
     }
 
-    pub fn member_name(&self, member: usize) -> &'static str {
-        MEMBERS[member]
+    /// Whom the RDS API calls the writer.
+    pub fn opinion(&mut self, asked_of: Option<&'static str>) -> Option<&'static str> {
+        let writer = self.rds.map(|writer| MEMBERS[writer]);
+        if writer.is_some() && asked_of.is_some() && writer != asked_of {
+            self.tally.count(Harm::RdsContradicts);
+        }
+        writer
     }
 
     pub fn address(&self, member: usize) -> IpAddr {
