@@ -98,6 +98,8 @@ pub struct Checker {
     /// The writer in the calm, and the checks completed in it.
     calm: Option<(SocketAddr, usize)>,
     pub excused: Excused,
+    /// How often the group lost its last active target, by whomever.
+    pub emptied: u64,
     pub violations: Vec<Violation>,
 }
 
@@ -117,6 +119,7 @@ impl Checker {
             calls: Vec::new(),
             calm: None,
             excused: Excused::default(),
+            emptied: 0,
             violations: Vec::new(),
         };
         checker.note_unanimity();
@@ -191,6 +194,11 @@ impl Checker {
             Event::Ended { run, result } => self.end(*run, result.as_ref()),
             Event::Calm { writer } => self.calm = Some((*writer, 0)),
         }
+    }
+
+    /// How many changes were sent so far.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
     }
 
     pub fn invocations(&self) -> u64 {
@@ -316,6 +324,7 @@ impl Checker {
         self.removals.extend(target_of.map(|target| Removal { target: *target, version, call }));
         let emptied = !self.active.is_empty() && active.is_empty();
         self.active.clone_from(active);
+        self.emptied += u64::from(emptied);
         if let Some(call) = call
             && emptied
         {

@@ -13,4 +13,8 @@ pub mod schedule;
 pub mod verdict;
 
 #[cfg(test)]
+mod awaits;
+#[cfg(test)]
+mod notices;
+#[cfg(test)]
 mod tests;

@@ -117,21 +117,15 @@ impl Outside {
         let now = self.now();
         let mut state = self.state();
         match act {
-            Act::Serves(server, Says::Member(member)) => {
+            Act::Serves(server, member) => {
                 state.servers[server].member = member;
-                state.serves(now, server);
-            }
-            Act::Serves(server, Says::Nothing(harm)) => {
-                state.servers[server].broken = Some(harm);
                 state.serves(now, server);
             }
             Act::Breaks(server, broken) => {
                 state.servers[server].broken = broken;
                 state.serves(now, server);
             }
-            Act::RdsSays(writer) => {
-                state.rds = writer;
-            }
+            Act::RdsSays(writer) => state.rds = writer,
             Act::Meddles(meddling) => {
                 state.tally.count(Harm::Meddling);
                 state.meddle(now, meddling);

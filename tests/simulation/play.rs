@@ -24,6 +24,8 @@ pub struct Played {
     pub schedule: Schedule,
     pub violations: Vec<Violation>,
     pub excused: Excused,
+    /// How often the group lost its last active target, by whomever.
+    pub emptied: u64,
     pub tally: Tally,
     pub invocations: u64,
     pub trace: Vec<String>,
@@ -114,6 +116,7 @@ pub fn play_schedule(schedule: Schedule, sabotage: Sabotage, traced: bool) -> Pl
         schedule,
         violations: std::mem::take(&mut state.checker.violations),
         excused: state.checker.excused,
+        emptied: state.checker.emptied,
         tally: std::mem::take(&mut state.tally),
         invocations: state.checker.invocations(),
         trace: state.trace.take().unwrap_or_default(),
