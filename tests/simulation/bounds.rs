@@ -76,5 +76,7 @@ pub(super) fn check(counts: &Counts, pace: Pace, took: Duration) -> Vec<(u8, Str
         ("questions", questions, questions_max),
     ];
     let exceeded = bounds.into_iter().filter(|(_, count, most)| count > most);
-    exceeded.map(|(what, count, most)| (6, format!("{count} {what} in {took:?}, not {most}: {counts:?}"))).collect()
+    exceeded
+        .map(|(what, count, most)| (6, format!("{count} {what} in {took:?}, not {most}: {counts:?}")))
+        .collect()
 }

@@ -384,9 +384,7 @@ impl Checker {
                 let what = format!("holds {:?}, not {writer}, after {checks} checks", self.active);
                 self.violated(4, what);
             }
-            if checks > CHECKS
-                && result.is_none_or(|r| r.status != rds_nlb_sync::reconcile::Status::InSync)
-            {
+            if checks > CHECKS && result.is_none_or(|r| r.status != rds_nlb_sync::reconcile::Status::InSync) {
                 self.violated(4, format!("check {checks} ended as {result:?}"));
             }
         }

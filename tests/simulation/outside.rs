@@ -71,7 +71,8 @@ impl Outside {
             group.drain = schedule.drain;
             group.address_type = if schedule.ipv6 { "ipv6" } else { "ipv4" };
         });
-        let text = |(target, drains): &(SocketAddr, bool)| format!("{target}{}", if *drains { "~" } else { "" });
+        let text =
+            |(target, drains): &(SocketAddr, bool)| format!("{target}{}", if *drains { "~" } else { "" });
         let texts: Vec<String> = schedule.targets.iter().map(text).collect();
         world.holds(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         let active = schedule.targets.iter().filter(|(_, drains)| !drains).map(|(target, _)| *target);
@@ -233,7 +234,8 @@ impl State {
             let group = &world.groups[GROUP];
             group.targets.iter().map(|(target, of)| (*target, of.drained)).collect()
         };
-        let active = targets.iter().filter(|(_, drained)| drained.is_none()).map(|(target, _)| *target).collect();
+        let active =
+            targets.iter().filter(|(_, drained)| drained.is_none()).map(|(target, _)| *target).collect();
         self.snapshots.push((now, targets));
         active
     }

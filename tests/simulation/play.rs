@@ -64,13 +64,9 @@ impl fmt::Display for Broken {
 }
 
 /// Plays the schedule of this seed, and tells what broke if anything did.
-pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Broken> {
-    let broken = |violations, panic, trace| Broken {
-        seed,
-        schedule: Schedule::draw(seed),
-        violations,
-        panic,
-        trace,
+pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Box<Broken>> {
+    let broken = |violations, panic, trace| {
+        Box::new(Broken { seed, schedule: Schedule::draw(seed), violations, panic, trace })
     };
     match std::panic::catch_unwind(|| play(seed, traced)) {
         Ok(played) if played.violations.is_empty() => Ok(played),

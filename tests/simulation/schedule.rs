@@ -223,7 +223,8 @@ impl Dice {
             let at = self.between(Time::ZERO, horizon);
             let member = self.0.usize(..MEMBERS.len());
             for server in 0..servers {
-                let behind = self.one_of(&[millis(0), millis(0), seconds(1), seconds(5), seconds(12), seconds(40)]);
+                let behind =
+                    self.one_of(&[millis(0), millis(0), seconds(1), seconds(5), seconds(12), seconds(40)]);
                 let behind = self.between(Time::ZERO, behind);
                 acts.push((at + behind, Act::Serves(server, member)));
             }
@@ -321,7 +322,13 @@ impl Dice {
         let mut at = self.between(Time::ZERO, seconds(5));
         for _ in 0..self.one_of(&[1, 1, 2, 2, 3, 3, 4]) {
             let mode = self.one_of(&[
-                Mode::Watch, Mode::Watch, Mode::Watch, Mode::Check, Mode::Check, Mode::Check, Mode::DryRun,
+                Mode::Watch,
+                Mode::Watch,
+                Mode::Watch,
+                Mode::Check,
+                Mode::Check,
+                Mode::Check,
+                Mode::DryRun,
             ]);
             let time = match self.0.u8(..10) {
                 0 => self.between(Time::ZERO, seconds(1)),
