@@ -23,7 +23,7 @@ struct Sum {
     invocations: u64,
     tally: Tally,
     excused: Excused,
-    broken: Vec<(u64, Broken)>,
+    broken: Vec<(u64, Box<Broken>)>,
     violations: u64,
 }
 

@@ -156,7 +156,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         let evidence = self.evidence(&look).await;
         let plan = look.plan(evidence);
         self.remember(&plan, evidence);
-        if !self.still_wants_what_failed(&plan) {
+        if !self.still_wants_what_failed(&look, &plan) {
             self.recovered(Stage::Change);
         }
         let next = self.act(&look, &plan, evidence).await.map_err(|fault| (Stage::Change, fault))?;
@@ -228,11 +228,14 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         look
     }
 
-    fn still_wants_what_failed(&self, plan: &Plan) -> bool {
-        let Plan { register, evict, waiting } = plan;
-        let mut failed = self.unseen.iter().filter(|(_, unseen)| !unseen.accepted).map(|(target, _)| target);
-        failed
-            .any(|target| register.contains(target) || evict.contains(target) || waiting.contains_key(target))
+    /// Whether the plan still is for a change that failed.
+    fn still_wants_what_failed(&self, look: &Look, plan: &Plan) -> bool {
+        let (wanted, Plan { register, evict, waiting }) = (look.wanted(), plan);
+        self.unseen.iter().filter(|(_, unseen)| !unseen.accepted).any(|(target, unseen)| {
+            let is_planned =
+                register.contains(target) || evict.contains(target) || waiting.contains_key(target);
+            is_planned && wanted.contains(target) == (unseen.change == Change::Register)
+        })
     }
 
     /// How sure DNS's answer is. An eviction acts only on a look that is fresh when all else is settled.

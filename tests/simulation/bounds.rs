@@ -5,11 +5,16 @@
 //! the one invocation:
 //!
 //! ```text
-//! lookups  <= 3 + T/pause + changes + questions + failures + 2 T/FRESH
-//! listings <= 3 + T/RELIST + changes + questions + failures + 3 T/FRESH
+//! lookups  <= 3 + T/pause + changes + questions + failures + moves + 2 T/FRESH
+//! listings <= 3 + T/RELIST + changes + questions + failures + moves + 3 T/FRESH
 //! changes  <= failed changes + targets changed * (1 + T/SETTLE)
-//! questions to the RDS API <= 1 + T/OPINION + answers that differ from the one before
+//! questions to the RDS API <= 1 + T/OPINION + moves
 //! ```
+//!
+//! where a move is an answer that differs from the one before. The third bound is checked call by call:
+//! no change that succeeded is made again within SETTLE, unless a listing has shown it meanwhile and
+//! somebody has undone it since. A port's call may be several HTTP requests: the
+//! SDK tries some again, and a truncated lookup is repeated over TCP.
 //!
 //! An invocation that sees one answer, no failure and nothing to change costs far less:
 //! `lookups <= 2 + T/pause` and `listings <= 2 + T/RELIST`.
@@ -59,8 +64,8 @@ pub(super) fn check(counts: &Counts, pace: Pace, took: Duration) -> Vec<(u8, Str
         *counts;
     let every = |period: Duration| (took.as_nanos() / period.as_nanos().max(1)) as u64;
     let polls = every(pace.poll.min(Duration::from_millis(500)));
-    let reasons = changes + questions + failures;
-    let (lookups_max, listings_max) = if reasons + moves + differences == 0 {
+    let reasons = changes + questions + failures + moves;
+    let (lookups_max, listings_max) = if reasons + differences == 0 {
         (2 + polls, 2 + every(RELIST))
     } else {
         (3 + polls + reasons + 2 * every(FRESH), 3 + every(RELIST) + reasons + 3 * every(FRESH))

@@ -62,6 +62,8 @@ struct Call {
     /// The listing that it was sent by.
     listing: Option<Listing>,
     succeeded: Option<Time>,
+    /// Its targets that no listing of the same run has shown as changed since it succeeded.
+    unseen: Targets,
 }
 
 /// A target that ceased to be active.
@@ -98,6 +100,8 @@ pub struct Checker {
     /// The writer in the calm, and the checks completed in it.
     calm: Option<(SocketAddr, usize)>,
     pub excused: Excused,
+    /// How often the group lost its last active target, by whomever.
+    pub emptied: u64,
     pub violations: Vec<Violation>,
 }
 
@@ -117,6 +121,7 @@ impl Checker {
             calls: Vec::new(),
             calm: None,
             excused: Excused::default(),
+            emptied: 0,
             violations: Vec::new(),
         };
         checker.note_unanimity();
@@ -159,6 +164,12 @@ impl Checker {
                 run.lookups.push(Lookup { asked: *asked, answered: at, named: *named });
             }
             Event::Listed { run, asked, version, active, draining } => {
+                for call in self.calls.iter_mut().filter(|call| call.run == *run) {
+                    if call.succeeded.is_some_and(|at| at <= *asked) {
+                        let registers = call.change == Change::Register;
+                        call.unseen.retain(|target| active.contains(target) != registers);
+                    }
+                }
                 let (active, draining) = (active.clone(), draining.clone());
                 let run = &mut self.runs[*run];
                 let writer = run.lookups.iter().rev().find_map(|lookup| lookup.named);
@@ -177,6 +188,7 @@ impl Checker {
                     sent: at,
                     listing: self.runs[*run].listing.clone(),
                     succeeded: None,
+                    unseen: targets.clone(),
                 });
             }
             Event::Landed { call, active } => self.land(Some(*call), active),
@@ -191,6 +203,11 @@ impl Checker {
             Event::Ended { run, result } => self.end(*run, result.as_ref()),
             Event::Calm { writer } => self.calm = Some((*writer, 0)),
         }
+    }
+
+    /// How many changes were sent so far.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
     }
 
     pub fn invocations(&self) -> u64 {
@@ -227,7 +244,7 @@ impl Checker {
         let is_recent = |call: &&Call| {
             call.run == run
                 && call.change == change
-                && !call.targets.is_disjoint(targets)
+                && !call.unseen.is_disjoint(targets)
                 && call.succeeded.is_some_and(|at| self.now < at + SETTLE)
         };
         let undone = |call: &Call| {
@@ -316,6 +333,7 @@ impl Checker {
         self.removals.extend(target_of.map(|target| Removal { target: *target, version, call }));
         let emptied = !self.active.is_empty() && active.is_empty();
         self.active.clone_from(active);
+        self.emptied += u64::from(emptied);
         if let Some(call) = call
             && emptied
         {

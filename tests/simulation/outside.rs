@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use rds_nlb_sync::reconcile::SETTLE;
 use tokio::time::Instant;
 
 use super::checker::Checker;
@@ -117,12 +118,8 @@ impl Outside {
         let now = self.now();
         let mut state = self.state();
         match act {
-            Act::Serves(server, Says::Member(member)) => {
+            Act::Serves(server, member) => {
                 state.servers[server].member = member;
-                state.serves(now, server);
-            }
-            Act::Serves(server, Says::Nothing(harm)) => {
-                state.servers[server].broken = Some(harm);
                 state.serves(now, server);
             }
             Act::Breaks(server, broken) => {
@@ -319,14 +316,23 @@ impl State {
                 (perhaps, Some(there + gives_up), harm)
             }
             Some(Harm::AnswerLost) => (arrives, Some(there + back), harm),
-            Some(Harm::LandsLate) => (Some(there + back + self.up_to(4)), Some(there + back), harm),
+            Some(Harm::LandsLate) => {
+                // And is listed after as long as the loop reckons with, not later.
+                let late = self.up_to(4).min(SETTLE - self.lag);
+                (Some(there + back + late), Some(there + back), harm)
+            }
             Some(_) => (None, Some(there + back), harm),
         };
         Fate { effect, answer, failure }
     }
 
-    pub fn member_name(&self, member: usize) -> &'static str {
-        MEMBERS[member]
+    /// Whom the RDS API calls the writer.
+    pub fn opinion(&mut self, asked_of: Option<&'static str>) -> Option<&'static str> {
+        let writer = self.rds.map(|writer| MEMBERS[writer]);
+        if writer.is_some() && asked_of.is_some() && writer != asked_of {
+            self.tally.count(Harm::RdsContradicts);
+        }
+        writer
     }
 
     pub fn address(&self, member: usize) -> IpAddr {

@@ -24,6 +24,8 @@ pub struct Played {
     pub schedule: Schedule,
     pub violations: Vec<Violation>,
     pub excused: Excused,
+    /// How often the group lost its last active target, by whomever.
+    pub emptied: u64,
     pub tally: Tally,
     pub invocations: u64,
     pub trace: Vec<String>,
@@ -62,9 +64,10 @@ impl fmt::Display for Broken {
 }
 
 /// Plays the schedule of this seed, and tells what broke if anything did.
-pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Broken> {
-    let broken =
-        |violations, panic, trace| Broken { seed, schedule: Schedule::draw(seed), violations, panic, trace };
+pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Box<Broken>> {
+    let broken = |violations, panic, trace| {
+        Box::new(Broken { seed, schedule: Schedule::draw(seed), violations, panic, trace })
+    };
     match std::panic::catch_unwind(|| play(seed, traced)) {
         Ok(played) if played.violations.is_empty() => Ok(played),
         Ok(played) => Err(broken(played.violations, None, played.trace)),
@@ -109,6 +112,7 @@ pub fn play_schedule(schedule: Schedule, sabotage: Sabotage, traced: bool) -> Pl
         schedule,
         violations: std::mem::take(&mut state.checker.violations),
         excused: state.checker.excused,
+        emptied: state.checker.emptied,
         tally: std::mem::take(&mut state.tally),
         invocations: state.checker.invocations(),
         trace: state.trace.take().unwrap_or_default(),

@@ -49,6 +49,7 @@ pub struct Memory {
     described: bool,
     answer: Option<Answer>,
     last: Option<SocketAddr>,
+    member: Option<&'static str>,
 }
 
 async fn pause(time: Duration) {
@@ -197,6 +198,7 @@ impl Dns for Ports {
         let (answer, named) = understood.map_err(|harm| self.fault(Action::Lookup, harm))?;
         let mut memory = self.memory.borrow_mut();
         memory.last = Some(SocketAddr::new(named.address, self.outside.state().schedule.port()));
+        memory.member = named.member;
         let cached = memory.answer.get_or_insert_with(|| answer.clone());
         Ok(if self.deceit == Some(Deceit::CachesDns) { cached.clone() } else { answer })
     }
@@ -249,9 +251,9 @@ impl TargetGroups for Ports {
 impl Clusters for Ports {
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
         assert_eq!(identifier, "orders", "asks for the cluster that the endpoint names");
-        let read = |ports: &Self| ports.outside.state().rds;
-        let writer = self.call(Action::DescribeDBClusters, read).await?;
-        let name = writer.map(|writer| MEMBERS[writer]);
+        let member = self.memory.borrow().member;
+        let read = |ports: &Self| ports.outside.state().opinion(member);
+        let name = self.call(Action::DescribeDBClusters, read).await?;
         self.outside.record(Event::Opined { run: self.run, writer: name });
         if self.deceit == Some(Deceit::SilencesRds) {
             return Ok(None);

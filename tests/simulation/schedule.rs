@@ -19,7 +19,7 @@ const OWN_PORT: u16 = 6432;
 pub enum Says {
     /// A member's address.
     Member(usize),
-    /// Nothing that can be used.
+    /// An answer that is none.
     Nothing(Harm),
 }
 
@@ -33,8 +33,8 @@ pub enum Meddling {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
-    /// This name server gives another answer from now on.
-    Serves(usize, Says),
+    /// This name server names this member from now on.
+    Serves(usize, usize),
     /// This name server gives nothing usable from now on, or its answer again.
     Breaks(usize, Option<Harm>),
     /// The RDS API calls this member the writer from now on, or knows no cluster.
@@ -101,6 +101,31 @@ impl Schedule {
         Dice(Rng::with_seed(seed)).schedule(seed)
     }
 
+    /// One name server, a group that holds the writer, orders-1, and the usual pace; nothing goes wrong,
+    /// and one invocation looks at it.
+    pub fn plain(mode: Mode) -> Self {
+        let pace = Pace { watch: seconds(40), poll: millis(500), confirm: seconds(6) };
+        let invocation = Invocation { at: seconds(1), mode, time: seconds(59), kill: None, server: None };
+        Self {
+            seed: 0,
+            pace,
+            ipv6: false,
+            own_port: None,
+            cname: true,
+            servers: 1,
+            targets: vec![(SocketAddr::new(address(false, 0), 5432), false)],
+            drain: seconds(300),
+            lag: Duration::ZERO,
+            latency: (millis(20), millis(20)),
+            spare: 1.0,
+            cold: true,
+            windows: Vec::new(),
+            acts: vec![(Time::ZERO, Act::Serves(0, 0)), (Time::ZERO, Act::RdsSays(Some(0)))],
+            invocations: vec![invocation],
+            settles_on: 0,
+        }
+    }
+
     pub fn port(&self) -> u16 {
         self.own_port.unwrap_or(crate::world::Group::default().port)
     }
@@ -150,8 +175,7 @@ impl Dice {
         let servers = self.one_of(&[1, 1, 2, 3]);
         let port = own_port.unwrap_or(crate::world::Group::default().port);
         let first = self.0.usize(..MEMBERS.len());
-        let mut acts: Vec<(Time, Act)> =
-            (0..servers).map(|k| (Time::ZERO, Act::Serves(k, Says::Member(first)))).collect();
+        let mut acts: Vec<(Time, Act)> = (0..servers).map(|k| (Time::ZERO, Act::Serves(k, first))).collect();
         let settles_on = self.moves(&mut acts, horizon, servers, first);
         self.rds(&mut acts, horizon, first);
         self.meddling(&mut acts, horizon, ipv6, port);
@@ -202,7 +226,7 @@ impl Dice {
                 let behind =
                     self.one_of(&[millis(0), millis(0), seconds(1), seconds(5), seconds(12), seconds(40)]);
                 let behind = self.between(Time::ZERO, behind);
-                acts.push((at + behind, Act::Serves(server, Says::Member(member))));
+                acts.push((at + behind, Act::Serves(server, member)));
             }
             last = member;
         }
@@ -225,7 +249,7 @@ impl Dice {
         let moves: Vec<(Time, usize)> = acts
             .iter()
             .filter_map(|(at, act)| match act {
-                Act::Serves(0, Says::Member(member)) => Some((*at, *member)),
+                Act::Serves(0, member) => Some((*at, *member)),
                 _ => None,
             })
             .collect();
