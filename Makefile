@@ -23,7 +23,7 @@ SAM := AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY
 SEEDS ?= 100000
 START ?= 0
 
-.PHONY: help demo test check format lint doc build invoke template soak clean
+.PHONY: help demo test check format lint doc build invoke template artifact soak clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,17 @@ doc:
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip
 	@ls -l target/lambda/bootstrap/bootstrap.zip
+
+HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
+
+artifact: $(CARGO_LAMBDA) $(VENV)/template ## Builds the zip and with SAM, and plays the demo with what they hold
+	$(MAKE) build ARCH=$(HOST_ARCH)
+	rm -rf target/artifact && mkdir -p target/artifact
+	$(VENV)/bin/python -m zipfile -e target/lambda/bootstrap/bootstrap.zip target/artifact
+	chmod +x target/artifact/bootstrap
+	BOOTSTRAP=target/artifact/bootstrap $(MAKE) demo
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build --parameter-overrides Architecture=$(HOST_ARCH)
+	cmp target/artifact/bootstrap .aws-sam/build/Function/bootstrap
 
 soak: ## Plays random schedules of harm against the loop: make soak SEEDS=1000000
 	SEEDS=$(SEEDS) START=$(START) cargo run --locked --quiet --profile soak --example soak
