@@ -61,6 +61,8 @@ struct Call {
     /// The listing that it was sent by.
     listing: Option<Listing>,
     succeeded: Option<Time>,
+    /// Its targets, but for those that a listing of the same invocation has shown changed since.
+    unseen: Targets,
 }
 
 /// A target that ceased to be active.
@@ -161,6 +163,11 @@ impl Checker {
                 run.lookups.push(Lookup { asked: *asked, answered: at, named: *named });
             }
             Event::Listed { run, asked, version, active, draining } => {
+                for call in self.calls.iter_mut().filter(|call| call.run == *run) {
+                    let shown =
+                        |target: &SocketAddr| active.contains(target) == (call.change == Change::Register);
+                    call.unseen.retain(|target| !shown(target));
+                }
                 let (active, draining) = (active.clone(), draining.clone());
                 let run = &mut self.runs[*run];
                 let writer = run.lookups.iter().rev().find_map(|lookup| lookup.named);
@@ -179,6 +186,7 @@ impl Checker {
                     sent: at,
                     listing: self.runs[*run].listing.clone(),
                     succeeded: None,
+                    unseen: targets.clone(),
                 });
             }
             Event::Landed { call, active } => self.land(Some(*call), active),
@@ -234,7 +242,7 @@ impl Checker {
         let is_recent = |call: &&Call| {
             call.run == run
                 && call.change == change
-                && !call.targets.is_disjoint(targets)
+                && !call.unseen.is_disjoint(targets)
                 && call.succeeded.is_some_and(|at| self.now < at + SETTLE)
         };
         let undone = |call: &Call| {
