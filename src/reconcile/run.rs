@@ -14,7 +14,7 @@ use super::{
 };
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
-use crate::plan::{Evidence, Plan, State, Targets, Waits, active, list, outcome};
+use crate::plan::{Evidence, Plan, State, Targets, active, list, outcome};
 
 /// What is done to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         let evidence = self.evidence(&look).await;
         let plan = look.plan(evidence);
         self.remember(&plan, evidence);
-        if !self.still_wants_what_failed(&plan) {
+        if !self.still_wants_what_failed(&look, &plan) {
             self.recovered(Stage::Change);
         }
         let next = self.act(&look, &plan, evidence).await.map_err(|fault| (Stage::Change, fault))?;
@@ -238,16 +238,13 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         look
     }
 
-    fn still_wants_what_failed(&self, plan: &Plan) -> bool {
-        let Plan { register, evict, waiting } = plan;
+    /// Whether the plan still is for a change that failed.
+    fn still_wants_what_failed(&self, look: &Look, plan: &Plan) -> bool {
+        let (wanted, Plan { register, evict, waiting }) = (look.wanted(), plan);
         self.unseen.iter().filter(|(_, unseen)| !unseen.accepted && !unseen.shown).any(|(target, unseen)| {
-            let waits_for_registration = waiting.get(target).map(|waits| {
-                matches!(waits, Waits::RegistrationForConfirmation | Waits::RegistrationForAgreement)
-            });
-            match unseen.change {
-                Change::Register => register.contains(target) || waits_for_registration == Some(true),
-                Change::Evict => evict.contains(target) || waits_for_registration == Some(false),
-            }
+            let is_planned =
+                register.contains(target) || evict.contains(target) || waiting.contains_key(target);
+            is_planned && wanted.contains(target) == (unseen.change == Change::Register)
         })
     }
 

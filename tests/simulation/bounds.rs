@@ -12,8 +12,8 @@
 //! ```
 //!
 //! where a move is an answer that differs from the one before. The third bound is checked call by call:
-//! no change that succeeded is made again within SETTLE, unless a listing has shown it in between (and a
-//! later one shows it undone). A port's call may be several HTTP requests: the
+//! no change that succeeded is made again within SETTLE, unless a listing has shown it meanwhile and
+//! somebody has undone it since. A port's call may be several HTTP requests: the
 //! SDK tries some again, and a truncated lookup is repeated over TCP.
 //!
 //! An invocation that sees one answer, no failure and nothing to change costs far less:

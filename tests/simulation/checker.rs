@@ -61,7 +61,7 @@ struct Call {
     /// The listing that it was sent by.
     listing: Option<Listing>,
     succeeded: Option<Time>,
-    /// Its targets, but for those that a listing of the same invocation has shown changed since.
+    /// Its targets that no listing of the same run has shown as changed since it succeeded.
     unseen: Targets,
 }
 
@@ -164,9 +164,10 @@ impl Checker {
             }
             Event::Listed { run, asked, version, active, draining } => {
                 for call in self.calls.iter_mut().filter(|call| call.run == *run) {
-                    let shown =
-                        |target: &SocketAddr| active.contains(target) == (call.change == Change::Register);
-                    call.unseen.retain(|target| !shown(target));
+                    if call.succeeded.is_some_and(|at| at <= *asked) {
+                        let registers = call.change == Change::Register;
+                        call.unseen.retain(|target| active.contains(target) != registers);
+                    }
                 }
                 let (active, draining) = (active.clone(), draining.clone());
                 let run = &mut self.runs[*run];
