@@ -1,5 +1,6 @@
 //! The binary, as Lambda runs it: through the Runtime API, against the world on loopback sockets.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -53,6 +54,26 @@ async fn a_failover_is_followed_by_the_event_that_announces_it() {
         })
     );
     assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+}
+
+/// The template's tests compare the same list with the role, so that it allows this and no more.
+#[tokio::test]
+async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    for member in ["orders-2", "orders-1"] {
+        world.promote(member);
+        world.writer_per_rds(member);
+        function.invoke(event("cluster-failover-completed.json"), TIME).await.unwrap();
+    }
+    for event in ["schedule.json", "plan.json"] {
+        function.invoke(self::event(event), TIME).await.unwrap();
+    }
+    let made: BTreeSet<String> =
+        world.state().calls.iter().filter_map(|call| call.action.permission()).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/template/recorded-actions.json");
+    let recorded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(json!(made), recorded["actions"]);
 }
 
 #[tokio::test]

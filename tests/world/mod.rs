@@ -38,6 +38,17 @@ pub enum Action {
     DescribeDBClusters,
 }
 
+impl Action {
+    /// The permission that the call needs, or `None` for a lookup.
+    pub fn permission(self) -> Option<String> {
+        match self {
+            Self::Lookup => None,
+            Self::DescribeDBClusters => Some(format!("rds:{self:?}")),
+            _ => Some(format!("elasticloadbalancing:{self:?}")),
+        }
+    }
+}
+
 /// What goes wrong with a call or lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
