@@ -30,12 +30,14 @@ impl Change {
     }
 }
 
-/// A change that no listing has shown yet.
+/// A change that a listing may not show yet.
 struct Unseen {
     change: Change,
     at: Instant,
     /// Whether the API has accepted it. Even a failed call may have taken effect.
     accepted: bool,
+    /// Whether a listing has shown it. The next one may be older than that again.
+    shown: bool,
 }
 
 /// What the RDS API said of an answer.
@@ -137,7 +139,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
 
     /// Observes, plans, and makes at most one change.
     async fn step(&mut self) -> Result<Next, (Stage, Fault)> {
-        let look = match self.sight.look(self.patience.rests()).await {
+        let rests = self.patience.rests();
+        let look = match self.sight.look(rests).await {
             Ok(look) => look,
             // Cut short between two looks, the last complete one stands.
             Err(cut)
@@ -151,7 +154,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             Err(fault) => return Err((Stage::Look, fault)),
         };
         self.recovered(Stage::Look);
-        self.compare(&look);
+        self.compare(&look, rests);
         let look = self.doubt(look);
         let evidence = self.evidence(&look).await;
         let plan = look.plan(evidence);
@@ -200,15 +203,22 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     }
 
     /// Compares the look with the first one, and with the changes that none has shown so far.
-    fn compare(&mut self, look: &Look) {
+    fn compare(&mut self, look: &Look, rests: bool) {
         self.first
             .get_or_insert_with(|| First { wanted: look.wanted(), active: active(&look.targets).collect() });
-        let shown = self.unseen.extract_if(.., |target, unseen| unseen.change.shows(target, &look.targets));
-        for (target, Unseen { change, .. }) in shown {
+        if rests {
+            // The listing may be older than the changes.
+            return;
+        }
+        for (target, unseen) in &mut self.unseen {
+            if unseen.shown || !unseen.change.shows(target, &look.targets) {
+                continue;
+            }
+            unseen.shown = true;
             // What was not accepted, but took effect, is this run's work all the same.
-            match change {
-                Change::Register => self.registered.insert(target),
-                Change::Evict => self.evicted.insert(target),
+            match unseen.change {
+                Change::Register => self.registered.insert(*target),
+                Change::Evict => self.evicted.insert(*target),
             };
         }
     }
@@ -231,7 +241,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     /// Whether the plan still is for a change that failed.
     fn still_wants_what_failed(&self, look: &Look, plan: &Plan) -> bool {
         let (wanted, Plan { register, evict, waiting }) = (look.wanted(), plan);
-        self.unseen.iter().filter(|(_, unseen)| !unseen.accepted).any(|(target, unseen)| {
+        self.unseen.iter().filter(|(_, unseen)| !unseen.accepted && !unseen.shown).any(|(target, unseen)| {
             let is_planned =
                 register.contains(target) || evict.contains(target) || waiting.contains_key(target);
             is_planned && wanted.contains(target) == (unseen.change == Change::Register)
@@ -306,7 +316,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     fn left_to_do(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
         let is_done = |target: &SocketAddr| {
             self.unseen.get(target).is_some_and(|unseen| {
-                unseen.change == change && unseen.accepted && unseen.at.elapsed() < SETTLE
+                let is_recent = unseen.at.elapsed() < SETTLE;
+                unseen.change == change && unseen.accepted && !unseen.shown && is_recent
             })
         };
         targets.iter().copied().filter(|target| !is_done(target)).collect()
@@ -339,8 +350,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         targets: &BTreeSet<SocketAddr>,
         result: Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let (at, accepted) = (Instant::now(), result.is_ok());
-        self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted })));
+        let (at, accepted, shown) = (Instant::now(), result.is_ok(), false);
+        self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted, shown })));
         self.sight.look_afresh();
         result
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use rds_nlb_sync::reconcile::{FRESH, Mode, OBJECTION, OPINION, Pace, SETTLE};
 
@@ -274,7 +273,7 @@ impl Checker {
                 problems.push((3, format!("registers {target}, which no target group can hold")));
             }
             let drains = state.listing.as_ref().is_some_and(|listing| listing.draining.contains(target));
-            if drains && !state.is_confirmed(self.pace.confirm) {
+            if drains && !state.is_confirmed(self.pace) {
                 problems.push((3, format!("registers {target} again, which drains, before it is confirmed")));
             }
         }
@@ -297,7 +296,7 @@ impl Checker {
                 if targets.contains(&writer) {
                     problems.push(format!("evicts {writer}, which the last lookup gave"));
                 }
-                if !state.is_confirmed(self.pace.confirm) {
+                if !state.is_confirmed(self.pace) {
                     problems.push(format!("evicts before {writer} is confirmed"));
                 }
                 match &state.listing {
@@ -402,16 +401,19 @@ impl Checker {
 
 impl Run {
     /// Whether the last lookups gave one address from the end of the first of them to the start of the
-    /// last for this long.
-    fn is_confirmed(&self, confirm: Duration) -> bool {
+    /// last for the confirmation time, with no gap between them of more than half of it or two polls.
+    fn is_confirmed(&self, pace: Pace) -> bool {
         let Some(last) = self.lookups.last().filter(|last| last.named.is_some()) else { return false };
         let address = |lookup: &Lookup| lookup.named.map(|named| named.address);
-        let row = self.lookups.iter().rev().take_while(|lookup| address(lookup) == address(last));
-        let (mut length, mut since) = (0, last.answered);
-        for lookup in row {
-            (length, since) = (length + 1, lookup.answered);
+        let gap = (pace.confirm / 2).max(2 * pace.poll);
+        let (mut length, mut first) = (1, last);
+        for lookup in self.lookups.iter().rev().skip(1) {
+            if address(lookup) != address(last) || first.asked > lookup.answered + gap {
+                break;
+            }
+            (length, first) = (length + 1, lookup);
         }
-        confirm.is_zero() || (length >= 2 && last.asked >= since + confirm)
+        pace.confirm.is_zero() || (length >= 2 && last.asked >= first.answered + pace.confirm)
     }
 }
 

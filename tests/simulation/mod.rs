@@ -42,7 +42,8 @@
 //!    the confirmation time less `FRESH`. And **nothing is evicted on less than the evidence**: the
 //!    invocation's last lookup succeeded, was asked at most `FRESH` before, ended a row of at least two
 //!    equal answers that spans the confirmation time from the end of its first lookup to the start of its
-//!    last (none but the first for a confirmation time of zero); its last listing, asked at most `FRESH`
+//!    last, without a gap of more than half that time or two polls (one lookup, for a confirmation time
+//!    of zero); its last listing, asked at most `FRESH`
 //!    before, shows that writer and everything evicted as active; and the RDS API, where the answer names
 //!    a cluster member, was asked and has not called another one the writer.
 //! 3. **Nothing is registered that DNS did not name**: each registered target is the address that this

@@ -42,7 +42,11 @@ fn what_once_broke_an_invariant_does_not_again() {
     let emptied = [14548, 14772];
     // Lookups that flicker while nothing needs to be confirmed.
     let flickering = [28707, 49366, 63987, 79949];
-    for seed in [&untrue[..], &emptied, &flickering].concat() {
+    // A row that counted a slow listing beside a lookup as time in which somebody looked.
+    let gaps = [29, 170, 183, 222, 538];
+    // An old listing taken for one that shows a change.
+    let old_listing = [21, 198, 257, 323, 14394];
+    for seed in [&untrue[..], &emptied, &flickering, &gaps, &old_listing].concat() {
         assert!(play_caught(seed, false).is_ok(), "SEED={seed}");
     }
 }
