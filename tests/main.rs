@@ -4,6 +4,7 @@
 
 mod world;
 
+mod doctor;
 mod failovers;
 mod function;
 mod handler;
