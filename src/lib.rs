@@ -37,6 +37,8 @@
 )]
 
 mod aws;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 pub mod dns;
 pub mod doctor;

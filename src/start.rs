@@ -75,6 +75,12 @@ pub fn log(variable: impl Fn(&str) -> Option<String>) {
     }
 }
 
+/// Logs as text to standard error, for somebody at a command line.
+pub fn log_as_text(level: LevelFilter, colours: bool) {
+    let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colours);
+    tracing_subscriber::registry().with(filter(level)).with(lines.with_writer(std::io::stderr)).init();
+}
+
 /// What of the log is written from this level up.
 fn filter(level: LevelFilter) -> Targets {
     let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };

@@ -4,6 +4,8 @@
 
 mod world;
 
+#[cfg(feature = "cli")]
+mod cli;
 mod doctor;
 mod failovers;
 mod function;

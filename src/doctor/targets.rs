@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, Health, Patient};
 
 /// What an operator runs to have the group brought into sync at once.
-const SYNC: &str = "the next check brings it into sync; at once: `aws lambda invoke --function-name FUNCTION \
-                    --cli-binary-format raw-in-base64-out --payload '{\"command\":\"check\"}' /dev/stdout`";
+const SYNC: &str = "the next check brings it into sync; to have it at once, run `rds-nlb-sync check` or, for the \
+                    function, `aws lambda invoke --function-name FUNCTION --cli-binary-format \
+                    raw-in-base64-out --payload '{\"command\":\"check\"}' /dev/stdout`";
 
 pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
     let targets = match &patient.facts.targets {
@@ -21,7 +22,7 @@ pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
             "targets",
             format!("the group holds {}", told(targets.iter())),
             "not checked: whether that is the writer, since the endpoint's address or the port is not known",
-            "cure what keeps them from being known",
+            "see what is said about the endpoint and the group",
         )];
     };
     let writers: BTreeSet<String> = answer.writer.targets(port).map(|target| target.to_string()).collect();

@@ -326,9 +326,14 @@ const CASES: &[Case] = &[
     warns("targets", "(Target.HealthCheckDisabled)", "its health check", |facts| {
         unhealthy(facts, "unavailable", "Target.HealthCheckDisabled");
     }),
-    warns("targets", "the group holds 10.0.1.10:5432 (healthy)", "keeps them from being known", |facts| {
-        facts.answer = Err(denied("nothing"));
-    }),
+    warns(
+        "targets",
+        "the group holds 10.0.1.10:5432 (healthy)",
+        "about the endpoint and the group",
+        |facts| {
+            facts.answer = Err(denied("nothing"));
+        },
+    ),
     fails("stale_targets", "10.0.9.9:5432 (healthy)", "check", |facts| {
         hold(facts, &[("10.0.1.10:5432", "healthy"), ("10.0.9.9:5432", "healthy")]);
     }),
