@@ -37,27 +37,31 @@ const WOULD_CHANGE: u8 = 2;
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
+/// In lines of 80 columns at most, which clap would break without indenting them.
 const EXAMPLES: &str = "\
 Examples:
   What would change, for one database:
-    rds-nlb-sync plan --endpoint orders.cluster-abc123.eu-west-1.rds.amazonaws.com \\
-      --target-group arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/0123456789abcdef
+    rds-nlb-sync plan --target-group \"$TARGET_GROUP_ARN\" \\
+      --endpoint orders.cluster-abc123.eu-west-1.rds.amazonaws.com
 
-  Why is the vendor cut off? With the bindings of the environment:
-    export BINDINGS='[{\"endpoint\": \"orders.cluster-…\", \"target_group\": \"arn:aws:…\"}]'
+  Why are the clients cut off? With the bindings of the environment:
+    export BINDINGS='[{\"endpoint\": \"orders…\", \"target_group\": \"arn:aws:…\"}]'
     rds-nlb-sync doctor
 
-  In a script: 0 in sync, 2 would change, 1 failed:
-    rds-nlb-sync plan --output json | jq '.bindings[] | select(.status != \"in_sync\")'
+  In a script, with the exit code or with jq:
+    rds-nlb-sync plan --output json | jq '.bindings[] | .status'
 
   As a service, instead of the Lambda function:
     rds-nlb-sync watch --interval 10
 
-Exit codes: 0 in sync, or brought into sync; 2 would change, or waits for something; 1 failed,
-or the doctor found a problem.
+Exit codes:
+  0  in sync, or brought into sync; the doctor found no problem
+  1  failed, or the doctor found a problem
+  2  would change, or waits for something
 
-Environment: BINDINGS, CONFIRM_SECONDS, POLL_MILLIS, NAMESERVERS and DRY_RUN, as the Lambda function's;
-AWS_REGION, AWS_PROFILE and the other variables of the AWS SDKs; NO_COLOR.";
+Environment:
+  BINDINGS, CONFIRM_SECONDS, POLL_MILLIS, NAMESERVERS and DRY_RUN, as the Lambda
+  function's; AWS_REGION, AWS_PROFILE and the AWS SDKs' others; NO_COLOR";
 
 /// Keeps NLB target groups in sync with the address of an RDS or Aurora writer.
 #[derive(Debug, Parser)]

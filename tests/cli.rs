@@ -85,6 +85,9 @@ mod help {
         {
             assert!(done.stdout.contains(told), "{told}: {done:?}");
         }
+        for line in done.stdout.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
         let of_watch = run(&World::new(), &["watch", "--help"]).await;
         for told in ["--interval", "--endpoint", "--target-group", "--port", "--database", "--output"] {
             assert!(of_watch.stdout.contains(told), "{told}: {of_watch:?}");
@@ -261,6 +264,19 @@ mod output {
             "1 problem, ",
         ] {
             assert!(table.contains(told), "{told}:\n{table}");
+        }
+    }
+
+    #[tokio::test]
+    async fn colours_are_for_those_who_want_them() {
+        let world = World::new();
+        for (variable, coloured) in [("CLICOLOR_FORCE", true), ("NO_COLOR", false)] {
+            let mut command = command(&world, &["plan", "-v"]).await;
+            command.env(variable, "1");
+            let done = finish(command).await;
+            assert_eq!(done.code, 0, "{done:?}");
+            assert_eq!(done.stdout.contains('\u{1b}'), coloured, "{variable}: {done:?}");
+            assert_eq!(done.stderr.contains('\u{1b}'), coloured, "{variable}: {done:?}");
         }
     }
 
