@@ -65,7 +65,7 @@ Environment:
 
 /// Keeps NLB target groups in sync with the address of an RDS or Aurora writer.
 #[derive(Debug, Parser)]
-#[command(name = "rds-nlb-sync", version, after_long_help = EXAMPLES, after_help = "See --help for examples.")]
+#[command(name = "rds-nlb-sync", version, after_help = "See --help for examples.", after_long_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -84,7 +84,7 @@ enum Command {
         #[command(flatten)]
         common: Common,
         /// Seconds from the start of one check to the next. Each costs one lookup and one API call
-        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds())]
         interval: u64,
     },
     /// Prints a script that completes commands and arguments
@@ -112,7 +112,7 @@ struct Common {
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     /// Seconds that a check, a plan or the doctor may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds())]
     timeout: u64,
     /// Logs every decision to standard error; twice, more
     #[arg(long, short, action = clap::ArgAction::Count)]
@@ -150,6 +150,11 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
         let _ = writeln!(anstream::stderr(), "error: {error}");
         FAILED
     }))
+}
+
+/// Up to an hour, and never none.
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=3600)
 }
 
 fn complete(shell: Shell) -> Result<u8, Error> {

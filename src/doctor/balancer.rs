@@ -88,7 +88,7 @@ fn zones(patient: Patient<'_>, balancer: &Balancer) -> Finding {
     Finding::warning(
         "zones",
         seen,
-        "with that zone every client is cut off, and clients of an endpoint service reach it from its zones alone",
+        "with that zone every client is cut off, and an endpoint service is reached from its zones alone",
         format!(
             "add a zone: {}",
             patient.elbv2(&format!("set-subnets --load-balancer-arn {arn} --subnets SUBNET SUBNET"))
@@ -184,7 +184,7 @@ fn security_groups(patient: Patient<'_>, balancer: &Balancer) -> Finding {
     Finding::warning(
         "security_groups",
         format!("{list}, enforced on PrivateLink traffic too"),
-        "clients come with addresses of their own networks; whether the rules admit them cannot be told from here",
+        "clients come with addresses of their own; whether the rules admit them cannot be told from here",
         format!(
             "admit the clients' ranges, or leave admission to the endpoint service: {}",
             patient.elbv2(&format!(

@@ -35,8 +35,8 @@ pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
     }
     match &patient.facts.database {
         Err(unread) => {
-            let could_not = "whether the database exists and is available, its port, and whether RDS names the same \
-                             writer as DNS";
+            let could_not =
+                "whether the database is available, its port, and whether RDS names the same writer";
             findings.push(Finding::unread("database", unread, could_not));
         }
         Ok(None) => findings.push(unknown(patient)),
@@ -64,8 +64,8 @@ fn endpoint(patient: Patient<'_>) -> Finding {
 fn follows(patient: Patient<'_>) -> Option<Finding> {
     let problem = |what: &str, why: &str, cluster: &str| {
         let cure = format!(
-            "bind the cluster's writer endpoint: `aws rds describe-db-clusters --db-cluster-identifier {cluster} \
-             --query DBClusters[0].Endpoint`"
+            "bind the cluster's writer endpoint: `aws rds describe-db-clusters --db-cluster-identifier \
+             {cluster} --query DBClusters[0].Endpoint`"
         );
         Finding::problem("endpoint_kind", format!("{} is {what}", patient.binding.endpoint), why, cure)
     };
@@ -106,9 +106,9 @@ fn unknown(patient: Patient<'_>) -> Finding {
     Finding::warning(
         "database",
         format!("RDS knows neither a cluster nor an instance called {identifier} in this account and region"),
-        "events of the database are not recognised as the binding's, so a failover is only seen by the next check",
-        "set the binding's `database` to the identifier of the cluster or instance, and run the function in the \
-         database's account and region",
+        "the database's events are not recognised as the binding's: a failover is seen by the next check",
+        "set the binding's `database` to the identifier of the cluster or instance, and run the function in \
+         the database's account and region",
     )
 }
 
@@ -120,15 +120,15 @@ fn status(database: &Database) -> Finding {
         DatabaseKind::Instance => "instance",
     };
     let seen = format!("the {kind} {identifier} is {status}");
+    let events =
+        format!("`aws rds describe-events --source-type db-{kind} --source-identifier {identifier}`");
     let is_among = |states: &[&str]| states.iter().any(|state| status.starts_with(state));
     if is_among(&DOWN) {
         return Finding::problem(
             "database",
             seen,
             "clients cannot be served by it, whatever the load balancer does",
-            format!(
-                "look at its events: `aws rds describe-events --source-type db-{kind} --source-identifier {identifier}`"
-            ),
+            format!("look at its events: {events}"),
         );
     }
     if is_among(&UP) {
@@ -138,9 +138,7 @@ fn status(database: &Database) -> Finding {
         "database",
         seen,
         "connections may break, and its address may change, while that lasts",
-        format!(
-            "wait for it to be available: `aws rds describe-events --source-type db-{kind} --source-identifier {identifier}`"
-        ),
+        format!("wait for it to be available: {events}"),
     )
 }
 
@@ -166,9 +164,9 @@ fn agreement(patient: Patient<'_>, database: &Database) -> Option<Finding> {
         Some(other) => Some(Finding::warning(
             "writer",
             format!("DNS names {member}, and RDS names {other}"),
-            "while they differ no address is removed from the group; for some seconds of a failover that is normal",
-            "ask the doctor again in a minute; if it stays, look at the cluster's events, and at whose answers \
-             NAMESERVERS gives",
+            "while they differ no address is removed; for some seconds of a failover that is normal",
+            "ask the doctor again in a minute; if it stays, look at the cluster's events, and at whose \
+             answers NAMESERVERS gives",
         )),
     }
 }

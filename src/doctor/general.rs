@@ -40,8 +40,8 @@ fn confirmation(config: &Config) -> Finding {
         return Finding::warning(
             "confirmation",
             seen,
-            "RDS's answers may be cached for 5 s, and DNS goes back and forth after a failover: an address may \
-             be removed on one stale answer",
+            "RDS's answers may be cached for 5 s, and DNS goes back and forth after a failover: an address \
+             may be removed on one stale answer",
             "set CONFIRM_SECONDS to 6 or more (the template's parameter ConfirmSeconds)",
         );
     }
@@ -82,8 +82,8 @@ fn write_access() -> Finding {
     Finding::warning(
         "write_access",
         "not tried: there is no way to ask that changes nothing",
-        "without elasticloadbalancing:RegisterTargets and elasticloadbalancing:DeregisterTargets on every bound \
-         group, nothing follows a failover",
+        "without elasticloadbalancing:RegisterTargets and elasticloadbalancing:DeregisterTargets on every \
+         bound group, nothing follows a failover",
         "simulate it: `aws iam simulate-principal-policy --policy-source-arn ROLE_ARN --action-names \
          elasticloadbalancing:RegisterTargets elasticloadbalancing:DeregisterTargets --resource-arns \
          TARGET_GROUP_ARN`",

@@ -30,8 +30,8 @@ pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
     };
     match &patient.facts.attributes {
         Err(unread) => {
-            let could_not = "how removed and unhealthy targets let their connections go, client addresses, proxy \
-                             protocol, and the group's cross-zone setting";
+            let could_not = "how removed and unhealthy targets let their connections go, client addresses, \
+                             proxy protocol, and the group's cross-zone setting";
             findings.push(Finding::unread("attributes", unread, could_not));
         }
         Ok(attributes) => findings.extend([
@@ -137,8 +137,8 @@ fn lets_go(patient: Patient<'_>, attributes: &Attributes) -> Finding {
         return Finding::warning("deregistration", seen, why, cure);
     }
     if delay < MEMORY {
-        let why = "DNS can go back and forth for 30 s after a failover, and a target that no longer drains is not \
-                   known to have been removed: it may come back for some seconds";
+        let why = "DNS can go back and forth for 30 s after a failover, and a target that no longer drains \
+                   is not known to have been removed: it may come back for some seconds";
         return Finding::warning("deregistration", seen, why, cure);
     }
     Finding::ok("deregistration", seen)
@@ -165,8 +165,8 @@ fn hides_clients(patient: Patient<'_>, attributes: &Attributes) -> Finding {
     Finding::warning(
         "client_addresses",
         "client addresses are preserved",
-        "the database's security group must admit every client and not the load balancer alone; PrivateLink traffic \
-         never carries them",
+        "the database's security group must admit every client and not the load balancer alone; PrivateLink \
+         traffic never carries them",
         patient.set_attributes(&[(PRESERVE, "false")]),
     )
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, Health, Patient};
 
 /// What an operator runs to have the group brought into sync at once.
-const SYNC: &str = "the next check brings it into sync; to have it at once, run `rds-nlb-sync check` or, for the \
-                    function, `aws lambda invoke --function-name FUNCTION --cli-binary-format \
+const SYNC: &str = "the next check brings it into sync; to have it at once, run `rds-nlb-sync check` or, for \
+                    the function, `aws lambda invoke --function-name FUNCTION --cli-binary-format \
                     raw-in-base64-out --payload '{\"command\":\"check\"}' /dev/stdout`";
 
 pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
@@ -51,14 +51,14 @@ fn registered(patient: Patient<'_>, writer: &str, targets: &BTreeMap<String, Hea
         ("initial", _) => Finding::warning(
             "targets",
             seen,
-            "clients do not reach it yet: a load balancer needs one to five minutes to put a target into service",
+            "clients do not reach it yet: it takes one to five minutes to put a target into service",
             "wait, and ask the doctor again",
         ),
         ("unused", "Target.NotInUse") => Finding::problem(
             "targets",
             seen,
-            "the load balancer does not use it: no listener forwards to the group, or the target's zone is not one of \
-             the load balancer's",
+            "the load balancer does not use it: no listener forwards to the group, or the target's zone is \
+             not one of the load balancer's",
             "see to the listener, to cross-zone balancing and to the zones",
         ),
         (_, "Target.IpUnusable") => Finding::problem(
@@ -78,8 +78,8 @@ fn registered(patient: Patient<'_>, writer: &str, targets: &BTreeMap<String, Hea
             seen,
             "clients are cut off",
             format!(
-                "admit the load balancer in the database's security group (its security groups, or its subnets' \
-                 ranges), and see that the database listens on its port: {}",
+                "admit the load balancer in the database's security group (its security groups, or its \
+                 subnets' ranges), and see that the database listens on its port: {}",
                 patient.elbv2(&format!(
                     "describe-target-health --target-group-arn {}",
                     patient.binding.target_group
