@@ -1,7 +1,7 @@
-//! What the AWS adapters share: how an SDK's error becomes a [`Fault`].
+//! What the adapters of AWS APIs share: how an SDK's error becomes a [`Fault`]. The error's type is one
+//! and the same in all SDKs; it is imported from one of them.
 
 use std::error::Error;
-use std::fmt;
 
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
 use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
@@ -25,8 +25,14 @@ where
             fault.because(format!("{code}: {message}"))
         }
         SdkError::TimeoutError(_) => fault.because("no answer in time"),
-        other => fault.because(Chain(Box::new(other))),
+        other => fault.because(other),
     };
+    if fault.explain().contains("credential") {
+        // The chain of providers has none: nothing was sent, and nothing will be.
+        return fault
+            .permanent()
+            .cure("give the function a role, or the process credentials that the AWS SDK finds");
+    }
     if denied {
         return fault.cure(format!("allow {action} in the function's role, and look at its credentials"));
     }
@@ -53,21 +59,5 @@ fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -
             Some(200..300) | None => Kind::Transient,
             Some(_) => Kind::Permanent,
         },
-    }
-}
-
-/// An SDK error whose wrappers say little ("dispatch failure"): keeps its chain of sources.
-#[derive(Debug)]
-struct Chain(Box<dyn Error + Send + Sync>);
-
-impl fmt::Display for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Chain {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
     }
 }

@@ -176,7 +176,8 @@ async fn check(
         _ => ("check", "checking"),
     };
     let spinner = common.spinner(format!("{doing} {}", count(config.bindings.len(), "binding")));
-    let result = handle(&config, &world, json!({"command": command}).into(), common.time()).await;
+    let command = json!({"command": command}).to_string();
+    let result = handle(&config, &world, &command, common.time()).await;
     spinner.finish_and_clear();
     let outcome = match result {
         Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) => outcome,

@@ -26,7 +26,7 @@
 //! [`mod@plan`] decides, purely. [`reconcile`] is the bounded loop around it, with the ports it needs of
 //! the world. [`dns`], [`elb`] and [`rds`] are those ports' adapters; each is the only module that
 //! knows its library. [`config`] parses the environment, [`event`] says what an event asks for, and
-//! [`lambda`] joins them. [`doctor`] examines what the vendors' guides ask for, and [`start`] sets up what
+//! [`lambda`] joins them; [`metrics`] counts what came of it. [`doctor`] examines what the vendors' guides ask for, and [`start`] sets up what
 //! the two binaries share: `src/main.rs`, the function, and `src/bin/rds-nlb-sync.rs`, the command line.
 //! They alone read the environment and the wall clock.
 #![forbid(unsafe_code)]
@@ -46,6 +46,7 @@ pub mod elb;
 pub mod event;
 pub mod fault;
 pub mod lambda;
+pub mod metrics;
 pub mod plan;
 pub mod rds;
 pub mod reconcile;

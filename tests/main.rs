@@ -10,4 +10,5 @@ mod doctor;
 mod failovers;
 mod function;
 mod handler;
+mod simulation;
 mod sockets;

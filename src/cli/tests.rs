@@ -21,6 +21,7 @@ fn report(status: Status) -> crate::reconcile::Report {
         waiting: vec!["10.0.9.9:5432 is evicted once DNS has confirmed the writer".to_owned()],
         error: Some(format!("could not describe {GROUP}: AccessDenied: no. Cure: allow it in the role")),
         elapsed_ms: 7,
+        follow_ms: None,
     }
 }
 
