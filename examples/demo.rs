@@ -211,6 +211,7 @@ fn told(call: &Call, cause: Option<Instant>) -> String {
         Action::DescribeTargetGroups => "learns what the group is".to_owned(),
         Action::DescribeDBClusters => "asks RDS whether it objects".to_owned(),
         Action::Lookup => "looks up the endpoint".to_owned(),
+        other => format!("asks for {other:?}"),
     };
     let writes = matches!(call.action, Action::RegisterTargets | Action::DeregisterTargets);
     match cause {

@@ -1,5 +1,7 @@
 //! The target groups, by `aws-sdk-elasticloadbalancingv2`. The only module that knows it.
 
+mod inspect;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;

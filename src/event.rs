@@ -16,13 +16,16 @@ pub enum Request {
     Check,
     /// Report what a check would do.
     Plan,
+    /// Examine every binding, and change nothing.
+    Doctor,
 }
 
 /// An event that is not for this function. Nothing was touched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0}; this function accepts EventBridge events from aws.rds, the scheduled events of EventBridge rules and \
-     EventBridge Scheduler, and {{\"command\": \"check\"}} or {{\"command\": \"plan\"}}; nothing was changed"
+     EventBridge Scheduler, and {{\"command\": \"check\"}}, {{\"command\": \"plan\"}} or \
+     {{\"command\": \"doctor\"}}; nothing was changed"
 )]
 pub struct Refused(String);
 
@@ -55,6 +58,7 @@ pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> 
         return match command.as_str() {
             Some("check") => Ok(Request::Check),
             Some("plan") => Ok(Request::Plan),
+            Some("doctor") => Ok(Request::Doctor),
             _ => Err(Refused(format!("the command {} is unknown", brief(&command.to_string())))),
         };
     }

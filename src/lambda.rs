@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::{Binding, Config};
+use crate::doctor::{Examination, InspectDatabases, InspectGroups, Level, examine, general};
 use crate::event::{self, Refused, Request};
 use crate::reconcile::{Clusters, Dns, Mode, Report, Status, TargetGroups, World, reconcile};
 
@@ -33,6 +34,8 @@ pub enum Trigger {
     Check,
     /// An operator who wants to know what a check would do.
     Plan,
+    /// An operator who wants to know what is wrong.
+    Doctor,
 }
 
 impl Trigger {
@@ -41,6 +44,7 @@ impl Trigger {
             Self::Watch => "watch",
             Self::Check => "check",
             Self::Plan => "plan",
+            Self::Doctor => "doctor",
         }
     }
 }
@@ -52,6 +56,22 @@ pub struct Outcome {
     pub trigger: Trigger,
     /// Every binding that was looked at.
     pub bindings: Vec<Report>,
+}
+
+/// What an invocation that did not fail returns.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Of bindings that were reconciled, or would be.
+    Outcome(Outcome),
+    /// Of the doctor. Problems that it finds fail no invocation: finding them was the task.
+    Examination {
+        /// The doctor.
+        trigger: Trigger,
+        /// What was found.
+        #[serde(flatten)]
+        examination: Examination,
+    },
 }
 
 /// A failed invocation. Its message is what the operator sees first.
@@ -96,12 +116,17 @@ impl From<Failed> for Diagnostic {
 }
 
 /// Does what the event asks for, within `remaining`, which is the time until Lambda ends the function.
-pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
+pub async fn handle<D, T, C>(
     config: &Config,
     world: &World<D, T, C>,
     event: &str,
     remaining: Duration,
-) -> Result<Outcome, Failed> {
+) -> Result<Answer, Failed>
+where
+    D: Dns,
+    T: TargetGroups + InspectGroups,
+    C: Clusters + InspectDatabases,
+{
     // A quarter at most, so that a short time-out is not all reserve.
     let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
     let event: Value = serde_json::from_str(event)
@@ -114,6 +139,7 @@ pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
         }
         Request::Check => (Trigger::Check, Mode::Check, config.bindings.iter().collect::<Vec<&Binding>>()),
         Request::Plan => (Trigger::Plan, Mode::DryRun, config.bindings.iter().collect()),
+        Request::Doctor => return Ok(diagnose(config, world, remaining, deadline).await),
     };
     let mode = if config.dry_run { Mode::DryRun } else { mode };
     // Side by side: one that fails or waits delays no other.
@@ -128,5 +154,28 @@ pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
         result = %serde_json::to_string(&outcome.bindings).unwrap_or_default(),
         "reconciled"
     );
-    if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(outcome) }
+    if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(Answer::Outcome(outcome)) }
+}
+
+/// Asks the doctor. The log tells how much was found; the answer tells what.
+async fn diagnose<D: Dns, T: InspectGroups, C: InspectDatabases>(
+    config: &Config,
+    world: &World<D, T, C>,
+    remaining: Duration,
+    deadline: Instant,
+) -> Answer {
+    let examination = Examination {
+        general: general(config, Some(remaining)),
+        bindings: examine(world, &config.bindings, deadline).await,
+    };
+    let trigger = Trigger::Doctor;
+    tracing::info!(
+        decision = "done",
+        trigger = trigger.name(),
+        bindings = examination.bindings.len(),
+        problems = examination.count(Level::Problem),
+        warnings = examination.count(Level::Warning),
+        "examined"
+    );
+    Answer::Examination { trigger, examination }
 }

@@ -1,6 +1,9 @@
 //! The clusters, by `aws-sdk-rds`. The only module that knows it.
 
+mod inspect;
+
 use aws_sdk_rds::Client;
+use aws_sdk_rds::types::DbCluster;
 
 use crate::aws;
 use crate::fault::Fault;
@@ -31,11 +34,15 @@ impl Clusters for Rds {
                 return Err(aws::fault(doing, "rds:DescribeDBClusters", error));
             }
         };
-        let members = described.db_clusters().iter().flat_map(|cluster| cluster.db_cluster_members());
-        let members = members.filter_map(|member| {
-            let identifier = member.db_instance_identifier()?.to_ascii_lowercase();
-            Some((identifier, member.is_cluster_writer().unwrap_or(false)))
-        });
+        let members = described.db_clusters().iter().flat_map(|cluster| members(cluster).members);
         Ok(Some(Cluster { members: members.collect() }))
     }
+}
+
+fn members(cluster: &DbCluster) -> Cluster {
+    let members = cluster.db_cluster_members().iter().filter_map(|member| {
+        let identifier = member.db_instance_identifier()?.to_ascii_lowercase();
+        Some((identifier, member.is_cluster_writer().unwrap_or(false)))
+    });
+    Cluster { members: members.collect() }
 }

@@ -33,6 +33,7 @@ mod run;
 mod sight;
 
 pub use evidence::Cluster;
+pub(crate) use evidence::{cluster_identifier, member};
 use run::Run;
 
 /// How old a look at DNS and at the group may be when an eviction acts on it. Some round trips, and

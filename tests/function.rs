@@ -86,6 +86,7 @@ async fn every_sample_event_does_what_it_is_for() {
         match file.as_str() {
             "not-ours.json" => assert!(message(&result.unwrap_err()).contains("aws.s3")),
             "plan.json" => assert_eq!(result.unwrap()["trigger"], "plan"),
+            "doctor.json" => assert_eq!(result.unwrap()["trigger"], "doctor"),
             file if file.starts_with("cluster-") => assert_eq!(result.unwrap()["trigger"], "watch", "{file}"),
             file => assert_eq!(result.unwrap()["trigger"], "check", "{file}"),
         }

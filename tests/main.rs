@@ -4,6 +4,9 @@
 
 mod world;
 
+#[cfg(feature = "cli")]
+mod cli;
+mod doctor;
 mod failovers;
 mod function;
 mod handler;

@@ -50,9 +50,9 @@ impl Limits {
     /// Takes a call's share, or says that there is none left.
     pub fn take(&mut self, action: Action, now: Time) -> bool {
         let own = match action {
-            Action::Lookup | Action::DescribeDBClusters => return true,
-            Action::DescribeTargetGroups | Action::DescribeTargetHealth => &mut self.describe,
+            Action::Lookup | Action::DescribeDBClusters | Action::DescribeDBInstances => return true,
             Action::RegisterTargets | Action::DeregisterTargets => &mut self.change,
+            _ => &mut self.describe,
         };
         own.take(now) && self.all.take(now)
     }

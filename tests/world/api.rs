@@ -61,6 +61,11 @@ impl World {
             "RegisterTargets" => Action::RegisterTargets,
             "DeregisterTargets" => Action::DeregisterTargets,
             "DescribeDBClusters" => Action::DescribeDBClusters,
+            "DescribeTargetGroupAttributes" => Action::DescribeTargetGroupAttributes,
+            "DescribeLoadBalancers" => Action::DescribeLoadBalancers,
+            "DescribeLoadBalancerAttributes" => Action::DescribeLoadBalancerAttributes,
+            "DescribeListeners" => Action::DescribeListeners,
+            "DescribeDBInstances" => Action::DescribeDBInstances,
             other => {
                 return error(&ApiError {
                     status: 400,
@@ -128,22 +133,25 @@ impl World {
                 Ok(format!(
                     "<TargetGroups><member><TargetGroupArn>{arn}</TargetGroupArn>\
                      <TargetGroupName>{}</TargetGroupName><Protocol>{}</Protocol><Port>{}</Port>\
-                     <VpcId>vpc-1</VpcId><TargetType>{}</TargetType><IpAddressType>{}</IpAddressType>\
+                     <VpcId>vpc-1</VpcId><TargetType>{}</TargetType><IpAddressType>{}</IpAddressType>{}\
                      </member></TargetGroups>",
                     arn.split('/').nth(1).unwrap_or_default(),
                     group.protocol,
                     group.port,
                     group.target_type,
-                    group.address_type
+                    group.address_type,
+                    state.group_xml()
                 ))
             }
             Action::DescribeTargetHealth => {
                 let mut members = String::new();
+                let reason = state.estate.reason.map(|reason| format!("<Reason>{reason}</Reason>"));
+                let reason = reason.unwrap_or_default();
                 for (target, state) in state.health(group)? {
                     let _ = write!(
                         members,
                         "<member><Target><Id>{}</Id><Port>{}</Port></Target><HealthCheckPort>{}</HealthCheckPort>\
-                         <TargetHealth><State>{state}</State></TargetHealth></member>",
+                         <TargetHealth><State>{state}</State>{reason}</TargetHealth></member>",
                         target.ip(),
                         target.port(),
                         target.port()
@@ -173,11 +181,12 @@ impl World {
                 }
                 Ok(format!(
                     "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
-                     <Status>storage-optimization</Status>\
-                     <DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>"
+                     <Status>{}</Status><Port>{}</Port><DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                    state.estate.status, state.estate.database_port
                 ))
             }
             Action::Lookup => unreachable!("no API call"),
+            _ => state.inspect(action, form),
         }
     }
 }

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each user of the world needs a part of it")]
 
 pub mod api;
+pub mod estate;
 pub mod lambda;
 pub mod name_server;
 pub mod ports;
@@ -36,6 +37,12 @@ pub enum Action {
     RegisterTargets,
     DeregisterTargets,
     DescribeDBClusters,
+    // What the doctor alone asks for.
+    DescribeTargetGroupAttributes,
+    DescribeLoadBalancers,
+    DescribeLoadBalancerAttributes,
+    DescribeListeners,
+    DescribeDBInstances,
 }
 
 impl Action {
@@ -153,6 +160,8 @@ pub struct State {
     pub lag: Duration,
     /// Cluster → members, and whether each is called the writer.
     pub clusters: BTreeMap<String, BTreeMap<String, bool>>,
+    /// What stands around the groups.
+    pub estate: estate::Estate,
     pub calls: Vec<Call>,
     /// Trouble for the next calls, then for all.
     pub next: BTreeMap<Action, VecDeque<Trouble>>,

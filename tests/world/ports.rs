@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Makes a call: records it, waits as long as it takes, and lets the trouble happen.
-    async fn call<R>(
+    pub(super) async fn call<R>(
         &self,
         action: Action,
         detail: String,
