@@ -37,7 +37,8 @@ invoke: ## Invokes the function once in the demo's world: make invoke EVENT=even
 	@cargo run --locked --quiet --example demo -- $(EVENT)
 
 test: ## Runs the tests
-	cargo test --locked
+	cargo test --locked --features cli
+	$(PYTHON) -m unittest discover -s tests/drill
 
 check: format lint doc test ## Runs everything that must pass before a commit
 
@@ -46,9 +47,10 @@ format:
 
 lint:
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --all-targets --features cli -- --deny warnings
 
 doc:
-	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --lib
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --lib --features cli
 
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip

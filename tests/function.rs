@@ -66,7 +66,7 @@ async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
         world.writer_per_rds(member);
         function.invoke(event("cluster-failover-completed.json"), TIME).await.unwrap();
     }
-    for event in ["schedule.json", "plan.json"] {
+    for event in ["schedule.json", "plan.json", "doctor.json"] {
         function.invoke(self::event(event), TIME).await.unwrap();
     }
     let made: BTreeSet<String> =

@@ -11,6 +11,7 @@ from stack import ROOT, TWO_PARAMETERS, Stack
 EXPECTED = {
     "backup-finished.json": False,
     "check.json": False,
+    "doctor.json": False,
     "blue-green-switched.json": True,
     "cluster-failover-completed.json": True,
     "cluster-failover-reverted.json": True,

@@ -50,7 +50,7 @@ impl Action {
     pub fn permission(self) -> Option<String> {
         match self {
             Self::Lookup => None,
-            Self::DescribeDBClusters => Some(format!("rds:{self:?}")),
+            Self::DescribeDBClusters | Self::DescribeDBInstances => Some(format!("rds:{self:?}")),
             _ => Some(format!("elasticloadbalancing:{self:?}")),
         }
     }
