@@ -20,10 +20,11 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::{BINDINGS, DISCOVERY_TAG};
+use crate::config::{BINDINGS, Binding, Config, DISCOVERY_TAG};
+use crate::discovery::{self, Bound, Discover};
 use crate::doctor::{Examination, Level, examine, general};
 use crate::lambda::{Answer, Failed, Outcome, Trigger, handle};
-use crate::reconcile::Status;
+use crate::reconcile::{Report, Status, World};
 use crate::start::{self, Error, Started};
 use render::Page;
 
@@ -199,11 +200,26 @@ fn code(outcome: &Outcome) -> u8 {
     }
 }
 
+/// The bindings, with those that are found by tag now.
+async fn bound<D, T: Discover, C>(
+    config: &Config,
+    world: &World<D, T, C>,
+    deadline: Instant,
+) -> Result<Vec<Binding>, Error> {
+    let Bound { bindings, failed } = discovery::bound(&world.groups, config, Duration::ZERO, deadline).await;
+    match failed.first() {
+        None => Ok(bindings),
+        Some(Report { target_group, error, .. }) => {
+            Err(format!("{target_group}: {}", error.as_deref().unwrap_or_default()).into())
+        }
+    }
+}
+
 async fn doctor(common: &Common, variable: impl Fn(&str) -> Option<String>) -> Result<u8, Error> {
     let Started { config, world } = common.start(variable).await?;
     let spinner = common.spinner(format!("examining {}", count(config.bindings.len(), "binding")));
     let deadline = Instant::now() + common.time();
-    let bindings = examine(&world, &config.bindings, deadline).await;
+    let bindings = examine(&world, &bound(&config, &world, deadline).await?, deadline).await;
     spinner.finish_and_clear();
     let answer = Answer::Examination {
         trigger: Trigger::Doctor,
@@ -220,7 +236,9 @@ async fn watch(
     interval: u64,
     now: fn() -> SystemTime,
 ) -> Result<u8, Error> {
-    let started = common.start(variable).await?;
+    let mut started = common.start(variable).await?;
+    let deadline = Instant::now() + common.time();
+    started.config.bindings = bound(&started.config, &started.world, deadline).await?;
     let count = count(started.config.bindings.len(), "binding");
     let spinner = common.spinner(format!("{count}, every {interval} s; Ctrl-C ends it"));
     let screen = watch::Screen { spinner, output: common.output, now };

@@ -81,20 +81,28 @@ pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> 
 }
 
 fn rds(event: &Value, bindings: &[Binding]) -> Request {
-    let categories = event.pointer("/detail/EventCategories").and_then(Value::as_array);
+    let about =
+        |identifier| bindings.iter().enumerate().filter(move |(_, binding)| binding.is_about(identifier));
+    let about: Vec<usize> = watched(event).into_iter().flat_map(about).map(|(index, _)| index).collect();
+    if about.is_empty() { Request::Check } else { Request::Watch(about) }
+}
+
+/// Whether the event would have its database watched, if only a binding were for it.
+pub fn tells_of_a_stranger(event: &Value, bindings: &[Binding]) -> bool {
+    let is_ours = event.get("source").and_then(Value::as_str) == Some("aws.rds");
+    is_ours
+        && watched(event)
+            .is_some_and(|identifier| !bindings.iter().any(|binding| binding.is_about(identifier)))
+}
+
+/// The identifier of the cluster or instance that the event is about, if its category is a watched one.
+fn watched(event: &Value) -> Option<&str> {
+    let categories = event.pointer("/detail/EventCategories").and_then(Value::as_array)?;
     let is_watched = |category: &Value| {
         let names = category.as_str().unwrap_or_default().split(',').map(str::trim);
         names.into_iter().any(|name| WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name)))
     };
-    let identifier = database(event);
-    let about: Vec<usize> = match identifier {
-        Some(identifier) if categories.is_some_and(|categories| categories.iter().any(is_watched)) => {
-            let about = |(index, binding): (usize, &Binding)| binding.is_about(identifier).then_some(index);
-            bindings.iter().enumerate().filter_map(about).collect()
-        }
-        _ => Vec::new(),
-    };
-    if about.is_empty() { Request::Check } else { Request::Watch(about) }
+    database(event).filter(|_| categories.iter().any(is_watched))
 }
 
 /// The identifier of the cluster or instance that the event is about.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::{Binding, Config};
+use crate::discovery::{self, Bound, Discover, MISS, PERIOD};
 use crate::doctor::{Examination, InspectDatabases, InspectGroups, Level, examine, general};
 use crate::event::{self, Refused, Request};
 use crate::reconcile::{Clusters, Dns, Mode, Report, Status, TargetGroups, World, reconcile};
@@ -124,27 +125,28 @@ pub async fn handle<D, T, C>(
 ) -> Result<Answer, Failed>
 where
     D: Dns,
-    T: TargetGroups + InspectGroups,
+    T: TargetGroups + InspectGroups + Discover,
     C: Clusters + InspectDatabases,
 {
     // A quarter at most, so that a short time-out is not all reserve.
     let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
     let event: Value = serde_json::from_str(event)
         .map_err(|error| Failed::Refused(Refused::not_json(&error.to_string())))?;
-    let request = event::request(&event, &config.bindings).map_err(Failed::Refused)?;
-    let (trigger, mode, bindings) = match request {
-        Request::Watch(about) => {
-            let bindings = about.into_iter().filter_map(|index| config.bindings.get(index)).collect();
-            (Trigger::Watch, Mode::Watch, bindings)
-        }
-        Request::Check => (Trigger::Check, Mode::Check, config.bindings.iter().collect::<Vec<&Binding>>()),
-        Request::Plan => (Trigger::Plan, Mode::DryRun, config.bindings.iter().collect()),
-        Request::Doctor => return Ok(diagnose(config, world, remaining, deadline).await),
+    // Boxed: the future of everything is deep enough for the compiler without it.
+    let asking = Box::pin(asked(config, world, &event, deadline));
+    let (request, Bound { bindings, failed: unbound }) = asking.await?;
+    let (trigger, mode, about) = match request {
+        Request::Watch(about) => (Trigger::Watch, Mode::Watch, about),
+        Request::Check => (Trigger::Check, Mode::Check, (0..bindings.len()).collect()),
+        Request::Plan => (Trigger::Plan, Mode::DryRun, (0..bindings.len()).collect()),
+        Request::Doctor => return Ok(diagnose(config, world, &bindings, remaining, deadline).await),
     };
     let mode = if config.dry_run { Mode::DryRun } else { mode };
     // Side by side: one that fails or waits delays no other.
-    let runs = bindings.into_iter().map(|binding| reconcile(world, binding, config.pace, mode, deadline));
-    let outcome = Outcome { trigger, bindings: join_all(runs).await };
+    let about = about.into_iter().filter_map(|index| bindings.get(index));
+    let runs = about.map(|binding| reconcile(world, binding, config.pace, mode, deadline));
+    let mut outcome = Outcome { trigger, bindings: join_all(runs).await };
+    outcome.bindings.extend(unbound);
     let failed = outcome.bindings.iter().filter(|report| report.status == Status::Failed).count();
     tracing::info!(
         decision = "done",
@@ -157,16 +159,41 @@ where
     if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(Answer::Outcome(outcome)) }
 }
 
+/// Reads the event, beside the bindings that it may be about. What is known of tags serves a watch,
+/// which must not wait; everything else, and an event about a database that is not bound, has them read
+/// again now and then.
+async fn asked<D, T: Discover, C>(
+    config: &Config,
+    world: &World<D, T, C>,
+    event: &Value,
+    deadline: Instant,
+) -> Result<(Request, Bound), Failed> {
+    // Before anything is called: the event may not be for us.
+    event::request(event, &config.bindings).map_err(Failed::Refused)?;
+    let bound = async |age| {
+        let bound = discovery::bound(&world.groups, config, age, deadline).await;
+        let request = event::request(event, &bound.bindings).map_err(Failed::Refused)?;
+        Ok((request, bound))
+    };
+    let (request, known) = bound(Duration::MAX).await?;
+    match request {
+        Request::Watch(_) => Ok((request, Bound { failed: Vec::new(), ..known })),
+        _ if event::tells_of_a_stranger(event, &known.bindings) => bound(MISS).await,
+        _ => bound(PERIOD).await,
+    }
+}
+
 /// Asks the doctor. The log tells how much was found; the answer tells what.
 async fn diagnose<D: Dns, T: InspectGroups, C: InspectDatabases>(
     config: &Config,
     world: &World<D, T, C>,
+    bindings: &[Binding],
     remaining: Duration,
     deadline: Instant,
 ) -> Answer {
     let examination = Examination {
         general: general(config, Some(remaining)),
-        bindings: examine(world, &config.bindings, deadline).await,
+        bindings: examine(world, bindings, deadline).await,
     };
     let trigger = Trigger::Doctor;
     tracing::info!(

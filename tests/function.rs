@@ -72,7 +72,8 @@ async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
     // The doctor looks at instances as well as at clusters.
     let instance =
         json!([{"endpoint": "orders-1.abc123.us-east-1.rds.amazonaws.com", "target_group": GROUP}]);
-    let of_instance = start(&world, &[("BINDINGS", &instance.to_string())]).await;
+    let variables = [("BINDINGS", &*instance.to_string()), ("DISCOVERY_TAG", "rds-nlb-sync")];
+    let of_instance = start(&world, &variables).await;
     of_instance.invoke(event("doctor.json"), TIME).await.unwrap();
     let made: BTreeSet<String> =
         world.state().calls.iter().filter_map(|call| call.action.permission()).collect();

@@ -6,6 +6,7 @@ mod world;
 
 #[cfg(feature = "cli")]
 mod cli;
+mod discovery;
 mod doctor;
 mod failovers;
 mod function;

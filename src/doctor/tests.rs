@@ -463,7 +463,7 @@ mod general {
             poll: Duration::from_millis(500),
             confirm: Duration::from_secs(6),
         };
-        Config { bindings: vec![binding()], pace, nameservers: None, dry_run: false }
+        Config { bindings: vec![binding()], discovery: None, pace, nameservers: None, dry_run: false }
     }
 
     fn levels(config: &Config, seconds: u64) -> Vec<(&'static str, Level)> {

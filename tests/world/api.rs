@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::{Action, ApiError, Trouble, World};
+use super::{Action, ApiError, State, Trouble, World};
 
 type Reply = Result<Response<Full<Bytes>>, Broken>;
 
@@ -65,6 +65,7 @@ impl World {
             "DescribeLoadBalancers" => Action::DescribeLoadBalancers,
             "DescribeLoadBalancerAttributes" => Action::DescribeLoadBalancerAttributes,
             "DescribeListeners" => Action::DescribeListeners,
+            "DescribeTags" => Action::DescribeTags,
             "DescribeDBInstances" => Action::DescribeDBInstances,
             other => {
                 return error(&ApiError {
@@ -128,20 +129,43 @@ impl World {
         let mut state = self.state();
         match action {
             Action::DescribeTargetGroups => {
-                let arn = form.get("TargetGroupArns.member.1").cloned().unwrap_or_default();
-                let group = state.described(&arn)?;
-                Ok(format!(
-                    "<TargetGroups><member><TargetGroupArn>{arn}</TargetGroupArn>\
-                     <TargetGroupName>{}</TargetGroupName><Protocol>{}</Protocol><Port>{}</Port>\
-                     <VpcId>vpc-1</VpcId><TargetType>{}</TargetType><IpAddressType>{}</IpAddressType>{}\
-                     </member></TargetGroups>",
-                    arn.split('/').nth(1).unwrap_or_default(),
-                    group.protocol,
-                    group.port,
-                    group.target_type,
-                    group.address_type,
-                    state.group_xml()
-                ))
+                if let Some(arn) = form.get("TargetGroupArns.member.1") {
+                    state.described(arn)?;
+                    return Ok(format!("<TargetGroups>{}</TargetGroups>", group_xml(&state, arn)));
+                }
+                // All of them, page by page; a marker is the first group of its page.
+                let size = if state.page > 0 { state.page } else { 400 };
+                let from = form.get("Marker").cloned().unwrap_or_default();
+                let arns: Vec<&String> = state.groups.range(from..).map(|(arn, _)| arn).collect();
+                let members: String = arns.iter().take(size).map(|arn| group_xml(&state, arn)).collect();
+                let next =
+                    arns.get(size).map(|arn| format!("<NextMarker>{arn}</NextMarker>")).unwrap_or_default();
+                Ok(format!("<TargetGroups>{members}</TargetGroups>{next}"))
+            }
+            Action::DescribeTags => {
+                let arns: Vec<&String> =
+                    (1..).map_while(|index| form.get(&format!("ResourceArns.member.{index}"))).collect();
+                if arns.len() > 20 {
+                    return Err(ApiError {
+                        status: 400,
+                        code: "ValidationError",
+                        message: "more than 20 resources".into(),
+                    });
+                }
+                let mut members = String::new();
+                for arn in arns {
+                    let tags = state.tags.get(arn).into_iter().flatten().fold(
+                        String::new(),
+                        |text, (key, value)| {
+                            text + &format!("<member><Key>{key}</Key><Value>{value}</Value></member>")
+                        },
+                    );
+                    let _ = write!(
+                        members,
+                        "<member><ResourceArn>{arn}</ResourceArn><Tags>{tags}</Tags></member>"
+                    );
+                }
+                Ok(format!("<TagDescriptions>{members}</TagDescriptions>"))
             }
             Action::DescribeTargetHealth => {
                 let mut members = String::new();
@@ -189,6 +213,21 @@ impl World {
             _ => state.inspect(action, form),
         }
     }
+}
+
+fn group_xml(state: &State, arn: &str) -> String {
+    let group = &state.groups[arn];
+    format!(
+        "<member><TargetGroupArn>{arn}</TargetGroupArn>\
+         <TargetGroupName>{}</TargetGroupName><Protocol>{}</Protocol><Port>{}</Port>\
+         <VpcId>vpc-1</VpcId><TargetType>{}</TargetType><IpAddressType>{}</IpAddressType>{}</member>",
+        arn.split('/').nth(1).unwrap_or_default(),
+        group.protocol,
+        group.port,
+        group.target_type,
+        group.address_type,
+        state.group_xml()
+    )
 }
 
 fn targets(form: &BTreeMap<String, String>) -> Vec<(SocketAddr, Option<String>)> {

@@ -43,6 +43,8 @@ pub enum Action {
     DescribeLoadBalancerAttributes,
     DescribeListeners,
     DescribeDBInstances,
+    // What discovery asks for.
+    DescribeTags,
 }
 
 impl Action {
@@ -154,6 +156,10 @@ pub struct State {
     /// A record of another name that rides along in every answer over the wire.
     pub stowaway: Option<(String, Record)>,
     pub groups: BTreeMap<String, Group>,
+    /// Group → its tags.
+    pub tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// Groups on a page.
+    pub page: usize,
     /// What the function in process has learnt of groups.
     pub known: BTreeMap<String, rds_nlb_sync::reconcile::Group>,
     /// How long a listing lags behind the group.
@@ -247,6 +253,16 @@ impl World {
         let name = |member| Record::Cname(format!("{member}.abc123.us-east-1.rds.amazonaws.com"));
         let records = ["orders-2", "orders-1"].map(name).into();
         self.state().flickers.insert(ENDPOINT.into(), records);
+    }
+
+    /// A group with these tags, and nothing in it.
+    pub fn tagged(&self, name: &str, tags: &[(&str, &str)]) -> String {
+        let arn = GROUP.replace("/orders/", &format!("/{name}/"));
+        let mut state = self.state();
+        state.groups.entry(arn.clone()).or_default();
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        state.tags.insert(arn.clone(), tags.collect());
+        arn
     }
 
     /// Changes the group's properties.

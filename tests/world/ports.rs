@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rds_nlb_sync::config::Binding;
+use rds_nlb_sync::discovery::{Discover, Tagged};
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
 use rds_nlb_sync::reconcile::{
@@ -136,6 +137,16 @@ impl TargetGroups for World {
         let detail = list(targets);
         let targets: Vec<_> = targets.iter().copied().collect();
         self.call(Action::DeregisterTargets, detail, |state| state.deregister(group, &targets)).await
+    }
+}
+
+impl Discover for World {
+    async fn tagged(&self, key: &str, _age: Duration) -> Result<Vec<Tagged>, Fault> {
+        self.call(Action::DescribeTags, key.to_owned(), |state| {
+            let tags = state.tags.iter().filter(|(_, tags)| tags.contains_key(key));
+            Ok(tags.map(|(group, tags)| Tagged { group: group.clone(), tags: tags.clone() }).collect())
+        })
+        .await
     }
 }
 
