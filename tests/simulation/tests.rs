@@ -39,7 +39,7 @@ fn what_once_broke_an_invariant_does_not_again() {
     // In sync, said by a run whose last look was cut short after it had shown the contrary.
     let untrue = [774, 828];
     // The writer evicted a moment before, still listed as active, and the other one evicted by that.
-    let emptied = [14548, 14772];
+    let emptied = [14548, 14772, 1_294_196, 1_301_062, 1_397_600, 1_521_565];
     // Lookups that flicker while nothing needs to be confirmed.
     let flickering = [28707, 49366, 63987, 79949];
     // A row that counted a slow listing beside a lookup as time in which somebody looked.
