@@ -54,6 +54,11 @@ impl Binding {
         }
     }
 
+    /// A short name for people: the target group's, which no two bindings share.
+    pub fn name(&self) -> &str {
+        self.target_group.split('/').nth(1).unwrap_or(&self.target_group)
+    }
+
     /// The endpoint's first label: the cluster or instance, in an endpoint of RDS's own.
     pub fn first_label(&self) -> &str {
         self.endpoint.split('.').next().unwrap_or_default()

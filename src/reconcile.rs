@@ -19,6 +19,7 @@ use crate::plan::{Family, Targets, Writer};
 macro_rules! say {
     ($level:ident, $binding:expr, $decision:literal, $($rest:tt)+) => {
         tracing::$level!(
+            binding = $binding.name(),
             endpoint = %$binding.endpoint,
             target_group = %$binding.target_group,
             decision = $decision,

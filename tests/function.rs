@@ -260,6 +260,11 @@ async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
     let decisions: Vec<&str> = of_binding.iter().filter_map(|line| line["decision"].as_str()).collect();
     assert_eq!(decisions, ["plan", "register", "plan", "plan", "evict"]);
     assert!(of_binding.iter().all(|line| line["target_group"] == GROUP));
+    let decided: Vec<&&Value> = of_binding.iter().filter(|line| line["decision"].is_string()).collect();
+    assert!(
+        decided.iter().all(|line| line["binding"] == "orders" && line["reason"].is_string()),
+        "{decided:#?}"
+    );
     let done: Vec<&Value> = lines.iter().filter(|line| line["decision"] == "done").collect();
     assert_eq!(done.len(), 1, "and one line for the invocation");
     assert!(done[0]["span"]["requestId"].is_string(), "with its request: {}", done[0]);
@@ -305,6 +310,16 @@ async fn a_wrong_configuration_stops_the_start_with_every_entry_named() {
     for name in ["BINDINGS[1].endpoint", "BINDINGS[1].target_group", "POLL_MILLIS"] {
         assert!(message(&error).contains(name), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_panic_leaves_its_reason_in_the_log_and_ends_the_process() {
+    // The runtime library panics where Lambda's own variables are missing.
+    let mut function = start(&World::new(), &[("AWS_LAMBDA_FUNCTION_VERSION", "")]).await;
+    assert_ne!(function.ended().await.0, Some(0));
+    let lines = function.lines();
+    let panic = lines.iter().find(|line| line["decision"] == "panic").expect("a line that says so");
+    assert!(panic["reason"].as_str().unwrap().contains("AWS_LAMBDA_FUNCTION_VERSION"), "{panic}");
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         if plan != outcome(Evidence::Unconfirmed) && self.ask_rds(&answer).await {
             plan = outcome(Evidence::Contradicted);
         }
-        say!(info, self.binding, "plan", plan = %plan, "plans, and changes nothing");
+        say!(info, self.binding, "plan", plan = %plan, reason = "a dry run", "plans, and changes nothing");
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
         self.registered.clone_from(&plan.register);
         self.evicted.clone_from(&plan.evict);
@@ -367,7 +367,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     fn remember(&mut self, plan: &Plan, evidence: Evidence) {
         // That a look is not fresh enough is a matter of the next one, as a rule.
         if !plan.is_empty() && evidence != Evidence::Outdated && self.is_news(plan.to_string()) {
-            say!(info, self.binding, "plan", plan = %plan, "plans");
+            say!(info, self.binding, "plan", plan = %plan, reason = "the group is not as DNS says", "plans");
         }
         self.planned = Some(plan.clone());
     }
@@ -415,7 +415,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
 
     fn recovered(&mut self, stage: Stage) {
         if self.patience.recovered(stage) {
-            say!(info, self.binding, "recovered", "what failed before works again");
+            say!(info, self.binding, "recovered", reason = "what failed before works again", "goes on");
         }
     }
 

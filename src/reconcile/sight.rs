@@ -161,9 +161,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
                 let (from, to) = (&last.writer, &answer.writer);
                 // A flicker tells its two sides once, not at every lookup.
                 if is_news {
-                    say!(info, self.binding, "moved", %from, %to, "DNS names another address");
+                    say!(info, self.binding, "moved", %from, %to, reason = "DNS names another address", "follows");
                 } else {
-                    say!(debug, self.binding, "moved", %from, %to, "DNS names an earlier address again");
+                    say!(debug, self.binding, "moved", %from, %to, reason = "DNS names an earlier address again", "follows");
                 }
             }
             _ => {}
