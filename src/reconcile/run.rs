@@ -64,6 +64,8 @@ pub(super) struct Run<'a, D, T, C> {
     /// The last plan.
     planned: Option<Plan>,
     unseen: BTreeMap<SocketAddr, Unseen>,
+    /// When this run evicted each target that it has not registered again since.
+    evictions: BTreeMap<SocketAddr, Instant>,
     registered: BTreeSet<SocketAddr>,
     evicted: BTreeSet<SocketAddr>,
     follow: Option<Duration>,
@@ -88,6 +90,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             first: None,
             planned: None,
             unseen: BTreeMap::new(),
+            evictions: BTreeMap::new(),
             registered: BTreeSet::new(),
             evicted: BTreeSet::new(),
             follow: None,
@@ -227,9 +230,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     /// says: it may be older than the eviction, and evicting the others by it would leave nobody.
     fn doubt(&self, mut look: Look) -> Look {
         for target in look.wanted() {
-            let was_evicted =
-                |unseen: &Unseen| unseen.change == Change::Evict && unseen.at.elapsed() < SETTLE;
-            if self.unseen.get(&target).is_some_and(was_evicted)
+            if self.evictions.get(&target).is_some_and(|at| at.elapsed() < SETTLE)
                 && let Some(state) = look.targets.get_mut(&target)
             {
                 *state = State::Draining;
@@ -351,6 +352,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         result: Result<(), Fault>,
     ) -> Result<(), Fault> {
         let (at, accepted, shown) = (Instant::now(), result.is_ok(), false);
+        match change {
+            Change::Evict => self.evictions.extend(targets.iter().map(|target| (*target, at))),
+            Change::Register if accepted => self.evictions.retain(|target, _| !targets.contains(target)),
+            // It may still be gone.
+            Change::Register => {}
+        }
         self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted, shown })));
         self.sight.look_afresh();
         result

@@ -69,6 +69,7 @@ struct Call {
 #[derive(Debug)]
 struct Removal {
     target: SocketAddr,
+    at: Time,
     /// The version of the group that lacks it.
     version: usize,
     /// The call that did it; somebody else where there is none.
@@ -328,8 +329,8 @@ impl Checker {
     /// Invariant 1.
     fn land(&mut self, call: Option<usize>, active: &Targets) {
         self.version += 1;
-        let (target_of, version) = (self.active.difference(active), self.version);
-        self.removals.extend(target_of.map(|target| Removal { target: *target, version, call }));
+        let (target_of, version, at) = (self.active.difference(active), self.version, self.now);
+        self.removals.extend(target_of.map(|target| Removal { target: *target, at, version, call }));
         let emptied = !self.active.is_empty() && active.is_empty();
         self.active.clone_from(active);
         self.emptied += u64::from(emptied);
@@ -350,11 +351,11 @@ impl Checker {
         for target in listing.active.difference(&call.targets) {
             // It was listed, and is gone: who took it since?
             let later = |removal: &&Removal| removal.target == *target && removal.version > listing.version;
-            match self.removals.iter().rev().find(later).map(|removal| removal.call) {
+            match self.removals.iter().rev().find(later).map(|removal| (removal.call, removal.at)) {
                 None => {}
-                Some(None) => excused = Some(true),
-                Some(Some(other)) => {
-                    let known = self.calls[other].run == call.run && other < index;
+                Some((None, _)) => excused = Some(true),
+                Some((Some(other), at)) => {
+                    let known = self.calls[other].run == call.run && at <= call.sent;
                     let first = self.calls[other].sent.min(call.sent);
                     let moved = self.named_throughout(first.saturating_sub(FRESH)).is_none();
                     if !known && moved {

@@ -31,7 +31,8 @@
 //!    be older than it looks, but for this invocation's own evictions), where since that listing that
 //!    target was taken
 //!    - by somebody else; or
-//!    - by another call of ours that was not behind this one in the same invocation, while the name
+//!    - by another call of ours (of the same invocation, only if it took effect after this one was sent,
+//!      as a call may that seemed to have failed), while the name
 //!      servers did not all give one and the same address from `FRESH` before the earlier of the two
 //!      calls was sent until the later one landed. While DNS is steady, no number of invocations
 //!      together empties a group.
