@@ -7,4 +7,5 @@ mod world;
 mod failovers;
 mod function;
 mod handler;
+mod second_opinion;
 mod sockets;
