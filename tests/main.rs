@@ -7,5 +7,6 @@ mod world;
 mod failovers;
 mod function;
 mod handler;
+mod hostile;
 mod second_opinion;
 mod sockets;
