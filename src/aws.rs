@@ -1,12 +1,42 @@
-//! What the AWS adapters share: how an SDK's error becomes a [`Fault`].
+//! What the AWS adapters share: how an SDK's error becomes a [`Fault`], and how long an answer may be.
 
 use std::error::Error;
 use std::fmt;
 
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
-use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_elasticloadbalancingv2::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_smithy_types::body::SdkBody;
+use http_body_util::Limited;
 
 use crate::fault::{Fault, Kind};
+
+/// The longest answer that is read, in bytes. A full group's thousand targets take half a megabyte; the
+/// function has 128, and the SDK by itself reads for as long as bytes arrive.
+pub const LONGEST: usize = 4 << 20;
+
+/// Ends an answer that is longer than [`LONGEST`] with an error.
+#[derive(Debug)]
+pub struct Bounded;
+
+impl Intercept for Bounded {
+    fn name(&self) -> &'static str {
+        "Bounded"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response_mut().body_mut();
+        let whole = std::mem::replace(body, SdkBody::taken());
+        *body = SdkBody::from_body_1_x(Limited::new(whole, LONGEST));
+        Ok(())
+    }
+}
 
 /// Turns a failed call into a fault. `action` is the IAM action that the call needs.
 pub fn fault<E>(doing: String, action: &str, error: SdkError<E, HttpResponse>) -> Fault

@@ -2,7 +2,7 @@
 
 use aws_sdk_rds::Client;
 
-use crate::aws;
+use crate::aws::{self, Bounded};
 use crate::fault::Fault;
 use crate::reconcile::{Cluster, Clusters};
 
@@ -14,6 +14,7 @@ pub struct Rds {
 impl Rds {
     /// Calls the API through this client.
     pub fn new(client: Client) -> Self {
+        let client = Client::from_conf(client.config().to_builder().interceptor(Bounded).build());
         Self { client }
     }
 }
