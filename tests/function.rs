@@ -271,3 +271,26 @@ async fn an_answer_without_an_end_takes_neither_the_memory_nor_the_time() {
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 64 << 10, "{peak} kB at most, of the 128 MB that the function has");
 }
+
+#[tokio::test]
+async fn an_event_that_is_huge_or_deep_is_refused_and_the_process_lives_on() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    let long = "x".repeat(6 << 20);
+    for payload in [
+        format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200)),
+        format!("{{\"command\": \"{long}\"}}"),
+        format!("{{\"source\": \"{long}\", \"detail-type\": \"{long}\"}}"),
+        format!("\"{long}"),
+        "{\"command\": \"\\ud800\"}".to_owned(),
+    ] {
+        let start: String = payload.chars().take(30).collect();
+        let error = function.invoke(payload, TIME).await.unwrap_err();
+        let told = message(&error);
+        assert!(told.len() < 1000, "{start}: {} bytes", told.len());
+        assert!(told.contains("accepts"), "{start}: {error}");
+    }
+    assert_eq!(world.state().calls, []);
+    function.invoke(check(), TIME).await.unwrap();
+}
