@@ -26,7 +26,8 @@ async fn no_answer_of_a_name_server_does_harm() {
         let address = serve(&mut server, rng).await;
         let servers = NameServers::new(Some(&[address])).unwrap();
         let asked = Instant::now();
-        match servers.resolve(ENDPOINT, Family::V4).await {
+        let answer = servers.resolve(ENDPOINT, Family::V4).await;
+        match &answer {
             Ok(answer) => {
                 assert_eq!(answer.chain[0], ENDPOINT, "CASE={case}");
                 assert!(answer.chain.len() <= 10, "CASE={case}: {} names", answer.chain.len());
@@ -35,10 +36,11 @@ async fn no_answer_of_a_name_server_does_harm() {
             }
             Err(fault) => {
                 assert_eq!(fault.kind(), Kind::NoAnswer, "CASE={case}");
-                is_well_told(case, &fault, ENDPOINT);
+                is_well_told(case, fault, ENDPOINT);
             }
         }
         assert!(asked.elapsed() < LOOKUP + SLACK, "CASE={case} took {:?}", asked.elapsed());
+        answer.is_ok()
     })
     .await;
 }
