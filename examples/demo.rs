@@ -40,8 +40,11 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The binary beside the example: `target/PROFILE/bootstrap`.
+/// The binary that `BOOTSTRAP` names, or the one beside the example: `target/PROFILE/bootstrap`.
 fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("BOOTSTRAP") {
+        return path.into();
+    }
     let example = std::env::current_exe().expect("the path of this program");
     example.ancestors().nth(2).expect("target/PROFILE/examples/demo").join("bootstrap")
 }

@@ -1,7 +1,7 @@
-//! What the AWS adapters share: how an SDK's error becomes a [`Fault`], and how long an answer may be.
+//! What the adapters of AWS APIs share: how an SDK's error becomes a [`Fault`], and how long an answer may
+//! be. The types are one and the same in all SDKs; they are imported from one of them.
 
 use std::error::Error;
-use std::fmt;
 
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
 use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeDeserializationInterceptorContextMut;
@@ -55,8 +55,14 @@ where
             fault.because(format!("{code}: {message}"))
         }
         SdkError::TimeoutError(_) => fault.because("no answer in time"),
-        other => fault.because(Chain(Box::new(other))),
+        other => fault.because(other),
     };
+    if fault.explain().contains("credential") {
+        // The chain of providers has none: nothing was sent, and nothing will be.
+        return fault
+            .permanent()
+            .cure("give the function a role, or the process credentials that the AWS SDK finds");
+    }
     if denied {
         return fault.cure(format!("allow {action} in the function's role, and look at its credentials"));
     }
@@ -83,21 +89,5 @@ fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -
             Some(200..300) | None => Kind::Transient,
             Some(_) => Kind::Permanent,
         },
-    }
-}
-
-/// An SDK error whose wrappers say little ("dispatch failure"): keeps its chain of sources.
-#[derive(Debug)]
-struct Chain(Box<dyn Error + Send + Sync>);
-
-impl fmt::Display for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Chain {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
     }
 }

@@ -6,6 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
@@ -15,6 +17,7 @@ use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::time::timeout;
 
@@ -29,12 +32,20 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 const RETRIES: usize = 1;
 /// A whole lookup: two attempts over UDP and one over TCP, with some room.
 pub const LOOKUP: Duration = Duration::from_secs(4);
+const DNS_PORT: u16 = 53;
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How many CNAMEs an answer may chain; RDS uses one, a global cluster behind an own name three.
 const CHAIN: usize = 8;
 
-/// The name servers. One resolver asks over UDP, and over TCP where an answer is truncated; the other
+/// How long the first name server may take before the next is asked beside it.
+const HEAD_START: Duration = Duration::from_millis(300);
+
+/// The name servers, in the order in which they are asked.
+pub struct NameServers(Vec<NameServer>);
+
+/// A name server. One resolver asks over UDP, and over TCP where an answer is truncated; the other
 /// over TCP alone, where UDP brings nothing usable.
-pub struct NameServers {
+struct NameServer {
     resolver: TokioResolver,
     tcp: TokioResolver,
 }
@@ -42,48 +53,74 @@ pub struct NameServers {
 impl NameServers {
     /// Asks these servers, or the system's (`/etc/resolv.conf`) where none are given.
     pub fn new(servers: Option<&[SocketAddr]>) -> Result<Self, Fault> {
-        let servers: Vec<(IpAddr, u16)> = match servers {
-            Some(servers) => servers.iter().map(|server| (server.ip(), server.port())).collect(),
-            None => system()?,
+        let servers = match servers {
+            Some(servers) => servers.to_vec(),
+            None => std::fs::read(RESOLV_CONF)
+                .map_err(|error| unreadable(error.into()))
+                .and_then(|text| system(&text))?,
         };
-        Ok(Self { resolver: resolver(&servers, true)?, tcp: resolver(&servers, false)? })
+        let server = |server: &SocketAddr| {
+            Ok(NameServer { resolver: resolver(server, true)?, tcp: resolver(server, false)? })
+        };
+        Ok(Self(servers.iter().map(server).collect::<Result<_, Fault>>()?))
     }
 
-    async fn lookup(&self, name: Name, kind: RecordType) -> Result<Lookup, NetError> {
+    /// Asks one server after the other, the next as soon as one fails or is slow. The first usable
+    /// answer counts, and so does word from any of them that there is no such name or record.
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, NetError> {
+        let mut left = self.0.iter();
+        let mut asked = FuturesUnordered::new();
+        let mut failure = NetError::NoConnections;
+        loop {
+            asked.extend(left.next().map(|server| server.lookup(name, kind)));
+            let patience = if left.len() > 0 { HEAD_START } else { LOOKUP };
+            match timeout(patience, asked.next()).await {
+                Ok(Some(Ok(lookup))) => return Ok(lookup),
+                Ok(Some(Err(none @ NetError::Dns(DnsError::NoRecordsFound(_))))) => return Err(none),
+                Ok(Some(Err(error))) => failure = error,
+                Ok(None) if left.len() == 0 => return Err(failure),
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+}
+
+impl NameServer {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, NetError> {
         let error = match self.resolver.lookup(name.clone(), kind).await {
             Ok(lookup) => return Ok(lookup),
             // The server was reached and has answered; another transport brings no other answer.
             Err(error @ (NetError::Dns(_) | NetError::Truncated)) => return Err(error),
             Err(error) => error,
         };
-        // A malformed answer or none at all: the second opinion counts, the first one explains.
-        match self.tcp.lookup(name, kind).await {
+        // A malformed answer or none at all: what TCP brings counts, but UDP's failure explains.
+        match self.tcp.lookup(name.clone(), kind).await {
             Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => Err(error),
             other => other,
         }
     }
 }
 
-fn system() -> Result<Vec<(IpAddr, u16)>, Fault> {
-    let (system, _) = hickory_resolver::system_conf::read_system_conf().map_err(|error| {
-        Fault::new(Kind::Permanent, "read the system's name servers from /etc/resolv.conf")
-            .because(error)
-            .cure("set NAMESERVERS, such as NAMESERVERS=169.254.169.253 in a VPC")
-    })?;
-    let default = ConnectionConfig::udp().port;
-    Ok(system.name_servers().iter().map(|server| (server.ip, default)).collect())
+/// Takes the name servers from a `resolv.conf`, and nothing else: no search suffix and no options.
+fn system(text: &[u8]) -> Result<Vec<SocketAddr>, Fault> {
+    let (system, _) = parse_resolv_conf(text).map_err(|error| unreadable(error.into()))?;
+    Ok(system.name_servers().iter().map(|server| SocketAddr::new(server.ip, DNS_PORT)).collect())
 }
 
-fn resolver(servers: &[(IpAddr, u16)], udp: bool) -> Result<TokioResolver, Fault> {
-    let server = |(ip, port): &(IpAddr, u16)| {
-        let mut connections = vec![ConnectionConfig::tcp()];
-        if udp {
-            connections.insert(0, ConnectionConfig::udp());
-        }
-        connections.iter_mut().for_each(|connection| connection.port = *port);
-        NameServerConfig::new(*ip, true, connections)
-    };
-    let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
+fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> Fault {
+    Fault::new(Kind::Permanent, format!("read the system's name servers from {RESOLV_CONF}"))
+        .because(error)
+        .cure("set NAMESERVERS, such as NAMESERVERS=169.254.169.253 in a VPC")
+}
+
+fn resolver(server: &SocketAddr, udp: bool) -> Result<TokioResolver, Fault> {
+    let mut connections = vec![ConnectionConfig::tcp()];
+    if udp {
+        connections.insert(0, ConnectionConfig::udp());
+    }
+    connections.iter_mut().for_each(|connection| connection.port = server.port());
+    let server = NameServerConfig::new(server.ip(), true, connections);
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
     let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
     let ResolverOpts { timeout, attempts, cache_size, use_hosts_file, preserve_intermediates, .. } =
         builder.options_mut();
@@ -105,7 +142,7 @@ impl Dns for NameServers {
         let fault = || Fault::new(Kind::NoAnswer, format!("resolve {endpoint} ({kind})"));
         let mut name = Name::from_ascii(endpoint).map_err(|error| fault().because(error))?;
         name.set_fqdn(true);
-        let lookup = match timeout(LOOKUP, self.lookup(name.clone(), kind)).await {
+        let lookup = match timeout(LOOKUP, self.lookup(&name, kind)).await {
             Ok(Ok(lookup)) => lookup,
             Ok(Err(error)) => return Err(explained(fault(), error)),
             Err(_) => return Err(explained(fault(), NetError::Timeout)),
@@ -119,7 +156,7 @@ impl Dns for NameServers {
             Ok(writer) => Ok(Answer { writer, chain }),
             Err(not) => {
                 let cure = match not {
-                    NotAWriter::Empty => no_records_cure(),
+                    NotAWriter::Empty => NO_RECORDS,
                     NotAWriter::Several(_) => {
                         "bind the cluster's writer endpoint or an instance's endpoint, which have one address each"
                     }
@@ -158,9 +195,10 @@ fn label(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
-fn no_records_cure() -> &'static str {
-    "check the endpoint's name, and that its records are of the target group's address type"
-}
+const NO_RECORDS: &str =
+    "check the endpoint's name, and that its records are of the target group's address type";
+const UNREACHED: &str =
+    "check that the function's network reaches its name servers (NAMESERVERS, or the VPC's)";
 
 /// Says in plain words what became of the lookup, and what cures it.
 fn explained(fault: Fault, error: NetError) -> Fault {
@@ -170,7 +208,7 @@ fn explained(fault: Fault, error: NetError) -> Fault {
                 ResponseCode::NXDomain => "the name does not exist (NXDOMAIN)",
                 _ => "the name has no such record (an empty answer)",
             };
-            fault.because(reason).cure(no_records_cure())
+            fault.because(reason).cure(NO_RECORDS)
         }
         NetError::Dns(DnsError::ResponseCode(code)) => {
             let reason = match code {
@@ -181,17 +219,31 @@ fn explained(fault: Fault, error: NetError) -> Fault {
             };
             fault.because(reason).cure("look into the name server; nothing changes until it answers")
         }
-        NetError::Timeout => fault
-            .because("no name server answered in time")
-            .cure("check that the function's network reaches its name servers (NAMESERVERS, or the VPC's)"),
-        NetError::Io(error) => fault
-            .because(format!("no name server was reached ({error})"))
-            .cure("check that the function's network reaches its name servers (NAMESERVERS, or the VPC's)"),
+        NetError::Timeout => fault.because("no name server answered in time").cure(UNREACHED),
+        NetError::Io(error) => fault.because(format!("no name server was reached ({error})")).cure(UNREACHED),
         NetError::Truncated => fault
             .because("the answer was truncated, over TCP as well")
             .cure("look into the name server, or allow DNS over TCP"),
         other => fault
             .because(format!("the answer is not usable ({other})"))
             .cure("look into the name server; nothing changes until it answers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_resolv_conf_only_the_name_servers_count() {
+        let text =
+            b"search corp.example.com\noptions ndots:5 timeout:30\nnameserver 10.0.0.2\nnameserver fd00::2\n";
+        let servers = ["10.0.0.2:53", "[fd00::2]:53"].map(|server| server.parse().unwrap());
+        assert_eq!(system(text).unwrap(), servers);
+    }
+
+    #[test]
+    fn a_resolv_conf_without_name_servers_names_the_cure() {
+        assert!(system(b"search example.com\n").unwrap_err().explain().contains("set NAMESERVERS"));
     }
 }

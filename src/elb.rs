@@ -133,14 +133,12 @@ impl TargetGroups for LoadBalancing {
                 .config_override(once.clone())
                 .send()
                 .await;
-            match result {
-                Ok(_) => {}
-                // Gone already, by another hand. AWS calls that a success; stand-ins do not.
-                Err(error) if error.as_service_error().is_some_and(|e| e.is_invalid_target_exception()) => {}
-                Err(error) => {
-                    let doing = format!("deregister {} from {group}", list(batch));
-                    return Err(aws::fault(doing, "elasticloadbalancing:DeregisterTargets", error));
-                }
+            if let Err(error) = result {
+                // AWS takes a target that is gone already for a success; stand-ins refuse the batch.
+                let is_gone = error.as_service_error().is_some_and(|e| e.is_invalid_target_exception());
+                let doing = format!("deregister {} from {group}", list(batch));
+                let fault = aws::fault(doing, "elasticloadbalancing:DeregisterTargets", error);
+                return Err(if is_gone { fault.transient() } else { fault });
             }
         }
         Ok(())

@@ -54,6 +54,18 @@ impl Fault {
         self
     }
 
+    /// Turns it into one that trying again does not mend.
+    #[must_use]
+    pub fn permanent(self) -> Self {
+        Self { kind: Kind::Permanent, ..self }
+    }
+
+    /// Turns it into one that another look may mend.
+    #[must_use]
+    pub fn transient(self) -> Self {
+        Self { kind: Kind::Transient, ..self }
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -1,17 +1,22 @@
 //! The `bootstrap` binary: reads the environment and the wall clock, builds the clients, and serves
 //! the Lambda Runtime API. Everything else is in the library.
 #![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_methods, reason = "the one place that reads the environment and the clock")]
 
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::tower::util::MapRequestLayer;
+use lambda_runtime::{LambdaEvent, LambdaInvocation, Runtime, service_fn};
 use rds_nlb_sync::config::Config;
 use rds_nlb_sync::dns::NameServers;
 use rds_nlb_sync::elb::LoadBalancing;
-use rds_nlb_sync::lambda::{Event, handle};
+use rds_nlb_sync::lambda::{Failed, envelope, handle};
+use rds_nlb_sync::metrics;
 use rds_nlb_sync::rds::Rds;
 use rds_nlb_sync::reconcile::World;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -28,25 +33,50 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 const CALL: Duration = Duration::from_secs(12);
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     log();
     let variable = |name: &str| std::env::var(name).ok();
     if variable("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return Err("this program runs as an AWS Lambda function and finds no Runtime API \
-                    (AWS_LAMBDA_RUNTIME_API is not set); deploy it, or see it work with `make demo`"
-            .into());
+        eprintln!(
+            "This program runs as an AWS Lambda function and finds no Runtime API (AWS_LAMBDA_RUNTIME_API is not \
+             set). Deploy it, or see it work with `make demo`."
+        );
+        return ExitCode::FAILURE;
     }
     let (config, world) = match start(variable).await {
         Ok(started) => started,
-        Err(error) => return Err(report_init_error(error).await),
+        Err(error) => {
+            report_init_error(&error).await;
+            return ExitCode::FAILURE;
+        }
     };
-    let (config, world) = (&config, &world);
-    lambda_runtime::run(service_fn(async |invocation: LambdaEvent<Event>| {
+    let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    let (config, world, function) = (&config, &world, &function);
+    let service = service_fn(async |invocation: LambdaEvent<String>| {
         let LambdaEvent { payload, context } = invocation;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        handle(config, world, payload, Duration::from_millis(context.deadline).saturating_sub(now)).await
-    }))
-    .await
+        let remaining = Duration::from_millis(context.deadline).saturating_sub(now());
+        let result = handle(config, world, &payload, remaining).await;
+        if let Ok(outcome) | Err(Failed::Bindings(outcome)) = &result {
+            let now = u64::try_from(now().as_millis()).unwrap_or_default();
+            metrics::lines(outcome, function, now).iter().for_each(|line| println!("{line}"));
+        }
+        result
+    });
+    let enveloped = MapRequestLayer::new(|invocation: LambdaInvocation| LambdaInvocation {
+        body: envelope(&invocation.body).into(),
+        ..invocation
+    });
+    match Runtime::new(service).layer(TracingLayer::new()).layer(enveloped).run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(decision = "exit", reason = %error, "the Runtime API is gone");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 async fn start(
@@ -99,7 +129,7 @@ fn log() {
 }
 
 /// Tells Lambda why the function does not start, so that the reason stands in the failed invocation.
-async fn report_init_error(error: Error) -> Error {
+async fn report_init_error(error: &Error) {
     tracing::error!(decision = "init", reason = %error, "the function does not start");
     let body = serde_json::json!({"errorType": "InvalidConfiguration", "errorMessage": error.to_string()});
     let request = http::Request::post("/2018-06-01/runtime/init/error")
@@ -114,5 +144,4 @@ async fn report_init_error(error: Error) -> Error {
     if let Err(unsent) = sent {
         tracing::error!(decision = "init", reason = %unsent, "the reason could not be reported to Lambda");
     }
-    error
 }

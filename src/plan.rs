@@ -118,6 +118,8 @@ pub enum Evidence {
     Unconfirmed,
     /// DNS has, but the RDS API names another cluster member as the writer.
     Contradicted,
+    /// DNS has, but the look at DNS and the group is too old to evict by.
+    Outdated,
     /// DNS has, and the RDS API does not contradict it.
     Confirmed,
 }
@@ -135,6 +137,8 @@ pub enum Waits {
     EvictionForConfirmation,
     /// To be evicted, once the RDS API names the same writer as DNS.
     EvictionForAgreement,
+    /// To be evicted, once a look at DNS and the group is fresh enough.
+    EvictionForFreshLook,
 }
 
 impl fmt::Display for Waits {
@@ -149,6 +153,9 @@ impl fmt::Display for Waits {
             Self::EvictionForWriter => "is evicted once the writer is registered",
             Self::EvictionForConfirmation => "is evicted once DNS has confirmed the writer",
             Self::EvictionForAgreement => "is evicted once the RDS API names the same writer as DNS",
+            Self::EvictionForFreshLook => {
+                "is evicted once DNS and the API answer fast enough for a fresh look"
+            }
         })
     }
 }
@@ -200,7 +207,7 @@ pub fn plan(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence) -
                 plan.register.insert(target);
             }
             Some(State::Draining) => match evidence {
-                Evidence::Confirmed => {
+                Evidence::Confirmed | Evidence::Outdated => {
                     plan.register.insert(target);
                 }
                 Evidence::Contradicted => {
@@ -234,20 +241,22 @@ fn hold_on_to(wanted: &BTreeSet<SocketAddr>, targets: &Targets, evidence: Eviden
         _ if !writer_is_in => Some(Waits::EvictionForWriter),
         Evidence::Unconfirmed => Some(Waits::EvictionForConfirmation),
         Evidence::Contradicted => Some(Waits::EvictionForAgreement),
+        Evidence::Outdated => Some(Waits::EvictionForFreshLook),
         Evidence::Confirmed => None,
     }
 }
 
-/// Everything that would change if DNS kept giving this answer: the plans up to the fixpoint, as one.
-pub fn outcome(writer: &Writer, port: u16, targets: &Targets) -> Plan {
+/// Everything that would change on this evidence: the plans up to the fixpoint, as one.
+pub fn outcome(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence) -> Plan {
     let mut whole = Plan::default();
     let mut targets = targets.clone();
-    // One round registers, the next evicts, and the third finds nothing to do.
+    // One round registers, the next evicts, and the third finds nothing left but what waits.
     for _ in 0..3 {
-        let next = plan(writer, port, &targets, Evidence::Confirmed);
+        let next = plan(writer, port, &targets, evidence);
         apply(&mut targets, &next);
         whole.register.extend(next.register);
         whole.evict.extend(next.evict);
+        whole.waiting = next.waiting;
     }
     whole
 }

@@ -28,24 +28,29 @@ macro_rules! say {
 }
 
 mod evidence;
+mod patience;
 mod run;
 mod sight;
 
-pub use evidence::{Cluster, Steady};
+pub use evidence::Cluster;
 use run::Run;
 
 /// How old a look at DNS and at the group may be when an eviction acts on it. Some round trips, and
-/// well below the confirmation time, within which DNS cannot have moved elsewhere and settled.
+/// well below the default confirmation time, within which DNS cannot have moved elsewhere and settled.
 pub const FRESH: Duration = Duration::from_secs(2);
-/// How often a watch lists the group when nothing happens: a hundred watches at once then make the
-/// ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
-pub const RELIST: Duration = Duration::from_secs(10);
-/// How long a change may take to show in a listing before it is made again.
+/// How often a watch lists the group when nothing happens. A hundred watches at once then make three
+/// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
+pub const RELIST: Duration = Duration::from_secs(30);
+/// How long a change may take to show in a listing before it is made again. Listings lag by moments;
+/// longer than that, and the call has been lost or undone.
 pub const SETTLE: Duration = Duration::from_secs(10);
-/// How long the RDS API's opinion counts before it is asked again.
+/// How long the RDS API's opinion counts before it is asked again. Its limits are unpublished, so a
+/// watch that it objects to asks a dozen times a minute, not at every poll.
 pub const OPINION: Duration = Duration::from_secs(5);
-/// How long the RDS API may take to object. Silence is no objection: a failover goes on without it.
+/// How long the RDS API may take to object: some round trips. Silence is no objection, because a
+/// failover that breaks the API as well must be followed all the same.
 pub const OBJECTION: Duration = Duration::from_secs(3);
+
 /// What DNS says: the endpoint's address, and the names followed on the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -160,6 +165,9 @@ pub struct Report {
     pub error: Option<String>,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
+    /// How long after its first sight the writer was registered, in milliseconds: a metric.
+    #[serde(skip)]
+    pub follow_ms: Option<u64>,
 }
 
 /// Brings one binding's group into sync with DNS, and says how that went. Ends before the deadline.

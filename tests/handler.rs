@@ -30,7 +30,7 @@ async fn invoke(world: &World, event: Value, time: Duration) -> Result<Outcome, 
     let bindings = vec![Binding::new(ENDPOINT, GROUP), Binding::new(BILLING, &billing_group())];
     let config = Config { bindings, pace: PACE, nameservers: None, dry_run: false };
     let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world.clone() };
-    handle(&config, &ports, event.into(), time).await
+    handle(&config, &ports, &event.to_string(), time).await
 }
 
 fn minute() -> Duration {

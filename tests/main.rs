@@ -9,4 +9,5 @@ mod function;
 mod handler;
 mod hostile;
 mod second_opinion;
+mod simulation;
 mod sockets;

@@ -151,6 +151,41 @@ mod dns {
     }
 
     #[tokio::test]
+    async fn a_failing_name_server_beside_a_good_one_does_no_harm_either() {
+        for trouble in [Trouble::ServerError, Trouble::Denied, Trouble::Garbage, Trouble::TruncatedAlways] {
+            let (failing, good) = (World::new(), World::new());
+            failing.always(Action::Lookup, Some(trouble));
+            good.state().latency = Duration::from_millis(20);
+            let servers = [failing.serve_dns().await, good.serve_dns().await];
+            let servers = NameServers::new(Some(&servers)).unwrap();
+            assert_eq!(
+                servers.resolve(ENDPOINT, Family::V4).await.unwrap().writer.to_string(),
+                ONE,
+                "{trouble:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_second_name_server_is_left_alone_while_the_first_answers() {
+        let (first, second) = (World::new(), World::new());
+        let servers = [first.serve_dns().await, second.serve_dns().await];
+        NameServers::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V4).await.unwrap();
+        assert_eq!((first.count(Action::Lookup), second.count(Action::Lookup)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn several_addresses_name_the_cure() {
+        let world = World::new();
+        world.resolves_to(&[ONE, TWO]);
+        let told = resolve(&world).await.unwrap_err().explain();
+        assert!(
+            told.contains("2 addresses (10.0.1.10, 10.0.2.20)") && told.contains("writer endpoint"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
     async fn a_chain_without_an_end_is_no_answer() {
         let world = World::new();
         world.state().zone.insert(ENDPOINT.into(), Record::Cname(ENDPOINT.into()));

@@ -81,6 +81,7 @@ fn every_sample_asks_for_what_it_should() {
         ("instance-failover-started.json", "watch billing"),
         ("instance-resized.json", "watch billing"),
         ("instance-two-categories.json", "watch billing"),
+        ("instance-without-categories.json", "check"),
         ("instance-without-event-id.json", "check"),
         ("not-ours.json", &not_ours),
         ("plan.json", "plan"),

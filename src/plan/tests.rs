@@ -2,7 +2,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::Evidence::{Confirmed, Contradicted, Unconfirmed};
+use super::Evidence::{Confirmed, Contradicted, Outdated, Unconfirmed};
 use super::*;
 
 const PORT: u16 = 5432;
@@ -55,6 +55,8 @@ fn what_a_group_needs() {
 
     case("failback while the old writer drains", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is evicted once the writer is registered");
     case("flicker to the draining writer", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 drains; is registered again once DNS has confirmed it as the writer, ? 10.0.2.20:5432 is evicted once the writer is registered");
+    case("registered, outdated", "10.0.2.20", "10.0.1.10 10.0.2.20", Outdated, "? 10.0.1.10:5432 is evicted once DNS and the API answer fast enough for a fresh look");
+    case("failback, outdated", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Outdated, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is evicted once the writer is registered");
     case("failback, contradicted", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Contradicted, "? 10.0.1.10:5432 drains; is registered again once the RDS API names the same writer as DNS, ? 10.0.2.20:5432 is evicted once the writer is registered");
     case("flicker over", "10.0.2.20", "10.0.1.10~ 10.0.2.20", Unconfirmed, "nothing to do");
     case("flicker before the eviction", "10.0.1.10", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.2.20:5432 is evicted once DNS has confirmed the writer");
@@ -151,7 +153,7 @@ fn any_targets() -> impl Strategy<Value = Targets> {
 }
 
 fn any_evidence() -> impl Strategy<Value = Evidence> {
-    prop::sample::select(vec![Unconfirmed, Contradicted, Confirmed])
+    prop::sample::select(vec![Unconfirmed, Contradicted, Outdated, Confirmed])
 }
 
 fn active_set(targets: &Targets) -> BTreeSet<SocketAddr> {
@@ -213,7 +215,7 @@ proptest! {
     ) {
         let plan = plan(&writer, PORT, &group, evidence);
         for target in plan.register {
-            prop_assert!(evidence == Confirmed || !group.contains_key(&target));
+            prop_assert!(matches!(evidence, Confirmed | Outdated) || !group.contains_key(&target));
         }
     }
 
@@ -228,7 +230,7 @@ proptest! {
             apply(&mut group, &plan);
         }
         prop_assert_eq!(active_set(&group), writer.targets(port).collect());
-        for evidence in [Unconfirmed, Contradicted, Confirmed] {
+        for evidence in [Unconfirmed, Contradicted, Outdated, Confirmed] {
             prop_assert!(plan(&writer, port, &group, evidence).is_empty());
         }
     }
@@ -239,7 +241,7 @@ proptest! {
     ) {
         let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
         let active = active_set(&group);
-        let whole = outcome(&writer, port, &group);
+        let whole = outcome(&writer, port, &group, Confirmed);
         prop_assert_eq!(&whole.register, &(&wanted - &active));
         prop_assert_eq!(&whole.evict, &(&active - &wanted));
         prop_assert!(whole.waiting.is_empty());

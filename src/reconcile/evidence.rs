@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Answer;
+use super::{Answer, Pace};
 use crate::config::Binding;
 use crate::plan::Writer;
 
 /// A row of lookups that gave the same answer.
 ///
 /// It counts from the end of the first lookup to the start of the last, so that a slow lookup never
-/// makes the row longer than DNS was in truth steady.
-#[derive(Clone, Debug, Default)]
-pub struct Steady {
+/// makes the row longer than DNS was in truth steady. A gap in which nobody looked ends the row as
+/// well: DNS may have said anything meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct Steady {
+    confirm: Duration,
+    gap: Duration,
     row: Option<Row>,
 }
 
@@ -22,36 +25,55 @@ pub struct Steady {
 struct Row {
     writer: Writer,
     since: Instant,
-    looked: Instant,
+    asked: Instant,
+    answered: Instant,
     lookups: u32,
 }
 
 impl Steady {
+    /// No lookup yet. A gap may be half the confirmation time, or two polls where they are slower.
+    pub fn new(pace: Pace) -> Self {
+        Self { confirm: pace.confirm, gap: (pace.confirm / 2).max(2 * pace.poll), row: None }
+    }
+
     /// Adds a lookup that was asked and answered at these times.
     pub fn record(&mut self, writer: &Writer, asked: Instant, answered: Instant) {
         match &mut self.row {
-            Some(row) if row.writer == *writer => {
-                row.looked = asked;
+            Some(row)
+                if row.writer == *writer && asked.saturating_duration_since(row.answered) <= self.gap =>
+            {
+                (row.asked, row.answered) = (asked, answered);
                 row.lookups += 1;
             }
             _ => {
-                self.row = Some(Row { writer: writer.clone(), since: answered, looked: asked, lookups: 1 });
+                let writer = writer.clone();
+                self.row = Some(Row { writer, since: answered, asked, answered, lookups: 1 });
             }
         }
     }
 
-    /// Whether every lookup of the last `confirm` gave this answer, and there were at least two.
+    /// Ends the row: a lookup failed, and no answer confirms nothing.
+    pub fn end(&mut self) {
+        self.row = None;
+    }
+
+    /// Whether every lookup of the confirmation time gave this answer, and there were at least two.
     /// Zero confirms at once.
-    pub fn confirmed(&self, confirm: Duration) -> bool {
+    pub fn is_confirmed(&self) -> bool {
         self.row.as_ref().is_some_and(|row| {
-            confirm.is_zero()
-                || (row.lookups >= 2 && row.looked.saturating_duration_since(row.since) >= confirm)
+            let length = row.asked.saturating_duration_since(row.since);
+            self.confirm.is_zero() || (row.lookups >= 2 && length >= self.confirm)
         })
     }
 
+    /// When the first lookup of the row was answered.
+    pub fn since(&self) -> Option<Instant> {
+        self.row.as_ref().map(|row| row.since)
+    }
+
     /// When the last lookup of the row was asked.
-    pub fn looked(&self) -> Option<Instant> {
-        self.row.as_ref().map(|row| row.looked)
+    pub fn asked(&self) -> Option<Instant> {
+        self.row.as_ref().map(|row| row.asked)
     }
 }
 
@@ -130,20 +152,50 @@ mod tests {
         assert_eq!(cluster_identifier(&bound("orders.example.com"), &plain), "orders");
     }
 
+    fn steady(confirm: u64) -> Steady {
+        Steady::new(Pace {
+            watch: Duration::ZERO,
+            poll: Duration::from_secs(1),
+            confirm: Duration::from_secs(confirm),
+        })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_row_counts_from_the_end_of_its_first_lookup_to_the_start_of_its_last() {
-        let writer = answer(&[]).writer;
-        let (zero, second) = (Instant::now(), Duration::from_secs(1));
-        let mut steady = Steady::default();
-        assert!(!steady.confirmed(Duration::ZERO), "nothing was looked up");
-        steady.record(&writer, zero, zero + 2 * second);
-        assert!(steady.confirmed(Duration::ZERO), "zero confirms at once");
-        assert!(!steady.confirmed(second), "one lookup confirms nothing else");
-        steady.record(&writer, zero + 7 * second, zero + 9 * second);
-        assert!(steady.confirmed(5 * second));
-        assert!(!steady.confirmed(6 * second), "steady from 2 s to 7 s");
+        let (writer, zero, second) = (answer(&[]).writer, Instant::now(), Duration::from_secs(1));
+        for (confirm, expected) in [(5, true), (6, false)] {
+            let mut steady = steady(confirm);
+            assert!(!steady.is_confirmed(), "nothing was looked up");
+            steady.record(&writer, zero, zero + 2 * second);
+            assert!(!steady.is_confirmed(), "one lookup confirms nothing");
+            steady.record(&writer, zero + 4 * second, zero + 5 * second);
+            steady.record(&writer, zero + 7 * second, zero + 9 * second);
+            assert_eq!(steady.is_confirmed(), expected, "steady from 2 s to 7 s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_answer_a_failure_or_a_gap_starts_another_row() {
+        let (writer, zero, second) = (answer(&[]).writer, Instant::now(), Duration::from_secs(1));
         let other = Writer::parse(["10.0.2.20".parse().unwrap()]).unwrap();
-        steady.record(&other, zero + 9 * second, zero + 9 * second);
-        assert!(!steady.confirmed(second), "another answer starts another row");
+        let interruptions: [fn(&mut Steady, &Writer, Instant); 3] =
+            [|steady, other, at| steady.record(other, at, at), |steady, _, _| steady.end(), |_, _, _| {}];
+        for interrupt in interruptions {
+            let mut steady = steady(6);
+            steady.record(&writer, zero, zero);
+            steady.record(&writer, zero + 2 * second, zero + 2 * second);
+            interrupt(&mut steady, &other, zero + 4 * second);
+            steady.record(&writer, zero + 6 * second, zero + 6 * second);
+            assert_eq!(steady.since(), Some(zero + 6 * second));
+            assert!(!steady.is_confirmed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn zero_confirms_at_once() {
+        let mut steady = steady(0);
+        assert!(!steady.is_confirmed());
+        steady.record(&answer(&[]).writer, Instant::now(), Instant::now());
+        assert!(steady.is_confirmed());
     }
 }

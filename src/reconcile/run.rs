@@ -7,34 +7,37 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::evidence;
+use super::patience::{Ending, Next, Patience, Pause, Stage};
 use super::sight::{Look, Sight};
 use super::{
     Answer, Clusters, Dns, Mode, OBJECTION, OPINION, Pace, Report, SETTLE, Status, TargetGroups, World,
 };
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
-use crate::plan::{Evidence, Plan, Waits, list, outcome};
-
-/// How many rounds a check adds when the API fails, after the SDK's own retries.
-const ROUNDS: u32 = 2;
-/// How often the loop goes round without a pause: register, look, ask, look, evict, look, and some.
-const HURRIES: u32 = 8;
-
-/// What the loop does next.
-enum Next {
-    /// Looks again at once: something was changed or learnt.
-    Look,
-    /// Looks again after the poll interval.
-    Poll,
-    /// Stops.
-    End,
-}
+use crate::plan::{Evidence, Plan, State, Targets, active, list, outcome};
 
 /// What is done to a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Register,
     Evict,
+}
+
+impl Change {
+    /// Whether a listing shows the change.
+    fn shows(self, target: &SocketAddr, targets: &Targets) -> bool {
+        (targets.get(target) == Some(&State::Active)) == (self == Self::Register)
+    }
+}
+
+/// A change that a listing may not show yet.
+struct Unseen {
+    change: Change,
+    at: Instant,
+    /// Whether the API has accepted it. Even a failed call may have taken effect.
+    accepted: bool,
+    /// Whether a listing has shown it. The next one may be older than that again.
+    shown: bool,
 }
 
 /// What the RDS API said of an answer.
@@ -44,30 +47,28 @@ struct Opinion {
     at: Instant,
 }
 
+/// How things stood at the first complete look.
+struct First {
+    wanted: BTreeSet<SocketAddr>,
+    active: BTreeSet<SocketAddr>,
+}
+
 /// One reconciliation under way.
 pub(super) struct Run<'a, D, T, C> {
     binding: &'a Binding,
-    pace: Pace,
     mode: Mode,
-    started: Instant,
-    deadline: Instant,
+    patience: Patience,
     sight: Sight<'a, D, T, C>,
     opinion: Option<Opinion>,
-
-    /// Whether a new writer was seen in this run: what a watch stays for.
-    followed: bool,
+    first: Option<First>,
     /// The last plan.
     planned: Option<Plan>,
-    /// When this run last changed each target.
-    applied: BTreeMap<(Change, SocketAddr), Instant>,
+    unseen: BTreeMap<SocketAddr, Unseen>,
     registered: BTreeSet<SocketAddr>,
     evicted: BTreeSet<SocketAddr>,
-
-    waiting_since: Option<Instant>,
-    hurries: u32,
-    rounds: u32,
-    /// The failure that is being tried again.
-    trouble: Option<Fault>,
+    follow: Option<Duration>,
+    /// What the log has been told: a state that comes back is no news.
+    told: BTreeSet<String>,
 }
 
 impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
@@ -80,21 +81,17 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     ) -> Self {
         Self {
             binding,
-            pace,
             mode,
-            started: Instant::now(),
-            deadline,
-            sight: Sight::new(world, binding, deadline),
+            patience: Patience::new(mode, pace, deadline),
+            sight: Sight::new(world, binding, pace, deadline),
             opinion: None,
-            followed: false,
+            first: None,
             planned: None,
-            applied: BTreeMap::new(),
+            unseen: BTreeMap::new(),
             registered: BTreeSet::new(),
             evicted: BTreeSet::new(),
-            waiting_since: None,
-            hurries: 0,
-            rounds: 0,
-            trouble: None,
+            follow: None,
+            told: BTreeSet::new(),
         }
     }
 
@@ -102,44 +99,35 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     pub async fn follow(&mut self) -> Result<Status, Fault> {
         loop {
             let pause = match self.step().await {
-                Ok(next) => {
-                    self.recovered();
-                    match next {
-                        Next::End => return Ok(self.status()),
-                        Next::Look if self.hurries < HURRIES => {
-                            self.hurries += 1;
-                            continue;
-                        }
-                        Next::Look | Next::Poll => {}
-                    }
-                    if self.waited_enough() {
-                        return Ok(self.status());
-                    }
-                    self.pace.poll
-                }
-                Err(fault) => match self.backoff(&fault) {
+                Ok(Next::End) => return self.end(),
+                Ok(next) => match self.patience.after(next) {
+                    Pause::None => continue,
+                    Pause::For(pause) => pause,
+                    Pause::Enough => return self.end(),
+                },
+                Err((stage, fault)) => match self.patience.after_failure(fault.kind()) {
                     Some(pause) => {
-                        self.note(fault);
+                        self.note(stage, fault);
                         pause
                     }
                     None => return Err(self.blame(fault)),
                 },
             };
-            if let Some(result) = self.time_is_up(pause) {
-                return result;
+            match self.patience.ends_within(pause) {
+                None => sleep(pause).await,
+                Some(Ending::Patience) => return self.end(),
+                Some(Ending::Time) => return self.out_of_time(),
             }
-            self.hurries = 0;
-            sleep(pause).await;
         }
     }
 
     /// Looks once, and says what following DNS would change.
     pub async fn rehearse(&mut self) -> Result<Status, Fault> {
-        let Look { answer, targets, port } = self.sight.look().await?;
-        let mut plan = outcome(&answer.writer, port, &targets);
-        if !plan.evict.is_empty() && self.ask_rds(&answer).await {
-            let vetoed = std::mem::take(&mut plan.evict);
-            plan.waiting.extend(vetoed.into_iter().map(|target| (target, Waits::EvictionForAgreement)));
+        let Look { answer, targets, port } = self.sight.look(false).await?;
+        let outcome = |evidence| outcome(&answer.writer, port, &targets, evidence);
+        let mut plan = outcome(Evidence::Confirmed);
+        if plan != outcome(Evidence::Unconfirmed) && self.ask_rds(&answer).await {
+            plan = outcome(Evidence::Contradicted);
         }
         say!(info, self.binding, "plan", plan = %plan, "plans, and changes nothing");
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
@@ -150,75 +138,153 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     }
 
     /// Observes, plans, and makes at most one change.
-    async fn step(&mut self) -> Result<Next, Fault> {
-        let look = match self.sight.look().await {
+    async fn step(&mut self) -> Result<Next, (Stage, Fault)> {
+        let rests = self.patience.rests();
+        let look = match self.sight.look(rests).await {
             Ok(look) => look,
             // Cut short between two looks, the last complete one stands.
-            Err(cut) if cut.kind() == Kind::OutOfTime && self.planned.is_some() && self.trouble.is_none() => {
+            Err(cut)
+                if cut.kind() == Kind::OutOfTime
+                    && self.planned.is_some()
+                    && !self.patience.is_troubled() =>
+            {
+                self.tell_of_time();
                 return Ok(Next::End);
             }
-            Err(fault) => return Err(fault),
+            Err(fault) => return Err((Stage::Look, fault)),
         };
-        let Some(evidence) = self.evidence(&look).await else {
-            return Ok(Next::Look);
-        };
+        self.recovered(Stage::Look);
+        self.compare(&look, rests);
+        let look = self.doubt(look);
+        let evidence = self.evidence(&look).await;
         let plan = look.plan(evidence);
-        self.remember(&look, &plan);
-        self.act(&plan).await
+        self.remember(&plan, evidence);
+        if !self.still_wants_what_failed(&look, &plan) {
+            self.recovered(Stage::Change);
+        }
+        let next = self.act(&look, &plan, evidence).await.map_err(|fault| (Stage::Change, fault))?;
+        if next == Next::Changed {
+            self.recovered(Stage::Change);
+        }
+        Ok(next)
     }
 
     /// Makes the plan's next change: registers first, evicts when there is nothing to register.
-    async fn act(&mut self, plan: &Plan) -> Result<Next, Fault> {
-        let register = self.unapplied(Change::Register, &plan.register);
+    async fn act(&mut self, look: &Look, plan: &Plan, evidence: Evidence) -> Result<Next, Fault> {
+        if self.patience.rests() {
+            return Ok(Next::Poll);
+        }
+        let register = self.left_to_do(Change::Register, &plan.register);
         if !register.is_empty() {
             self.register(register).await?;
-            return Ok(Next::Look);
+            return Ok(Next::Changed);
         }
-        let evict = self.unapplied(Change::Evict, &plan.evict);
+        let evict = self.left_to_do(Change::Evict, &plan.evict);
         if !evict.is_empty() {
             self.evict(evict).await?;
-            return Ok(Next::Look);
+            return Ok(Next::Changed);
         }
-        let is_done = match self.mode {
-            Mode::Watch => (self.followed || self.sight.ever_moved) && self.sight.is_steady(self.pace),
-            Mode::Check | Mode::DryRun => true,
-        };
+        if evidence == Evidence::Outdated {
+            return Ok(Next::Again);
+        }
+        let is_done = self.mode == Mode::Check || (self.has_followed(look) && self.sight.is_steady());
         Ok(if plan.is_empty() && is_done { Next::End } else { Next::Poll })
     }
 
-    /// How sure DNS's answer is, or `None` where another look must come first: an eviction acts only
-    /// on a look that is fresh when everything else is settled.
-    async fn evidence(&mut self, look: &Look) -> Option<Evidence> {
-        if !self.sight.is_steady(self.pace) {
-            return Some(Evidence::Unconfirmed);
+    /// Whether DNS has moved since the failover began, as far as this run can tell: what a watch stays
+    /// for. Either the writer was not in the group at first, or it was the other one that was. A name
+    /// that only flickered to a newcomer and back has not moved yet.
+    fn has_followed(&self, look: &Look) -> bool {
+        let wanted = look.wanted();
+        self.first.as_ref().is_some_and(|first| {
+            !wanted.is_subset(&first.active)
+                || (first.wanted.is_subset(&first.active) && wanted != first.wanted)
+        })
+    }
+
+    /// Compares the look with the first one, and with the changes that none has shown so far.
+    fn compare(&mut self, look: &Look, rests: bool) {
+        self.first
+            .get_or_insert_with(|| First { wanted: look.wanted(), active: active(&look.targets).collect() });
+        if rests {
+            // The listing may be older than the changes.
+            return;
+        }
+        for (target, unseen) in &mut self.unseen {
+            if unseen.shown || !unseen.change.shows(target, &look.targets) {
+                continue;
+            }
+            unseen.shown = true;
+            // What was not accepted, but took effect, is this run's work all the same.
+            match unseen.change {
+                Change::Register => self.registered.insert(*target),
+                Change::Evict => self.evicted.insert(*target),
+            };
+        }
+    }
+
+    /// Counts the writer as draining where this run evicted it a moment ago, whatever the listing
+    /// says: it may be older than the eviction, and evicting the others by it would leave nobody.
+    fn doubt(&self, mut look: Look) -> Look {
+        for target in look.wanted() {
+            let was_evicted =
+                |unseen: &Unseen| unseen.change == Change::Evict && unseen.at.elapsed() < SETTLE;
+            if self.unseen.get(&target).is_some_and(was_evicted)
+                && let Some(state) = look.targets.get_mut(&target)
+            {
+                *state = State::Draining;
+            }
+        }
+        look
+    }
+
+    /// Whether the plan still is for a change that failed.
+    fn still_wants_what_failed(&self, look: &Look, plan: &Plan) -> bool {
+        let (wanted, Plan { register, evict, waiting }) = (look.wanted(), plan);
+        self.unseen.iter().filter(|(_, unseen)| !unseen.accepted && !unseen.shown).any(|(target, unseen)| {
+            let is_planned =
+                register.contains(target) || evict.contains(target) || waiting.contains_key(target);
+            is_planned && wanted.contains(target) == (unseen.change == Change::Register)
+        })
+    }
+
+    /// How sure DNS's answer is. An eviction acts only on a look that is fresh when all else is settled.
+    async fn evidence(&mut self, look: &Look) -> Evidence {
+        if !self.sight.is_steady() {
+            return Evidence::Unconfirmed;
         }
         if look.plan(Evidence::Unconfirmed) == look.plan(Evidence::Confirmed) {
             // Nothing hangs on it, so the RDS API need not be asked.
-            return Some(Evidence::Confirmed);
+            return Evidence::Confirmed;
         }
-        match &self.opinion {
-            Some(opinion) if opinion.of == look.answer && opinion.at.elapsed() < OPINION => {
-                if opinion.objects {
-                    return Some(Evidence::Contradicted);
-                }
-            }
+        if self.patience.rests() {
+            return Evidence::Outdated;
+        }
+        let objects = match &self.opinion {
+            Some(Opinion { of, objects, at }) if *of == look.answer && at.elapsed() < OPINION => *objects,
             _ => {
                 let objects = self.ask_rds(&look.answer).await;
                 self.opinion = Some(Opinion { of: look.answer.clone(), objects, at: Instant::now() });
-                self.sight.look_afresh();
-                return None;
+                if !objects {
+                    // What may now be done needs a look that is younger than the question.
+                    self.sight.look_afresh();
+                }
+                objects
             }
+        };
+        if objects {
+            return Evidence::Contradicted;
         }
         if !self.sight.is_fresh() {
             self.sight.look_afresh();
-            return None;
+            return Evidence::Outdated;
         }
-        Some(Evidence::Confirmed)
+        Evidence::Confirmed
     }
 
     /// Whether the RDS API names another writer than DNS. It can veto, never command: where it does
     /// not know the cluster, may not be asked or does not answer in time, it does not object.
-    async fn ask_rds(&self, answer: &Answer) -> bool {
+    async fn ask_rds(&mut self, answer: &Answer) -> bool {
         let Some(member) = evidence::member(answer) else { return false };
         let identifier = evidence::cluster_identifier(self.binding, answer);
         let asking = async {
@@ -230,27 +296,31 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             Ok(None) => false,
             Ok(Some(cluster)) => {
                 let Some(other) = cluster.contradicts(member) else { return false };
-                say!(
-                    info,
-                    self.binding,
-                    "veto",
-                    dns = member,
-                    rds = other,
-                    "the RDS API names another writer"
-                );
+                if self.is_news(format!("veto {member} {other}")) {
+                    let reason = "the RDS API names another writer than DNS";
+                    say!(info, self.binding, "veto", dns = member, rds = other, reason, "evicts nobody");
+                }
                 true
             }
             Err(fault) => {
-                say!(warn, self.binding, "no_veto", reason = %fault.explain(), "goes on without the RDS API");
+                let reason = fault.explain();
+                if self.is_news(reason.clone()) {
+                    say!(warn, self.binding, "no_veto", reason = %reason, "goes on without the RDS API");
+                }
                 false
             }
         }
     }
 
-    /// Leaves out what this run did a moment ago: the API may take a while to show it.
-    fn unapplied(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
-        let is_recent = |target| self.applied.get(&(change, target)).is_some_and(|at| at.elapsed() < SETTLE);
-        targets.iter().copied().filter(|target| !is_recent(*target)).collect()
+    /// Leaves out what the API accepted a moment ago: a listing may take a while to show it.
+    fn left_to_do(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
+        let is_done = |target: &SocketAddr| {
+            self.unseen.get(target).is_some_and(|unseen| {
+                let is_recent = unseen.at.elapsed() < SETTLE;
+                unseen.change == change && unseen.accepted && !unseen.shown && is_recent
+            })
+        };
+        targets.iter().copied().filter(|target| !is_done(target)).collect()
     }
 
     async fn register(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Fault> {
@@ -258,11 +328,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         say!(info, self.binding, "register", targets = %list(&targets), reason, "registers");
         let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
         let result = self.sight.bounded("register the writer", registering).await;
-        // Even a failed call may have taken effect.
-        self.sight.look_afresh();
-        result?;
-        self.applied.extend(targets.iter().map(|target| ((Change::Register, *target), Instant::now())));
+        self.changed(Change::Register, &targets, result)?;
         self.registered.extend(targets);
+        self.follow = self.follow.max(self.sight.known_for());
         Ok(())
     }
 
@@ -271,99 +339,82 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         say!(info, self.binding, "evict", targets = %list(&targets), reason, "deregisters");
         let deregistering = self.sight.world.groups.deregister(&self.binding.target_group, &targets);
         let result = self.sight.bounded("deregister stale targets", deregistering).await;
-        self.sight.look_afresh();
-        result?;
-        self.applied.extend(targets.iter().map(|target| ((Change::Evict, *target), Instant::now())));
+        self.changed(Change::Evict, &targets, result)?;
         self.evicted.extend(targets);
         Ok(())
     }
 
-    /// Keeps the plan, and logs it where it has changed.
-    fn remember(&mut self, look: &Look, plan: &Plan) {
-        if self.planned.is_none() {
-            // The failover came before our first look: following it is what the watch is for.
-            let wanted = look.wanted();
-            self.followed |= plan.register.iter().chain(plan.waiting.keys()).any(|t| wanted.contains(t));
-        }
-        if !plan.is_empty() && self.planned.as_ref() != Some(plan) {
+    fn changed(
+        &mut self,
+        change: Change,
+        targets: &BTreeSet<SocketAddr>,
+        result: Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let (at, accepted, shown) = (Instant::now(), result.is_ok(), false);
+        self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted, shown })));
+        self.sight.look_afresh();
+        result
+    }
+
+    /// Keeps the plan, and logs it where it is news.
+    fn remember(&mut self, plan: &Plan, evidence: Evidence) {
+        // That a look is not fresh enough is a matter of the next one, as a rule.
+        if !plan.is_empty() && evidence != Evidence::Outdated && self.is_news(plan.to_string()) {
             say!(info, self.binding, "plan", plan = %plan, "plans");
         }
         self.planned = Some(plan.clone());
     }
 
-    fn status(&self) -> Status {
-        match &self.planned {
+    fn is_news(&mut self, what: String) -> bool {
+        self.told.insert(what)
+    }
+
+    /// How things stand when the run ends, or why it failed.
+    fn end(&mut self) -> Result<Status, Fault> {
+        if let Some(fault) = self.patience.trouble() {
+            return Err(fault);
+        }
+        // What was seen after the last plan counts as well: the time may have ended amid a look.
+        if self.planned.as_ref().is_none_or(Plan::is_empty)
+            && let Some(seen) = self.sight.seen()
+        {
+            self.planned = Some(seen.plan(Evidence::Unconfirmed));
+        }
+        Ok(match &self.planned {
             Some(plan) if !plan.is_empty() => Status::Pending,
             _ if self.registered.is_empty() && self.evicted.is_empty() => Status::InSync,
             _ => Status::Updated,
-        }
-    }
-
-    /// Whether a check has waited as long as it may for a confirmation. A watch has its own patience.
-    fn waited_enough(&mut self) -> bool {
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        self.mode == Mode::Check && since.elapsed() >= 2 * self.pace.confirm
-    }
-
-    /// Ends the run where a pause would outlast the watch's patience or the invocation.
-    fn time_is_up(&mut self, pause: Duration) -> Option<Result<Status, Fault>> {
-        let then = Instant::now() + pause;
-        let out_of_patience = self.mode == Mode::Watch && then >= self.started + self.pace.watch;
-        if then < self.deadline && !out_of_patience {
-            return None;
-        }
-        if !out_of_patience {
-            let reason = "the invocation's time is over; the next one goes on";
-            say!(
-                info,
-                self.binding,
-                "stop",
-                reason,
-                patience_seconds = self.pace.watch.as_secs(),
-                "ends early"
-            );
-        }
-        Some(match self.trouble.take() {
-            Some(fault) => Err(fault),
-            None => Ok(self.status()),
         })
     }
 
-    /// How long to wait before another try, or `None` where there is none.
-    fn backoff(&mut self, fault: &Fault) -> Option<Duration> {
-        match (self.mode, fault.kind()) {
-            (Mode::DryRun, _) | (_, Kind::Permanent | Kind::OutOfTime) => return None,
-            (Mode::Check, Kind::NoAnswer) => return None,
-            (Mode::Watch, Kind::NoAnswer) => return Some(self.pace.poll),
-            (Mode::Check, Kind::Transient) if self.rounds >= ROUNDS => return None,
-            (Mode::Check | Mode::Watch, Kind::Transient) => {}
-        }
-        let ceiling = Duration::from_secs(1 << self.rounds.min(3));
-        self.rounds += 1;
-        // Half of it is jitter, so that watches that failed together do not return together.
-        Some(ceiling.mul_f64(0.5 + 0.5 * fastrand::f64()))
+    fn out_of_time(&mut self) -> Result<Status, Fault> {
+        self.tell_of_time();
+        self.end()
     }
 
-    /// Logs a failure that will be tried again, once for as long as it stays the same.
-    fn note(&mut self, fault: Fault) {
+    fn tell_of_time(&self) {
+        let reason = "the invocation's time is over; the next one goes on";
+        say!(info, self.binding, "stop", reason, "ends early");
+    }
+
+    /// Logs a failure that will be tried again, where it is news.
+    fn note(&mut self, stage: Stage, fault: Fault) {
         let reason = fault.explain();
-        if self.trouble.as_ref().map(Fault::explain).as_ref() != Some(&reason) {
+        if self.is_news(reason.clone()) {
             say!(warn, self.binding, "retry", reason = %reason, "tries again");
         }
-        self.trouble = Some(fault);
+        self.patience.suffer(stage, fault);
     }
 
-    fn recovered(&mut self) {
-        if self.trouble.take().is_some() {
+    fn recovered(&mut self, stage: Stage) {
+        if self.patience.recovered(stage) {
             say!(info, self.binding, "recovered", "what failed before works again");
-            // A check's rounds are all that it gets; a watch's backoff starts anew.
-            self.rounds = if self.mode == Mode::Watch { 0 } else { self.rounds };
         }
     }
 
     /// Where time runs out while something fails, what fails is the reason.
     fn blame(&mut self, fault: Fault) -> Fault {
-        match self.trouble.take() {
+        match self.patience.trouble() {
             Some(trouble) if fault.kind() == Kind::OutOfTime => fault.because(trouble.explain()),
             _ => fault,
         }
@@ -399,7 +450,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             evicted: self.evicted.clone(),
             waiting,
             error,
-            elapsed_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            elapsed_ms: millis(self.patience.elapsed()),
+            follow_ms: self.follow.map(millis),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
@@ -9,7 +10,7 @@ use super::evidence::Steady;
 use super::{Answer, Clusters, Dns, FRESH, Group, Pace, RELIST, TargetGroups, World};
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
-use crate::plan::{Evidence, Family, Plan, State, Targets, plan};
+use crate::plan::{Evidence, Family, Plan, Targets, Writer, plan};
 
 /// One complete look: what DNS says beside what the group holds.
 pub(super) struct Look {
@@ -45,34 +46,34 @@ pub(super) struct Sight<'a, D, T, C> {
     pub answer: Option<Answer>,
     steady: Steady,
     listing: Option<Listing>,
-    /// Whether DNS has given another answer since the group was listed.
-    moved: bool,
-    /// Whether DNS has given more than one answer.
-    pub ever_moved: bool,
+    /// The port of the targets, once the group was described.
+    port: Option<u16>,
+    /// Every answer so far: one that comes back is no news.
+    known: BTreeSet<Writer>,
 }
 
 impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
-    pub fn new(world: &'a World<D, T, C>, binding: &'a Binding, deadline: Instant) -> Self {
-        let steady = Steady::default();
+    pub fn new(world: &'a World<D, T, C>, binding: &'a Binding, pace: Pace, deadline: Instant) -> Self {
         Self {
             world,
             binding,
             deadline,
             answer: None,
-            steady,
+            steady: Steady::new(pace),
             listing: None,
-            moved: false,
-            ever_moved: false,
+            port: None,
+            known: BTreeSet::new(),
         }
     }
 
-    /// Asks DNS, and lists the group where the last listing no longer serves.
-    pub async fn look(&mut self) -> Result<Look, Fault> {
+    /// Asks DNS, and lists the group where the last listing no longer serves; while the API `rests`, any
+    /// listing serves.
+    pub async fn look(&mut self, rests: bool) -> Result<Look, Fault> {
         let describing = self.world.groups.describe(&self.binding.target_group);
         let Group { family, port } = self.bounded("describe the target group", describing).await?;
-        let port = self.binding.port.unwrap_or(port);
+        let port = *self.port.insert(self.binding.port.unwrap_or(port));
         let asked = Instant::now();
-        let answer = if self.must_list(port) {
+        let answer = if self.must_list(port, rests) {
             let (answer, listed) = tokio::join!(self.resolve(family), self.list());
             let answer = self.keep_answer(answer, asked);
             // A listing that arrived is kept, whatever became of the lookup.
@@ -84,13 +85,19 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             let answer = self.resolve(family).await;
             self.keep_answer(answer, asked)?
         };
-        if self.must_list(port) {
+        if self.must_list(port, rests) {
             let asked = Instant::now();
             let targets = self.list().await?;
             self.keep_listing(targets, asked);
         }
         let targets = self.listing.as_ref().map(|listing| listing.targets.clone()).unwrap_or_default();
         Ok(Look { answer, targets, port })
+    }
+
+    /// What was seen last, be it of two looks: one may have been cut short.
+    pub fn seen(&self) -> Option<Look> {
+        let (answer, targets) = (self.answer.clone()?, self.listing.as_ref()?.targets.clone());
+        Some(Look { answer, targets, port: self.port? })
     }
 
     /// Lists the group at the next look, however young the last listing is.
@@ -103,13 +110,18 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
     /// Whether the last look is young enough to evict by.
     pub fn is_fresh(&self) -> bool {
         let is_young = |asked: Instant| asked.elapsed() <= FRESH;
-        self.steady.looked().is_some_and(is_young)
+        self.steady.asked().is_some_and(is_young)
             && self.listing.as_ref().is_some_and(|listing| !listing.outdated && is_young(listing.asked))
     }
 
     /// Whether DNS has given the same answer for long enough.
-    pub fn is_steady(&self, pace: Pace) -> bool {
-        self.steady.confirmed(pace.confirm)
+    pub fn is_steady(&self) -> bool {
+        self.steady.is_confirmed()
+    }
+
+    /// How long ago DNS first gave the answer that it gives now.
+    pub fn known_for(&self) -> Option<Duration> {
+        self.steady.since().map(|since| since.elapsed())
     }
 
     /// Ends a call at the deadline, and says so.
@@ -124,9 +136,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         })
     }
 
-    async fn resolve(&self, family: Family) -> Result<Answer, Fault> {
+    /// Looks the endpoint up, and says when it was answered: a listing beside it may take longer.
+    async fn resolve(&self, family: Family) -> Result<(Answer, Instant), Fault> {
         let resolving = self.world.dns.resolve(&self.binding.endpoint, family);
-        self.bounded("resolve the endpoint", resolving).await
+        let answer = self.bounded("resolve the endpoint", resolving).await?;
+        Ok((answer, Instant::now()))
     }
 
     async fn list(&self) -> Result<Targets, Fault> {
@@ -134,16 +148,25 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         self.bounded("list the group's targets", listing).await
     }
 
-    fn keep_answer(&mut self, answer: Result<Answer, Fault>, asked: Instant) -> Result<Answer, Fault> {
-        // A failed lookup breaks the row of equal answers: no answer confirms nothing.
-        let answer = answer.inspect_err(|_| self.steady = Steady::default())?;
-        self.steady.record(&answer.writer, asked, Instant::now());
-        if let Some(last) = &self.answer
-            && last.writer != answer.writer
-        {
-            say!(info, self.binding, "moved", from = %last.writer, to = %answer.writer, "DNS names another address");
-            self.ever_moved = true;
-            self.moved = true;
+    fn keep_answer(
+        &mut self,
+        answer: Result<(Answer, Instant), Fault>,
+        asked: Instant,
+    ) -> Result<Answer, Fault> {
+        let (answer, answered) = answer.inspect_err(|_| self.steady.end())?;
+        self.steady.record(&answer.writer, asked, answered);
+        let is_news = self.known.insert(answer.writer.clone());
+        match &self.answer {
+            Some(last) if last.writer != answer.writer => {
+                let (from, to) = (&last.writer, &answer.writer);
+                // A flicker tells its two sides once, not at every lookup.
+                if is_news {
+                    say!(info, self.binding, "moved", %from, %to, "DNS names another address");
+                } else {
+                    say!(debug, self.binding, "moved", %from, %to, "DNS names an earlier address again");
+                }
+            }
+            _ => {}
         }
         self.answer = Some(answer.clone());
         Ok(answer)
@@ -151,17 +174,20 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
 
     fn keep_listing(&mut self, targets: Targets, asked: Instant) {
         self.listing = Some(Listing { targets, asked, outdated: false });
-        self.moved = false;
     }
 
-    /// Whether the group must be listed before the next plan. Lookups are cheap, listings are not.
-    fn must_list(&self, port: u16) -> bool {
+    /// Whether the group must be listed before the next plan. Lookups are cheap, listings are not: an
+    /// older one serves as long as the writer is in it.
+    fn must_list(&self, port: u16, rests: bool) -> bool {
         let Some(listing) = &self.listing else { return true };
+        if rests {
+            return false;
+        }
         let age = listing.asked.elapsed();
         let lacks_the_writer = || {
             let mut wanted = self.answer.iter().flat_map(|answer| answer.writer.targets(port));
-            wanted.any(|target| listing.targets.get(&target) != Some(&State::Active))
+            wanted.any(|target| !listing.targets.contains_key(&target))
         };
-        listing.outdated || age >= RELIST || (self.moved && age >= FRESH && lacks_the_writer())
+        listing.outdated || age >= RELIST || (age >= FRESH && lacks_the_writer())
     }
 }

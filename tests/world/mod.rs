@@ -38,6 +38,17 @@ pub enum Action {
     DescribeDBClusters,
 }
 
+impl Action {
+    /// The permission that the call needs, or `None` for a lookup.
+    pub fn permission(self) -> Option<String> {
+        match self {
+            Self::Lookup => None,
+            Self::DescribeDBClusters => Some(format!("rds:{self:?}")),
+            _ => Some(format!("elasticloadbalancing:{self:?}")),
+        }
+    }
+}
+
 /// What goes wrong with a call or lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -136,6 +147,10 @@ pub struct State {
     /// A record of another name that rides along in every answer over the wire.
     pub stowaway: Option<(String, Record)>,
     pub groups: BTreeMap<String, Group>,
+    /// What the function in process has learnt of groups.
+    pub known: BTreeMap<String, rds_nlb_sync::reconcile::Group>,
+    /// How long a listing lags behind the group.
+    pub lag: Duration,
     /// Cluster → members, and whether each is called the writer.
     pub clusters: BTreeMap<String, BTreeMap<String, bool>>,
     pub calls: Vec<Call>,
@@ -163,6 +178,8 @@ impl World {
             state.zone.insert("orders-1.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[ONE]));
             state.zone.insert("orders-2.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[TWO]));
             state.groups.insert(GROUP.into(), Group::default());
+            let known = rds_nlb_sync::reconcile::Group { family: rds_nlb_sync::plan::Family::V4, port: 5432 };
+            state.known.insert(GROUP.into(), known);
         }
         world.promote("orders-1");
         world.writer_per_rds("orders-1");
@@ -354,7 +371,7 @@ impl State {
 
     /// Every target with its state and reason.
     pub fn health(&mut self, group: &str) -> Result<Vec<(SocketAddr, &'static str)>, ApiError> {
-        let now = Instant::now();
+        let (now, lag) = (Instant::now(), self.lag);
         let group = self.existing(group)?;
         let health = group.health;
         let state = |target: &Target| match (target.drained, target.state) {
@@ -363,7 +380,8 @@ impl State {
             (None, None) if now < target.registered + health => "initial",
             (None, None) => "healthy",
         };
-        Ok(group.targets.iter().map(|(address, target)| (*address, state(target))).collect())
+        let listed = group.targets.iter().filter(|(_, target)| now >= target.registered + lag);
+        Ok(listed.map(|(address, target)| (*address, state(target))).collect())
     }
 
     /// Registers targets, each with the zone that was asked for.
@@ -384,6 +402,12 @@ impl State {
                 (true, Some("all")) => {
                     return refuse(format!(
                         "The IP address '{}' is within the VPC, and cannot have its Availability Zone overridden to 'all' from 'us-east-1b'",
+                        target.ip()
+                    ));
+                }
+                (false, None) if target.ip().to_string().starts_with("172.") => {
+                    return refuse(format!(
+                        "The Availability Zone is required for IP address '{}' because it is not in the VPC",
                         target.ip()
                     ));
                 }

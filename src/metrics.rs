@@ -1,0 +1,175 @@
+//! What CloudWatch counts: embedded metric format, one JSON line each on standard output.
+//!
+//! Metrics have the function as their only dimension, because each further one costs money; the
+//! binding is a property of the lines that are about one. The format: CloudWatch user guide,
+//! "Specification: Embedded metric format".
+
+use serde_json::{Map, Value, json};
+
+use crate::lambda::{Outcome, Trigger};
+use crate::reconcile::{Report, Status};
+
+/// The namespace of all metrics.
+pub const NAMESPACE: &str = "rds-nlb-sync";
+const DIMENSION: &str = "FunctionName";
+
+/// The metric lines of an invocation: one for itself, and one for each binding that was changed.
+/// `now` is the time in milliseconds since 1970.
+///
+/// | metric | unit | of |
+/// |---|---|---|
+/// | `Checks`, `Watches` | count | invocations in which no binding failed |
+/// | `Pending`, `Failed` | count | bindings |
+/// | `CheckMillis` | milliseconds | checks, the slowest binding |
+/// | `Registered`, `Evicted` | count | targets |
+/// | `FollowMillis` | milliseconds | registrations, from the first sight of the new writer |
+pub fn lines(outcome: &Outcome, function: &str, now: u64) -> Vec<String> {
+    let Outcome { trigger, bindings } = outcome;
+    if *trigger == Trigger::Plan {
+        return Vec::new();
+    }
+    let mut lines = vec![line(invocation(*trigger, bindings), Map::new(), function, now)];
+    for report in bindings {
+        let changes = changes(report);
+        if !changes.is_empty() {
+            let mut properties = Map::new();
+            properties.insert("endpoint".to_owned(), json!(report.endpoint));
+            properties.insert("target_group".to_owned(), json!(report.target_group));
+            lines.push(line(changes, properties, function, now));
+        }
+    }
+    lines
+}
+
+type Metrics = Vec<(&'static str, &'static str, u64)>;
+
+fn invocation(trigger: Trigger, bindings: &[Report]) -> Metrics {
+    let count = |status| bindings.iter().filter(|report| report.status == status).count() as u64;
+    let mut metrics =
+        vec![("Pending", "Count", count(Status::Pending)), ("Failed", "Count", count(Status::Failed))];
+    let is_check = trigger == Trigger::Check;
+    if count(Status::Failed) == 0 {
+        metrics.push((if is_check { "Checks" } else { "Watches" }, "Count", 1));
+    }
+    if let Some(slowest) = bindings.iter().map(|report| report.elapsed_ms).max().filter(|_| is_check) {
+        metrics.push(("CheckMillis", "Milliseconds", slowest));
+    }
+    metrics
+}
+
+fn changes(report: &Report) -> Metrics {
+    let mut metrics = Metrics::new();
+    if report.status == Status::Planned {
+        return metrics;
+    }
+    for (name, targets) in [("Registered", &report.registered), ("Evicted", &report.evicted)] {
+        if !targets.is_empty() {
+            metrics.push((name, "Count", targets.len() as u64));
+        }
+    }
+    metrics.extend(report.follow_ms.map(|follow| ("FollowMillis", "Milliseconds", follow)));
+    metrics
+}
+
+fn line(metrics: Metrics, properties: Map<String, Value>, function: &str, now: u64) -> String {
+    let definitions: Vec<Value> =
+        metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
+    let mut line = properties;
+    line.insert(
+        "_aws".to_owned(),
+        json!({"Timestamp": now, "CloudWatchMetrics": [
+            {"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": definitions}
+        ]}),
+    );
+    line.insert(DIMENSION.to_owned(), json!(function));
+    line.extend(metrics.into_iter().map(|(name, _, value)| (name.to_owned(), json!(value))));
+    Value::Object(line).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn report(status: Status) -> Report {
+        Report {
+            endpoint: "orders.example.com".to_owned(),
+            target_group: "arn:…".to_owned(),
+            status,
+            writer: Vec::new(),
+            registered: BTreeSet::new(),
+            evicted: BTreeSet::new(),
+            waiting: Vec::new(),
+            error: None,
+            elapsed_ms: 25,
+            follow_ms: None,
+        }
+    }
+
+    fn parsed(trigger: Trigger, bindings: Vec<Report>) -> Vec<Value> {
+        let lines = lines(&Outcome { trigger, bindings }, "sync", 1_700_000_000_000);
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The metrics that CloudWatch would take from a line, as it would.
+    fn metrics(line: &Value) -> Vec<String> {
+        let declared = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+        let mut metrics: Vec<String> = declared
+            .iter()
+            .map(|metric| {
+                format!("{}={}", metric["Name"].as_str().unwrap(), line[metric["Name"].as_str().unwrap()])
+            })
+            .collect();
+        metrics.sort();
+        metrics
+    }
+
+    #[test]
+    fn a_check_in_sync_is_one_line_in_the_embedded_metric_format() {
+        assert_eq!(
+            parsed(Trigger::Check, vec![report(Status::InSync)]),
+            [json!({
+                "_aws": {"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [{
+                    "Namespace": "rds-nlb-sync", "Dimensions": [["FunctionName"]], "Metrics": [
+                        {"Name": "Pending", "Unit": "Count"}, {"Name": "Failed", "Unit": "Count"},
+                        {"Name": "Checks", "Unit": "Count"}, {"Name": "CheckMillis", "Unit": "Milliseconds"},
+                    ]
+                }]},
+                "FunctionName": "sync", "Pending": 0, "Failed": 0, "Checks": 1, "CheckMillis": 25,
+            })]
+        );
+    }
+
+    #[test]
+    fn a_followed_failover_adds_a_line_with_the_binding_as_a_property() {
+        let changed = Report {
+            registered: BTreeSet::from(["10.0.2.20:5432".parse().unwrap()]),
+            evicted: BTreeSet::from(["10.0.1.10:5432".parse().unwrap()]),
+            follow_ms: Some(40),
+            ..report(Status::Updated)
+        };
+        let lines = parsed(Trigger::Watch, vec![report(Status::InSync), changed]);
+        assert_eq!(metrics(&lines[0]), ["Failed=0", "Pending=0", "Watches=1"]);
+        assert_eq!(metrics(&lines[1]), ["Evicted=1", "FollowMillis=40", "Registered=1"]);
+        assert_eq!(lines[1]["endpoint"], "orders.example.com");
+        assert_eq!(lines[1]["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["FunctionName"]]));
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn a_failed_check_is_not_counted_as_one() {
+        let lines = parsed(Trigger::Check, vec![report(Status::Failed), report(Status::Pending)]);
+        assert_eq!(metrics(&lines[0]), ["CheckMillis=25", "Failed=1", "Pending=1"]);
+    }
+
+    #[test]
+    fn a_dry_run_counts_no_changes() {
+        let planned = Report {
+            registered: BTreeSet::from(["10.0.2.20:5432".parse().unwrap()]),
+            ..report(Status::Planned)
+        };
+        assert_eq!(parsed(Trigger::Plan, vec![planned.clone()]), Vec::<Value>::new());
+        assert_eq!(parsed(Trigger::Check, vec![planned]).len(), 1);
+    }
+}

@@ -1,0 +1,83 @@
+//! Invariant 6: what an invocation may ask of the name servers and of the API.
+//!
+//! With `T` the time that the invocation took, `pause` the poll interval or half a second if that is
+//! shorter (a failure is tried again after half a second at the earliest), and each number counted in
+//! the one invocation:
+//!
+//! ```text
+//! lookups  <= 3 + T/pause + changes + questions + failures + moves + 2 T/FRESH
+//! listings <= 3 + T/RELIST + changes + questions + failures + moves + 3 T/FRESH
+//! changes  <= failed changes + targets changed * (1 + T/SETTLE)
+//! questions to the RDS API <= 1 + T/OPINION + moves
+//! ```
+//!
+//! where a move is an answer that differs from the one before. The third bound is checked call by call:
+//! no change that succeeded is made again within SETTLE, unless a listing has shown it meanwhile and
+//! somebody has undone it since. A port's call may be several HTTP requests: the
+//! SDK tries some again, and a truncated lookup is repeated over TCP.
+//!
+//! An invocation that sees one answer, no failure and nothing to change costs far less:
+//! `lookups <= 2 + T/pause` and `listings <= 2 + T/RELIST`.
+
+use std::time::Duration;
+
+use rds_nlb_sync::reconcile::{FRESH, OPINION, Pace, RELIST};
+
+use crate::world::Action;
+
+/// An invocation's traffic, in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub lookups: u64,
+    pub listings: u64,
+    pub changes: u64,
+    pub questions: u64,
+    pub failures: u64,
+    pub failed_changes: u64,
+    /// Answers that differ from the one before.
+    pub moves: u64,
+    /// Listings that hold something else than the writer.
+    pub differences: u64,
+}
+
+impl Counts {
+    pub fn asked(&mut self, action: Action) {
+        match action {
+            Action::Lookup => self.lookups += 1,
+            Action::DescribeTargetHealth => self.listings += 1,
+            Action::RegisterTargets | Action::DeregisterTargets => self.changes += 1,
+            Action::DescribeDBClusters => self.questions += 1,
+            Action::DescribeTargetGroups => {}
+        }
+    }
+
+    pub fn failed(&mut self, action: Action) {
+        self.failures += 1;
+        if matches!(action, Action::RegisterTargets | Action::DeregisterTargets) {
+            self.failed_changes += 1;
+        }
+    }
+}
+
+pub(super) fn check(counts: &Counts, pace: Pace, took: Duration) -> Vec<(u8, String)> {
+    let Counts { lookups, listings, changes, questions, failures, failed_changes: _, moves, differences } =
+        *counts;
+    let every = |period: Duration| (took.as_nanos() / period.as_nanos().max(1)) as u64;
+    let polls = every(pace.poll.min(Duration::from_millis(500)));
+    let reasons = changes + questions + failures + moves;
+    let (lookups_max, listings_max) = if reasons + differences == 0 {
+        (2 + polls, 2 + every(RELIST))
+    } else {
+        (3 + polls + reasons + 2 * every(FRESH), 3 + every(RELIST) + reasons + 3 * every(FRESH))
+    };
+    let questions_max = 1 + every(OPINION) + moves;
+    let bounds = [
+        ("lookups", lookups, lookups_max),
+        ("listings", listings, listings_max),
+        ("questions", questions, questions_max),
+    ];
+    let exceeded = bounds.into_iter().filter(|(_, count, most)| count > most);
+    exceeded
+        .map(|(what, count, most)| (6, format!("{count} {what} in {took:?}, not {most}: {counts:?}")))
+        .collect()
+}

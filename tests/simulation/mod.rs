@@ -1,0 +1,79 @@
+//! Every schedule of harm that dice can think of, through the real loop on a paused clock.
+//!
+//! A schedule is drawn from one seed ([`schedule`]): how one to four invocations (watches, checks, dry
+//! runs; side by side or one after another; with deadlines from nothing to minutes; some killed at a
+//! time or at the nth await) meet a world in which
+//! - DNS moves, moves back, and fails in every way; up to three name servers follow at their own pace,
+//!   so that lookups flicker between old and new, or one invocation sees only the stale one;
+//! - calls are throttled (burst and refill, shared with others), refused, denied, reset, slow or hang;
+//!   they time out with or without their effect, lose their answer after it, or fail and take effect
+//!   some seconds later; what a killed invocation had sent still arrives;
+//! - listings show the group as it was up to nine seconds ago, and somebody else changes it;
+//! - the RDS API is right, late, wrong, slow, down or has never heard of the cluster.
+//!
+//! Then all harm stops, everything on its way has arrived, and undisturbed checks run.
+//!
+//! [`play`] runs the real [`reconcile`](rds_nlb_sync::reconcile::reconcile) on [`ports`] over the
+//! world's model of the group. Everything that happens is an [`Event`](history::Event), and the
+//! [`checker`], which shares nothing with the planner, sees every event and nothing else. The same seed
+//! plays the same way. To replay a broken seed with its schedule and events: `SEED=n cargo test
+//! no_schedule`, or `make soak START=n SEEDS=1`.
+//!
+//! # The invariants
+//!
+//! An *active* target is registered and not draining. A call is judged when it is sent by what could be
+//! known then, and when it takes effect by what it did. No client of an API without transactions can
+//! know more than its last look, so the invariants name exactly what is excused, and the soak counts it.
+//!
+//! 1. **Never empty through us.** No deregistration of ours takes a group's last active target. Excused
+//!    is only the call that leaves another active target by the listing that it was sent by (which by
+//!    invariant 2 was asked for at most [`FRESH`](rds_nlb_sync::reconcile::FRESH) before, and may itself
+//!    be older than it looks, but for this invocation's own evictions), where since that listing that
+//!    target was taken
+//!    - by somebody else; or
+//!    - by another call of ours that was not behind this one in the same invocation, while the name
+//!      servers did not all give one and the same address from `FRESH` before the earlier of the two
+//!      calls was sent until the later one landed. While DNS is steady, no number of invocations
+//!      together empties a group.
+//! 2. **What DNS steadily names is never evicted.** No deregistration is sent for an address that every
+//!    name server has given for the last `FRESH`. As `FRESH` is the shorter, this covers the
+//!    confirmation time, and for calls that take effect late: an address that is named steadily for the
+//!    confirmation time before the effect is not evicted, if the call was under way for no longer than
+//!    the confirmation time less `FRESH`. And **nothing is evicted on less than the evidence**: the
+//!    invocation's last lookup succeeded, was asked at most `FRESH` before, ended a row of at least two
+//!    equal answers that spans the confirmation time from the end of its first lookup to the start of its
+//!    last, without a gap of more than half that time or two polls (one lookup, for a confirmation time
+//!    of zero); its last listing, asked at most `FRESH`
+//!    before, shows that writer and everything evicted as active; and the RDS API, where the answer names
+//!    a cluster member, was asked and has not called another one the writer.
+//! 3. **Nothing is registered that DNS did not name**: each registered target is the address that this
+//!    invocation's last lookup returned, with the binding's port, private (or shared, or IPv6 global or
+//!    unique local); one that the last listing shows draining has the confirmation of invariant 2. A dry
+//!    run sends no change.
+//! 4. **It settles.** Once harm has stopped, [`CHECKS`](checker::CHECKS) check makes the active targets
+//!    equal to the writer; every later one says in sync and sends no change.
+//! 5. **On time and true.** No invocation ends after its deadline. One that fails names the binding, and
+//!    a failure that was really told to it, or that time ran out, at the deadline; no other carries an
+//!    error. In sync or updated is said only where the last lookup and the last listing agree.
+//! 6. **Within bounds**: the numbers of lookups and calls stay within the formulas in [`bounds`].
+//!
+//! [`notices`] shows that the checker finds each of them broken; [`awaits`] kills the loop at every await.
+#![allow(dead_code, reason = "the tests and the soak run each need a part of it")]
+
+pub mod bounds;
+pub mod checker;
+pub mod harm;
+pub mod history;
+pub mod limits;
+pub mod outside;
+pub mod play;
+pub mod ports;
+pub mod schedule;
+pub mod verdict;
+
+#[cfg(test)]
+mod awaits;
+#[cfg(test)]
+mod notices;
+#[cfg(test)]
+mod tests;

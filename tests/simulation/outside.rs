@@ -1,0 +1,341 @@
+//! What is outside of the function in a schedule: the world's model with the schedule's harms on top,
+//! and a record of everything that happens.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use rds_nlb_sync::reconcile::SETTLE;
+use tokio::time::Instant;
+
+use super::checker::Checker;
+use super::harm::{Harm, Tally};
+use super::history::{Change, Event, Targets, Time};
+use super::limits::Limits;
+use super::schedule::{Act, MEMBERS, Meddling, Says, Schedule, Window};
+use crate::world::{Action, GROUP, World};
+
+/// How old the group was in a listing.
+type Snapshot = (Time, BTreeMap<SocketAddr, Option<Instant>>);
+
+struct Server {
+    member: usize,
+    broken: Option<Harm>,
+}
+
+pub struct State {
+    pub schedule: Schedule,
+    dice: Rng,
+    world: World,
+    servers: Vec<Server>,
+    /// The member that the RDS API calls the writer.
+    pub rds: Option<usize>,
+    windows: Vec<Window>,
+    limits: Limits,
+    lag: Duration,
+    /// The group after each of its changes.
+    snapshots: Vec<Snapshot>,
+    calls: Vec<Option<(Change, Targets)>>,
+    failures: usize,
+    pub tally: Tally,
+    pub checker: Checker,
+    /// The events in words, where they are asked for.
+    pub trace: Option<Vec<String>>,
+}
+
+/// The outside, shared by all invocations.
+#[derive(Clone)]
+pub struct Outside {
+    start: Instant,
+    state: Rc<RefCell<State>>,
+}
+
+/// What becomes of a call.
+pub struct Fate {
+    /// Until it takes effect, if it does.
+    pub effect: Option<Duration>,
+    /// Until its answer arrives, if it does.
+    pub answer: Option<Duration>,
+    /// The answer, where it is a failure.
+    pub failure: Option<Harm>,
+}
+
+impl Outside {
+    pub fn new(schedule: Schedule, traced: bool) -> Self {
+        let world = World::new();
+        let port = schedule.port();
+        world.group(|group| {
+            group.drain = schedule.drain;
+            group.address_type = if schedule.ipv6 { "ipv6" } else { "ipv4" };
+        });
+        let text =
+            |(target, drains): &(SocketAddr, bool)| format!("{target}{}", if *drains { "~" } else { "" });
+        let texts: Vec<String> = schedule.targets.iter().map(text).collect();
+        world.holds(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let active = schedule.targets.iter().filter(|(_, drains)| !drains).map(|(target, _)| *target);
+        let servers = vec![None; schedule.servers];
+        let mut state = State {
+            dice: Rng::with_seed(!schedule.seed),
+            servers: (0..schedule.servers).map(|_| Server { member: 0, broken: None }).collect(),
+            rds: None,
+            windows: schedule.windows.clone(),
+            limits: Limits::new(schedule.spare),
+            lag: schedule.lag,
+            snapshots: Vec::new(),
+            calls: Vec::new(),
+            failures: 0,
+            tally: Tally::default(),
+            checker: Checker::new(schedule.pace, port, &servers, active.collect()),
+            trace: traced.then(Vec::new),
+            world,
+            schedule,
+        };
+        state.keep_snapshot(Time::ZERO);
+        Self { start: Instant::now(), state: Rc::new(RefCell::new(state)) }
+    }
+
+    pub fn now(&self) -> Time {
+        self.start.elapsed()
+    }
+
+    pub fn at(&self, time: Time) -> Instant {
+        self.start + time
+    }
+
+    pub fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    pub fn record(&self, event: Event) {
+        let now = self.now();
+        self.state().record(now, event);
+    }
+
+    pub fn act(&self, act: Act) {
+        let now = self.now();
+        let mut state = self.state();
+        match act {
+            Act::Serves(server, member) => {
+                state.servers[server].member = member;
+                state.serves(now, server);
+            }
+            Act::Breaks(server, broken) => {
+                state.servers[server].broken = broken;
+                state.serves(now, server);
+            }
+            Act::RdsSays(writer) => state.rds = writer,
+            Act::Meddles(meddling) => {
+                state.tally.count(Harm::Meddling);
+                state.meddle(now, meddling);
+            }
+        }
+    }
+
+    /// Ends all harm: everybody names this member, and nothing fails any more.
+    pub fn calm(&self, member: usize) {
+        let now = self.now();
+        let mut state = self.state();
+        state.windows.clear();
+        state.limits = Limits::new(f64::INFINITY);
+        state.lag = Duration::ZERO;
+        for server in 0..state.servers.len() {
+            state.servers[server] = Server { member, broken: None };
+            state.serves(now, server);
+        }
+        state.rds = state.rds.map(|_| member);
+        let slowest = &mut state.schedule.latency.1;
+        *slowest = (*slowest).min(Duration::from_millis(200));
+    }
+
+    /// Lets a change take effect, once.
+    pub fn land(&self, call: usize) {
+        let now = self.now();
+        let mut state = self.state();
+        let Some((change, targets)) = state.calls[call].take() else { return };
+        let list: Vec<SocketAddr> = targets.into_iter().collect();
+        {
+            let mut world = state.world.state();
+            let done = match change {
+                Change::Register => {
+                    let list: Vec<_> = list.into_iter().map(|target| (target, None)).collect();
+                    world.register(GROUP, &list)
+                }
+                Change::Deregister => world.deregister(GROUP, &list),
+            };
+            done.expect("the model takes every target of the schedule");
+        }
+        let active = state.keep_snapshot(now);
+        state.record(now, Event::Landed { call, active });
+    }
+}
+
+impl State {
+    pub fn record(&mut self, now: Time, event: Event) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>8.3} {event:?}", now.as_secs_f64()));
+        }
+        let found = self.checker.violations.len();
+        self.checker.observe(now, &event);
+        if let Some(trace) = &mut self.trace {
+            trace.extend(self.checker.violations[found..].iter().map(|v| format!("         !!! {v:?}")));
+        }
+    }
+
+    fn serves(&mut self, now: Time, server: usize) {
+        let address = match self.says(server) {
+            Says::Member(member) => Some(self.schedule.address(member)),
+            Says::Nothing(_) => None,
+        };
+        self.record(now, Event::Serves { server, address });
+    }
+
+    /// What a name server gives now.
+    pub fn says(&self, server: usize) -> Says {
+        let Server { member, broken } = self.servers[server];
+        broken.map_or(Says::Member(member), Says::Nothing)
+    }
+
+    pub fn asks_server(&mut self, of: Option<usize>) -> Says {
+        let server = of.unwrap_or_else(|| self.dice.usize(..self.servers.len()));
+        let says = self.says(server);
+        if (0..self.servers.len()).any(|other| self.says(other) != says) {
+            self.tally.count(Harm::StaleServer);
+        }
+        if let Says::Nothing(harm) = says {
+            self.tally.count(harm);
+        }
+        says
+    }
+
+    fn meddle(&mut self, now: Time, meddling: Meddling) {
+        {
+            let mut world = self.world.state();
+            let done = match meddling {
+                Meddling::Registers(target) => world.register(GROUP, &[(target, None)]),
+                Meddling::Deregisters(target) => world.deregister(GROUP, &[target]),
+                Meddling::DeregistersAll => {
+                    let all: Vec<SocketAddr> = world.groups[GROUP].targets.keys().copied().collect();
+                    world.deregister(GROUP, &all)
+                }
+            };
+            done.expect("the model takes every target of the schedule");
+        }
+        let active = self.keep_snapshot(now);
+        self.record(now, Event::Meddled { active });
+    }
+
+    /// Keeps the group as it is, and returns its active targets.
+    fn keep_snapshot(&mut self, now: Time) -> Targets {
+        let targets: BTreeMap<SocketAddr, Option<Instant>> = {
+            let world = self.world.state();
+            let group = &world.groups[GROUP];
+            group.targets.iter().map(|(target, of)| (*target, of.drained)).collect()
+        };
+        let active =
+            targets.iter().filter(|(_, drained)| drained.is_none()).map(|(target, _)| *target).collect();
+        self.snapshots.push((now, targets));
+        active
+    }
+
+    /// The group as the API shows it now: its version, the active targets and the draining ones.
+    pub fn listing(&mut self, outside: &Outside, now: Time) -> (usize, Targets, Targets) {
+        let lag = self.lag.mul_f64(self.dice.f64());
+        let as_of = now.saturating_sub(lag);
+        let version = self.snapshots.partition_point(|(at, _)| *at <= as_of).max(1) - 1;
+        if version + 1 < self.snapshots.len() {
+            self.tally.count(Harm::StaleListing);
+        }
+        let as_of = outside.at(as_of);
+        let (mut active, mut draining) = (Targets::new(), Targets::new());
+        for (target, drained) in &self.snapshots[version].1 {
+            match drained {
+                None => drop(active.insert(*target)),
+                Some(drained) if *drained > as_of => drop(draining.insert(*target)),
+                Some(_) => {}
+            }
+        }
+        (version, active, draining)
+    }
+
+    /// Sends a change, and returns its number.
+    pub fn send(&mut self, now: Time, run: usize, change: Change, targets: &Targets) -> usize {
+        let call = self.calls.len();
+        self.calls.push(Some((change, targets.clone())));
+        self.record(now, Event::Sent { run, call, change, targets: targets.clone() });
+        call
+    }
+
+    pub fn fails(&mut self, now: Time, run: usize, action: Action) -> usize {
+        self.failures += 1;
+        let failure = self.failures;
+        self.record(now, Event::Failed { run, action, failure });
+        failure
+    }
+
+    pub fn latency(&mut self) -> Duration {
+        let (from, until) = self.schedule.latency;
+        let (from, until) = (from.as_millis() as u64, until.as_millis() as u64);
+        if until == 0 { Duration::ZERO } else { Duration::from_millis(self.dice.u64(from..=until)) }
+    }
+
+    pub fn up_to(&mut self, seconds: u64) -> Duration {
+        Duration::from_millis(self.dice.u64(..=seconds * 1000))
+    }
+
+    /// The harm that a call or lookup meets now.
+    pub fn harm(&mut self, now: Time, action: Action) -> Option<Harm> {
+        let State { windows, dice, limits, tally, .. } = self;
+        let open = windows.iter().filter(|w| w.action == action && (w.from..w.until).contains(&now));
+        let mut met = open.filter(|window| dice.f64() < window.chance).map(|window| window.harm);
+        let harm = met.next().or_else(|| (!limits.take(action, now)).then_some(Harm::RateLimit));
+        if let Some(harm) = harm {
+            tally.count(harm);
+        }
+        harm
+    }
+
+    /// What becomes of an API call that is sent now.
+    pub fn fate(&mut self, now: Time, action: Action) -> Fate {
+        let (there, back) = (self.latency() / 2, self.latency() / 2);
+        let harm = self.harm(now, action);
+        let arrives = Some(there);
+        let perhaps = self.dice.bool().then_some(there);
+        let (effect, answer, failure) = match harm {
+            None => (arrives, Some(there + back), None),
+            Some(Harm::Slow) => {
+                let late = there + self.up_to(6);
+                let effect = if self.dice.bool() { there } else { late };
+                (Some(effect), Some(late + back), None)
+            }
+            Some(Harm::Hangs) => (perhaps, None, None),
+            Some(Harm::TimesOut) => {
+                let gives_up = Duration::from_secs(2) + self.up_to(18);
+                (perhaps, Some(there + gives_up), harm)
+            }
+            Some(Harm::AnswerLost) => (arrives, Some(there + back), harm),
+            Some(Harm::LandsLate) => {
+                // And is listed after as long as the loop reckons with, not later.
+                let late = self.up_to(4).min(SETTLE - self.lag);
+                (Some(there + back + late), Some(there + back), harm)
+            }
+            Some(_) => (None, Some(there + back), harm),
+        };
+        Fate { effect, answer, failure }
+    }
+
+    /// Whom the RDS API calls the writer.
+    pub fn opinion(&mut self, asked_of: Option<&'static str>) -> Option<&'static str> {
+        let writer = self.rds.map(|writer| MEMBERS[writer]);
+        if writer.is_some() && asked_of.is_some() && writer != asked_of {
+            self.tally.count(Harm::RdsContradicts);
+        }
+        writer
+    }
+
+    pub fn address(&self, member: usize) -> IpAddr {
+        self.schedule.address(member)
+    }
+}

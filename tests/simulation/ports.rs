@@ -1,0 +1,266 @@
+//! The loop's ports, on the outside of a schedule, for one invocation.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rds_nlb_sync::dns::LOOKUP;
+use rds_nlb_sync::fault::{Fault, Kind};
+use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
+use rds_nlb_sync::reconcile::{Answer, Cluster, Clusters, Dns, Group, TargetGroups};
+use tokio::time::sleep;
+
+use super::harm::Harm;
+use super::history::{Change, Event, Named, mark};
+use super::outside::{Fate, Outside};
+use super::schedule::{MEMBERS, Says};
+use crate::world::Action;
+
+/// How the loop is misled, to see whether the checker notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deceit {
+    /// Lookups are answered from a cache that never expires.
+    CachesDns,
+    /// Every listing shows the writer as registered, and everything that drains as active.
+    ListsTheWriter,
+    /// Registers the address after the one that DNS named.
+    RegistersAnother,
+    /// Changes succeed without an effect.
+    DropsChanges,
+    /// Failures are told without their reason.
+    HidesReasons,
+    /// The RDS API never contradicts.
+    SilencesRds,
+}
+
+/// One invocation's way to the outside.
+#[derive(Clone)]
+pub struct Ports {
+    pub outside: Outside,
+    pub run: usize,
+    pub server: Option<usize>,
+    pub deceit: Option<Deceit>,
+    /// What was described or cached in this invocation.
+    pub memory: std::rc::Rc<std::cell::RefCell<Memory>>,
+}
+
+#[derive(Default)]
+pub struct Memory {
+    described: bool,
+    answer: Option<Answer>,
+    last: Option<SocketAddr>,
+    member: Option<&'static str>,
+}
+
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
+/// Waits for an answer that may never come.
+async fn answer_after(time: Option<Duration>) {
+    match time {
+        Some(time) => pause(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Ports {
+    fn ask(&self, action: Action) {
+        self.outside.record(Event::Asked { run: self.run, action });
+    }
+
+    /// A failure as the adapters would tell it.
+    fn fault(&self, action: Action, harm: Harm) -> Fault {
+        let now = self.outside.now();
+        let failure = self.outside.state().fails(now, self.run, action);
+        let kind = match harm {
+            _ if action == Action::Lookup => Kind::NoAnswer,
+            Harm::Denied => Kind::Permanent,
+            _ => Kind::Transient,
+        };
+        let mark = if self.deceit == Some(Deceit::HidesReasons) { String::new() } else { mark(failure) };
+        Fault::new(kind, format!("{action:?}")).because(format!("{harm:?} {mark}"))
+    }
+
+    /// Makes a call that changes nothing; `read` sees the outside as the call does when it arrives.
+    async fn call<R>(&self, action: Action, read: impl FnOnce(&Self) -> R) -> Result<R, Fault> {
+        self.ask(action);
+        let now = self.outside.now();
+        let Fate { effect, answer, failure } = self.outside.state().fate(now, action);
+        let Some(effect) = effect.filter(|_| failure.is_none()) else {
+            answer_after(answer).await;
+            return Err(self.fault(action, failure.unwrap_or(Harm::Hangs)));
+        };
+        pause(effect).await;
+        let result = read(self);
+        answer_after(answer.map(|answer| answer - effect)).await;
+        Ok(result)
+    }
+
+    async fn change(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+        let action = match change {
+            Change::Register => Action::RegisterTargets,
+            Change::Deregister => Action::DeregisterTargets,
+        };
+        self.ask(action);
+        let now = self.outside.now();
+        let (call, fate) = {
+            let mut state = self.outside.state();
+            (state.send(now, self.run, change, targets), state.fate(now, action))
+        };
+        let Fate { effect, answer, failure } = fate;
+        if let Some(effect) = effect.filter(|_| self.deceit != Some(Deceit::DropsChanges)) {
+            // What was sent arrives, whatever becomes of the sender.
+            if effect.is_zero() {
+                self.outside.land(call);
+            } else {
+                let outside = self.outside.clone();
+                tokio::task::spawn_local(async move {
+                    sleep(effect).await;
+                    outside.land(call);
+                });
+            }
+            if failure.is_none() && answer.is_some() {
+                pause(effect).await;
+                self.outside.land(call);
+                answer_after(answer.map(|answer| answer.saturating_sub(effect))).await;
+            } else {
+                answer_after(answer).await;
+            }
+        } else {
+            answer_after(answer).await;
+        }
+        self.outside.record(Event::Answered { call, succeeded: failure.is_none() });
+        match failure {
+            Some(harm) => Err(self.fault(action, harm)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the name server's answer is worth, as the adapter would say.
+    fn understand(&self, says: Says, endpoint: &str) -> Result<(Answer, Named), Harm> {
+        let state = self.outside.state();
+        let member = match says {
+            Says::Member(member) => member,
+            Says::Nothing(harm) => {
+                let public = Ipv4Addr::new(52, 1, 2, 3);
+                let addresses: Vec<IpAddr> = match harm {
+                    Harm::Empty => Vec::new(),
+                    Harm::Several => vec![state.address(0), state.address(1)],
+                    Harm::Public if state.schedule.ipv6 => vec![public.to_ipv6_mapped().into()],
+                    Harm::Public => vec![public.into()],
+                    Harm::Loopback => vec![Ipv4Addr::LOCALHOST.into()],
+                    Harm::LinkLocal => vec![Ipv4Addr::new(169, 254, 169, 254).into()],
+                    _ => return Err(harm),
+                };
+                let writer = Writer::parse(addresses.clone()).map_err(|_| harm)?;
+                let named = Named { address: addresses[0], member: None };
+                return Ok((Answer { writer, chain: vec![endpoint.to_owned()] }, named));
+            }
+        };
+        let address = state.address(member);
+        let mut chain = vec![endpoint.to_owned()];
+        if state.schedule.cname {
+            chain.push(format!("{}.abc123.us-east-1.rds.amazonaws.com", MEMBERS[member]));
+        }
+        let writer = Writer::parse([address]).expect("a member's address");
+        let named = Named { address, member: state.schedule.cname.then_some(MEMBERS[member]) };
+        Ok((Answer { writer, chain }, named))
+    }
+}
+
+impl Dns for Ports {
+    async fn resolve(&self, endpoint: &str, _: Family) -> Result<Answer, Fault> {
+        self.ask(Action::Lookup);
+        let asked = self.outside.now();
+        let (there, back, harm, wait) = {
+            let mut state = self.outside.state();
+            let harm = state.harm(asked, Action::Lookup);
+            (state.latency() / 4, state.latency() / 4, harm, state.up_to(3))
+        };
+        pause(there).await;
+        let says = self.outside.state().asks_server(self.server);
+        pause(back).await;
+        match harm {
+            None => {}
+            Some(Harm::Slow) => pause(wait).await,
+            Some(Harm::NoAnswer) => sleep(LOOKUP).await,
+            Some(_) => {}
+        }
+        let understood = match harm {
+            None | Some(Harm::Slow) => self.understand(says, endpoint),
+            Some(harm) => Err(harm),
+        };
+        let named = understood.as_ref().ok().map(|(_, named)| *named);
+        self.outside.record(Event::Looked { run: self.run, asked, named });
+        let (answer, named) = understood.map_err(|harm| self.fault(Action::Lookup, harm))?;
+        let mut memory = self.memory.borrow_mut();
+        memory.last = Some(SocketAddr::new(named.address, self.outside.state().schedule.port()));
+        memory.member = named.member;
+        let cached = memory.answer.get_or_insert_with(|| answer.clone());
+        Ok(if self.deceit == Some(Deceit::CachesDns) { cached.clone() } else { answer })
+    }
+}
+
+impl TargetGroups for Ports {
+    async fn describe(&self, _: &str) -> Result<Group, Fault> {
+        let (cold, family) = {
+            let state = self.outside.state();
+            (state.schedule.cold, if state.schedule.ipv6 { Family::V6 } else { Family::V4 })
+        };
+        if cold && !self.memory.borrow().described {
+            self.call(Action::DescribeTargetGroups, |_| ()).await?;
+            self.memory.borrow_mut().described = true;
+        }
+        Ok(Group { family, port: crate::world::Group::default().port })
+    }
+
+    async fn targets(&self, _: &str) -> Result<Targets, Fault> {
+        let asked = self.outside.now();
+        let read = |ports: &Self| {
+            let now = ports.outside.now();
+            ports.outside.state().listing(&ports.outside, now)
+        };
+        let (version, active, draining) = self.call(Action::DescribeTargetHealth, read).await?;
+        let mut targets = Targets::new();
+        targets.extend(draining.iter().map(|target| (*target, TargetState::Draining)));
+        targets.extend(active.iter().map(|target| (*target, TargetState::Active)));
+        self.outside.record(Event::Listed { run: self.run, asked, version, active, draining });
+        if self.deceit == Some(Deceit::ListsTheWriter) {
+            targets.values_mut().for_each(|state| *state = TargetState::Active);
+            targets.extend(self.memory.borrow().last.map(|target| (target, TargetState::Active)));
+        }
+        Ok(targets)
+    }
+
+    async fn register(&self, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+        if self.deceit == Some(Deceit::RegistersAnother) {
+            let other = |target: &SocketAddr| SocketAddr::new([10, 0, 99, 99].into(), target.port());
+            return self.change(Change::Register, &targets.iter().map(other).collect()).await;
+        }
+        self.change(Change::Register, targets).await
+    }
+
+    async fn deregister(&self, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+        self.change(Change::Deregister, targets).await
+    }
+}
+
+impl Clusters for Ports {
+    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
+        assert_eq!(identifier, "orders", "asks for the cluster that the endpoint names");
+        let member = self.memory.borrow().member;
+        let read = |ports: &Self| ports.outside.state().opinion(member);
+        let name = self.call(Action::DescribeDBClusters, read).await?;
+        self.outside.record(Event::Opined { run: self.run, writer: name });
+        if self.deceit == Some(Deceit::SilencesRds) {
+            return Ok(None);
+        }
+        let cluster = || Cluster {
+            members: MEMBERS.iter().map(|member| ((*member).to_owned(), Some(*member) == name)).collect(),
+        };
+        Ok(name.map(|_| cluster()))
+    }
+}

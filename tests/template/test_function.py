@@ -1,0 +1,128 @@
+"""The function as the template configures it, against what the program reads and how long it may take."""
+
+import json
+import re
+
+import pytest
+
+from stack import ENDPOINT, GROUP, OTHER_GROUP, ROOT, TWO_PARAMETERS, Stack, source
+
+BINDINGS = [{"endpoint": ENDPOINT, "target_group": GROUP}]
+
+
+def function(**parameters):
+    [properties] = Stack(parameters or TWO_PARAMETERS).of_type("AWS::Lambda::Function").values()
+    return properties
+
+
+def variables(**parameters):
+    return function(**parameters)["Environment"]["Variables"]
+
+
+def test_the_program_reads_what_the_template_sets_and_the_template_sets_what_it_reads():
+    constants = re.findall(r'^pub const [A-Z_]+: &str = "([A-Z_]+)";', (ROOT / "src/config.rs").read_text(), re.M)
+    assert constants, "src/config.rs declares its variables in another way now"
+    assert sorted(variables()) == sorted(constants)
+
+
+def test_two_parameters_suffice():
+    given = variables()
+    assert json.loads(given["BINDINGS"]) == BINDINGS
+    assert given["DISCOVERY_TAG"] == given["NAMESERVERS"] == ""
+    assert given["DRY_RUN"] == "false"
+
+
+def test_a_database_of_its_own_name():
+    given = variables(**TWO_PARAMETERS, Database="orders")
+    assert json.loads(given["BINDINGS"]) == [BINDINGS[0] | {"database": "orders"}]
+
+
+def test_bindings_are_passed_on_as_they_are():
+    text = json.dumps(BINDINGS)
+    assert variables(Bindings=text, BindingsTargetGroupArns=GROUP)["BINDINGS"] == text
+
+
+def test_the_defaults_are_the_program_s():
+    text = (ROOT / "src/config.rs").read_text()
+    declared = source()["Parameters"]
+    for variable, parameter in {"WATCH_SECONDS": "WatchSeconds", "CONFIRM_SECONDS": "ConfirmSeconds"}.items():
+        assert f"{variable}, {declared[parameter]['Default']}, (" in text
+
+
+@pytest.mark.parametrize("watch", source()["Parameters"]["WatchSeconds"]["AllowedValues"])
+def test_the_timeout_leaves_room_after_a_watch(watch):
+    stack = Stack(TWO_PARAMETERS | {"WatchSeconds": watch})
+    [properties] = stack.of_type("AWS::Lambda::Function").values()
+    # The last call with its retries takes 12 s, and one second is kept back for the result (src/main.rs, src/lambda.rs).
+    assert int(watch) + 12 + 1 < properties["Timeout"] <= 900
+    near = stack.resources["DurationAlarm"]["Threshold"]
+    assert int(watch) * 1000 < near < properties["Timeout"] * 1000
+
+
+def test_a_check_that_waits_for_a_confirmation_ends_before_the_shortest_timeout():
+    declared = source()
+    shortest = min(row["Timeout"] for row in declared["Mappings"]["Watch"].values())
+    assert 2 * declared["Parameters"]["ConfirmSeconds"]["MaxValue"] + 12 + 1 < shortest
+
+
+def test_metrics_pass_the_log_level():
+    assert not {"WARN", "ERROR", "FATAL"} & set(source()["Parameters"]["LogLevel"]["AllowedValues"])
+    assert function()["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+def test_in_a_vpc():
+    config = function(**TWO_PARAMETERS, SubnetIds="subnet-0a,subnet-0b", SecurityGroupIds="sg-0c")["VpcConfig"]
+    assert config == {"SubnetIds": ["subnet-0a", "subnet-0b"], "SecurityGroupIds": ["sg-0c"]}
+    assert "VpcConfig" not in function()
+
+
+def test_nothing_is_reserved_unless_asked_for():
+    assert "ReservedConcurrentExecutions" not in function()
+    assert function(**TWO_PARAMETERS, ReservedConcurrency="0")["ReservedConcurrentExecutions"] == "0"
+
+
+def test_failed_runs_are_kept():
+    [config] = Stack(TWO_PARAMETERS).of_type("AWS::Lambda::EventInvokeConfig").values()
+    assert config["DestinationConfig"]["OnFailure"]["Destination"].endswith(":FailedRuns")
+
+
+def test_the_dashboard_is_json_and_shows_the_group():
+    for parameters, group in [
+        (TWO_PARAMETERS, 'TargetGroup="targetgroup/orders/0123456789abcdef"'),
+        ({"Bindings": json.dumps(BINDINGS), "BindingsTargetGroupArns": f"{GROUP},{OTHER_GROUP}"}, "NetworkELB"),
+    ]:
+        stack = Stack(parameters)
+        widgets = json.loads(stack.resources["Dashboard"]["DashboardBody"])["widgets"]
+        assert group in "".join(m[0]["expression"] for w in widgets for m in w["properties"].get("metrics", [])
+                                if isinstance(m[0], dict))
+        [alarms] = [w["properties"]["alarms"] for w in widgets if w["type"] == "alarm"]
+        assert len(alarms) == len(stack.of_type("AWS::CloudWatch::Alarm")) == 6
+
+
+def test_alarms_watch_metrics_that_the_program_writes():
+    written = {"Checks", "Watches", "Registered", "Evicted", "Pending", "Failed", "FollowMillis", "CheckMillis"}
+    stack = Stack(TWO_PARAMETERS)
+    metrics = []
+    for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+        metrics += [alarm] if "MetricName" in alarm else [
+            part["MetricStat"]["Metric"] for part in alarm["Metrics"] if "MetricStat" in part]
+    for widget in json.loads(stack.resources["Dashboard"]["DashboardBody"])["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            if isinstance(metric[0], str):
+                metrics.append({"Namespace": metric[0], "MetricName": metric[1],
+                                "Dimensions": [{"Name": metric[2], "Value": metric[3]}]})
+    ours = [metric for metric in metrics if metric["Namespace"] == "rds-nlb-sync"]
+    assert {metric["MetricName"] for metric in ours} == written
+    assert all(metric["Dimensions"] == [{"Name": "FunctionName", "Value": "Function"}] for metric in ours)
+
+
+def test_every_alarm_reaches_the_topic():
+    for parameters, topic in [
+        ({}, "arn:aws:sns:us-east-1:123456789012:Topic"),
+        ({"AlarmEmail": "data@example.com"}, "arn:aws:sns:us-east-1:123456789012:Topic"),
+        ({"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:pager"}, "arn:aws:sns:us-east-1:123456789012:pager"),
+    ]:
+        stack = Stack(TWO_PARAMETERS | parameters)
+        assert {tuple(a["AlarmActions"]) for a in stack.of_type("AWS::CloudWatch::Alarm").values()} == {(topic,)}
+        assert stack.outputs()["AlarmTopic"] == topic
+        assert len(stack.of_type("AWS::SNS::Subscription")) == ("AlarmEmail" in parameters)
