@@ -194,16 +194,16 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_target_that_is_gone_already_counts_as_deregistered() {
+    async fn a_target_that_is_gone_already_asks_for_another_look() {
         use rds_nlb_sync::reconcile::TargetGroups as _;
         let moto = or_skip!(Moto::shared());
         let database = moto.database("twice", &["10.0.1.10", "10.0.2.20"]).await;
         let groups = rds_nlb_sync::elb::LoadBalancing::new(moto.load_balancing());
         let target = ["10.0.2.20:5432".parse().unwrap()].into();
-        for _ in 0..2 {
-            // AWS calls the second one a success; moto answers InvalidTarget.
-            groups.deregister(&database.group, &target).await.unwrap();
-        }
+        groups.deregister(&database.group, &target).await.unwrap();
+        // AWS calls the second one a success; moto answers InvalidTarget.
+        let fault = groups.deregister(&database.group, &target).await.unwrap_err();
+        assert_eq!(fault.kind(), Kind::Transient, "{}", fault.explain());
         assert_eq!(moto.targets(&database).await, "10.0.1.10:5432");
     }
 
