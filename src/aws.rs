@@ -54,15 +54,25 @@ where
             let message = context.err().message().unwrap_or("no message").to_owned();
             fault.because(format!("{code}: {message}"))
         }
+        SdkError::ServiceError(_) => {
+            // A proxy's page, perhaps: the status is all that can be told by.
+            let status = status.unwrap_or_default();
+            let understand = format!("understand the answer, of HTTP status {status}");
+            fault.because(Fault::new(kind, understand).because(error))
+        }
         SdkError::TimeoutError(_) => fault.because("no answer in time"),
-        other => fault.because(other),
+        other => {
+            let fault = fault.because(other);
+            // Only the reasons count: a group may be called credentials.
+            if fault.explain().trim_start_matches(&fault.to_string()).contains("credential") {
+                // The chain of providers has none: nothing was sent, and nothing will be.
+                return fault
+                    .permanent()
+                    .cure("give the function a role, or the process credentials that the AWS SDK finds");
+            }
+            fault
+        }
     };
-    if fault.explain().contains("credential") {
-        // The chain of providers has none: nothing was sent, and nothing will be.
-        return fault
-            .permanent()
-            .cure("give the function a role, or the process credentials that the AWS SDK finds");
-    }
     if denied {
         return fault.cure(format!("allow {action} in the function's role, and look at its credentials"));
     }
