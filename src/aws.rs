@@ -1,12 +1,42 @@
-//! What the adapters of AWS APIs share: how an SDK's error becomes a [`Fault`]. The error's type is one
-//! and the same in all SDKs; it is imported from one of them.
+//! What the adapters of AWS APIs share: how an SDK's error becomes a [`Fault`], and how long an answer may
+//! be. The types are one and the same in all SDKs; they are imported from one of them.
 
 use std::error::Error;
 
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
-use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_elasticloadbalancingv2::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_smithy_types::body::SdkBody;
+use http_body_util::Limited;
 
 use crate::fault::{Fault, Kind};
+
+/// The longest answer that is read, in bytes. A full group's thousand targets take half a megabyte; the
+/// function has 128, and the SDK by itself reads for as long as bytes arrive.
+pub const LONGEST: usize = 4 << 20;
+
+/// Ends an answer that is longer than [`LONGEST`] with an error.
+#[derive(Debug)]
+pub struct Bounded;
+
+impl Intercept for Bounded {
+    fn name(&self) -> &'static str {
+        "Bounded"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response_mut().body_mut();
+        let whole = std::mem::replace(body, SdkBody::taken());
+        *body = SdkBody::from_body_1_x(Limited::new(whole, LONGEST));
+        Ok(())
+    }
+}
 
 /// Turns a failed call into a fault. `action` is the IAM action that the call needs.
 pub fn fault<E>(doing: String, action: &str, error: SdkError<E, HttpResponse>) -> Fault
@@ -24,15 +54,25 @@ where
             let message = context.err().message().unwrap_or("no message").to_owned();
             fault.because(format!("{code}: {message}"))
         }
+        SdkError::ServiceError(_) => {
+            // A proxy's page, perhaps: the status is all that can be told by.
+            let status = status.unwrap_or_default();
+            let understand = format!("understand the answer, of HTTP status {status}");
+            fault.because(Fault::new(kind, understand).because(error))
+        }
         SdkError::TimeoutError(_) => fault.because("no answer in time"),
-        other => fault.because(other),
+        other => {
+            let fault = fault.because(other);
+            // Only the reasons count: a group may be called credentials.
+            if fault.explain().trim_start_matches(&fault.to_string()).contains("credential") {
+                // The chain of providers has none: nothing was sent, and nothing will be.
+                return fault
+                    .permanent()
+                    .cure("give the function a role, or the process credentials that the AWS SDK finds");
+            }
+            fault
+        }
     };
-    if fault.explain().contains("credential") {
-        // The chain of providers has none: nothing was sent, and nothing will be.
-        return fault
-            .permanent()
-            .cure("give the function a role, or the process credentials that the AWS SDK finds");
-    }
     if denied {
         return fault.cure(format!("allow {action} in the function's role, and look at its credentials"));
     }

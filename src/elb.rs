@@ -17,7 +17,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     TargetHealthStateEnum, TargetTypeEnum,
 };
 
-use crate::aws;
+use crate::aws::{self, Bounded};
 use crate::fault::{Fault, Kind};
 use crate::plan::{Family, State, Targets};
 use crate::reconcile::{Group, TargetGroups};
@@ -39,6 +39,7 @@ pub struct LoadBalancing {
 impl LoadBalancing {
     /// Calls the API through this client.
     pub fn new(client: Client) -> Self {
+        let client = Client::from_conf(client.config().to_builder().interceptor(Bounded).build());
         Self { client, groups: Mutex::default(), tagged: Mutex::default() }
     }
 

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::config::Binding;
+use crate::fault;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,11 +119,7 @@ fn database(event: &Value) -> Option<&str> {
 
 /// Enough of a text to recognise it by in a message.
 fn brief(text: &str) -> String {
-    const LENGTH: usize = 100;
-    match text.char_indices().nth(LENGTH) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+    fault::brief(text, 100)
 }
 
 #[cfg(test)]

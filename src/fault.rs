@@ -5,6 +5,10 @@ use std::fmt;
 
 type Source = Box<dyn Error + Send + Sync>;
 
+/// The longest reason that is printed, in characters. Services choose their own words, and a refusal
+/// that quotes a policy takes half of it.
+const REASON: usize = 1000;
+
 /// What kind of failure it is, which decides whether it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -77,7 +81,7 @@ impl Fault {
         let mut text = self.to_string();
         let mut next = self.source();
         while let Some(error) = next {
-            let reason = error.to_string();
+            let reason = one_line(&error.to_string());
             // Wrappers in the SDKs repeat their source's text; once is enough.
             if !reason.is_empty() && !text.contains(&reason) {
                 text = format!("{text}: {reason}");
@@ -94,6 +98,19 @@ impl Fault {
             Some(cure) => format!("{story}. Cure: {cure}"),
             None => story,
         }
+    }
+}
+
+/// What a stranger wrote, without line breaks and no longer than a reader needs.
+fn one_line(text: &str) -> String {
+    brief(text, REASON).replace(char::is_control, " ")
+}
+
+/// Enough of a text to recognise it by in a message.
+pub(crate) fn brief(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 
@@ -125,5 +142,14 @@ mod tests {
     fn a_reason_that_repeats_its_source_is_printed_once() {
         let fault = Fault::new(Kind::Transient, "list").because("could not list");
         assert_eq!(fault.explain(), "could not list");
+    }
+
+    #[test]
+    fn a_strangers_words_come_on_one_line_and_at_most_a_thousand_characters() {
+        let told = |words: &str| Fault::new(Kind::Transient, "list").because(words).cure("wait").explain();
+        assert_eq!(told("a\r\nb\u{1b}[31m"), "could not list: a  b [31m. Cure: wait");
+        let thousand = "ä".repeat(1000);
+        assert_eq!(told(&thousand), format!("could not list: {thousand}. Cure: wait"));
+        assert_eq!(told(&format!("{thousand}b")), format!("could not list: {thousand}…. Cure: wait"));
     }
 }

@@ -5,7 +5,7 @@ mod inspect;
 use aws_sdk_rds::Client;
 use aws_sdk_rds::types::DbCluster;
 
-use crate::aws;
+use crate::aws::{self, Bounded};
 use crate::fault::Fault;
 use crate::reconcile::{Cluster, Clusters};
 
@@ -17,6 +17,7 @@ pub struct Rds {
 impl Rds {
     /// Calls the API through this client.
     pub fn new(client: Client) -> Self {
+        let client = Client::from_conf(client.config().to_builder().interceptor(Bounded).build());
         Self { client }
     }
 }

@@ -342,3 +342,52 @@ async fn a_connection_that_died_while_the_function_was_frozen_costs_a_quiet_retr
     assert_eq!(result["bindings"][0]["writer"], json!([ONE]));
     assert!(function.lines().iter().all(|line| line["level"] != "WARN" && line["level"] != "ERROR"), "quiet");
 }
+
+#[tokio::test]
+async fn an_answer_without_an_end_takes_neither_the_memory_nor_the_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let aws = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let mut bytes = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+                while stream.write_all(&bytes).await.is_ok() {
+                    bytes = vec![b'<'; 1 << 16];
+                }
+            });
+        }
+    });
+    let function = start(&World::new(), &[("AWS_ENDPOINT_URL", &aws)]).await;
+    let error = function.invoke(json!({"command": "plan"}), TIME).await.unwrap_err();
+    assert!(message(&error).contains("length limit exceeded"), "{error}");
+    let status = format!("/proc/{}/status", function.process_id().unwrap());
+    let Ok(status) = std::fs::read_to_string(status) else { return };
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 64 << 10, "{peak} kB at most, of the 128 MB that the function has");
+}
+
+#[tokio::test]
+async fn an_event_that_is_huge_or_deep_is_refused_and_the_process_lives_on() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    let long = "x".repeat(6 << 20);
+    for payload in [
+        format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200)),
+        format!("{{\"command\": \"{long}\"}}"),
+        format!("{{\"source\": \"{long}\", \"detail-type\": \"{long}\"}}"),
+        format!("\"{long}"),
+        "{\"command\": \"\\ud800\"}".to_owned(),
+    ] {
+        let start: String = payload.chars().take(30).collect();
+        let error = function.invoke(payload, TIME).await.unwrap_err();
+        let told = message(&error);
+        assert!(told.len() < 1000, "{start}: {} bytes", told.len());
+        assert!(told.contains("accepts"), "{start}: {error}");
+    }
+    assert_eq!(world.state().calls, []);
+    function.invoke(check(), TIME).await.unwrap();
+}

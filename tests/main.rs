@@ -11,5 +11,7 @@ mod doctor;
 mod failovers;
 mod function;
 mod handler;
+mod hostile;
+mod second_opinion;
 mod simulation;
 mod sockets;

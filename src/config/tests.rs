@@ -192,6 +192,7 @@ fn what_is_no_name_server_is_named_by_its_place() {
     for (text, expected) in [
         ("dns.example.com", vec![problem(0, "dns.example.com")]),
         ("10.0.0.2:", vec![problem(0, "10.0.0.2:")]),
+        ("10.0.0.2:0", vec![problem(0, "10.0.0.2:0")]),
         ("10.0.0.2:65536", vec![problem(0, "10.0.0.2:65536")]),
         ("10.0.0.256", vec![problem(0, "10.0.0.256")]),
         ("10.0.0.2,", vec![problem(1, "")]),
