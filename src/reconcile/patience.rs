@@ -176,3 +176,96 @@ impl Patience {
         (then >= self.deadline).then_some(Ending::Time)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn patience(mode: Mode) -> Patience {
+        let pace = Pace { watch: seconds(180), poll: Duration::from_millis(500), confirm: seconds(6) };
+        Patience::new(mode, pace, Instant::now() + seconds(60))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_eight_rounds_without_a_pause_comes_one() {
+        for next in [Next::Changed, Next::Again] {
+            let mut patience = patience(Mode::Watch);
+            for _ in 0..2 {
+                for _ in 0..8 {
+                    assert_eq!(patience.after(next), Pause::None);
+                }
+                assert_eq!(patience.after(next), Pause::For(Duration::from_millis(500)));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_or_a_failure_makes_room_for_eight_more() {
+        for pause in [
+            |patience: &mut Patience| assert_ne!(patience.after(Next::Poll), Pause::None),
+            |patience: &mut Patience| assert_ne!(patience.after_failure(Kind::Transient), None),
+        ] {
+            let mut patience = patience(Mode::Watch);
+            for _ in 0..8 {
+                assert_eq!(patience.after(Next::Changed), Pause::None);
+            }
+            pause(&mut patience);
+            assert_eq!(patience.after(Next::Changed), Pause::None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_waits_to_the_bound_and_not_beyond() {
+        let mut patience = patience(Mode::Check);
+        assert_eq!(patience.after(Next::Poll), Pause::For(Duration::from_millis(500)));
+        advance(Duration::from_millis(11_500)).await;
+        assert_eq!(patience.after(Next::Poll), Pause::For(Duration::from_millis(500)));
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(patience.after(Next::Poll), Pause::Enough);
+        advance(Duration::from_millis(499)).await;
+        assert_eq!(patience.after(Next::Again), Pause::None, "12 s");
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(patience.after(Next::Again), Pause::Enough);
+        assert_eq!(patience.after(Next::Changed), Pause::None, "a change is always looked at");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_api_is_tried_twice_more_by_a_check_and_ever_more_seldom_by_a_watch() {
+        let within = |rest: Duration, ceiling| (seconds(ceiling) / 2..=seconds(ceiling)).contains(&rest);
+        let mut check = patience(Mode::Check);
+        assert!(within(check.after_failure(Kind::Transient).unwrap(), 1));
+        assert!(within(check.after_failure(Kind::Transient).unwrap(), 2));
+        assert_eq!(check.after_failure(Kind::Transient), None);
+        assert!(!check.rests(), "it sleeps instead");
+
+        let mut watch = patience(Mode::Watch);
+        for ceiling in [1, 2, 4, 8, 8, 8] {
+            assert_eq!(watch.after_failure(Kind::Transient), Some(Duration::from_millis(500)));
+            assert!(within(watch.rests_until.unwrap() - Instant::now(), ceiling), "{ceiling}");
+            assert!(watch.rests());
+            advance(seconds(ceiling)).await;
+            assert!(!watch.rests());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_reaches_the_end_is_not_begun() {
+        let just_before = |time: Duration| time - Duration::from_millis(1);
+        let check = patience(Mode::Check);
+        assert_eq!(check.ends_within(just_before(seconds(60))), None);
+        assert_eq!(check.ends_within(seconds(60)), Some(Ending::Time));
+        let mut watch = patience(Mode::Watch);
+        assert_eq!(watch.ends_within(seconds(60)), Some(Ending::Time));
+        watch.deadline += seconds(600);
+        assert_eq!(watch.ends_within(just_before(seconds(180))), None);
+        assert_eq!(watch.ends_within(seconds(180)), Some(Ending::Patience));
+        advance(seconds(100)).await;
+        assert_eq!(watch.ends_within(seconds(80)), Some(Ending::Patience), "counted from the start");
+    }
+}
