@@ -26,7 +26,8 @@
 //! [`mod@plan`] decides, purely. [`reconcile`] is the bounded loop around it, with the ports it needs of
 //! the world. [`dns`], [`elb`] and [`rds`] are those ports' adapters; each is the only module that
 //! knows its library. [`config`] parses the environment, [`event`] says what an event asks for, and
-//! [`lambda`] joins them; [`metrics`] counts what came of it; [`start`] builds the clients. `src/main.rs` alone reads the environment and the wall clock.
+//! [`lambda`] joins them; [`metrics`] counts what came of it; [`start`] builds the clients.
+//! `src/main.rs` alone reads the environment and the wall clock.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(

@@ -77,6 +77,7 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_REGION", "us-east-1")
+            .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
             .env("AWS_ENDPOINT_URL", aws)
@@ -113,7 +114,7 @@ impl Function {
         let limit = time + Duration::from_secs(20);
         tokio::time::timeout(limit, result)
             .await
-            .expect("the function outlived its time-out")
+            .unwrap_or_else(|_| panic!("the function outlived its time-out: {:?}", self.log))
             .expect("a result")
     }
 
@@ -208,6 +209,8 @@ impl Api {
             .header("Lambda-Runtime-Aws-Request-Id", id)
             .header("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string())
             .header("Lambda-Runtime-Invoked-Function-Arn", ARN)
+            .header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0")
+            .header("Content-Type", "application/json")
             .body(Full::from(payload))
             .expect("a response"))
     }
