@@ -3,7 +3,6 @@
 //! All of it happens before the first poll of the Runtime API, the trust store included: Lambda gives the
 //! init phase whole cores, and an invocation at 128 MB a fourteenth of one.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -44,17 +43,14 @@ const CALL: Duration = Duration::from_secs(12);
 
 /// Reads the environment through `variable`, and builds the clients.
 pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<Started, Error> {
-    let connections = Connections::default();
-    connections.prepare();
     let config = Config::parse(&variable)?;
     let dns = NameServers::new(config.nameservers.as_deref()).map_err(|fault| fault.explain())?;
-    let sdk = sdk(&variable).await.into_builder().http_client(connections.client()).build();
+    let sdk = sdk(&variable).await.into_builder().http_client(connections()).build();
     if sdk.region().is_none() {
         return Err("no region is set; set AWS_REGION".into());
     }
     let groups = LoadBalancing::new(aws_sdk_elasticloadbalancingv2::Client::new(&sdk));
     let clusters = Rds::new(aws_sdk_rds::Client::new(&sdk));
-    connections.connector();
     Ok(Started { config, world: World { dns, groups, clusters } })
 }
 
@@ -83,38 +79,18 @@ async fn sdk(variable: impl Fn(&str) -> Option<String>) -> SdkConfig {
 ///
 /// The SDK's own client would parse the system's trusted certificates for every service at the start,
 /// throw the result away, and parse them once more at the first call. Here that happens once. Which
-/// certificates are trusted, and how, stays the SDK's and the system's matter.
-#[derive(Clone, Default)]
-struct Connections(Arc<OnceLock<SharedHttpConnector>>);
-
-impl Connections {
-    /// Parses the certificates on a thread of its own, while the rest is set up.
-    fn prepare(&self) {
-        let connections = self.clone();
-        // Without a thread, `connector` does it.
-        let _ = std::thread::Builder::new().spawn(move || {
-            connections.connector();
-        });
-    }
-
-    fn connector(&self) -> SharedHttpConnector {
-        let build = || {
-            // As the SDK builds its own, but for the time-out, which it would take from the configuration.
-            let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT).build();
-            let connector = Connector::builder()
-                .connector_settings(settings)
-                .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-                .proxy_config(ProxyConfig::from_env())
-                .build();
-            SharedHttpConnector::new(connector)
-        };
-        self.0.get_or_init(build).clone()
-    }
-
-    fn client(&self) -> SharedHttpClient {
-        let connections = self.clone();
-        http_client_fn(move |_, _| connections.connector())
-    }
+/// certificates are trusted, and how, stays the SDK's and the system's matter. (On a thread of its own it
+/// is no faster: that takes more processor time than it hides.)
+fn connections() -> SharedHttpClient {
+    // As the SDK builds its own, but for the time-out, which it would take from the configuration.
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT).build();
+    let connector = Connector::builder()
+        .connector_settings(settings)
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .proxy_config(ProxyConfig::from_env())
+        .build();
+    let connector = SharedHttpConnector::new(connector);
+    http_client_fn(move |_, _| connector.clone())
 }
 
 /// Logs as Lambda's advanced logging controls ask for: JSON unless `AWS_LAMBDA_LOG_FORMAT` says text,
