@@ -333,14 +333,56 @@ async fn outside_lambda_the_binary_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_connection_that_died_while_the_function_was_frozen_costs_a_quiet_retry() {
+async fn a_connection_that_broke_costs_a_quiet_retry() {
     let world = World::new();
     let function = start(&world, &[]).await;
     function.invoke(check(), TIME).await.unwrap();
     world.next(Action::DescribeTargetHealth, &[Trouble::Reset]);
     let result = function.invoke(check(), TIME).await.unwrap();
     assert_eq!(result["bindings"][0]["writer"], json!([ONE]));
-    assert!(function.lines().iter().all(|line| line["level"] != "WARN" && line["level"] != "ERROR"), "quiet");
+    assert!(is_quiet(&function));
+}
+
+#[tokio::test]
+async fn one_connection_serves_every_check() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    for _ in 0..5 {
+        function.invoke(check(), TIME).await.unwrap();
+    }
+    assert_eq!(world.state().connections.len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_the_function_was_frozen_costs_a_new_one_and_no_call() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    for round in 1..=5 {
+        function.invoke(check(), TIME).await.unwrap();
+        function.polled(round * 2).await;
+        signal(&function, "-STOP").await;
+        assert_eq!(world.hang_up(), 1, "the connection was kept");
+        world.forget_calls();
+        let (result, ()) = tokio::join!(function.invoke(check(), TIME), async {
+            // The event is there before the function thaws, as with Lambda.
+            tokio::task::yield_now().await;
+            signal(&function, "-CONT").await;
+        });
+        assert_eq!(result.unwrap()["bindings"][0]["status"], "in_sync");
+        assert_eq!(world.count(Action::DescribeTargetHealth), 1);
+    }
+    assert!(is_quiet(&function));
+}
+
+fn is_quiet(function: &Function) -> bool {
+    function.lines().iter().all(|line| line["level"] != "WARN" && line["level"] != "ERROR")
+}
+
+/// Freezes or thaws the process, as Lambda does between invocations.
+async fn signal(function: &Function, signal: &str) {
+    let process = function.process_id().unwrap().to_string();
+    let sent = tokio::process::Command::new("kill").args([signal, &process]).status().await.unwrap();
+    assert!(sent.success());
 }
 
 #[tokio::test]

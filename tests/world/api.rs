@@ -37,18 +37,28 @@ impl World {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
-                let world = world.clone();
+                let serving = world.clone();
                 let service = service_fn(move |request| {
-                    let world = world.clone();
+                    let world = serving.clone();
                     async move { world.serve_call(request).await }
                 });
-                tokio::spawn(
+                let connection = tokio::spawn(
                     hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service),
                 );
+                world.state().connections.push(connection.abort_handle());
             }
         });
         address
+    }
+
+    /// Closes every connection to the AWS APIs, as a server does with one that was idle for too long.
+    /// Returns how many were open.
+    pub fn hang_up(&self) -> usize {
+        let mut connections = std::mem::take(&mut self.state().connections);
+        connections.retain(|connection| !connection.is_finished());
+        connections.iter().for_each(tokio::task::AbortHandle::abort);
+        connections.len()
     }
 
     async fn serve_call(&self, request: Request<Incoming>) -> Reply {

@@ -16,7 +16,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::api::Broken;
 use super::{ENDPOINT, GROUP, World};
@@ -36,8 +37,8 @@ struct Api {
     queue: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     running: Mutex<HashMap<String, oneshot::Sender<Result>>>,
     init_error: Mutex<Option<Value>>,
-    /// How often the function has asked for its next event.
-    polls: std::sync::atomic::AtomicUsize,
+    /// How often the function has asked for its next event, and when it first did.
+    polls: watch::Sender<(usize, Option<Instant>)>,
 }
 
 /// The function: its process, and the queue of its invocations.
@@ -45,6 +46,7 @@ pub struct Function {
     api: Arc<Api>,
     queue: mpsc::UnboundedSender<Invocation>,
     process: Child,
+    started: Instant,
     /// Every line that the function wrote.
     pub log: Arc<Mutex<Vec<String>>>,
 }
@@ -52,18 +54,22 @@ pub struct Function {
 impl Function {
     /// Starts the binary in the world, with these variables besides or instead of the usual ones.
     pub async fn start(world: &World, binary: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::launch(world, Command::new(binary), variables).await
+    }
+
+    /// Starts whatever serves the Runtime API by this command.
+    pub async fn launch(world: &World, mut command: Command, variables: &[(&str, &str)]) -> Self {
         let (queue, receiver) = mpsc::unbounded_channel();
         let api = Arc::new(Api {
             queue: tokio::sync::Mutex::new(receiver),
             running: Mutex::default(),
             init_error: Mutex::default(),
-            polls: std::sync::atomic::AtomicUsize::default(),
+            polls: watch::Sender::default(),
         });
         let runtime = serve(api.clone()).await;
         let aws = format!("http://{}", world.serve_aws().await);
         let dns = world.serve_dns().await.to_string();
         let bindings = serde_json::json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
-        let mut command = Command::new(binary);
         command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", runtime.to_string())
@@ -71,6 +77,7 @@ impl Function {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_REGION", "us-east-1")
+            .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
             .env("AWS_ENDPOINT_URL", aws)
@@ -87,13 +94,15 @@ impl Function {
                 command.env_remove(name);
             }
         }
+        let started = Instant::now();
         let mut process = command.spawn().unwrap_or_else(|error| {
-            panic!("{} does not start ({error}); run `cargo build --bin bootstrap` first", binary.display())
+            let program = command.as_std().get_program().display();
+            panic!("{program} does not start ({error}); run `cargo build --bin bootstrap` first")
         });
         let log = Arc::<Mutex<Vec<String>>>::default();
         collect(process.stdout.take().expect("piped"), log.clone());
         collect(process.stderr.take().expect("piped"), log.clone());
-        Self { api, queue, process, log }
+        Self { api, queue, process, started, log }
     }
 
     /// Invokes the function with this payload and time-out.
@@ -105,8 +114,17 @@ impl Function {
         let limit = time + Duration::from_secs(20);
         tokio::time::timeout(limit, result)
             .await
-            .expect("the function outlived its time-out")
+            .unwrap_or_else(|_| panic!("the function outlived its time-out: {:?}", self.log))
             .expect("a result")
+    }
+
+    /// Waits until the function has polled the Runtime API this often, and returns what its init phase
+    /// took: from the start of the process to the first poll.
+    pub async fn polled(&self, times: usize) -> Duration {
+        let mut polls = self.api.polls.subscribe();
+        let waiting = tokio::time::timeout(Duration::from_secs(20), polls.wait_for(|(n, _)| *n >= times));
+        let Ok(Ok(seen)) = waiting.await else { panic!("the function does not poll: {:?}", self.log) };
+        seen.1.expect("polled") - self.started
     }
 
     /// Waits until the function has ended by itself, and returns its exit code and init error.
@@ -175,7 +193,12 @@ impl Api {
     }
 
     async fn next(&self) -> std::result::Result<Response<Full<Bytes>>, Broken> {
-        let count = self.polls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let now = Instant::now();
+        self.polls.send_modify(|(count, first)| {
+            *count += 1;
+            first.get_or_insert(now);
+        });
+        let (count, _) = *self.polls.borrow();
         let Some(Invocation { payload, time, done }) = self.queue.lock().await.recv().await else {
             return Err(Broken);
         };
@@ -186,6 +209,8 @@ impl Api {
             .header("Lambda-Runtime-Aws-Request-Id", id)
             .header("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string())
             .header("Lambda-Runtime-Invoked-Function-Arn", ARN)
+            .header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0")
+            .header("Content-Type", "application/json")
             .body(Full::from(payload))
             .expect("a response"))
     }

@@ -177,6 +177,10 @@ pub struct State {
     pub chooser: Option<Chooser>,
     /// What a call takes when nothing is wrong with it.
     pub latency: Duration,
+    /// What a lookup takes, if something else.
+    pub lookup_latency: Option<Duration>,
+    /// The connections to the AWS APIs, as tasks that serve them.
+    pub connections: Vec<tokio::task::AbortHandle>,
 }
 
 /// The model, shared by everyone who looks at it.

@@ -63,7 +63,7 @@ impl World {
             let mut state = self.state();
             (
                 state.begin(Action::Lookup, format!("{name} {}", if udp { "udp" } else { "tcp" })),
-                state.latency,
+                state.lookup_latency.unwrap_or(state.latency),
             )
         };
         sleep(latency).await;

@@ -1,0 +1,285 @@
+//! This function, the least that a function in Rust can be, and a Python handler of the usual kind, side
+//! by side: the same Runtime API, name server and AWS APIs on loopback, in one run. `make bench` builds what
+//! it needs and runs it; the table goes to standard output.
+#![allow(clippy::disallowed_methods, reason = "the bench stands for everything around the function")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+#[path = "../tests/world/mod.rs"]
+mod world;
+
+mod report;
+
+use report::{Measured, Report};
+use world::lambda::Function;
+use world::{Action, World};
+
+/// What the API and the name server take to answer.
+pub const API: Duration = Duration::from_millis(20);
+pub const DNS: Duration = Duration::from_millis(4);
+/// The default poll interval of a watch.
+pub const POLL: Duration = Duration::from_millis(500);
+/// The defaults, which the world's functions would otherwise shorten.
+const PACE: [(&str, &str); 2] = [("POLL_MILLIS", "500"), ("CONFIRM_SECONDS", "6")];
+
+/// Debian keeps every trusted certificate twice, in this bundle and in a folder, and without a word all are
+/// parsed twice. Amazon Linux, on which Lambda runs, has the bundle alone.
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+const CHECKS: u32 = 1000;
+const STARTS: usize = 40;
+const FLIPS: usize = 100;
+/// Worlds at once, each with a function of its own that sleeps most of the time.
+const AT_ONCE: usize = 10;
+/// The function's time-out.
+const TIME: Duration = Duration::from_secs(30);
+
+const SCHEDULE: &str = include_str!("../events/schedule.json");
+const STARTED: &str = include_str!("../events/cluster-failover-started.json");
+
+/// The three that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    This,
+    Floor,
+    Python,
+}
+
+impl Subject {
+    const ALL: [Self; 3] = [Self::This, Self::Floor, Self::Python];
+
+    async fn start(self, world: &World) -> Function {
+        let command = match self {
+            Self::This => Command::new(built("BOOTSTRAP", "bootstrap")),
+            Self::Floor => Command::new(built("ECHO", "echo")),
+            Self::Python => {
+                let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+                let mut command = Command::new(root.join(".venv/bin/python"));
+                command.args(["-m", "awslambdaric", "handler.handler"]).current_dir(root.join("benches"));
+                command
+            }
+        };
+        let mut variables = PACE.to_vec();
+        if Path::new(BUNDLE).exists() {
+            variables.push(("SSL_CERT_FILE", BUNDLE));
+        }
+        Function::launch(world, command, &variables).await
+    }
+}
+
+/// The program that the variable names, or the release build beside this one.
+fn built(variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let bench = std::env::current_exe().expect("the path of this program");
+    bench.ancestors().nth(3).expect("target/PROFILE/deps/side_by_side").join("release").join(name)
+}
+
+fn world() -> World {
+    let world = World::new();
+    {
+        let mut state = world.state();
+        (state.latency, state.lookup_latency) = (API, Some(DNS));
+    }
+    world
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let inits = inits().await;
+    let [this, floor, python] = inits;
+    let round_trip = round_trip().await;
+    eprintln!("init is measured; {CHECKS} checks each take a minute");
+    let mut checks = Vec::new();
+    for subject in Subject::ALL {
+        checks.push(Checks::of(subject).await);
+    }
+    eprintln!("the checks are measured; {FLIPS} failovers take another");
+    let flips = flips().await;
+    let bootstrap = built("BOOTSTRAP", "bootstrap");
+    let zip = zipped(&bootstrap).await;
+    let Ok([of_this, of_floor, of_python]) = <[Checks; 3]>::try_from(checks) else { unreachable!("three") };
+    let report = Report {
+        init: [this, floor, python],
+        round_trip,
+        check: [of_this.wall, of_floor.wall, of_python.wall],
+        cpu: [of_this.cpu, of_floor.cpu, of_python.cpu],
+        calls: [of_this.calls, of_floor.calls, of_python.calls],
+        early_memory: [of_this.early_memory, of_floor.early_memory, of_python.early_memory],
+        memory: [of_this.memory, of_floor.memory, of_python.memory],
+        flips,
+        zip,
+    };
+    println!("{report}");
+    if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// From the start of the process to its first poll of the Runtime API, one after the other in turn.
+async fn inits() -> [Measured; 3] {
+    let mut samples = [const { Vec::new() }; 3];
+    for round in 0..=STARTS {
+        for (subject, samples) in Subject::ALL.into_iter().zip(&mut samples) {
+            if subject == Subject::Python && round % 4 > 0 {
+                continue;
+            }
+            let took = subject.start(&world()).await.polled(1).await;
+            // The first round fills the page cache.
+            if round > 0 {
+                samples.push(took);
+            }
+        }
+    }
+    samples.map(Measured::new)
+}
+
+/// What a call to the API takes for a bare socket that is connected already: the time that it sleeps, and
+/// what the world adds to it.
+async fn round_trip() -> Measured {
+    let address = world().serve_aws().await;
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.set_nodelay(true).expect("a socket option");
+    let form = form_urlencoded::Serializer::new(String::new())
+        .append_pair("Action", "DescribeTargetHealth")
+        .append_pair("TargetGroupArn", world::GROUP)
+        .finish();
+    let request =
+        format!("POST / HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n{form}", form.len());
+    let mut samples = Vec::new();
+    for _ in 0..200 {
+        let (asked, mut answer, mut buffer) = (Instant::now(), String::new(), [0; 4096]);
+        stream.write_all(request.as_bytes()).await.expect("a request");
+        while !answer.ends_with("</DescribeTargetHealthResponse>") {
+            let length = stream.read(&mut buffer).await.expect("an answer");
+            answer.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+        samples.push(asked.elapsed());
+    }
+    Measured::new(samples)
+}
+
+/// What a thousand warm checks in sync came to.
+struct Checks {
+    wall: Measured,
+    cpu: Duration,
+    /// API calls and lookups per check.
+    calls: [f64; 2],
+    /// Peak memory in KiB after a tenth of the checks, and after all.
+    early_memory: u64,
+    memory: u64,
+}
+
+impl Checks {
+    async fn of(subject: Subject) -> Self {
+        let world = world();
+        let function = subject.start(&world).await;
+        let process = function.process_id().expect("a running function");
+        let mut polls = 1;
+        let check = async |polls: &mut usize| {
+            function.polled(*polls).await;
+            *polls += 1;
+            let asked = Instant::now();
+            let result = function.invoke(SCHEDULE, TIME).await;
+            let took = asked.elapsed();
+            assert!(result.is_ok(), "{subject:?}: {result:?}, {:?}", function.log);
+            took
+        };
+        // The first checks connect, and learn what the group is.
+        for _ in 0..5 {
+            check(&mut polls).await;
+        }
+        world.forget_calls();
+        let (mut samples, mut early_memory) = (Vec::new(), 0);
+        let before = cpu(process);
+        for number in 0..CHECKS {
+            if number == CHECKS / 10 {
+                early_memory = peak_memory(process);
+            }
+            samples.push(check(&mut polls).await);
+        }
+        function.polled(polls).await;
+        let used = cpu(process) - before;
+        let lookups = world.count(Action::Lookup);
+        let calls = world.state().calls.len() - lookups;
+        let per_check = |count: usize| count as f64 / f64::from(CHECKS);
+        Self {
+            wall: Measured::new(samples),
+            cpu: used / CHECKS,
+            calls: [per_check(calls), per_check(lookups)],
+            early_memory,
+            memory: peak_memory(process),
+        }
+    }
+}
+
+/// From the moment at which DNS names another writer to the call that registers it, during a watch.
+async fn flips() -> Measured {
+    let mut samples = Vec::new();
+    while samples.len() < FLIPS {
+        let batch = (0..AT_ONCE).map(|_| tokio::spawn(flip()));
+        for flip in batch.collect::<Vec<_>>() {
+            samples.push(flip.await.expect("a failover that is followed"));
+        }
+    }
+    Measured::new(samples)
+}
+
+async fn flip() -> Duration {
+    let world = world();
+    let function = Subject::This.start(&world).await;
+    let watch = function.invoke(STARTED, TIME);
+    let failover = async {
+        // Anywhere between two lookups.
+        sleep(Duration::from_secs(1) + POLL.mul_f64(fastrand::f64())).await;
+        let flipped = Instant::now();
+        world.promote("orders-2");
+        loop {
+            if let Some(call) = world.calls(Action::RegisterTargets).first() {
+                return call.at - flipped;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let ended = async {
+        let result = watch.await;
+        panic!("the watch ended first: {result:?}")
+    };
+    tokio::select! {
+        took = timeout(TIME, failover) => took.expect("a registration"),
+        () = ended => unreachable!(),
+    }
+}
+
+/// The time on a processor that the process and its threads have used.
+fn cpu(process: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("Linux's /proc");
+    let nanoseconds = tasks.flatten().filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// The most memory that the process has had, in KiB.
+fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux's /proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim_end_matches("kB").trim().parse().expect("a number")
+}
+
+/// The size of a zip with this program, in bytes, as deflated by Python.
+async fn zipped(program: &Path) -> u64 {
+    let script = "import io, sys, zipfile\n\
+                  file = io.BytesIO()\n\
+                  zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED).write(sys.argv[1], 'bootstrap')\n\
+                  print(len(file.getvalue()))";
+    let output = Command::new("python3").args(["-c", script]).arg(program).output().await.expect("Python");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("a size")
+}

@@ -1,0 +1,145 @@
+//! What a check costs, in units that are the same on every machine: calls and allocations.
+//!
+//! A test program of its own, because it counts every allocation; and one test, because it sets the
+//! environment that the SDK reads.
+#![allow(clippy::disallowed_methods, reason = "the tests stand for everything around the function")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use rds_nlb_sync::lambda::{Answer, handle};
+use rds_nlb_sync::reconcile::Status;
+use rds_nlb_sync::start::{Started, start};
+use serde_json::json;
+
+mod world;
+
+use world::{ENDPOINT, GROUP, World};
+
+/// A quarter above what was counted. Where a change needs more for a reason, raise them.
+const ALLOCATIONS_PER_CHECK: u64 = 650;
+const BYTES_PER_CHECK: u64 = 118_000;
+const BYTES_OF_THE_FIRST_CHECK: u64 = 246_000;
+/// What may stay allocated after hundreds of checks: buffers that grew, but nothing for every check.
+const KEPT: i64 = 4096;
+
+/// The allocations of one thread.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allocated {
+    count: u64,
+    bytes: u64,
+    live: i64,
+}
+
+thread_local! {
+    static ALLOCATED: Cell<Allocated> = const { Cell::new(Allocated { count: 0, bytes: 0, live: 0 }) };
+}
+
+fn allocated() -> Allocated {
+    ALLOCATED.get()
+}
+
+struct Counting;
+
+impl Counting {
+    fn note(taken: usize, freed: usize) {
+        // Gone while a thread ends: what happens then belongs to no check.
+        let _ = ALLOCATED.try_with(|allocated| {
+            let Allocated { count, bytes, live } = allocated.get();
+            allocated.set(Allocated {
+                count: count + u64::from(taken > 0),
+                bytes: bytes + taken as u64,
+                live: live + taken as i64 - freed as i64,
+            });
+        });
+    }
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::note(layout.size(), 0);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        Self::note(0, layout.size());
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Self::note(size, layout.size());
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Serves the world from another thread, so that this one's allocations are the function's alone.
+fn serve(world: &World) -> [String; 2] {
+    let (world, (send, receive)) = (world.clone(), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let served = [format!("http://{}", world.serve_aws().await), world.serve_dns().await.to_string()];
+            send.send(served).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    receive.recv().unwrap()
+}
+
+#[test]
+fn a_check_in_sync_costs_little_and_keeps_nothing() {
+    let world = World::new();
+    let [aws, name_server] = serve(&world);
+    let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", aws.as_str()),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("NAMESERVERS", &name_server),
+        ("BINDINGS", &bindings),
+    ] {
+        // SAFETY: the world's thread, the only other one, reads no environment.
+        unsafe { std::env::set_var(name, value) };
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let Started { config, world: ports } = start(|name| std::env::var(name).ok()).await.unwrap();
+        let check = async || {
+            let before = allocated();
+            let event = json!({"command": "check"}).to_string();
+            match handle(&config, &ports, &event, Duration::from_secs(60)).await {
+                Ok(Answer::Outcome(outcome)) => assert_eq!(outcome.bindings[0].status, Status::InSync),
+                other => panic!("expected an outcome, not {other:?}"),
+            }
+            let after = allocated();
+            (after.count - before.count, after.bytes - before.bytes)
+        };
+
+        let (_, bytes) = check().await;
+        println!("the first check: {bytes} bytes");
+        assert!(bytes <= BYTES_OF_THE_FIRST_CHECK, "{bytes}: does it parse the trusted certificates again?");
+
+        for _ in 0..100 {
+            check().await;
+        }
+        world.forget_calls();
+        let before = allocated();
+        let (mut count, mut bytes) = (0, 0);
+        for _ in 0..500 {
+            let (more, larger) = check().await;
+            (count, bytes) = (count + more, bytes + larger);
+        }
+        let kept = allocated().live - before.live;
+        println!("a check: {} allocations, {} bytes; 500 keep {kept} bytes", count / 500, bytes / 500);
+        assert_eq!(world.state().calls.len(), 2 * 500, "one lookup and one API call each");
+        assert!(count / 500 <= ALLOCATIONS_PER_CHECK, "{count} allocations in 500 checks");
+        assert!(bytes / 500 <= BYTES_PER_CHECK, "{bytes} bytes in 500 checks");
+        assert!(kept <= KEPT, "500 checks keep {kept} bytes");
+    });
+}
