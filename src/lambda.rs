@@ -9,9 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::config::{Binding, Config};
-use crate::event::{self, Refused, Request};
-use crate::reconcile::{Clusters, Dns, Mode, Report, Status, TargetGroups, World, reconcile};
+use crate::config::Config;
+use crate::event::{self, Refused, Request, Watched};
+use crate::reconcile::{
+    Clusters, Dns, Mode, Nominations, Report, Status, TargetGroups, World, reconcile,
+};
 
 /// What of an invocation's time is kept back, in which the result is logged and reported: some
 /// milliseconds of work, which at 128 MB may get a fourteenth of a core.
@@ -107,17 +109,24 @@ pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
     let event: Value = serde_json::from_str(event)
         .map_err(|error| Failed::Refused(Refused::not_json(&error.to_string())))?;
     let request = event::request(&event, &config.bindings).map_err(Failed::Refused)?;
-    let (trigger, mode, bindings) = match request {
-        Request::Watch(about) => {
-            let bindings = about.into_iter().filter_map(|index| config.bindings.get(index)).collect();
-            (Trigger::Watch, Mode::Watch, bindings)
-        }
-        Request::Check => (Trigger::Check, Mode::Check, config.bindings.iter().collect::<Vec<&Binding>>()),
-        Request::Plan => (Trigger::Plan, Mode::DryRun, config.bindings.iter().collect()),
+    let all = || (0..config.bindings.len()).map(|binding| Watched { binding, nominee: None }).collect();
+    let (trigger, mode, watched): (_, _, Vec<Watched>) = match request {
+        Request::Watch(about) => (Trigger::Watch, Mode::Watch, about),
+        Request::Check => (Trigger::Check, Mode::Check, all()),
+        Request::Plan => (Trigger::Plan, Mode::DryRun, all()),
     };
     let mode = if config.dry_run { Mode::DryRun } else { mode };
     // Side by side: one that fails or waits delays no other.
-    let runs = bindings.into_iter().map(|binding| reconcile(world, binding, config.pace, mode, deadline));
+    let runs = watched.into_iter().filter_map(|Watched { binding, nominee }| {
+        let binding = config.bindings.get(binding)?;
+        Some(async move {
+            let nominations = match config.preregister {
+                true => Nominations::Open { event: nominee },
+                false => Nominations::Closed,
+            };
+            reconcile(world, binding, config.pace, mode, &nominations, deadline).await
+        })
+    });
     let outcome = Outcome { trigger, bindings: join_all(runs).await };
     let failed = outcome.bindings.iter().filter(|report| report.status == Status::Failed).count();
     tracing::info!(

@@ -50,7 +50,7 @@ impl Limits {
     /// Takes a call's share, or says that there is none left.
     pub fn take(&mut self, action: Action, now: Time) -> bool {
         let own = match action {
-            Action::Lookup | Action::DescribeDBClusters => return true,
+            Action::Lookup | Action::DescribeDBClusters | Action::DescribeDBInstances => return true,
             Action::DescribeTargetGroups | Action::DescribeTargetHealth => &mut self.describe,
             Action::RegisterTargets | Action::DeregisterTargets => &mut self.change,
         };

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::{Action, ApiError, Trouble, World};
+use super::{Action, ApiError, Instance, Trouble, World};
 
 type Reply = Result<Response<Full<Bytes>>, Broken>;
 
@@ -61,6 +61,7 @@ impl World {
             "RegisterTargets" => Action::RegisterTargets,
             "DeregisterTargets" => Action::DeregisterTargets,
             "DescribeDBClusters" => Action::DescribeDBClusters,
+            "DescribeDBInstances" => Action::DescribeDBInstances,
             other => {
                 return error(&ApiError {
                     status: 400,
@@ -72,6 +73,7 @@ impl World {
         let targets = targets(&form);
         let detail = match action {
             Action::DescribeDBClusters => field("DBClusterIdentifier"),
+            Action::DescribeDBInstances => field("DBInstanceIdentifier"),
             _ => targets.iter().map(|(target, _)| target.to_string()).collect::<Vec<_>>().join(" "),
         };
         let (trouble, latency) = {
@@ -163,6 +165,7 @@ impl World {
                     code: "DBClusterNotFoundFault",
                     message: format!("DBCluster {identifier} not found."),
                 })?;
+                let status = if state.failing_over { "failing-over" } else { "storage-optimization" };
                 let mut list = String::new();
                 for (member, is_writer) in members {
                     let _ = write!(
@@ -173,8 +176,28 @@ impl World {
                 }
                 Ok(format!(
                     "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
-                     <Status>storage-optimization</Status>\
+                     <Status>{status}</Status>\
                      <DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>"
+                ))
+            }
+            Action::DescribeDBInstances => {
+                let identifier = form.get("DBInstanceIdentifier").cloned().unwrap_or_default().to_lowercase();
+                let Instance { endpoint, multi_az, cluster } =
+                    state.instances.get(&identifier).ok_or_else(|| ApiError {
+                        status: 404,
+                        code: "DBInstanceNotFound",
+                        message: format!("DBInstance {identifier} not found."),
+                    })?;
+                let endpoint = endpoint.as_ref().map(|address| {
+                    format!("<Endpoint><Address>{address}</Address><Port>5432</Port></Endpoint>")
+                });
+                let cluster = cluster
+                    .map(|cluster| format!("<DBClusterIdentifier>{cluster}</DBClusterIdentifier>"));
+                Ok(format!(
+                    "<DBInstances><DBInstance><DBInstanceIdentifier>{identifier}</DBInstanceIdentifier>\
+                     <MultiAZ>{multi_az}</MultiAZ>{}{}</DBInstance></DBInstances>",
+                    endpoint.unwrap_or_default(),
+                    cluster.unwrap_or_default()
                 ))
             }
             Action::Lookup => unreachable!("no API call"),
