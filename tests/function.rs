@@ -138,7 +138,7 @@ async fn a_denied_call_names_the_permission() {
 #[tokio::test]
 async fn a_watch_ends_before_a_short_time_out_and_says_so() {
     let world = World::new();
-    let function = start(&world, &[]).await;
+    let function = start(&world, &[("PREREGISTER", "false")]).await;
     let time = Duration::from_secs(3);
     let result = function.invoke(event("cluster-failover-started.json"), time).await.unwrap();
     assert_eq!(result["bindings"][0]["status"], "in_sync");
@@ -188,7 +188,7 @@ async fn a_watch_cut_short_amid_a_lookup_says_so() {
 async fn a_flicker_does_not_fill_the_log() {
     let world = World::new();
     world.members_flicker();
-    let function = start(&world, &[("WATCH_SECONDS", "2")]).await;
+    let function = start(&world, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
     assert!(world.count(Action::Lookup) > 10);
     let lines = function.lines();
@@ -245,7 +245,7 @@ async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
 #[tokio::test]
 async fn a_watch_logs_no_line_per_poll() {
     let world = World::new();
-    let function = start(&world, &[("WATCH_SECONDS", "2")]).await;
+    let function = start(&world, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
     assert!(world.count(Action::Lookup) > 10);
     assert_eq!(function.lines().len(), 2, "the invocation and its metrics");

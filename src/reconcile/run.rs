@@ -267,8 +267,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     fn left_to_do(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
         let is_done = |target: &SocketAddr| {
             self.unseen.get(target).is_some_and(|unseen| {
-                let is_kept = unseen.accepted || !self.sight.wants(target);
-                unseen.change == change && is_kept && unseen.at.elapsed() < SETTLE
+                // A nominee is tried again as seldom: it is a courtesy.
+                let is_courtesy = change == Change::Register && !self.sight.wants(target);
+                unseen.change == change
+                    && (unseen.accepted || is_courtesy)
+                    && unseen.at.elapsed() < SETTLE
             })
         };
         targets.iter().copied().filter(|target| !is_done(target)).collect()

@@ -330,7 +330,8 @@ impl Checker {
         }
         let oldest = self.now.saturating_sub(FRESH);
         let failed = |call: &&Call| call.run == run && call.change == Change::Register && call.succeeded.is_none();
-        if !state.dns_has_moved() && !self.calls.iter().any(|call| failed(&call)) {
+        let is_over = state.dns_has_moved() || state.dns_has_settled_elsewhere(self.pace.confirm);
+        if !is_over && !self.calls.iter().any(|call| failed(&call)) {
             let of_nominee = |(name, address): &&(String, IpAddr)| {
                 state.nominee == Some(name.as_str())
                     && MEMBERS.contains(&name.as_str())
