@@ -11,7 +11,7 @@ ARCH_FLAG := $(or $(ARCH_FLAG_$(ARCH)),$(error ARCH is arm64 or x86_64, not $(AR
 CARGO_LAMBDA_VERSION := 1.9.2
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),$(VENV)/bin/cargo-lambda)
 
-.PHONY: help demo test check format lint doc build invoke clean
+.PHONY: help demo outage test check format lint doc build invoke clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ demo: ## Plays a failover, a failback and more against the real binary, on loopb
 invoke: ## Invokes the function once in the demo's world: make invoke EVENT=events/check.json
 	@cargo build --locked --quiet --bin bootstrap
 	@cargo run --locked --quiet --example demo -- $(EVENT)
+
+outage: ## Plays how long failovers cut vendors off, here and elsewhere, and draws docs/outage.svg
+	@cargo run --locked --quiet --example outage
 
 test: ## Runs the tests
 	cargo test --locked

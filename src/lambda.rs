@@ -11,9 +11,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::event::{self, Refused, Request, Watched};
-use crate::reconcile::{
-    Clusters, Dns, Mode, Nominations, Report, Status, TargetGroups, World, reconcile,
-};
+use crate::reconcile::{Clusters, Dns, Mode, Nominations, Report, Status, TargetGroups, World, reconcile};
 
 /// What of an invocation's time is kept back, in which the result is logged and reported: some
 /// milliseconds of work, which at 128 MB may get a fourteenth of a core.

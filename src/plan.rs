@@ -192,18 +192,14 @@ impl fmt::Display for Waits {
             Self::EvictionForWriter => "is evicted once the writer is registered",
             Self::EvictionForConfirmation => "is evicted once DNS has confirmed the writer",
             Self::EvictionForAgreement => "is evicted once the RDS API names the same writer as DNS",
-            Self::EvictionForFailover => {
-                "is evicted once the RDS API no longer reports a failover under way"
-            }
+            Self::EvictionForFailover => "is evicted once the RDS API no longer reports a failover under way",
             Self::EvictionForFreshLook => {
                 "is evicted once DNS and the API answer fast enough for a fresh look"
             }
             Self::StandbyForWriter => {
                 "is kept as the standby or evicted, by its health, once the writer's target is healthy"
             }
-            Self::Nomination => {
-                "was nominated as the next writer; is evicted if DNS settles elsewhere"
-            }
+            Self::Nomination => "was nominated as the next writer; is evicted if DNS settles elsewhere",
         })
     }
 }

@@ -721,7 +721,10 @@ mod nominations {
         assert_eq!(world.watch().await.status, Status::Updated);
         let registered = world.calls(Action::RegisterTargets)[0].at - started;
         assert!((seconds(15)..=seconds(26)).contains(&registered), "{registered:?}");
-        assert!(world.count(Action::DescribeDBClusters) <= 8, "asked every ten seconds, and before the eviction");
+        assert!(
+            world.count(Action::DescribeDBClusters) <= 8,
+            "asked every ten seconds, and before the eviction"
+        );
         settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
     }
 
@@ -818,7 +821,8 @@ mod nominations {
             let started = Instant::now();
             assert_eq!(world.watch_nominating("orders-2").await.status, Status::Updated, "{trouble:?}");
             assert!(started.elapsed() <= seconds(32), "{:?}", started.elapsed());
-            let asked: Vec<String> = world.calls(Action::Lookup).into_iter().map(|call| call.detail).collect();
+            let asked: Vec<String> =
+                world.calls(Action::Lookup).into_iter().map(|call| call.detail).collect();
             assert!(asked.contains(&MEMBER.to_owned()));
             settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
         }
@@ -844,7 +848,10 @@ mod nominations {
             |world: &World| world.always(Action::DescribeDBClusters, Some(Trouble::Denied)),
         ] {
             let world = World::new();
-            world.state().zone.insert("billing-1.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[THREE]));
+            world
+                .state()
+                .zone
+                .insert("billing-1.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[THREE]));
             let endpoint = Some("billing-1.abc123.us-east-1.rds.amazonaws.com".to_owned());
             let billing = crate::world::Instance { endpoint, multi_az: false, cluster: Some("billing") };
             world.state().instances.insert("billing-1".into(), billing);
@@ -870,7 +877,8 @@ mod nominations {
         let world = World::new();
         world.writer_per_rds("orders-2");
         let binding = Binding::new(ENDPOINT, GROUP);
-        let watching = world.reconcile_binding(&binding, PACE, Mode::Watch, &Nominations::Closed, seconds(600));
+        let watching =
+            world.reconcile_binding(&binding, PACE, Mode::Watch, &Nominations::Closed, seconds(600));
         assert_eq!(watching.await.status, Status::InSync);
         assert_eq!(world.count(Action::DescribeDBClusters) + world.count(Action::DescribeDBInstances), 0);
     }
@@ -979,7 +987,10 @@ mod a_warm_standby {
         world.group(|group| group.health = seconds(3600));
         let report = keeps(&world, Mode::Check).await;
         assert_eq!(report.status, Status::Pending);
-        assert!(report.waiting[0].contains("by its health, once the writer's target is healthy"), "{report:?}");
+        assert!(
+            report.waiting[0].contains("by its health, once the writer's target is healthy"),
+            "{report:?}"
+        );
         assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
         assert!(world.count(Action::DescribeTargetHealth) <= 12, "not listed at every poll");
     }

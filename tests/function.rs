@@ -56,6 +56,32 @@ async fn a_failover_is_followed_by_the_event_that_announces_it() {
 }
 
 #[tokio::test]
+async fn the_event_of_a_failover_registers_the_next_writer_before_dns_names_it() {
+    let world = World::new();
+    let function = start(&world, &[("WATCH_SECONDS", "2")]).await;
+    let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
+    let binding = &result["bindings"][0];
+    assert_eq!(binding["status"], "pending");
+    assert_eq!(binding["writer"], json!([ONE]));
+    assert_eq!(binding["registered"], json!(["10.0.2.20:5432"]));
+    assert!(binding["waiting"][0].as_str().unwrap().contains("was nominated as the next writer"));
+    let lines = function.lines();
+    let nominated = lines.iter().find(|line| line["decision"] == "nominate").expect("a line that says so");
+    assert_eq!(nominated["member"], "orders-2");
+    assert!(nominated["reason"].as_str().unwrap().contains("an event names it"));
+    assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+}
+
+#[tokio::test]
+async fn without_pre_registration_the_event_only_wakes() {
+    let world = World::new();
+    let function = start(&world, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
+    let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
+    assert_eq!(result["bindings"][0]["status"], "in_sync");
+    assert_eq!(world.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn every_sample_event_does_what_it_is_for() {
     let world = World::new();
     let function = start(&world, &[("WATCH_SECONDS", "0")]).await;

@@ -32,7 +32,9 @@ pub struct Row {
 }
 
 fn main() -> std::io::Result<()> {
-    println!("A model, not a measurement: documented durations, {TRIALS} trials each. To measure: scripts/drill.");
+    println!(
+        "A model, not a measurement: documented durations, {TRIALS} trials each. To measure: scripts/drill."
+    );
     let mut charts = Vec::new();
     for (database, title) in [
         (Database::Aurora, "Aurora cluster, a reader is promoted"),

@@ -251,4 +251,3 @@ pub fn look_up(world: &World, database: Database) -> Option<SocketAddr> {
     let address = state.find(name, false).addresses?.first().copied()?;
     Some(SocketAddr::new(address, 5432))
 }
-

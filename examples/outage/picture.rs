@@ -36,7 +36,11 @@ pub fn draw(path: &str, charts: &[(&str, Vec<Row>)]) -> Result<(), Box<dyn Error
                 area.draw(&Rectangle::new([(x(least), y), (x(greatest), y + 20)], colour.filled()))?;
                 let median = [(x(middle) - 1, y - 3), (x(middle) + 1, y + 23)];
                 area.draw(&Rectangle::new(median, INK.filled()))?;
-                area.draw(&Text::new(format!("{middle:.0}"), (x(middle) + 5, y + 4), text(13).color(&PAPER)))?;
+                area.draw(&Text::new(
+                    format!("{middle:.0}"),
+                    (x(middle) + 5, y + 4),
+                    text(13).color(&PAPER),
+                ))?;
             }
             y += 32;
         }

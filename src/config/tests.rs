@@ -104,7 +104,8 @@ fn every_variable_is_read() {
 #[test]
 fn an_empty_variable_counts_as_unset() {
     for empty in ["", " ", "\n"] {
-        let others = [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, PREREGISTER, DRY_RUN];
+        let others =
+            [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, PREREGISTER, DRY_RUN];
         let variables: Vec<_> = others.map(|name| (name, empty)).into();
         assert_eq!(parse(&variables), parse(&[]), "{empty:?}");
         assert_eq!(problems(&[(BINDINGS, empty)]), Config::parse(|_| None).unwrap_err().0, "{empty:?}");
@@ -547,22 +548,28 @@ proptest! {
 
 #[test]
 fn a_standby_is_kept_for_instances_alone() {
-    let of = |endpoint: &str, standby: &str| {
-        json!([{"endpoint": endpoint, "target_group": GROUP, "standby": standby}])
-    };
+    let of = |endpoint: &str, standby: &str| json!([{"endpoint": endpoint, "target_group": GROUP, "standby": standby}]);
     let instance = "billing.abc123.us-east-1.rds.amazonaws.com";
     assert_eq!(only_binding(of(instance, "keep")).standby, Standby::Keep);
     assert_eq!(only_binding(json!([with("standby", Value::Null)])).standby, Standby::Evict);
-    for endpoint in [ENDPOINT, "Orders.Cluster-RO-abc123.us-east-1.rds.amazonaws.com", "world.global-abc.global.rds.amazonaws.com"] {
+    for endpoint in [
+        ENDPOINT,
+        "Orders.Cluster-RO-abc123.us-east-1.rds.amazonaws.com",
+        "world.global-abc.global.rds.amazonaws.com",
+    ] {
         let problems = binding_problems(of(endpoint, "keep"));
         assert_eq!(problems, [format!("BINDINGS[0].standby: {KEPT_OF_A_CLUSTER}")], "{endpoint}");
     }
     for other in ["evict", "Keep", "", "warm"] {
-        let expected =
-            format!("BINDINGS[0].standby: {other:?} is not \"keep\"; leave it out to evict the writer before");
+        let expected = format!(
+            "BINDINGS[0].standby: {other:?} is not \"keep\"; leave it out to evict the writer before"
+        );
         assert_eq!(binding_problems(of(instance, other)), [expected]);
     }
-    assert_eq!(binding_problems(json!([with("standby", true)])), ["BINDINGS[0].standby: is a boolean, not a string"]);
+    assert_eq!(
+        binding_problems(json!([with("standby", true)])),
+        ["BINDINGS[0].standby: is a boolean, not a string"]
+    );
 }
 
 #[test]

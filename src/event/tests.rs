@@ -24,7 +24,8 @@ fn bindings() -> Vec<Binding> {
 fn asks_with(bindings: &[Binding], event: &Value) -> String {
     match request(event, bindings) {
         Ok(Request::Watch(about)) => {
-            let names: Vec<&str> = about.iter().map(|watched| bindings[watched.binding].first_label()).collect();
+            let names: Vec<&str> =
+                about.iter().map(|watched| bindings[watched.binding].first_label()).collect();
             format!("watch {}", names.join(" "))
         }
         Ok(Request::Check) => "check".to_owned(),

@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::Evidence::{Confirmed, Contradicted, FailingOver, Outdated, Unconfirmed};
 use super::*;
 
-
 const PORT: u16 = 5432;
 
 /// A target as `10.0.1.10`, with its port where that is not 5432, with `~` where it drains, `+` where it
@@ -213,7 +212,8 @@ fn history(group: &str, steps: &[(&str, Evidence, &str)]) {
         let plan = plan(&writer(dns), PORT, &group, *evidence);
         apply(&mut group, &plan);
         // Health is none of these histories' business.
-        let serves = |group: &Targets| group.iter().map(|(t, state)| (*t, state.is_active())).collect::<Vec<_>>();
+        let serves =
+            |group: &Targets| group.iter().map(|(t, state)| (*t, state.is_active())).collect::<Vec<_>>();
         assert_eq!(serves(&group), serves(&targets(after)), "step {index}: {plan}");
     }
 }
@@ -277,7 +277,8 @@ fn any_writer() -> impl Strategy<Value = Writer> {
 
 fn any_targets() -> impl Strategy<Value = Targets> {
     let any_target = (any_address(), any_port()).prop_map(SocketAddr::from);
-    let any_state = prop::sample::select(vec![State::Active, State::Initial, State::Unhealthy, State::Draining]);
+    let any_state =
+        prop::sample::select(vec![State::Active, State::Initial, State::Unhealthy, State::Draining]);
     prop::collection::btree_map(any_target, any_state, 0..8)
 }
 

@@ -269,9 +269,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             self.unseen.get(target).is_some_and(|unseen| {
                 // A nominee is tried again as seldom: it is a courtesy.
                 let is_courtesy = change == Change::Register && !self.sight.wants(target);
-                unseen.change == change
-                    && (unseen.accepted || is_courtesy)
-                    && unseen.at.elapsed() < SETTLE
+                unseen.change == change && (unseen.accepted || is_courtesy) && unseen.at.elapsed() < SETTLE
             })
         };
         targets.iter().copied().filter(|target| !is_done(target)).collect()

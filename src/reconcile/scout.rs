@@ -175,9 +175,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         let instance = self.ask(self.world.clusters.instance(identifier)).await?;
         Ok(match instance {
             Some(Instance { cluster: Some(_), .. }) => Some(KEPT_OF_A_CLUSTER.to_owned()),
-            Some(Instance { is_multi_az: false, .. }) => {
-                Some(format!("the RDS API says that the instance {identifier} is not Multi-AZ: it has no standby"))
-            }
+            Some(Instance { is_multi_az: false, .. }) => Some(format!(
+                "the RDS API says that the instance {identifier} is not Multi-AZ: it has no standby"
+            )),
             // No instance of this account by that name may be a cluster; or it is an alias that says nothing.
             None if self.ask(self.world.clusters.cluster(identifier)).await?.is_some() => {
                 Some(KEPT_OF_A_CLUSTER.to_owned())
@@ -209,11 +209,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         }
         let identifier = evidence::cluster_identifier(self.binding, &scene.answer);
         let named = named.filter(|name| !self.has_found(name));
-        let (cluster, instance) =
-            tokio::join!(self.ask(self.world.clusters.cluster(&identifier)), async {
-                let name = named.filter(|name| Some(*name) != member)?;
-                Some(self.ask(self.world.clusters.instance(name)).await)
-            });
+        let (cluster, instance) = tokio::join!(self.ask(self.world.clusters.cluster(&identifier)), async {
+            let name = named.filter(|name| Some(*name) != member)?;
+            Some(self.ask(self.world.clusters.instance(name)).await)
+        });
         let is_member = |name: &str| match &cluster {
             Ok(Some(cluster)) => Some(cluster.members.contains_key(name)),
             Ok(None) => Some(false),

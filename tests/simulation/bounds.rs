@@ -68,9 +68,16 @@ impl Counts {
     }
 }
 
-pub(super) fn check(counts: &Counts, pace: Pace, mode: Mode, keep: bool, took: Duration) -> Vec<(u8, String)> {
-    let Counts { lookups, listings, changes, questions, instances, sought, failures, moves, differences, .. } =
-        *counts;
+pub(super) fn check(
+    counts: &Counts,
+    pace: Pace,
+    mode: Mode,
+    keep: bool,
+    took: Duration,
+) -> Vec<(u8, String)> {
+    let Counts {
+        lookups, listings, changes, questions, instances, sought, failures, moves, differences, ..
+    } = *counts;
     let every = |period: Duration| (took.as_nanos() / period.as_nanos().max(1)) as u64;
     let polls = every(pace.poll.min(Duration::from_millis(500)));
     let objections_max = 1 + every(OPINION) + moves;

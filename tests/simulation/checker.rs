@@ -329,7 +329,8 @@ impl Checker {
             problems.push(format!("evicts {address}, which every name server has given for {FRESH:?}"));
         }
         let oldest = self.now.saturating_sub(FRESH);
-        let failed = |call: &&Call| call.run == run && call.change == Change::Register && call.succeeded.is_none();
+        let failed =
+            |call: &&Call| call.run == run && call.change == Change::Register && call.succeeded.is_none();
         let is_over = state.dns_has_moved() || state.dns_has_settled_elsewhere(self.pace.confirm);
         if !is_over && !self.calls.iter().any(|call| failed(&call)) {
             let of_nominee = |(name, address): &&(String, IpAddr)| {

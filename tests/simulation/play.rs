@@ -169,14 +169,8 @@ async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, r
     let writer = std::net::SocketAddr::new(address, schedule.port());
     let pace = sabotage.pace.unwrap_or(schedule.pace);
     let time = Duration::from_secs(60) + 3 * (schedule.pace.confirm + schedule.pace.poll);
-    let check = || Invocation {
-        at: outside.now(),
-        mode: Mode::Check,
-        time,
-        kill: None,
-        server: None,
-        nominee: None,
-    };
+    let check =
+        || Invocation { at: outside.now(), mode: Mode::Check, time, kill: None, server: None, nominee: None };
     let mut runs = runs;
     if schedule.keep {
         // What is a standby shows once the writer's own target is healthy.
@@ -238,7 +232,8 @@ fn count_nominee(outside: &Outside, nominee: Option<&str>) {
 fn ending(report: Report) -> Ending {
     Ending {
         status: report.status,
-        names_the_binding: [ENDPOINT, INSTANCE].contains(&report.endpoint.as_str()) && report.target_group == GROUP,
+        names_the_binding: [ENDPOINT, INSTANCE].contains(&report.endpoint.as_str())
+            && report.target_group == GROUP,
         writer: report.writer,
         waiting: report.waiting.len(),
         error: report.error,

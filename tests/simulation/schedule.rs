@@ -124,7 +124,8 @@ impl Schedule {
     /// and one invocation looks at it.
     pub fn plain(mode: Mode) -> Self {
         let pace = Pace { watch: seconds(40), poll: millis(500), confirm: seconds(6) };
-        let invocation = Invocation { at: seconds(1), mode, time: seconds(59), kill: None, server: None, nominee: None };
+        let invocation =
+            Invocation { at: seconds(1), mode, time: seconds(59), kill: None, server: None, nominee: None };
         Self {
             seed: 0,
             pace,

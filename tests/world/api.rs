@@ -191,8 +191,8 @@ impl World {
                 let endpoint = endpoint.as_ref().map(|address| {
                     format!("<Endpoint><Address>{address}</Address><Port>5432</Port></Endpoint>")
                 });
-                let cluster = cluster
-                    .map(|cluster| format!("<DBClusterIdentifier>{cluster}</DBClusterIdentifier>"));
+                let cluster =
+                    cluster.map(|cluster| format!("<DBClusterIdentifier>{cluster}</DBClusterIdentifier>"));
                 Ok(format!(
                     "<DBInstances><DBInstance><DBInstanceIdentifier>{identifier}</DBInstanceIdentifier>\
                      <MultiAZ>{multi_az}</MultiAZ>{}{}</DBInstance></DBInstances>",
