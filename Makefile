@@ -11,7 +11,19 @@ ARCH_FLAG := $(or $(ARCH_FLAG_$(ARCH)),$(error ARCH is arm64 or x86_64, not $(AR
 CARGO_LAMBDA_VERSION := 1.9.2
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),$(VENV)/bin/cargo-lambda)
 
-.PHONY: help demo outage test check format lint doc build invoke clean
+TEMPLATES := template.yaml deploy/privatelink.yaml deploy/lattice.yaml
+# Where the templates' resource types, mappings and runtimes are checked besides. VPC Lattice's resource
+# gateways are not in the last two. All regions would take cfn-lint more than ten minutes.
+REGIONS := us-east-1 eu-central-1 ap-southeast-4
+PARTITIONS := us-gov-west-1 cn-north-1
+# sam asks for a region and for credentials, and uses neither.
+SAM := AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none SAM_CLI_TELEMETRY=0 $(VENV)/bin/sam
+
+# How many schedules `make soak` plays, and from which seed on.
+SEEDS ?= 100000
+START ?= 0
+
+.PHONY: help demo outage test check format lint doc build invoke template artifact soak clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,7 +40,8 @@ outage: ## Plays how long failovers cut vendors off, here and elsewhere, and dra
 	@cargo run --locked --quiet --example outage
 
 test: ## Runs the tests
-	cargo test --locked
+	cargo test --locked --features cli
+	$(PYTHON) -m unittest discover -s tests/drill
 
 check: format lint doc test ## Runs everything that must pass before a commit
 
@@ -37,16 +50,50 @@ format:
 
 lint:
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo clippy --locked --all-targets --features cli -- --deny warnings
 
 doc:
-	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --lib
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --lib --features cli
 
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip
 	@ls -l target/lambda/bootstrap/bootstrap.zip
 
-$(VENV)/bin/cargo-lambda:
+HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
+
+artifact: $(CARGO_LAMBDA) $(VENV)/template ## Builds the zip and with SAM, and plays the demo with what they hold
+	$(MAKE) build ARCH=$(HOST_ARCH)
+	rm -rf target/artifact && mkdir -p target/artifact
+	$(VENV)/bin/python -m zipfile -e target/lambda/bootstrap/bootstrap.zip target/artifact
+	chmod +x target/artifact/bootstrap
+	BOOTSTRAP=target/artifact/bootstrap $(MAKE) demo
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build --parameter-overrides Architecture=$(HOST_ARCH)
+	cmp target/artifact/bootstrap .aws-sam/build/Function/bootstrap
+
+soak: ## Plays random schedules of harm against the loop: make soak SEEDS=1000000
+	SEEDS=$(SEEDS) START=$(START) cargo run --locked --quiet --profile soak --example soak
+
+template: $(VENV)/template $(VENV)/checkov/installed ## Lints and tests the templates
+	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit 1; done
+	$(VENV)/bin/cfn-lint --regions $(REGIONS) -- $(TEMPLATES)
+	$(VENV)/bin/cfn-lint --regions $(PARTITIONS) -- $(filter-out deploy/lattice.yaml,$(TEMPLATES))
+	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet -f $(TEMPLATES)
+	$(VENV)/bin/pytest -q tests/template
+
+$(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/template: tests/template/requirements.txt | $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet -r $<
+	touch $@
+
+# In an environment of its own: checkov pins a boto3 that is older than what aws-sam-cli needs.
+$(VENV)/checkov/installed: tests/template/requirements-checkov.txt
+	$(PYTHON) -m venv $(VENV)/checkov
+	$(VENV)/checkov/bin/pip install --quiet -r $<
+	touch $@
+
+$(VENV)/bin/cargo-lambda: | $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet cargo-lambda==$(CARGO_LAMBDA_VERSION)
 
 clean: ## Removes everything that was built

@@ -212,6 +212,7 @@ fn told(call: &Call, cause: Option<Instant>) -> String {
         Action::DescribeDBClusters => "asks RDS who the writer is".to_owned(),
         Action::DescribeDBInstances => format!("asks RDS where {} is", call.detail),
         Action::Lookup => "looks up the endpoint".to_owned(),
+        other => format!("asks for {other:?}"),
     };
     let writes = matches!(call.action, Action::RegisterTargets | Action::DeregisterTargets);
     match cause {

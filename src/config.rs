@@ -60,6 +60,37 @@ impl Binding {
         }
     }
 
+    /// A binding from a group's tags, or what is wrong with which of them.
+    pub fn from_tags(
+        endpoint: &str,
+        group: &str,
+        options: BTreeMap<String, String>,
+    ) -> Result<Self, Vec<(String, String)>> {
+        let mut fields: Map<String, Value> =
+            options.into_iter().map(|(option, value)| (option, Value::String(value))).collect();
+        // Tags are text; a number in one is a number.
+        if let Some(port) = fields.get_mut("port")
+            && let Some(number) = port.as_str().and_then(|text| text.parse::<u16>().ok())
+        {
+            *port = number.into();
+        }
+        fields.insert("endpoint".to_owned(), endpoint.into());
+        fields.insert("target_group".to_owned(), group.into());
+        let mut problems = Problems::default();
+        let binding = binding(&mut problems, "", fields);
+        let named = problems.0.into_iter().map(|problem| {
+            let (name, problem) = problem.split_once(": ").unwrap_or(("", &problem));
+            (name.trim_start_matches('.').to_owned(), problem.to_owned())
+        });
+        let problems: Vec<_> = named.collect();
+        binding.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    /// A short name for people: the target group's, which no two bindings share.
+    pub fn name(&self) -> &str {
+        self.target_group.split('/').nth(1).unwrap_or(&self.target_group)
+    }
+
     /// The endpoint's first label: the cluster or instance, in an endpoint of RDS's own.
     pub fn first_label(&self) -> &str {
         self.endpoint.split('.').next().unwrap_or_default()
@@ -75,8 +106,10 @@ impl Binding {
 /// The configuration, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The bindings, at least one, no two of them with the same group.
+    /// The bindings, no two of them with the same group; at least one where nothing is discovered.
     pub bindings: Vec<Binding>,
+    /// The key of the tag by which further groups are bound.
+    pub discovery: Option<String>,
     /// How patient the loop is.
     pub pace: Pace,
     /// The name servers, or `None` for the system's.
@@ -117,8 +150,13 @@ impl Config {
             Duration::from_secs(number(problems, name, set(name), default, range))
         };
 
+        let discovery = set(DISCOVERY_TAG);
+        if let Some(key) = discovery.as_ref().filter(|key| !is_tag_key(key)) {
+            problems.add(DISCOVERY_TAG, format_args!("{key:?} is not a tag key, such as rds-nlb-sync"));
+        }
         let bindings = match set(BINDINGS) {
             Some(text) => bindings(&mut problems, &text),
+            None if discovery.is_some() => Vec::new(),
             None => {
                 problems.add(
                     BINDINGS,
@@ -127,10 +165,6 @@ impl Config {
                 Vec::new()
             }
         };
-        if set(DISCOVERY_TAG).is_some() {
-            problems
-                .add(DISCOVERY_TAG, "this version does not discover groups by tag; list them in BINDINGS");
-        }
         let pace = Pace {
             // A Lambda function runs for at most 90 minutes (Lambda API, `Timeout`).
             watch: seconds(&mut problems, WATCH_SECONDS, 180, (0, 5400)),
@@ -150,7 +184,7 @@ impl Config {
         if !problems.0.is_empty() {
             return Err(Invalid(problems.0));
         }
-        Ok(Self { bindings, pace, nameservers, preregister, dry_run })
+        Ok(Self { bindings, discovery, pace, nameservers, preregister, dry_run })
     }
 }
 
@@ -309,6 +343,13 @@ pub(crate) fn is_of_a_cluster(name: &str) -> bool {
         .split('.')
         .skip(1)
         .any(|label| label.starts_with("cluster-") || label.starts_with("global-"))
+}
+
+/// Checks a tag key, less the room that the options need (ELBv2 API, `Tag.Key`).
+fn is_tag_key(key: &str) -> bool {
+    const OPTION: usize = ":database".len();
+    let is_allowed = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c);
+    key.chars().count() + OPTION <= 128 && key.chars().all(is_allowed) && !key.starts_with("aws:")
 }
 
 /// Checks a fully qualified DNS name (RFC 1035, with the underscore that private zones use).

@@ -1,5 +1,8 @@
 //! The target groups, by `aws-sdk-elasticloadbalancingv2`. The only module that knows it.
 
+mod discover;
+mod inspect;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Mutex;
@@ -29,12 +32,14 @@ pub struct LoadBalancing {
     client: Client,
     /// What was learnt of a group stays true while the group exists: once per cold start will do.
     groups: Mutex<BTreeMap<String, Group>>,
+    /// The groups that carry the discovery tag, as last listed.
+    tagged: Mutex<discover::Known>,
 }
 
 impl LoadBalancing {
     /// Calls the API through this client.
     pub fn new(client: Client) -> Self {
-        Self { client, groups: Mutex::default() }
+        Self { client, groups: Mutex::default(), tagged: Mutex::default() }
     }
 
     fn known(&self, group: &str) -> Option<Group> {

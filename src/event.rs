@@ -17,6 +17,8 @@ pub enum Request {
     Check,
     /// Report what a check would do.
     Plan,
+    /// Examine every binding, and change nothing.
+    Doctor,
 }
 
 /// A binding to watch.
@@ -32,7 +34,8 @@ pub struct Watched {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0}; this function accepts EventBridge events from aws.rds, the scheduled events of EventBridge rules and \
-     EventBridge Scheduler, and {{\"command\": \"check\"}} or {{\"command\": \"plan\"}}; nothing was changed"
+     EventBridge Scheduler, and {{\"command\": \"check\"}}, {{\"command\": \"plan\"}} or \
+     {{\"command\": \"doctor\"}}; nothing was changed"
 )]
 pub struct Refused(String);
 
@@ -65,6 +68,7 @@ pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> 
         return match command.as_str() {
             Some("check") => Ok(Request::Check),
             Some("plan") => Ok(Request::Plan),
+            Some("doctor") => Ok(Request::Doctor),
             _ => Err(Refused(format!("the command {} is unknown", brief(&command.to_string())))),
         };
     }
@@ -87,22 +91,31 @@ pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> 
 }
 
 fn rds(event: &Value, bindings: &[Binding]) -> Request {
-    let categories = event.pointer("/detail/EventCategories").and_then(Value::as_array);
+    let about =
+        |identifier| bindings.iter().enumerate().filter(move |(_, binding)| binding.is_about(identifier));
+    let nominee = nominee(event);
+    let watched = watched(event).into_iter().flat_map(about);
+    let about: Vec<Watched> =
+        watched.map(|(binding, _)| Watched { binding, nominee: nominee.clone() }).collect();
+    if about.is_empty() { Request::Check } else { Request::Watch(about) }
+}
+
+/// Whether the event would have its database watched, if only a binding were for it.
+pub fn tells_of_a_stranger(event: &Value, bindings: &[Binding]) -> bool {
+    let is_ours = event.get("source").and_then(Value::as_str) == Some("aws.rds");
+    is_ours
+        && watched(event)
+            .is_some_and(|identifier| !bindings.iter().any(|binding| binding.is_about(identifier)))
+}
+
+/// The identifier of the cluster or instance that the event is about, if its category is a watched one.
+fn watched(event: &Value) -> Option<&str> {
+    let categories = event.pointer("/detail/EventCategories").and_then(Value::as_array)?;
     let is_watched = |category: &Value| {
         let names = category.as_str().unwrap_or_default().split(',').map(str::trim);
         names.into_iter().any(|name| WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name)))
     };
-    let identifier = database(event);
-    let about: Vec<Watched> = match identifier {
-        Some(identifier) if categories.is_some_and(|categories| categories.iter().any(is_watched)) => {
-            let nominee = nominee(event);
-            let watched = |binding| Watched { binding, nominee: nominee.clone() };
-            let about = bindings.iter().enumerate().filter(|(_, binding)| binding.is_about(identifier));
-            about.map(|(index, _)| watched(index)).collect()
-        }
-        _ => Vec::new(),
-    };
-    if about.is_empty() { Request::Check } else { Request::Watch(about) }
+    database(event).filter(|_| categories.iter().any(is_watched))
 }
 
 /// The identifier of the cluster or instance that the event is about.

@@ -67,8 +67,13 @@ impl Fault {
         self.kind
     }
 
-    /// The whole story in one line: what failed, every reason down the chain, and the cure.
-    pub fn explain(&self) -> String {
+    /// What the operator can do about it.
+    pub fn remedy(&self) -> Option<&str> {
+        self.cure.as_deref()
+    }
+
+    /// What failed, and every reason down the chain, in one line.
+    pub fn story(&self) -> String {
         let mut text = self.to_string();
         let mut next = self.source();
         while let Some(error) = next {
@@ -79,9 +84,15 @@ impl Fault {
             }
             next = error.source();
         }
+        text
+    }
+
+    /// The story with the cure at its end.
+    pub fn explain(&self) -> String {
+        let story = self.story();
         match &self.cure {
-            Some(cure) => format!("{text}. Cure: {cure}"),
-            None => text,
+            Some(cure) => format!("{story}. Cure: {cure}"),
+            None => story,
         }
     }
 }

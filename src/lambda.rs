@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Binding, Config};
+use crate::discovery::{self, Bound, Discover, MISS, PERIOD};
+use crate::doctor::{Examination, InspectDatabases, InspectGroups, Level, examine, general};
 use crate::event::{self, Refused, Request, Watched};
 use crate::reconcile::{Clusters, Dns, Mode, Nominations, Report, Status, TargetGroups, World, reconcile};
 
@@ -33,6 +35,8 @@ pub enum Trigger {
     Check,
     /// An operator who wants to know what a check would do.
     Plan,
+    /// An operator who wants to know what is wrong.
+    Doctor,
 }
 
 impl Trigger {
@@ -41,6 +45,7 @@ impl Trigger {
             Self::Watch => "watch",
             Self::Check => "check",
             Self::Plan => "plan",
+            Self::Doctor => "doctor",
         }
     }
 }
@@ -52,6 +57,22 @@ pub struct Outcome {
     pub trigger: Trigger,
     /// Every binding that was looked at.
     pub bindings: Vec<Report>,
+}
+
+/// What an invocation that did not fail returns.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// Of bindings that were reconciled, or would be.
+    Outcome(Outcome),
+    /// Of the doctor. Problems that it finds fail no invocation: finding them was the task.
+    Examination {
+        /// The doctor.
+        trigger: Trigger,
+        /// What was found.
+        #[serde(flatten)]
+        examination: Examination,
+    },
 }
 
 /// A failed invocation. Its message is what the operator sees first.
@@ -96,27 +117,35 @@ impl From<Failed> for Diagnostic {
 }
 
 /// Does what the event asks for, within `remaining`, which is the time until Lambda ends the function.
-pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
+pub async fn handle<D, T, C>(
     config: &Config,
     world: &World<D, T, C>,
     event: &str,
     remaining: Duration,
-) -> Result<Outcome, Failed> {
+) -> Result<Answer, Failed>
+where
+    D: Dns,
+    T: TargetGroups + InspectGroups + Discover,
+    C: Clusters + InspectDatabases,
+{
     // A quarter at most, so that a short time-out is not all reserve.
     let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
     let event: Value = serde_json::from_str(event)
         .map_err(|error| Failed::Refused(Refused::not_json(&error.to_string())))?;
-    let request = event::request(&event, &config.bindings).map_err(Failed::Refused)?;
-    let all = || (0..config.bindings.len()).map(|binding| Watched { binding, nominee: None }).collect();
+    // Boxed: the future of everything is deep enough for the compiler without it.
+    let asking = Box::pin(asked(config, world, &event, deadline));
+    let (request, Bound { bindings, failed: unbound }) = asking.await?;
+    let all = || (0..bindings.len()).map(|binding| Watched { binding, nominee: None }).collect();
     let (trigger, mode, watched): (_, _, Vec<Watched>) = match request {
         Request::Watch(about) => (Trigger::Watch, Mode::Watch, about),
         Request::Check => (Trigger::Check, Mode::Check, all()),
         Request::Plan => (Trigger::Plan, Mode::DryRun, all()),
+        Request::Doctor => return Ok(diagnose(config, world, &bindings, remaining, deadline).await),
     };
     let mode = if config.dry_run { Mode::DryRun } else { mode };
     // Side by side: one that fails or waits delays no other.
     let runs = watched.into_iter().filter_map(|Watched { binding, nominee }| {
-        let binding = config.bindings.get(binding)?;
+        let binding = bindings.get(binding)?;
         Some(async move {
             let nominations = match config.preregister {
                 true => Nominations::Open { event: nominee },
@@ -125,7 +154,8 @@ pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
             reconcile(world, binding, config.pace, mode, &nominations, deadline).await
         })
     });
-    let outcome = Outcome { trigger, bindings: join_all(runs).await };
+    let mut outcome = Outcome { trigger, bindings: join_all(runs).await };
+    outcome.bindings.extend(unbound);
     let failed = outcome.bindings.iter().filter(|report| report.status == Status::Failed).count();
     tracing::info!(
         decision = "done",
@@ -135,5 +165,53 @@ pub async fn handle<D: Dns, T: TargetGroups, C: Clusters>(
         result = %serde_json::to_string(&outcome.bindings).unwrap_or_default(),
         "reconciled"
     );
-    if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(outcome) }
+    if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(Answer::Outcome(outcome)) }
+}
+
+/// Reads the event, beside the bindings that it may be about. What is known of tags serves a watch,
+/// which must not wait; everything else, and an event about a database that is not bound, has them read
+/// again now and then.
+async fn asked<D, T: Discover, C>(
+    config: &Config,
+    world: &World<D, T, C>,
+    event: &Value,
+    deadline: Instant,
+) -> Result<(Request, Bound), Failed> {
+    // Before anything is called: the event may not be for us.
+    event::request(event, &config.bindings).map_err(Failed::Refused)?;
+    let bound = async |age| {
+        let bound = discovery::bound(&world.groups, config, age, deadline).await;
+        let request = event::request(event, &bound.bindings).map_err(Failed::Refused)?;
+        Ok((request, bound))
+    };
+    let (request, known) = bound(Duration::MAX).await?;
+    match request {
+        Request::Watch(_) => Ok((request, Bound { failed: Vec::new(), ..known })),
+        _ if event::tells_of_a_stranger(event, &known.bindings) => bound(MISS).await,
+        _ => bound(PERIOD).await,
+    }
+}
+
+/// Asks the doctor. The log tells how much was found; the answer tells what.
+async fn diagnose<D: Dns, T: InspectGroups, C: InspectDatabases>(
+    config: &Config,
+    world: &World<D, T, C>,
+    bindings: &[Binding],
+    remaining: Duration,
+    deadline: Instant,
+) -> Answer {
+    let examination = Examination {
+        general: general(config, Some(remaining)),
+        bindings: examine(world, bindings, deadline).await,
+    };
+    let trigger = Trigger::Doctor;
+    tracing::info!(
+        decision = "done",
+        trigger = trigger.name(),
+        bindings = examination.bindings.len(),
+        problems = examination.count(Level::Problem),
+        warnings = examination.count(Level::Warning),
+        "examined"
+    );
+    Answer::Examination { trigger, examination }
 }

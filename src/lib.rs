@@ -25,8 +25,10 @@
 //!
 //! [`mod@plan`] decides, purely. [`reconcile`] is the bounded loop around it, with the ports it needs of
 //! the world. [`dns`], [`elb`] and [`rds`] are those ports' adapters; each is the only module that
-//! knows its library. [`config`] parses the environment, [`event`] says what an event asks for, and
-//! [`lambda`] joins them; [`metrics`] counts what came of it. `src/main.rs` alone reads the environment and the wall clock.
+//! knows its library. [`config`] parses the environment, [`discovery`] finds bindings by tag, [`event`] says what an event asks for, and
+//! [`lambda`] joins them; [`metrics`] counts what came of it. [`doctor`] examines what the vendors' guides ask for, and [`start`] sets up what
+//! the two binaries share: `src/main.rs`, the function, and `src/bin/rds-nlb-sync.rs`, the command line.
+//! They alone read the environment and the wall clock.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(
@@ -35,8 +37,12 @@
 )]
 
 mod aws;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod dns;
+pub mod doctor;
 pub mod elb;
 pub mod event;
 pub mod fault;
@@ -45,5 +51,6 @@ pub mod metrics;
 pub mod plan;
 pub mod rds;
 pub mod reconcile;
+pub mod start;
 
 pub use plan::plan;

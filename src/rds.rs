@@ -1,6 +1,9 @@
 //! The clusters and instances, by `aws-sdk-rds`. The only module that knows it.
 
+mod inspect;
+
 use aws_sdk_rds::Client;
+use aws_sdk_rds::types::DbCluster;
 
 use crate::aws;
 use crate::fault::Fault;
@@ -35,14 +38,8 @@ impl Clusters for Rds {
                 return Err(aws::fault(doing, "rds:DescribeDBClusters", error));
             }
         };
-        let status = described.db_clusters().first().and_then(|cluster| cluster.status());
-        let is_failing_over = status.is_some_and(|status| status.eq_ignore_ascii_case(FAILING_OVER));
-        let members = described.db_clusters().iter().flat_map(|cluster| cluster.db_cluster_members());
-        let members = members.filter_map(|member| {
-            let identifier = member.db_instance_identifier()?.to_ascii_lowercase();
-            Some((identifier, member.is_cluster_writer().unwrap_or(false)))
-        });
-        Ok(Some(Cluster { members: members.collect(), is_failing_over }))
+        let mut members = described.db_clusters().iter().map(members);
+        Ok(Some(members.next().unwrap_or_default()))
     }
 
     async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
@@ -63,4 +60,13 @@ impl Clusters for Rds {
             cluster: instance.db_cluster_identifier().map(str::to_owned),
         }))
     }
+}
+
+fn members(cluster: &DbCluster) -> Cluster {
+    let members = cluster.db_cluster_members().iter().filter_map(|member| {
+        let identifier = member.db_instance_identifier()?.to_ascii_lowercase();
+        Some((identifier, member.is_cluster_writer().unwrap_or(false)))
+    });
+    let is_failing_over = cluster.status().is_some_and(|status| status.eq_ignore_ascii_case(FAILING_OVER));
+    Cluster { members: members.collect(), is_failing_over }
 }

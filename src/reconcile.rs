@@ -19,6 +19,7 @@ use crate::plan::{Family, Targets, Writer};
 macro_rules! say {
     ($level:ident, $binding:expr, $decision:literal, $($rest:tt)+) => {
         tracing::$level!(
+            binding = $binding.name(),
             endpoint = %$binding.endpoint,
             target_group = %$binding.target_group,
             decision = $decision,
@@ -35,6 +36,7 @@ mod scout;
 mod sight;
 
 pub use evidence::{Cluster, Instance};
+pub(crate) use evidence::{cluster_identifier, member};
 use run::Run;
 use scout::Scout;
 

@@ -1,5 +1,6 @@
 //! The binary, as Lambda runs it: through the Runtime API, against the world on loopback sockets.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,6 +56,32 @@ async fn a_failover_is_followed_by_the_event_that_announces_it() {
     assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
 }
 
+/// The template's tests compare the same list with the role, so that it allows this and no more.
+#[tokio::test]
+async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
+    let world = World::new();
+    let function = start(&world, &[]).await;
+    for member in ["orders-2", "orders-1"] {
+        world.promote(member);
+        world.writer_per_rds(member);
+        function.invoke(event("cluster-failover-completed.json"), TIME).await.unwrap();
+    }
+    for event in ["schedule.json", "plan.json", "doctor.json"] {
+        function.invoke(self::event(event), TIME).await.unwrap();
+    }
+    // The doctor looks at instances as well as at clusters.
+    let instance =
+        json!([{"endpoint": "orders-1.abc123.us-east-1.rds.amazonaws.com", "target_group": GROUP}]);
+    let variables = [("BINDINGS", &*instance.to_string()), ("DISCOVERY_TAG", "rds-nlb-sync")];
+    let of_instance = start(&world, &variables).await;
+    of_instance.invoke(event("doctor.json"), TIME).await.unwrap();
+    let made: BTreeSet<String> =
+        world.state().calls.iter().filter_map(|call| call.action.permission()).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/template/recorded-actions.json");
+    let recorded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(json!(made), recorded["actions"]);
+}
+
 #[tokio::test]
 async fn the_event_of_a_failover_registers_the_next_writer_before_dns_names_it() {
     let world = World::new();
@@ -91,6 +118,7 @@ async fn every_sample_event_does_what_it_is_for() {
         match file.as_str() {
             "not-ours.json" => assert!(message(&result.unwrap_err()).contains("aws.s3")),
             "plan.json" => assert_eq!(result.unwrap()["trigger"], "plan"),
+            "doctor.json" => assert_eq!(result.unwrap()["trigger"], "doctor"),
             file if file.starts_with("cluster-") => assert_eq!(result.unwrap()["trigger"], "watch", "{file}"),
             file => assert_eq!(result.unwrap()["trigger"], "check", "{file}"),
         }
@@ -259,6 +287,11 @@ async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
     let decisions: Vec<&str> = of_binding.iter().filter_map(|line| line["decision"].as_str()).collect();
     assert_eq!(decisions, ["plan", "register", "plan", "plan", "evict"]);
     assert!(of_binding.iter().all(|line| line["target_group"] == GROUP));
+    let decided: Vec<&&Value> = of_binding.iter().filter(|line| line["decision"].is_string()).collect();
+    assert!(
+        decided.iter().all(|line| line["binding"] == "orders" && line["reason"].is_string()),
+        "{decided:#?}"
+    );
     let done: Vec<&Value> = lines.iter().filter(|line| line["decision"] == "done").collect();
     assert_eq!(done.len(), 1, "and one line for the invocation");
     assert!(done[0]["span"]["requestId"].is_string(), "with its request: {}", done[0]);
@@ -304,6 +337,16 @@ async fn a_wrong_configuration_stops_the_start_with_every_entry_named() {
     for name in ["BINDINGS[1].endpoint", "BINDINGS[1].target_group", "POLL_MILLIS"] {
         assert!(message(&error).contains(name), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_panic_leaves_its_reason_in_the_log_and_ends_the_process() {
+    // The runtime library panics where Lambda's own variables are missing.
+    let mut function = start(&World::new(), &[("AWS_LAMBDA_FUNCTION_VERSION", "")]).await;
+    assert_ne!(function.ended().await.0, Some(0));
+    let lines = function.lines();
+    let panic = lines.iter().find(|line| line["decision"] == "panic").expect("a line that says so");
+    assert!(panic["reason"].as_str().unwrap().contains("AWS_LAMBDA_FUNCTION_VERSION"), "{panic}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rds_nlb_sync::config::{Binding, Config};
-use rds_nlb_sync::lambda::{Failed, Outcome, Trigger, handle};
+use rds_nlb_sync::lambda::{Answer, Failed, Outcome, Trigger, handle};
 use rds_nlb_sync::reconcile::{self, Report, Status};
 use serde_json::{Value, json};
 
@@ -28,9 +28,19 @@ fn billing_group() -> String {
 
 async fn invoke(world: &World, event: Value, time: Duration) -> Result<Outcome, Failed> {
     let bindings = vec![Binding::new(ENDPOINT, GROUP), Binding::new(BILLING, &billing_group())];
-    let config = Config { bindings, pace: PACE, nameservers: None, preregister: true, dry_run: false };
+    let config = Config {
+        bindings,
+        discovery: None,
+        pace: PACE,
+        nameservers: None,
+        preregister: true,
+        dry_run: false,
+    };
     let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world.clone() };
-    handle(&config, &ports, &event.to_string(), time).await
+    match handle(&config, &ports, &event.to_string(), time).await? {
+        Answer::Outcome(outcome) => Ok(outcome),
+        other => panic!("expected bindings, not {other:?}"),
+    }
 }
 
 fn minute() -> Duration {

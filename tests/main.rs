@@ -4,6 +4,10 @@
 
 mod world;
 
+#[cfg(feature = "cli")]
+mod cli;
+mod discovery;
+mod doctor;
 mod failovers;
 mod function;
 mod handler;

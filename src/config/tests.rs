@@ -50,6 +50,7 @@ fn a_binding_is_all_that_must_be_set() {
             poll: Duration::from_millis(500),
             confirm: Duration::from_secs(6),
         },
+        discovery: None,
         nameservers: None,
         preregister: true,
         dry_run: false,
@@ -77,6 +78,7 @@ fn every_variable_is_read() {
         (CONFIRM_SECONDS, "10"),
         (NAMESERVERS, "10.0.0.2"),
         (PREREGISTER, "false"),
+        (DISCOVERY_TAG, "rds-endpoint"),
         (DRY_RUN, "true"),
     ]);
     let expected = Config {
@@ -94,6 +96,7 @@ fn every_variable_is_read() {
             poll: Duration::from_millis(250),
             confirm: Duration::from_secs(10),
         },
+        discovery: Some("rds-endpoint".to_owned()),
         nameservers: Some(vec!["10.0.0.2:53".parse().unwrap()]),
         preregister: false,
         dry_run: true,
@@ -122,9 +125,17 @@ fn without_bindings_there_is_nothing_to_do() {
 }
 
 #[test]
-fn discovery_by_tag_is_refused_by_name() {
-    let problem = "DISCOVERY_TAG: this version does not discover groups by tag; list them in BINDINGS";
-    assert_eq!(problems(&[(DISCOVERY_TAG, "rds-endpoint")]), [problem]);
+fn discovery_by_tag_needs_no_bindings() {
+    let config = Config::parse(|name| (name == DISCOVERY_TAG).then(|| "rds-endpoint".to_owned())).unwrap();
+    assert_eq!((config.bindings, config.discovery), (Vec::new(), Some("rds-endpoint".to_owned())));
+}
+
+#[test]
+fn what_is_no_tag_key_is_refused_by_name() {
+    for wrong in ["rds?endpoint", "aws:endpoint", &"x".repeat(128)] {
+        let expected = format!("DISCOVERY_TAG: {wrong:?} is not a tag key, such as rds-nlb-sync");
+        assert_eq!(problems(&[(DISCOVERY_TAG, wrong)]), [expected]);
+    }
 }
 
 #[test]
@@ -445,7 +456,7 @@ fn everything_wrong_comes_in_one_message() {
     ]);
     let message = parse(&[
         (BINDINGS, &bindings.to_string()),
-        (DISCOVERY_TAG, "rds-endpoint"),
+        (DISCOVERY_TAG, "aws:x"),
         (WATCH_SECONDS, "x"),
         (POLL_MILLIS, "x"),
         (CONFIRM_SECONDS, "x"),

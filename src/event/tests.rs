@@ -11,8 +11,8 @@ const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
 
 /// What every refusal says at its end.
 const ACCEPTED: &str = "; this function accepts EventBridge events from aws.rds, the scheduled events of \
-                        EventBridge rules and EventBridge Scheduler, and {\"command\": \"check\"} or \
-                        {\"command\": \"plan\"}; nothing was changed";
+                        EventBridge rules and EventBridge Scheduler, and {\"command\": \"check\"}, {\"command\": \"plan\"} or \
+                        {\"command\": \"doctor\"}; nothing was changed";
 
 fn bindings() -> Vec<Binding> {
     ["orders.cluster-abc123.us-east-1.rds.amazonaws.com", "billing.abc123.us-east-1.rds.amazonaws.com"]
@@ -30,6 +30,7 @@ fn asks_with(bindings: &[Binding], event: &Value) -> String {
         }
         Ok(Request::Check) => "check".to_owned(),
         Ok(Request::Plan) => "plan".to_owned(),
+        Ok(Request::Doctor) => "doctor".to_owned(),
         Err(refused) => refused.to_string(),
     }
 }
@@ -77,6 +78,7 @@ fn every_sample_asks_for_what_it_should() {
         ("cluster-failover-reverted.json", "watch orders"),
         ("cluster-failover-started.json", "watch orders"),
         ("cluster-maintenance.json", "watch orders"),
+        ("doctor.json", "doctor"),
         ("instance-failover-completed.json", "watch billing"),
         ("instance-failover-dns.json", "watch billing"),
         ("instance-failover-started.json", "watch billing"),
@@ -98,7 +100,7 @@ fn every_sample_asks_for_what_it_should() {
 #[test]
 fn every_sample_but_the_commands_is_an_eventbridge_event() {
     for (file, event) in samples() {
-        if file == "check.json" || file == "plan.json" {
+        if ["check.json", "doctor.json", "plan.json"].contains(&file.as_str()) {
             continue;
         }
         let parsed: EventBridgeEvent = serde_json::from_value(event.clone()).expect(&file);

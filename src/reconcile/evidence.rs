@@ -109,14 +109,14 @@ impl Cluster {
 
 /// The cluster member that the answer's CNAME names: the first label of the name that the chain ends
 /// in. Without a CNAME the answer names none.
-pub(super) fn member(answer: &Answer) -> Option<&str> {
+pub(crate) fn member(answer: &Answer) -> Option<&str> {
     let [_, .., last] = answer.chain.as_slice() else { return None };
     last.split('.').next()
 }
 
 /// The cluster that the endpoint belongs to: the binding's `database`, else the first cluster endpoint
 /// (`NAME.cluster-…`) among the names followed, else what the endpoint's first label names.
-pub(super) fn cluster_identifier(binding: &Binding, answer: &Answer) -> String {
+pub(crate) fn cluster_identifier(binding: &Binding, answer: &Answer) -> String {
     if let Some(database) = &binding.database {
         return database.clone();
     }

@@ -29,12 +29,14 @@ impl Change {
     }
 }
 
-/// A change that no listing has shown yet.
+/// A change that a listing may not show yet.
 struct Unseen {
     change: Change,
     at: Instant,
     /// Whether the API has accepted it. Even a failed call may have taken effect.
     accepted: bool,
+    /// Whether a listing has shown it. The next one may be older than that again.
+    shown: bool,
 }
 
 /// How things stood at the first complete look.
@@ -55,6 +57,8 @@ pub(super) struct Run<'a, D, T, C> {
     /// The last plan.
     planned: Option<Plan>,
     unseen: BTreeMap<SocketAddr, Unseen>,
+    /// When this run evicted each target that it has not registered again since.
+    evictions: BTreeMap<SocketAddr, Instant>,
     registered: BTreeSet<SocketAddr>,
     evicted: BTreeSet<SocketAddr>,
     follow: Option<Duration>,
@@ -81,6 +85,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             first: None,
             planned: None,
             unseen: BTreeMap::new(),
+            evictions: BTreeMap::new(),
             registered: BTreeSet::new(),
             evicted: BTreeSet::new(),
             follow: None,
@@ -117,7 +122,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     /// Looks once, and says what following DNS would change.
     pub async fn rehearse(&mut self) -> Result<Status, Fault> {
         let look = self.sight.look(false).await?;
-        self.compare(&look);
+        self.compare(&look, false);
         self.scout.judge().await;
         let beside = self.scout.beside();
         let outcome = |evidence| outcome(&look.answer.writer, look.port, &look.targets, evidence, &beside);
@@ -127,7 +132,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         {
             plan = outcome(objection);
         }
-        say!(info, self.binding, "plan", plan = %plan, "plans, and changes nothing");
+        say!(info, self.binding, "plan", plan = %plan, reason = "a dry run", "plans, and changes nothing");
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
         self.registered.clone_from(&plan.register);
         self.evicted.clone_from(&plan.evict);
@@ -137,7 +142,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
 
     /// Observes, plans, and makes at most one change.
     async fn step(&mut self) -> Result<Next, (Stage, Fault)> {
-        let look = match self.sight.look(self.patience.rests()).await {
+        let rests = self.patience.rests();
+        let look = match self.sight.look(rests).await {
             Ok(look) => look,
             // Cut short between two looks, the last complete one stands.
             Err(cut)
@@ -151,7 +157,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             Err(fault) => return Err((Stage::Look, fault)),
         };
         self.recovered(Stage::Look);
-        self.compare(&look);
+        self.compare(&look, rests);
         let look = self.doubt(look);
         if self.has_followed(&look) && self.sight.is_steady() {
             self.scout.close();
@@ -219,7 +225,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     }
 
     /// Compares the look with the first one, and with the changes that none has shown so far.
-    fn compare(&mut self, look: &Look) {
+    fn compare(&mut self, look: &Look, rests: bool) {
         self.first
             .get_or_insert_with(|| First { wanted: look.wanted(), active: active(&look.targets).collect() });
         let first = self.first.as_ref().map(|first| first.active.iter().map(SocketAddr::ip).collect());
@@ -228,12 +234,19 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             family: look.family,
             first: first.unwrap_or_default(),
         });
-        let shown = self.unseen.extract_if(.., |target, unseen| unseen.change.shows(target, &look.targets));
-        for (target, Unseen { change, .. }) in shown {
+        if rests {
+            // The listing may be older than the changes.
+            return;
+        }
+        for (target, unseen) in &mut self.unseen {
+            if unseen.shown || !unseen.change.shows(target, &look.targets) {
+                continue;
+            }
+            unseen.shown = true;
             // What was not accepted, but took effect, is this run's work all the same.
-            match change {
-                Change::Register => self.registered.insert(target),
-                Change::Evict => self.evicted.insert(target),
+            match unseen.change {
+                Change::Register => self.registered.insert(*target),
+                Change::Evict => self.evicted.insert(*target),
             };
         }
     }
@@ -242,9 +255,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     /// says: it may be older than the eviction, and evicting the others by it would leave nobody.
     fn doubt(&self, mut look: Look) -> Look {
         for target in look.wanted() {
-            let was_evicted =
-                |unseen: &Unseen| unseen.change == Change::Evict && unseen.at.elapsed() < SETTLE;
-            if self.unseen.get(&target).is_some_and(was_evicted)
+            if self.evictions.get(&target).is_some_and(|at| at.elapsed() < SETTLE)
                 && let Some(state) = look.targets.get_mut(&target)
             {
                 *state = State::Draining;
@@ -256,7 +267,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     /// Whether the plan still is for a change that failed.
     fn still_wants_what_failed(&self, look: &Look, plan: &Plan) -> bool {
         let (wanted, Plan { register, evict, waiting }) = (look.wanted(), plan);
-        self.unseen.iter().filter(|(_, unseen)| !unseen.accepted).any(|(target, unseen)| {
+        self.unseen.iter().filter(|(_, unseen)| !unseen.accepted && !unseen.shown).any(|(target, unseen)| {
             let is_planned =
                 register.contains(target) || evict.contains(target) || waiting.contains_key(target);
             is_planned && wanted.contains(target) == (unseen.change == Change::Register)
@@ -269,7 +280,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             self.unseen.get(target).is_some_and(|unseen| {
                 // A nominee is tried again as seldom: it is a courtesy.
                 let is_courtesy = change == Change::Register && !self.sight.wants(target);
-                unseen.change == change && (unseen.accepted || is_courtesy) && unseen.at.elapsed() < SETTLE
+                let is_recent = unseen.at.elapsed() < SETTLE;
+                let counts = unseen.accepted || is_courtesy;
+                unseen.change == change && counts && !unseen.shown && is_recent
             })
         };
         targets.iter().copied().filter(|target| !is_done(target)).collect()
@@ -320,8 +333,14 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         targets: &BTreeSet<SocketAddr>,
         result: Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let (at, accepted) = (Instant::now(), result.is_ok());
-        self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted })));
+        let (at, accepted, shown) = (Instant::now(), result.is_ok(), false);
+        match change {
+            Change::Evict => self.evictions.extend(targets.iter().map(|target| (*target, at))),
+            Change::Register if accepted => self.evictions.retain(|target, _| !targets.contains(target)),
+            // It may still be gone.
+            Change::Register => {}
+        }
+        self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted, shown })));
         self.sight.look_afresh();
         result
     }
@@ -330,7 +349,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     fn remember(&mut self, plan: &Plan, evidence: Evidence) {
         // That a look is not fresh enough is a matter of the next one, as a rule.
         if !plan.is_empty() && evidence != Evidence::Outdated && self.is_news(plan.to_string()) {
-            say!(info, self.binding, "plan", plan = %plan, "plans");
+            say!(info, self.binding, "plan", plan = %plan, reason = "the group is not as DNS says", "plans");
         }
         self.planned = Some(plan.clone());
     }
@@ -381,7 +400,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
 
     fn recovered(&mut self, stage: Stage) {
         if self.patience.recovered(stage) {
-            say!(info, self.binding, "recovered", "what failed before works again");
+            say!(info, self.binding, "recovered", reason = "what failed before works again", "goes on");
         }
     }
 

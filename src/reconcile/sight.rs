@@ -146,9 +146,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         })
     }
 
-    async fn resolve(&self, family: Family) -> Result<Answer, Fault> {
+    /// Looks the endpoint up, and says when it was answered: a listing beside it may take longer.
+    async fn resolve(&self, family: Family) -> Result<(Answer, Instant), Fault> {
         let resolving = self.world.dns.resolve(&self.binding.endpoint, family);
-        self.bounded("resolve the endpoint", resolving).await
+        let answer = self.bounded("resolve the endpoint", resolving).await?;
+        Ok((answer, Instant::now()))
     }
 
     async fn list(&self) -> Result<Targets, Fault> {
@@ -156,18 +158,22 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         self.bounded("list the group's targets", listing).await
     }
 
-    fn keep_answer(&mut self, answer: Result<Answer, Fault>, asked: Instant) -> Result<Answer, Fault> {
-        let answer = answer.inspect_err(|_| self.steady.end())?;
-        self.steady.record(&answer.writer, asked, Instant::now());
+    fn keep_answer(
+        &mut self,
+        answer: Result<(Answer, Instant), Fault>,
+        asked: Instant,
+    ) -> Result<Answer, Fault> {
+        let (answer, answered) = answer.inspect_err(|_| self.steady.end())?;
+        self.steady.record(&answer.writer, asked, answered);
         let is_news = self.known.insert(answer.writer.clone());
         match &self.answer {
             Some(last) if last.writer != answer.writer => {
                 let (from, to) = (&last.writer, &answer.writer);
                 // A flicker tells its two sides once, not at every lookup.
                 if is_news {
-                    say!(info, self.binding, "moved", %from, %to, "DNS names another address");
+                    say!(info, self.binding, "moved", %from, %to, reason = "DNS names another address", "follows");
                 } else {
-                    say!(debug, self.binding, "moved", %from, %to, "DNS names an earlier address again");
+                    say!(debug, self.binding, "moved", %from, %to, reason = "DNS names an earlier address again", "follows");
                 }
             }
             _ => {}

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use rds_nlb_sync::reconcile::{FRESH, Mode, OBJECTION, OPINION, Pace, SETTLE};
 
@@ -82,6 +81,7 @@ struct Call {
 #[derive(Debug)]
 struct Removal {
     target: SocketAddr,
+    at: Time,
     /// The version of the group that lacks it.
     version: usize,
     /// The call that did it; somebody else where there is none.
@@ -301,7 +301,8 @@ impl Checker {
         let mut problems = Vec::new();
         for target in targets {
             let is_named = named.is_some_and(|named| SocketAddr::new(named.address, self.port) == *target);
-            let is_nominated = target.port() == self.port && state.nominates(target.ip(), self.pace.confirm);
+            let is_nominated =
+                target.port() == self.port && state.nominates(target.ip(), self.pace, self.port);
             if !is_named && !is_nominated {
                 problems.push((3, format!("registers {target}, but the last lookup gave {named:?}")));
             }
@@ -312,7 +313,7 @@ impl Checker {
             if drains && !is_named {
                 problems.push((3, format!("registers the nominee {target}, which drains")));
             }
-            if drains && !state.is_confirmed(self.pace.confirm) {
+            if drains && !state.is_confirmed(self.pace) {
                 problems.push((3, format!("registers {target} again, which drains, before it is confirmed")));
             }
         }
@@ -331,7 +332,7 @@ impl Checker {
         let oldest = self.now.saturating_sub(FRESH);
         let failed =
             |call: &&Call| call.run == run && call.change == Change::Register && call.succeeded.is_none();
-        let is_over = state.dns_has_moved() || state.dns_has_settled_elsewhere(self.pace.confirm);
+        let is_over = state.dns_has_moved() || state.dns_has_settled_elsewhere(self.pace, self.port);
         if !is_over && !self.calls.iter().any(|call| failed(&call)) {
             let of_nominee = |(name, address): &&(String, IpAddr)| {
                 state.nominee == Some(name.as_str())
@@ -349,7 +350,7 @@ impl Checker {
                 if targets.contains(&writer) {
                     problems.push(format!("evicts {writer}, which the last lookup gave"));
                 }
-                if !state.is_confirmed(self.pace.confirm) {
+                if !state.is_confirmed(self.pace) {
                     problems.push(format!("evicts before {writer} is confirmed"));
                 }
                 match &state.listing {
@@ -381,8 +382,8 @@ impl Checker {
     /// Invariant 1.
     fn land(&mut self, call: Option<usize>, active: &Targets) {
         self.version += 1;
-        let (target_of, version) = (self.active.difference(active), self.version);
-        self.removals.extend(target_of.map(|target| Removal { target: *target, version, call }));
+        let (target_of, version, at) = (self.active.difference(active), self.version, self.now);
+        self.removals.extend(target_of.map(|target| Removal { target: *target, at, version, call }));
         let emptied = !self.active.is_empty() && active.is_empty();
         self.active.clone_from(active);
         self.emptied += u64::from(emptied);
@@ -403,11 +404,11 @@ impl Checker {
         for target in listing.active.difference(&call.targets) {
             // It was listed, and is gone: who took it since?
             let later = |removal: &&Removal| removal.target == *target && removal.version > listing.version;
-            match self.removals.iter().rev().find(later).map(|removal| removal.call) {
+            match self.removals.iter().rev().find(later).map(|removal| (removal.call, removal.at)) {
                 None => {}
-                Some(None) => excused = Some(true),
-                Some(Some(other)) => {
-                    let known = self.calls[other].run == call.run && other < index;
+                Some((None, _)) => excused = Some(true),
+                Some((Some(other), at)) => {
+                    let known = self.calls[other].run == call.run && at <= call.sent;
                     let first = self.calls[other].sent.min(call.sent);
                     let moved = self.named_throughout(first.saturating_sub(FRESH)).is_none();
                     if !known && moved {
@@ -459,12 +460,12 @@ impl Run {
     /// Whether this address was nominated: by the event or by the RDS API, as a member of the cluster,
     /// under whose own name it was found. Only a watch nominates, and only until DNS has moved from its
     /// first answer and settled.
-    fn nominates(&self, address: IpAddr, confirm: Duration) -> bool {
+    fn nominates(&self, address: IpAddr, pace: Pace, port: u16) -> bool {
         let is_nominated = |name: &str| {
             let vouched = !self.rds_answered || MEMBERS.contains(&name);
             self.opinions.contains(name) || (self.nominee == Some(name) && vouched)
         };
-        let is_over = self.dns_has_settled_elsewhere(confirm);
+        let is_over = self.dns_has_settled_elsewhere(pace, port);
         let mut found = self.found.iter();
         self.mode == Mode::Watch && !is_over && found.any(|(name, a)| *a == address && is_nominated(name))
     }
@@ -476,24 +477,28 @@ impl Run {
     }
 
     /// Whether DNS has settled on an address that is neither the first one nor was in the group at first.
-    fn dns_has_settled_elsewhere(&self, confirm: Duration) -> bool {
+    fn dns_has_settled_elsewhere(&self, pace: Pace, port: u16) -> bool {
         let mut named = self.lookups.iter().filter_map(|lookup| lookup.named).map(|named| named.address);
         let Some(last) = named.next_back() else { return false };
-        let was_in = self.first_active.as_ref().is_none_or(|first| first.iter().any(|t| t.ip() == last));
-        !was_in && self.is_confirmed(confirm)
+        let was_in =
+            self.first_active.as_ref().is_none_or(|first| first.contains(&SocketAddr::new(last, port)));
+        !was_in && self.is_confirmed(pace)
     }
 
     /// Whether the last lookups gave one address from the end of the first of them to the start of the
-    /// last for this long.
-    fn is_confirmed(&self, confirm: Duration) -> bool {
+    /// last for the confirmation time, with no gap between them of more than half of it or two polls.
+    fn is_confirmed(&self, pace: Pace) -> bool {
         let Some(last) = self.lookups.last().filter(|last| last.named.is_some()) else { return false };
         let address = |lookup: &Lookup| lookup.named.map(|named| named.address);
-        let row = self.lookups.iter().rev().take_while(|lookup| address(lookup) == address(last));
-        let (mut length, mut since) = (0, last.answered);
-        for lookup in row {
-            (length, since) = (length + 1, lookup.answered);
+        let gap = (pace.confirm / 2).max(2 * pace.poll);
+        let (mut length, mut first) = (1, last);
+        for lookup in self.lookups.iter().rev().skip(1) {
+            if address(lookup) != address(last) || first.asked > lookup.answered + gap {
+                break;
+            }
+            (length, first) = (length + 1, lookup);
         }
-        confirm.is_zero() || (length >= 2 && last.asked >= since + confirm)
+        pace.confirm.is_zero() || (length >= 2 && last.asked >= first.answered + pace.confirm)
     }
 }
 

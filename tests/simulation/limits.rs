@@ -51,8 +51,8 @@ impl Limits {
     pub fn take(&mut self, action: Action, now: Time) -> bool {
         let own = match action {
             Action::Lookup | Action::DescribeDBClusters | Action::DescribeDBInstances => return true,
-            Action::DescribeTargetGroups | Action::DescribeTargetHealth => &mut self.describe,
             Action::RegisterTargets | Action::DeregisterTargets => &mut self.change,
+            _ => &mut self.describe,
         };
         own.take(now) && self.all.take(now)
     }

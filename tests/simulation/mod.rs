@@ -31,7 +31,8 @@
 //!    be older than it looks, but for this invocation's own evictions), where since that listing that
 //!    target was taken
 //!    - by somebody else; or
-//!    - by another call of ours that was not behind this one in the same invocation, while the name
+//!    - by another call of ours (of the same invocation, only if it took effect after this one was sent,
+//!      as a call may that seemed to have failed), while the name
 //!      servers did not all give one and the same address from `FRESH` before the earlier of the two
 //!      calls was sent until the later one landed. While DNS is steady, no number of invocations
 //!      together empties a group.
@@ -42,7 +43,8 @@
 //!    the confirmation time less `FRESH`. And **nothing is evicted on less than the evidence**: the
 //!    invocation's last lookup succeeded, was asked at most `FRESH` before, ended a row of at least two
 //!    equal answers that spans the confirmation time from the end of its first lookup to the start of its
-//!    last (none but the first for a confirmation time of zero); its last listing, asked at most `FRESH`
+//!    last, without a gap of more than half that time or two polls (one lookup, for a confirmation time
+//!    of zero); its last listing, asked at most `FRESH`
 //!    before, shows that writer and everything evicted as active; and the RDS API, where the answer names
 //!    a cluster member, was asked and has not called another one the writer.
 //! 3. **Nothing is registered that DNS did not name**: each registered target is the address that this

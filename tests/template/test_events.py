@@ -10,6 +10,8 @@ from stack import ROOT, TWO_PARAMETERS, Stack
 # Whether the rule for database events lets the sample through. The scheduled ones come by rules of their own.
 EXPECTED = {
     "backup-finished.json": False,
+    "check.json": False,
+    "doctor.json": False,
     "blue-green-switched.json": True,
     "cluster-failover-completed.json": True,
     "cluster-failover-reverted.json": True,
@@ -23,6 +25,7 @@ EXPECTED = {
     "instance-without-categories.json": True,
     "instance-without-event-id.json": True,
     "not-ours.json": False,
+    "plan.json": False,
     "schedule.json": False,
     "scheduler.json": False,
 }

@@ -30,7 +30,9 @@ def program(parameters):
 
 @pytest.mark.parametrize("parameters", [TWO_PARAMETERS, BINDINGS, {"DiscoveryTag": "sync/endpoint"}, EVERYTHING])
 def test_the_policy_allows_what_the_program_calls_and_nothing_else(parameters):
-    assert actions(program(parameters)) == RECORDED
+    # Tags are read only where there are any to read.
+    unneeded = set() if "DiscoveryTag" in parameters else {"elasticloadbalancing:DescribeTags"}
+    assert actions(program(parameters)) == RECORDED - unneeded
 
 
 def test_what_lambda_does_in_the_function_s_name():

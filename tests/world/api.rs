@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::{Action, ApiError, Instance, Trouble, World};
+use super::{Action, ApiError, Instance, State, Trouble, World};
 
 type Reply = Result<Response<Full<Bytes>>, Broken>;
 
@@ -61,6 +61,11 @@ impl World {
             "RegisterTargets" => Action::RegisterTargets,
             "DeregisterTargets" => Action::DeregisterTargets,
             "DescribeDBClusters" => Action::DescribeDBClusters,
+            "DescribeTargetGroupAttributes" => Action::DescribeTargetGroupAttributes,
+            "DescribeLoadBalancers" => Action::DescribeLoadBalancers,
+            "DescribeLoadBalancerAttributes" => Action::DescribeLoadBalancerAttributes,
+            "DescribeListeners" => Action::DescribeListeners,
+            "DescribeTags" => Action::DescribeTags,
             "DescribeDBInstances" => Action::DescribeDBInstances,
             other => {
                 return error(&ApiError {
@@ -125,27 +130,53 @@ impl World {
         let mut state = self.state();
         match action {
             Action::DescribeTargetGroups => {
-                let arn = form.get("TargetGroupArns.member.1").cloned().unwrap_or_default();
-                let group = state.described(&arn)?;
-                Ok(format!(
-                    "<TargetGroups><member><TargetGroupArn>{arn}</TargetGroupArn>\
-                     <TargetGroupName>{}</TargetGroupName><Protocol>{}</Protocol><Port>{}</Port>\
-                     <VpcId>vpc-1</VpcId><TargetType>{}</TargetType><IpAddressType>{}</IpAddressType>\
-                     </member></TargetGroups>",
-                    arn.split('/').nth(1).unwrap_or_default(),
-                    group.protocol,
-                    group.port,
-                    group.target_type,
-                    group.address_type
-                ))
+                if let Some(arn) = form.get("TargetGroupArns.member.1") {
+                    state.described(arn)?;
+                    return Ok(format!("<TargetGroups>{}</TargetGroups>", group_xml(&state, arn)));
+                }
+                // All of them, page by page; a marker is the first group of its page.
+                let size = if state.page > 0 { state.page } else { 400 };
+                let from = form.get("Marker").cloned().unwrap_or_default();
+                let arns: Vec<&String> = state.groups.range(from..).map(|(arn, _)| arn).collect();
+                let members: String = arns.iter().take(size).map(|arn| group_xml(&state, arn)).collect();
+                let next =
+                    arns.get(size).map(|arn| format!("<NextMarker>{arn}</NextMarker>")).unwrap_or_default();
+                Ok(format!("<TargetGroups>{members}</TargetGroups>{next}"))
+            }
+            Action::DescribeTags => {
+                let arns: Vec<&String> =
+                    (1..).map_while(|index| form.get(&format!("ResourceArns.member.{index}"))).collect();
+                if arns.len() > 20 {
+                    return Err(ApiError {
+                        status: 400,
+                        code: "ValidationError",
+                        message: "more than 20 resources".into(),
+                    });
+                }
+                let mut members = String::new();
+                for arn in arns {
+                    let tags = state.tags.get(arn).into_iter().flatten().fold(
+                        String::new(),
+                        |text, (key, value)| {
+                            text + &format!("<member><Key>{key}</Key><Value>{value}</Value></member>")
+                        },
+                    );
+                    let _ = write!(
+                        members,
+                        "<member><ResourceArn>{arn}</ResourceArn><Tags>{tags}</Tags></member>"
+                    );
+                }
+                Ok(format!("<TagDescriptions>{members}</TagDescriptions>"))
             }
             Action::DescribeTargetHealth => {
                 let mut members = String::new();
+                let reason = state.estate.reason.map(|reason| format!("<Reason>{reason}</Reason>"));
+                let reason = reason.unwrap_or_default();
                 for (target, state) in state.health(group)? {
                     let _ = write!(
                         members,
                         "<member><Target><Id>{}</Id><Port>{}</Port></Target><HealthCheckPort>{}</HealthCheckPort>\
-                         <TargetHealth><State>{state}</State></TargetHealth></member>",
+                         <TargetHealth><State>{state}</State>{reason}</TargetHealth></member>",
                         target.ip(),
                         target.port(),
                         target.port()
@@ -165,7 +196,7 @@ impl World {
                     code: "DBClusterNotFoundFault",
                     message: format!("DBCluster {identifier} not found."),
                 })?;
-                let status = if state.failing_over { "failing-over" } else { "storage-optimization" };
+                let status = if state.failing_over { "failing-over" } else { state.estate.status };
                 let mut list = String::new();
                 for (member, is_writer) in members {
                     let _ = write!(
@@ -176,8 +207,8 @@ impl World {
                 }
                 Ok(format!(
                     "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
-                     <Status>{status}</Status>\
-                     <DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>"
+                     <Status>{status}</Status><Port>{}</Port><DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                    state.estate.database_port
                 ))
             }
             Action::DescribeDBInstances => {
@@ -188,21 +219,38 @@ impl World {
                         code: "DBInstanceNotFound",
                         message: format!("DBInstance {identifier} not found."),
                     })?;
-                let endpoint = endpoint.as_ref().map(|address| {
-                    format!("<Endpoint><Address>{address}</Address><Port>5432</Port></Endpoint>")
-                });
+                let address = endpoint.as_ref().map(|address| format!("<Address>{address}</Address>"));
                 let cluster =
                     cluster.map(|cluster| format!("<DBClusterIdentifier>{cluster}</DBClusterIdentifier>"));
                 Ok(format!(
                     "<DBInstances><DBInstance><DBInstanceIdentifier>{identifier}</DBInstanceIdentifier>\
-                     <MultiAZ>{multi_az}</MultiAZ>{}{}</DBInstance></DBInstances>",
-                    endpoint.unwrap_or_default(),
+                     <DBInstanceStatus>{}</DBInstanceStatus><MultiAZ>{multi_az}</MultiAZ>\
+                     <Endpoint>{}<Port>{}</Port></Endpoint>{}</DBInstance></DBInstances>",
+                    state.estate.status,
+                    address.unwrap_or_default(),
+                    state.estate.database_port,
                     cluster.unwrap_or_default()
                 ))
             }
             Action::Lookup => unreachable!("no API call"),
+            _ => state.inspect(action, form),
         }
     }
+}
+
+fn group_xml(state: &State, arn: &str) -> String {
+    let group = &state.groups[arn];
+    format!(
+        "<member><TargetGroupArn>{arn}</TargetGroupArn>\
+         <TargetGroupName>{}</TargetGroupName><Protocol>{}</Protocol><Port>{}</Port>\
+         <VpcId>vpc-1</VpcId><TargetType>{}</TargetType><IpAddressType>{}</IpAddressType>{}</member>",
+        arn.split('/').nth(1).unwrap_or_default(),
+        group.protocol,
+        group.port,
+        group.target_type,
+        group.address_type,
+        state.group_xml()
+    )
 }
 
 fn targets(form: &BTreeMap<String, String>) -> Vec<(SocketAddr, Option<String>)> {

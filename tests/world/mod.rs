@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each user of the world needs a part of it")]
 
 pub mod api;
+pub mod estate;
 pub mod lambda;
 pub mod name_server;
 pub mod ports;
@@ -36,7 +37,25 @@ pub enum Action {
     RegisterTargets,
     DeregisterTargets,
     DescribeDBClusters,
+    // What the doctor alone asks for.
+    DescribeTargetGroupAttributes,
+    DescribeLoadBalancers,
+    DescribeLoadBalancerAttributes,
+    DescribeListeners,
     DescribeDBInstances,
+    // What discovery asks for.
+    DescribeTags,
+}
+
+impl Action {
+    /// The permission that the call needs, or `None` for a lookup.
+    pub fn permission(self) -> Option<String> {
+        match self {
+            Self::Lookup => None,
+            Self::DescribeDBClusters | Self::DescribeDBInstances => Some(format!("rds:{self:?}")),
+            _ => Some(format!("elasticloadbalancing:{self:?}")),
+        }
+    }
 }
 
 /// What goes wrong with a call or lookup.
@@ -146,6 +165,10 @@ pub struct State {
     /// A record of another name that rides along in every answer over the wire.
     pub stowaway: Option<(String, Record)>,
     pub groups: BTreeMap<String, Group>,
+    /// Group → its tags.
+    pub tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// Groups on a page.
+    pub page: usize,
     /// What the function in process has learnt of groups.
     pub known: BTreeMap<String, rds_nlb_sync::reconcile::Group>,
     /// How long a listing lags behind the group.
@@ -155,6 +178,8 @@ pub struct State {
     /// The status of all clusters, where it is not the usual one.
     pub failing_over: bool,
     pub instances: BTreeMap<String, Instance>,
+    /// What stands around the groups.
+    pub estate: estate::Estate,
     pub calls: Vec<Call>,
     /// Trouble for the next calls, then for all.
     pub next: BTreeMap<Action, VecDeque<Trouble>>,
@@ -251,6 +276,16 @@ impl World {
         let name = |member| Record::Cname(format!("{member}.abc123.us-east-1.rds.amazonaws.com"));
         let records = ["orders-2", "orders-1"].map(name).into();
         self.state().flickers.insert(ENDPOINT.into(), records);
+    }
+
+    /// A group with these tags, and nothing in it.
+    pub fn tagged(&self, name: &str, tags: &[(&str, &str)]) -> String {
+        let arn = GROUP.replace("/orders/", &format!("/{name}/"));
+        let mut state = self.state();
+        state.groups.entry(arn.clone()).or_default();
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        state.tags.insert(arn.clone(), tags.collect());
+        arn
     }
 
     /// Changes the group's properties.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rds_nlb_sync::config::Binding;
+use rds_nlb_sync::discovery::{Discover, Tagged};
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
 use rds_nlb_sync::reconcile::{
@@ -64,7 +65,7 @@ impl World {
     }
 
     /// Makes a call: records it, waits as long as it takes, and lets the trouble happen.
-    async fn call<R>(
+    pub(super) async fn call<R>(
         &self,
         action: Action,
         detail: String,
@@ -158,6 +159,16 @@ impl TargetGroups for World {
         let detail = list(targets);
         let targets: Vec<_> = targets.iter().copied().collect();
         self.call(Action::DeregisterTargets, detail, |state| state.deregister(group, &targets)).await
+    }
+}
+
+impl Discover for World {
+    async fn tagged(&self, key: &str, _age: Duration) -> Result<Vec<Tagged>, Fault> {
+        self.call(Action::DescribeTags, key.to_owned(), |state| {
+            let tags = state.tags.iter().filter(|(_, tags)| tags.contains_key(key));
+            Ok(tags.map(|(group, tags)| Tagged { group: group.clone(), tags: tags.clone() }).collect())
+        })
+        .await
     }
 }
 

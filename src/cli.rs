@@ -1,0 +1,327 @@
+//! The command line, behind the feature `cli`: what the function does, for people and services.
+//!
+//! It takes one binding by its arguments, or all of the environment, and shares everything else with the
+//! function. Nothing here decides what is done to a group.
+
+mod gate;
+mod render;
+mod watch;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anstream::{AutoStream, ColorChoice};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::{BINDINGS, Binding, Config, DISCOVERY_TAG};
+use crate::discovery::{self, Bound, Discover};
+use crate::doctor::{Examination, Level, examine, general};
+use crate::lambda::{Answer, Failed, Outcome, Trigger, handle};
+use crate::reconcile::{Report, Status, World};
+use crate::start::{self, Error, Started};
+use render::Page;
+
+/// Everything is as it should be, or has been made so.
+const IN_SYNC: u8 = 0;
+/// Something failed, or the doctor found a problem, or the arguments make no sense.
+const FAILED: u8 = 1;
+/// Something would change, or is still to change.
+const WOULD_CHANGE: u8 = 2;
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(100);
+
+/// In lines of 80 columns at most, which clap would break without indenting them.
+const EXAMPLES: &str = "\
+Examples:
+  What would change, for one database:
+    rds-nlb-sync plan --target-group \"$TARGET_GROUP_ARN\" \\
+      --endpoint orders.cluster-abc123.eu-west-1.rds.amazonaws.com
+
+  Why are the clients cut off? With the bindings of the environment:
+    export BINDINGS='[{\"endpoint\": \"orders…\", \"target_group\": \"arn:aws:…\"}]'
+    rds-nlb-sync doctor
+
+  In a script, with the exit code or with jq:
+    rds-nlb-sync plan --output json | jq '.bindings[] | .status'
+
+  As a service, instead of the Lambda function:
+    rds-nlb-sync watch --interval 10
+
+Exit codes:
+  0  in sync, or brought into sync; the doctor found no problem
+  1  failed, or the doctor found a problem
+  2  would change, or waits for something
+
+Environment:
+  BINDINGS, CONFIRM_SECONDS, POLL_MILLIS, NAMESERVERS and DRY_RUN, as the Lambda
+  function's; AWS_REGION, AWS_PROFILE and the AWS SDKs' others; NO_COLOR";
+
+/// Keeps NLB target groups in sync with the address of an RDS or Aurora writer.
+#[derive(Debug, Parser)]
+#[command(name = "rds-nlb-sync", version, after_help = "See --help for examples.", after_long_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Brings the target groups into sync, once
+    Check(Common),
+    /// Shows what a check would change, and changes nothing
+    Plan(Common),
+    /// Looks for everything that cuts clients off, says why and what cures it, and changes nothing
+    Doctor(Common),
+    /// Checks again and again, until it is told to stop (SIGTERM or Ctrl-C)
+    Watch {
+        #[command(flatten)]
+        common: Common,
+        /// Seconds from the start of one check to the next. Each costs one lookup and one API call
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds())]
+        interval: u64,
+    },
+    /// Prints a script that completes commands and arguments
+    Completions {
+        /// The shell to complete in
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The DNS name that follows the writer [default: the bindings in BINDINGS]
+    #[arg(long, value_name = "NAME", requires = "target_group")]
+    endpoint: Option<String>,
+    /// The ARN of the target group that holds its address
+    #[arg(long, value_name = "ARN", requires = "endpoint")]
+    target_group: Option<String>,
+    /// The port of the targets [default: the group's]
+    #[arg(long, requires = "endpoint", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// The cluster or instance, where the endpoint's first label is not its name
+    #[arg(long, value_name = "IDENTIFIER", requires = "endpoint")]
+    database: Option<String>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+    /// Seconds that a check, a plan or the doctor may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds())]
+    timeout: u64,
+    /// Logs every decision to standard error; twice, more
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Table,
+    /// For programs; what the Lambda function returns
+    Json,
+}
+
+/// Runs the command that the process was started with. The environment is read through `variable`, and
+/// the wall clock through `now`.
+pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemTime) -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            // Clap's own code for a usage error is 2, which here has another meaning.
+            return ExitCode::from(if error.use_stderr() { FAILED } else { IN_SYNC });
+        }
+    };
+    let done = match arguments.command {
+        Command::Completions { shell } => complete(shell),
+        Command::Check(common) => check(&common, variable, Trigger::Check).await,
+        Command::Plan(common) => check(&common, variable, Trigger::Plan).await,
+        Command::Doctor(common) => doctor(&common, variable).await,
+        Command::Watch { common, interval } => watch(&common, variable, interval, now).await,
+    };
+    ExitCode::from(done.unwrap_or_else(|error| {
+        let _ = writeln!(anstream::stderr(), "error: {error}");
+        FAILED
+    }))
+}
+
+/// Up to an hour, and never none.
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=3600)
+}
+
+fn complete(shell: Shell) -> Result<u8, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "rds-nlb-sync", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(IN_SYNC)
+}
+
+/// Checks or plans as the function does, by the same command.
+async fn check(
+    common: &Common,
+    variable: impl Fn(&str) -> Option<String>,
+    trigger: Trigger,
+) -> Result<u8, Error> {
+    let Started { config, world } = common.start(variable).await?;
+    let (command, doing) = match trigger {
+        Trigger::Plan => ("plan", "looking at"),
+        _ => ("check", "checking"),
+    };
+    let spinner = common.spinner(format!("{doing} {}", count(config.bindings.len(), "binding")));
+    let command = json!({"command": command}).to_string();
+    let result = handle(&config, &world, &command, common.time()).await;
+    spinner.finish_and_clear();
+    let outcome = match result {
+        Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) => outcome,
+        Ok(Answer::Examination { .. }) => return Err("this was a doctor's answer".into()),
+        Err(failed @ Failed::Refused(_)) => return Err(failed.to_string().into()),
+    };
+    common.print(&outcome, |page| page.outcome(&outcome))?;
+    Ok(code(&outcome))
+}
+
+fn code(outcome: &Outcome) -> u8 {
+    let any = |statuses: &[Status]| outcome.bindings.iter().any(|report| statuses.contains(&report.status));
+    if any(&[Status::Failed]) {
+        FAILED
+    } else if any(&[Status::Pending, Status::Planned]) {
+        WOULD_CHANGE
+    } else {
+        IN_SYNC
+    }
+}
+
+/// The bindings, with those that are found by tag now.
+async fn bound<D, T: Discover, C>(
+    config: &Config,
+    world: &World<D, T, C>,
+    deadline: Instant,
+) -> Result<Vec<Binding>, Error> {
+    let Bound { bindings, failed } = discovery::bound(&world.groups, config, Duration::ZERO, deadline).await;
+    match failed.first() {
+        None => Ok(bindings),
+        Some(Report { target_group, error, .. }) => {
+            Err(format!("{target_group}: {}", error.as_deref().unwrap_or_default()).into())
+        }
+    }
+}
+
+async fn doctor(common: &Common, variable: impl Fn(&str) -> Option<String>) -> Result<u8, Error> {
+    let Started { config, world } = common.start(variable).await?;
+    let spinner = common.spinner(format!("examining {}", count(config.bindings.len(), "binding")));
+    let deadline = Instant::now() + common.time();
+    let bindings = examine(&world, &bound(&config, &world, deadline).await?, deadline).await;
+    spinner.finish_and_clear();
+    let answer = Answer::Examination {
+        trigger: Trigger::Doctor,
+        examination: Examination { general: general(&config, None), bindings },
+    };
+    let Answer::Examination { examination, .. } = &answer else { return Ok(FAILED) };
+    common.print(&answer, |page| page.examination(examination))?;
+    Ok(if examination.count(Level::Problem) > 0 { FAILED } else { IN_SYNC })
+}
+
+async fn watch(
+    common: &Common,
+    variable: impl Fn(&str) -> Option<String>,
+    interval: u64,
+    now: fn() -> SystemTime,
+) -> Result<u8, Error> {
+    let mut started = common.start(variable).await?;
+    let deadline = Instant::now() + common.time();
+    started.config.bindings = bound(&started.config, &started.world, deadline).await?;
+    let count = count(started.config.bindings.len(), "binding");
+    let spinner = common.spinner(format!("{count}, every {interval} s; Ctrl-C ends it"));
+    let screen = watch::Screen { spinner, output: common.output, now };
+    watch::watch(started, Duration::from_secs(interval), common.time(), &screen).await?;
+    screen.spinner.finish_and_clear();
+    Ok(IN_SYNC)
+}
+
+impl Common {
+    /// The environment, with the binding of the arguments in it, and the clients.
+    async fn start(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Started, Error> {
+        let level = match self.verbose {
+            0 => LevelFilter::OFF,
+            1 => LevelFilter::INFO,
+            _ => LevelFilter::DEBUG,
+        };
+        start::log_as_text(level, AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
+        let binding = self.binding();
+        let started = start::start(|name| match (name, &binding) {
+            (BINDINGS, Some(binding)) => Some(binding.clone()),
+            (DISCOVERY_TAG, Some(_)) => None,
+            _ => variable(name),
+        });
+        started.await.map_err(|error| in_arguments(&error.to_string(), binding.is_some()).into())
+    }
+
+    /// The binding that the arguments name, as `BINDINGS` would hold it.
+    fn binding(&self) -> Option<String> {
+        let Self { endpoint, target_group, port, database, output: _, timeout: _, verbose: _ } = self;
+        let endpoint = endpoint.as_ref()?;
+        let binding =
+            json!({"endpoint": endpoint, "target_group": target_group, "port": port, "database": database});
+        Some(json!([binding]).to_string())
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// Shows on a terminal that something is under way; the log shows it as well.
+    fn spinner(&self, doing: String) -> ProgressBar {
+        if self.verbose > 0 {
+            return ProgressBar::hidden();
+        }
+        let spinner = ProgressBar::new_spinner().with_message(doing);
+        spinner.enable_steady_tick(TICK);
+        spinner
+    }
+
+    fn print(&self, result: &impl Serialize, page: impl FnOnce(&mut Page)) -> Result<(), Error> {
+        match self.output {
+            Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(result)?)),
+            Output::Table => {
+                let mut text = Page::for_stdout();
+                page(&mut text);
+                print(&text.finish())
+            }
+        }
+    }
+}
+
+/// An error about the environment, in words of the arguments where they stood for it.
+fn in_arguments(error: &str, stood_for_bindings: bool) -> String {
+    if stood_for_bindings {
+        return error.replace("BINDINGS[0].target_group", "--target-group").replace("BINDINGS[0].", "--");
+    }
+    error.replace("BINDINGS: is not set; give", "give --endpoint and --target-group, or set BINDINGS to")
+}
+
+/// Prints to standard output, without its colours where nobody wants to see them. A reader who has seen
+/// enough (`| head`) is no error.
+fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = anstream::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Such as `1 binding` or `3 bindings`.
+fn count(number: usize, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Bindings by tag: every target group that carries the tag is bound to the endpoint in its value.
+//!
+//! Further tags with the same key and a suffix hold the options: `KEY:port`, `KEY:database`. A group
+//! that has lost its tag is let go, untouched; one whose tags are wrong fails alone, by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{Binding, Config};
+use crate::fault::{Fault, Kind};
+use crate::reconcile::{Report, Status};
+
+/// How old the list of tagged groups may be for a check. Listing a thousand groups takes some fifty
+/// calls, and tags change by deployments.
+pub const PERIOD: Duration = Duration::from_secs(300);
+/// How old it may be when an event tells of a database that no binding is for: it may be a new one, but
+/// in most accounts it is one that nobody has bound.
+pub const MISS: Duration = Duration::from_secs(60);
+
+/// A target group that carries the tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tagged {
+    /// The group's ARN.
+    pub group: String,
+    /// All its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The tags of the account's target groups.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait Discover {
+    /// The groups that carry the tag, as of this long ago or less.
+    async fn tagged(&self, key: &str, age: Duration) -> Result<Vec<Tagged>, Fault>;
+}
+
+/// What there is to keep in sync.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    /// The configured bindings, and the discovered ones after them.
+    pub bindings: Vec<Binding>,
+    /// What is wrong with the others.
+    pub failed: Vec<Report>,
+}
+
+/// The configured bindings and, where a tag is configured, those of the groups that carry it. A group that
+/// is configured as well is bound as configured.
+pub async fn bound<T: Discover>(groups: &T, config: &Config, age: Duration, deadline: Instant) -> Bound {
+    let mut bound = Bound { bindings: config.bindings.clone(), failed: Vec::new() };
+    let Some(key) = &config.discovery else { return bound };
+    let listing = timeout_at(deadline, groups.tagged(key, age)).await.unwrap_or_else(|_| {
+        Err(Fault::new(Kind::OutOfTime, "discover target groups by tag before the invocation's time ran out"))
+    });
+    let tagged = match listing {
+        Ok(tagged) => tagged,
+        Err(fault) => {
+            bound.failed.push(failed(
+                String::new(),
+                format!("every target group tagged {key}"),
+                fault.explain(),
+            ));
+            return bound;
+        }
+    };
+    let configured: BTreeSet<&str> = config.bindings.iter().map(|binding| &*binding.target_group).collect();
+    for Tagged { group, mut tags } in tagged.into_iter().filter(|tagged| !configured.contains(&*tagged.group))
+    {
+        let endpoint = tags.remove(key).unwrap_or_default();
+        let options = tags.into_iter().filter_map(|(tag, value)| {
+            Some((tag.strip_prefix(key.as_str())?.strip_prefix(':')?.to_owned(), value))
+        });
+        match Binding::from_tags(&endpoint, &group, options.collect()) {
+            Ok(binding) => bound.bindings.push(binding),
+            Err(problems) => {
+                let problems = problems.iter().map(|(option, problem)| match option.as_str() {
+                    "endpoint" => format!("{key}: {problem}"),
+                    option => format!("{key}:{option}: {problem}"),
+                });
+                let reason = format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "));
+                bound.failed.push(failed(endpoint, group, reason));
+            }
+        }
+    }
+    bound
+}
+
+fn failed(endpoint: String, target_group: String, reason: String) -> Report {
+    tracing::error!(decision = "fail", endpoint, target_group, reason, "the group is not bound");
+    Report {
+        endpoint,
+        target_group,
+        status: Status::Failed,
+        writer: Vec::new(),
+        registered: BTreeSet::new(),
+        evicted: BTreeSet::new(),
+        waiting: Vec::new(),
+        error: Some(reason),
+        elapsed_ms: 0,
+        follow_ms: None,
+    }
+}
