@@ -23,7 +23,7 @@ SAM := AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY
 SEEDS ?= 100000
 START ?= 0
 
-.PHONY: help demo test check format lint doc build invoke template artifact soak clean
+.PHONY: help demo outage test check format lint doc build invoke template artifact soak clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ demo: ## Plays a failover, a failback and more against the real binary, on loopb
 invoke: ## Invokes the function once in the demo's world: make invoke EVENT=events/check.json
 	@cargo build --locked --quiet --bin bootstrap
 	@cargo run --locked --quiet --example demo -- $(EVENT)
+
+outage: ## Plays how long failovers cut vendors off, here and elsewhere, and draws docs/outage.svg
+	@cargo run --locked --quiet --example outage
 
 test: ## Runs the tests
 	cargo test --locked --features cli

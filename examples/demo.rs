@@ -209,7 +209,8 @@ fn told(call: &Call, cause: Option<Instant>) -> String {
         Action::DeregisterTargets => format!("evicts {}", call.detail),
         Action::DescribeTargetHealth => "lists the group".to_owned(),
         Action::DescribeTargetGroups => "learns what the group is".to_owned(),
-        Action::DescribeDBClusters => "asks RDS whether it objects".to_owned(),
+        Action::DescribeDBClusters => "asks RDS who the writer is".to_owned(),
+        Action::DescribeDBInstances => format!("asks RDS where {} is", call.detail),
         Action::Lookup => "looks up the endpoint".to_owned(),
         other => format!("asks for {other:?}"),
     };

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::plan::Standby;
 use crate::reconcile::Pace;
 
 /// The bindings, in JSON.
@@ -25,6 +26,8 @@ pub const POLL_MILLIS: &str = "POLL_MILLIS";
 pub const CONFIRM_SECONDS: &str = "CONFIRM_SECONDS";
 /// The name servers to ask.
 pub const NAMESERVERS: &str = "NAMESERVERS";
+/// Whether a cluster member that is about to become the writer is registered before DNS names it.
+pub const PREREGISTER: &str = "PREREGISTER";
 /// Whether to change nothing.
 pub const DRY_RUN: &str = "DRY_RUN";
 
@@ -41,6 +44,8 @@ pub struct Binding {
     pub port: Option<u16>,
     /// The cluster or instance that events name, where the endpoint's first label does not.
     pub database: Option<String>,
+    /// What becomes of the writer before.
+    pub standby: Standby,
 }
 
 impl Binding {
@@ -51,6 +56,7 @@ impl Binding {
             target_group: target_group.to_owned(),
             port: None,
             database: None,
+            standby: Standby::Evict,
         }
     }
 
@@ -108,6 +114,8 @@ pub struct Config {
     pub pace: Pace,
     /// The name servers, or `None` for the system's.
     pub nameservers: Option<Vec<SocketAddr>>,
+    /// Whether the next writer of a cluster is registered before DNS names it.
+    pub preregister: bool,
     /// Whether to report instead of to change.
     pub dry_run: bool,
 }
@@ -171,18 +179,12 @@ impl Config {
             confirm: seconds(&mut problems, CONFIRM_SECONDS, 6, (0, 600)),
         };
         let nameservers = set(NAMESERVERS).map(|text| nameservers(&mut problems, &text));
-        let dry_run = match set(DRY_RUN).map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(other) => {
-                problems.add(DRY_RUN, format_args!("{other:?} is neither true nor false"));
-                true
-            }
-        };
+        let preregister = flag(&mut problems, PREREGISTER, set(PREREGISTER), true);
+        let dry_run = flag(&mut problems, DRY_RUN, set(DRY_RUN), false);
         if !problems.0.is_empty() {
             return Err(Invalid(problems.0));
         }
-        Ok(Self { bindings, discovery, pace, nameservers, dry_run })
+        Ok(Self { bindings, discovery, pace, nameservers, preregister, dry_run })
     }
 }
 
@@ -198,6 +200,18 @@ fn number(problems: &mut Problems, name: &str, text: Option<String>, default: u6
                     range.0, range.1
                 ),
             );
+            default
+        }
+    }
+}
+
+fn flag(problems: &mut Problems, name: &str, text: Option<String>, default: bool) -> bool {
+    let Some(text) = text else { return default };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" => true,
+        "false" => false,
+        other => {
+            problems.add(name, format_args!("{other:?} is neither true nor false"));
             default
         }
     }
@@ -284,6 +298,13 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
         }
         Err(problem) => add("role", problem),
     }
+    let standby = text("standby").and_then(|value| match value.as_deref() {
+        None => Ok(Standby::Evict),
+        Some("keep") if endpoint.as_deref().is_some_and(is_of_a_cluster) => Err(KEPT_OF_A_CLUSTER.to_owned()),
+        Some("keep") => Ok(Standby::Keep),
+        Some(other) => Err(format!("{other:?} is not \"keep\"; leave it out to evict the writer before")),
+    });
+    let standby = standby.map_err(|problem| add("standby", problem)).ok();
     let port = match fields.remove("port") {
         None | Some(Value::Null) => Some(None),
         Some(value) => {
@@ -299,11 +320,29 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
     for (unknown, _) in &fields {
         add(
             unknown,
-            "is not a field of a binding, which has endpoint, target_group, port, database and role"
+            "is not a field of a binding, which has endpoint, target_group, port, database, standby and role"
                 .to_owned(),
         );
     }
-    Some(Binding { endpoint: endpoint?, target_group: target_group?, port: port?, database: database? })
+    Some(Binding {
+        endpoint: endpoint?,
+        target_group: target_group?,
+        port: port?,
+        database: database?,
+        standby: standby?,
+    })
+}
+
+/// Why a cluster has no standby to keep.
+pub(crate) const KEPT_OF_A_CLUSTER: &str = "\"keep\" is for Multi-AZ instances; a cluster's old writer goes on \
+     answering as a reader, so that vendors would be sent to a database that they cannot write to";
+
+/// Whether the name is an Aurora or Multi-AZ cluster's, or a global cluster's.
+pub(crate) fn is_of_a_cluster(name: &str) -> bool {
+    name.to_ascii_lowercase()
+        .split('.')
+        .skip(1)
+        .any(|label| label.starts_with("cluster-") || label.starts_with("global-"))
 }
 
 /// Checks a tag key, less the room that the options need (ELBv2 API, `Tag.Key`).

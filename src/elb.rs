@@ -187,6 +187,8 @@ fn target(description: &TargetHealthDescription, port: u16) -> Result<(SocketAdd
     };
     let state = match description.target_health().and_then(|health| health.state()) {
         Some(TargetHealthStateEnum::Draining | TargetHealthStateEnum::UnhealthyDraining) => State::Draining,
+        Some(TargetHealthStateEnum::Initial) => State::Initial,
+        Some(TargetHealthStateEnum::Unhealthy) => State::Unhealthy,
         _ => State::Active,
     };
     Ok((SocketAddr::new(address, port), state))

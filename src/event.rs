@@ -1,6 +1,7 @@
 //! What an event asks for: to watch the bindings that it is about, or to check all.
 //!
-//! The event says when to look and where, never what to find. Its fields may be absent, unknown or
+//! The event says when to look and where, never what to find; at most it nominates a cluster member,
+//! which is registered early and evicts nobody. Its fields may be absent, unknown or
 //! of another type than documented; only its `source` decides whether it is for us at all.
 
 use serde_json::Value;
@@ -11,14 +12,23 @@ use crate::fault;
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Watch these bindings, by index: a failover may be under way.
-    Watch(Vec<usize>),
+    /// Watch these bindings: a failover may be under way.
+    Watch(Vec<Watched>),
     /// Check every binding.
     Check,
     /// Report what a check would do.
     Plan,
     /// Examine every binding, and change nothing.
     Doctor,
+}
+
+/// A binding to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The binding, by index.
+    pub binding: usize,
+    /// The cluster member that the event nominates as the next writer, in lower case.
+    pub nominee: Option<String>,
 }
 
 /// An event that is not for this function. Nothing was touched.
@@ -84,7 +94,10 @@ pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> 
 fn rds(event: &Value, bindings: &[Binding]) -> Request {
     let about =
         |identifier| bindings.iter().enumerate().filter(move |(_, binding)| binding.is_about(identifier));
-    let about: Vec<usize> = watched(event).into_iter().flat_map(about).map(|(index, _)| index).collect();
+    let nominee = nominee(event);
+    let watched = watched(event).into_iter().flat_map(about);
+    let about: Vec<Watched> =
+        watched.map(|(binding, _)| Watched { binding, nominee: nominee.clone() }).collect();
     if about.is_empty() { Request::Check } else { Request::Watch(about) }
 }
 
@@ -108,13 +121,36 @@ fn watched(event: &Value) -> Option<&str> {
 
 /// The identifier of the cluster or instance that the event is about.
 fn database(event: &Value) -> Option<&str> {
+    source(event).map(|(_, name)| name)
+}
+
+/// What the event is about: `cluster` or `db`, and its identifier.
+fn source(event: &Value) -> Option<(&str, &str)> {
     let text = |path| event.pointer(path).and_then(Value::as_str);
     let arn = text("/detail/SourceArn").or_else(|| text("/resources/0"))?;
     // arn:PARTITION:rds:REGION:ACCOUNT:cluster:NAME, or …:db:NAME
     match arn.splitn(7, ':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, "rds", _, _, "cluster" | "db", name] => Some(name),
+        ["arn", _, "rds", _, _, kind @ ("cluster" | "db"), name] => Some((*kind, *name)),
         _ => None,
     }
+}
+
+/// The member that a cluster's event names as the one being promoted, in the very words of events 0071,
+/// 0072 and 0073 (RDS user guide, "Event categories and messages"). Other texts nominate nobody.
+fn nominee(event: &Value) -> Option<String> {
+    const WORDS: [&str; 3] = [
+        "Started same AZ failover to DB instance: ",
+        "Started cross AZ failover to DB instance: ",
+        "Completed failover to DB instance: ",
+    ];
+    // The longest identifier of an instance (RDS API, `DBInstanceIdentifier`).
+    const LENGTH: usize = 63;
+    let ("cluster", _) = source(event)? else { return None };
+    let message = event.pointer("/detail/Message").and_then(Value::as_str)?;
+    let name = WORDS.iter().find_map(|words| message.strip_prefix(words))?;
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (is_name && (1..=LENGTH).contains(&name.len())).then(|| name.to_ascii_lowercase())
 }
 
 /// Enough of a text to recognise it by in a message.

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::config::{Binding, Config};
 use crate::discovery::{self, Bound, Discover, MISS, PERIOD};
 use crate::doctor::{Examination, InspectDatabases, InspectGroups, Level, examine, general};
-use crate::event::{self, Refused, Request};
-use crate::reconcile::{Clusters, Dns, Mode, Report, Status, TargetGroups, World, reconcile};
+use crate::event::{self, Refused, Request, Watched};
+use crate::reconcile::{Clusters, Dns, Mode, Nominations, Report, Status, TargetGroups, World, reconcile};
 
 /// What of an invocation's time is kept back, in which the result is logged and reported: some
 /// milliseconds of work, which at 128 MB may get a fourteenth of a core.
@@ -135,16 +135,25 @@ where
     // Boxed: the future of everything is deep enough for the compiler without it.
     let asking = Box::pin(asked(config, world, &event, deadline));
     let (request, Bound { bindings, failed: unbound }) = asking.await?;
-    let (trigger, mode, about) = match request {
+    let all = || (0..bindings.len()).map(|binding| Watched { binding, nominee: None }).collect();
+    let (trigger, mode, watched): (_, _, Vec<Watched>) = match request {
         Request::Watch(about) => (Trigger::Watch, Mode::Watch, about),
-        Request::Check => (Trigger::Check, Mode::Check, (0..bindings.len()).collect()),
-        Request::Plan => (Trigger::Plan, Mode::DryRun, (0..bindings.len()).collect()),
+        Request::Check => (Trigger::Check, Mode::Check, all()),
+        Request::Plan => (Trigger::Plan, Mode::DryRun, all()),
         Request::Doctor => return Ok(diagnose(config, world, &bindings, remaining, deadline).await),
     };
     let mode = if config.dry_run { Mode::DryRun } else { mode };
     // Side by side: one that fails or waits delays no other.
-    let about = about.into_iter().filter_map(|index| bindings.get(index));
-    let runs = about.map(|binding| reconcile(world, binding, config.pace, mode, deadline));
+    let runs = watched.into_iter().filter_map(|Watched { binding, nominee }| {
+        let binding = bindings.get(binding)?;
+        Some(async move {
+            let nominations = match config.preregister {
+                true => Nominations::Open { event: nominee },
+                false => Nominations::Closed,
+            };
+            reconcile(world, binding, config.pace, mode, &nominations, deadline).await
+        })
+    });
     let mut outcome = Outcome { trigger, bindings: join_all(runs).await };
     outcome.bindings.extend(unbound);
     let failed = outcome.bindings.iter().filter(|report| report.status == Status::Failed).count();

@@ -102,10 +102,21 @@ fn never_a_target(address: &IpAddr) -> Option<&'static str> {
 /// Whether a target serves or is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Registered: `initial`, `healthy`, `unhealthy`, `unused` or `unavailable`.
+    /// Registered, and nothing speaks against it: `healthy`, `unused` or `unavailable`.
     Active,
+    /// Registered, and not in service yet: `initial`.
+    Initial,
+    /// Registered, and sent nothing: `unhealthy`.
+    Unhealthy,
     /// `draining` or `unhealthy.draining`: on its way out, and counted as absent.
     Draining,
+}
+
+impl State {
+    /// Whether the target is registered and not on its way out, whatever its health.
+    pub fn is_active(self) -> bool {
+        self != Self::Draining
+    }
 }
 
 /// A target group's targets.
@@ -118,10 +129,32 @@ pub enum Evidence {
     Unconfirmed,
     /// DNS has, but the RDS API names another cluster member as the writer.
     Contradicted,
+    /// DNS has, but the RDS API reports a failover under way, of which DNS has shown nothing yet.
+    FailingOver,
     /// DNS has, but the look at DNS and the group is too old to evict by.
     Outdated,
     /// DNS has, and the RDS API does not contradict it.
     Confirmed,
+}
+
+/// What may be in the group beside the writer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The addresses of those nominated as the next writer: registered early, and not evicted.
+    pub nominated: BTreeSet<IpAddr>,
+    /// What becomes of the writer before.
+    pub standby: Standby,
+}
+
+/// What becomes of a writer's target after a failover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standby {
+    /// It is evicted.
+    #[default]
+    Evict,
+    /// It is kept while it is unhealthy, as a Multi-AZ instance's standby is, whose database is stopped:
+    /// when it is promoted again, health checks alone bring it back.
+    Keep,
 }
 
 /// What a change waits for.
@@ -137,8 +170,14 @@ pub enum Waits {
     EvictionForConfirmation,
     /// To be evicted, once the RDS API names the same writer as DNS.
     EvictionForAgreement,
+    /// To be evicted, once the RDS API reports no failover any more.
+    EvictionForFailover,
     /// To be evicted, once a look at DNS and the group is fresh enough.
     EvictionForFreshLook,
+    /// To turn out as the standby or not: the writer's own target is not healthy yet.
+    StandbyForWriter,
+    /// To turn out as the writer or not: it was nominated.
+    Nomination,
 }
 
 impl fmt::Display for Waits {
@@ -153,9 +192,14 @@ impl fmt::Display for Waits {
             Self::EvictionForWriter => "is evicted once the writer is registered",
             Self::EvictionForConfirmation => "is evicted once DNS has confirmed the writer",
             Self::EvictionForAgreement => "is evicted once the RDS API names the same writer as DNS",
+            Self::EvictionForFailover => "is evicted once the RDS API no longer reports a failover under way",
             Self::EvictionForFreshLook => {
                 "is evicted once DNS and the API answer fast enough for a fresh look"
             }
+            Self::StandbyForWriter => {
+                "is kept as the standby or evicted, by its health, once the writer's target is healthy"
+            }
+            Self::Nomination => "was nominated as the next writer; is evicted if DNS settles elsewhere",
         })
     }
 }
@@ -194,20 +238,22 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Decides what must change so that the group holds the writer and nothing else.
+/// Decides what must change so that the group holds the writer, and nothing else but what may be
+/// beside it.
 ///
 /// An address that the group does not know is registered at first sight. One that drains was evicted
 /// a moment ago, and DNS may be flickering: it is registered again only on confirmed evidence.
-pub fn plan(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence) -> Plan {
+pub fn plan(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence, beside: &Beside) -> Plan {
+    let Beside { nominated, standby } = beside;
     let mut plan = Plan::default();
     for target in writer.targets(port) {
         match targets.get(&target) {
-            Some(State::Active) => {}
+            Some(state) if state.is_active() => {}
             None => {
                 plan.register.insert(target);
             }
-            Some(State::Draining) => match evidence {
-                Evidence::Confirmed | Evidence::Outdated => {
+            Some(_) => match evidence {
+                Evidence::Confirmed | Evidence::FailingOver | Evidence::Outdated => {
                     plan.register.insert(target);
                 }
                 Evidence::Contradicted => {
@@ -220,7 +266,30 @@ pub fn plan(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence) -
         }
     }
     let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
-    for target in active(targets).filter(|target| !wanted.contains(target)) {
+    let nominees: BTreeSet<SocketAddr> =
+        nominated.iter().map(|address| SocketAddr::new(*address, port)).collect();
+    for target in nominees.difference(&wanted) {
+        match targets.get(target) {
+            None => {
+                plan.register.insert(*target);
+            }
+            Some(state) if state.is_active() => {
+                plan.waiting.insert(*target, Waits::Nomination);
+            }
+            // It was evicted a moment ago: DNS alone brings it back.
+            Some(_) => {}
+        }
+    }
+    let is_stale = |target: &SocketAddr| !wanted.contains(target) && !nominees.contains(target);
+    let stale: BTreeSet<SocketAddr> = active(targets).filter(is_stale).collect();
+    let kept = match standby {
+        Standby::Evict => None,
+        Standby::Keep => keep(&stale, &wanted, targets, &mut plan),
+    };
+    for target in stale.into_iter().filter(|target| Some(*target) != kept) {
+        if plan.waiting.contains_key(&target) {
+            continue;
+        }
         match hold_on_to(&wanted, targets, evidence) {
             None => {
                 plan.evict.insert(target);
@@ -233,26 +302,51 @@ pub fn plan(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence) -
     plan
 }
 
+/// Picks the stale target that is kept as the standby: at most one, and an unhealthy one.
+///
+/// Right after a failover the load balancer calls the old primary healthy for some health checks yet,
+/// and the new one not healthy yet. Where the writer's target is not healthy, a failover was moments
+/// ago: a healthy stale target then waits until health checks have told what it is, and the one place
+/// is reserved for it. That takes no memory but the group's.
+fn keep(
+    stale: &BTreeSet<SocketAddr>,
+    wanted: &BTreeSet<SocketAddr>,
+    targets: &Targets,
+    plan: &mut Plan,
+) -> Option<SocketAddr> {
+    let state = |target: &SocketAddr| targets.get(target).copied();
+    let starts = |target: &SocketAddr| matches!(state(target), Some(State::Initial | State::Unhealthy));
+    if wanted.iter().any(starts) {
+        let healthy = stale.iter().filter(|target| state(target) == Some(State::Active));
+        plan.waiting.extend(healthy.map(|target| (*target, Waits::StandbyForWriter)));
+        if plan.waiting.values().any(|waits| *waits == Waits::StandbyForWriter) {
+            return None;
+        }
+    }
+    stale.iter().find(|target| state(target) == Some(State::Unhealthy)).copied()
+}
+
 /// **Only DNS may evict.** Why a stale target must be held on to, or `None` where it may go: the
 /// writer that DNS names is registered and not draining, and the evidence for it is confirmed.
 fn hold_on_to(wanted: &BTreeSet<SocketAddr>, targets: &Targets, evidence: Evidence) -> Option<Waits> {
-    let writer_is_in = wanted.iter().all(|target| targets.get(target) == Some(&State::Active));
+    let is_in = |target: &SocketAddr| targets.get(target).is_some_and(|state| state.is_active());
     match evidence {
-        _ if !writer_is_in => Some(Waits::EvictionForWriter),
+        _ if !wanted.iter().all(is_in) => Some(Waits::EvictionForWriter),
         Evidence::Unconfirmed => Some(Waits::EvictionForConfirmation),
         Evidence::Contradicted => Some(Waits::EvictionForAgreement),
+        Evidence::FailingOver => Some(Waits::EvictionForFailover),
         Evidence::Outdated => Some(Waits::EvictionForFreshLook),
         Evidence::Confirmed => None,
     }
 }
 
 /// Everything that would change on this evidence: the plans up to the fixpoint, as one.
-pub fn outcome(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence) -> Plan {
+pub fn outcome(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence, beside: &Beside) -> Plan {
     let mut whole = Plan::default();
     let mut targets = targets.clone();
     // One round registers, the next evicts, and the third finds nothing left but what waits.
     for _ in 0..3 {
-        let next = plan(writer, port, &targets, evidence);
+        let next = plan(writer, port, &targets, evidence, beside);
         apply(&mut targets, &next);
         whole.register.extend(next.register);
         whole.evict.extend(next.evict);
@@ -261,15 +355,15 @@ pub fn outcome(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence
     whole
 }
 
-/// What a plan does to a group, as AWS does it: evicted targets drain, registered ones are active.
+/// What a plan does to a group, as AWS does it: evicted targets drain, registered ones start.
 pub fn apply(targets: &mut Targets, plan: &Plan) {
-    targets.extend(plan.register.iter().map(|target| (*target, State::Active)));
+    targets.extend(plan.register.iter().map(|target| (*target, State::Initial)));
     targets.extend(plan.evict.iter().map(|target| (*target, State::Draining)));
 }
 
 /// The targets that are registered and not draining.
 pub fn active(targets: &Targets) -> impl Iterator<Item = SocketAddr> {
-    targets.iter().filter(|(_, state)| **state == State::Active).map(|(target, _)| *target)
+    targets.iter().filter(|(_, state)| state.is_active()).map(|(target, _)| *target)
 }
 
 /// The items in one line, for messages.

@@ -1,4 +1,4 @@
-//! The clusters, by `aws-sdk-rds`. The only module that knows it.
+//! The clusters and instances, by `aws-sdk-rds`. The only module that knows it.
 
 mod inspect;
 
@@ -7,7 +7,11 @@ use aws_sdk_rds::types::DbCluster;
 
 use crate::aws::{self, Bounded};
 use crate::fault::Fault;
-use crate::reconcile::{Cluster, Clusters};
+use crate::reconcile::{Cluster, Clusters, Instance};
+
+/// The status of a cluster that fails over (Aurora user guide, "Failing over an Amazon Aurora DB cluster";
+/// it returns to `available` when the failover is completed).
+const FAILING_OVER: &str = "failing-over";
 
 /// The account's clusters.
 pub struct Rds {
@@ -35,8 +39,27 @@ impl Clusters for Rds {
                 return Err(aws::fault(doing, "rds:DescribeDBClusters", error));
             }
         };
-        let members = described.db_clusters().iter().flat_map(|cluster| members(cluster).members);
-        Ok(Some(Cluster { members: members.collect() }))
+        let mut members = described.db_clusters().iter().map(members);
+        Ok(Some(members.next().unwrap_or_default()))
+    }
+
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
+        let described = self.client.describe_db_instances().db_instance_identifier(identifier).send().await;
+        let described = match described {
+            Ok(described) => described,
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_db_instance_not_found_fault()) => {
+                return Ok(None);
+            }
+            Err(error) => {
+                let doing = format!("describe the instance {identifier}");
+                return Err(aws::fault(doing, "rds:DescribeDBInstances", error));
+            }
+        };
+        Ok(described.db_instances().first().map(|instance| Instance {
+            endpoint: instance.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),
+            is_multi_az: instance.multi_az().unwrap_or(false),
+            cluster: instance.db_cluster_identifier().map(str::to_owned),
+        }))
     }
 }
 
@@ -45,5 +68,6 @@ fn members(cluster: &DbCluster) -> Cluster {
         let identifier = member.db_instance_identifier()?.to_ascii_lowercase();
         Some((identifier, member.is_cluster_writer().unwrap_or(false)))
     });
-    Cluster { members: members.collect() }
+    let is_failing_over = cluster.status().is_some_and(|status| status.eq_ignore_ascii_case(FAILING_OVER));
+    Cluster { members: members.collect(), is_failing_over }
 }

@@ -29,13 +29,16 @@ macro_rules! say {
 }
 
 mod evidence;
+mod objection;
 mod patience;
 mod run;
+mod scout;
 mod sight;
 
-pub use evidence::Cluster;
+pub use evidence::{Cluster, Instance};
 pub(crate) use evidence::{cluster_identifier, member};
 use run::Run;
+use scout::Scout;
 
 /// How old a look at DNS and at the group may be when an eviction acts on it. Some round trips, and
 /// well below the default confirmation time, within which DNS cannot have moved elsewhere and settled.
@@ -52,6 +55,10 @@ pub const OPINION: Duration = Duration::from_secs(5);
 /// How long the RDS API may take to object: some round trips. Silence is no objection, because a
 /// failover that breaks the API as well must be followed all the same.
 pub const OBJECTION: Duration = Duration::from_secs(3);
+
+/// How often a watch asks the RDS API for a new writer that DNS does not name yet. Half of that is what it
+/// would save on average; the API's limits are unpublished.
+pub const SCOUT: Duration = Duration::from_secs(10);
 
 /// What DNS says: the endpoint's address, and the names followed on the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +98,13 @@ pub trait TargetGroups {
     async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault>;
 }
 
-/// The clusters of the account.
+/// The clusters and instances of the account.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Clusters {
     /// A cluster's members, or `None` where there is no such cluster.
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault>;
+    /// An instance, or `None` where there is no such instance.
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault>;
 }
 
 /// Everything outside.
@@ -128,6 +137,19 @@ pub enum Mode {
     Watch,
     /// Observe once and report what would be done.
     DryRun,
+}
+
+/// Whether a watch may register who is about to become the writer, before DNS names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Nominations {
+    /// Nobody is nominated.
+    #[default]
+    Closed,
+    /// The event and the RDS API may nominate members of the bound cluster.
+    Open {
+        /// The member that the event names as the one being promoted.
+        event: Option<String>,
+    },
 }
 
 /// How a binding stands at the end.
@@ -173,17 +195,25 @@ pub struct Report {
 }
 
 /// Brings one binding's group into sync with DNS, and says how that went. Ends before the deadline.
+/// Nominations count in a watch alone.
 pub async fn reconcile<D: Dns, T: TargetGroups, C: Clusters>(
     world: &World<D, T, C>,
     binding: &Binding,
     pace: Pace,
     mode: Mode,
+    nominations: &Nominations,
     deadline: Instant,
 ) -> Report {
-    let mut run = Run::new(world, binding, pace, mode, deadline);
+    let nominations = if mode == Mode::Watch { nominations } else { &Nominations::Closed };
+    let scout = Scout::new(world, binding, nominations, deadline);
+    let mut run = Run::new(world, binding, &scout, pace, mode, deadline);
     let result = match mode {
         Mode::DryRun => run.rehearse().await,
-        Mode::Check | Mode::Watch => run.follow().await,
+        Mode::Check | Mode::Watch => tokio::select! {
+            biased;
+            result = run.follow() => result,
+            never = scout.roam() => match never {},
+        },
     };
     run.report(result)
 }

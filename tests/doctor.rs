@@ -160,7 +160,7 @@ async fn every_permission_that_is_missing_is_named() {
 #[tokio::test]
 async fn a_role_for_one_instance_alone_is_enough_to_see_it() {
     let world = World::new();
-    world.state().estate.instances.insert("billing".into(), None);
+    world.state().instances.insert("billing".into(), crate::world::Instance::default());
     let endpoint = "billing.abc123.us-east-1.rds.amazonaws.com";
     world.state().zone.insert(endpoint.into(), crate::world::addresses(&["10.0.1.10"]));
     let bindings = json!([{"endpoint": endpoint, "target_group": GROUP}]).to_string();

@@ -679,3 +679,415 @@ mod a_dry_run {
         assert!(report.waiting[0].starts_with("10.0.1.10:5432"), "{report:?}");
     }
 }
+
+mod nominations {
+    use rds_nlb_sync::config::Binding;
+    use rds_nlb_sync::reconcile::Nominations;
+
+    use super::*;
+    use crate::world::{ENDPOINT, addresses};
+
+    const MEMBER: &str = "orders-2.abc123.us-east-1.rds.amazonaws.com";
+
+    fn both(world: &World) {
+        assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_registers_the_next_writer_before_dns_moves_and_the_failover_is_followed_as_ever() {
+        let world = World::new();
+        later(&world, 1, both);
+        later(&world, 25, |world| {
+            world.promote("orders-2");
+            world.writer_per_rds("orders-2");
+        });
+        let started = Instant::now();
+        let report = world.watch_nominating("orders-2").await;
+        assert_eq!(report.status, Status::Updated);
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+        assert!(world.calls(Action::RegisterTargets)[0].at - started <= seconds(1));
+        assert!(world.calls(Action::DeregisterTargets)[0].at - started >= seconds(31), "DNS alone evicts");
+        assert_eq!(format!("{:?}", report.registered), "{10.0.2.20:5432}");
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rds_api_nominates_whom_it_calls_the_writer_before_dns_does() {
+        let world = World::new();
+        later(&world, 15, |world| world.writer_per_rds("orders-2"));
+        later(&world, 30, both);
+        later(&world, 40, |world| world.promote("orders-2"));
+        let started = Instant::now();
+        assert_eq!(world.watch().await.status, Status::Updated);
+        let registered = world.calls(Action::RegisterTargets)[0].at - started;
+        assert!((seconds(15)..=seconds(26)).contains(&registered), "{registered:?}");
+        assert!(
+            world.count(Action::DescribeDBClusters) <= 8,
+            "asked every ten seconds, and before the eviction"
+        );
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_writer_before_is_not_nominated_by_an_api_that_lags() {
+        let world = World::new();
+        world.promote("orders-2");
+        // It still calls orders-1 the writer, which is in the group.
+        later(&world, 30, |world| world.writer_per_rds("orders-2"));
+        let started = Instant::now();
+        assert_eq!(world.watch().await.status, Status::Updated);
+        assert!(started.elapsed() <= seconds(40), "{:?}", started.elapsed());
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_nomination_alone_neither_ends_the_watch_nor_evicts_and_outlives_it_by_nothing() {
+        let world = World::new();
+        let started = Instant::now();
+        let report = world.watch_nominating("orders-2").await;
+        assert!((seconds(179)..=seconds(181)).contains(&started.elapsed()));
+        assert_eq!(report.status, Status::Pending);
+        assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+        assert_eq!(world.check().await.status, Status::Updated, "a stale target like any other");
+        settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failover_to_somebody_else_evicts_the_nominee_once_dns_has_settled() {
+        let world = World::new();
+        later(&world, 20, |world| world.resolves_to(&[THREE]));
+        let started = Instant::now();
+        assert_eq!(world.watch_nominating("orders-2").await.status, Status::Updated);
+        assert!((seconds(26)..=seconds(30)).contains(&started.elapsed()), "{:?}", started.elapsed());
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432~ 10.0.3.30:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failover_that_is_reverted_evicts_the_nominee_by_the_event_that_says_so() {
+        let world = World::new();
+        world.state().failing_over = true;
+        // Event 0070 wakes another invocation, which nominates nobody.
+        tokio::join!(world.watch_nominating("orders-2"), async {
+            sleep(seconds(20)).await;
+            world.state().failing_over = false;
+            assert_eq!(world.check().await.status, Status::Updated);
+        });
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.2.20:5432"]);
+        settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drift_check_amid_the_failover_leaves_the_nominee_alone() {
+        let world = World::new();
+        world.state().failing_over = true;
+        let (report, check) = tokio::join!(world.watch_nominating("orders-2"), async {
+            sleep(seconds(5)).await;
+            let check = world.check().await;
+            both(&world);
+            world.promote("orders-2");
+            world.writer_per_rds("orders-2");
+            check
+        });
+        assert_eq!(check.status, Status::Pending);
+        assert!(check.waiting[0].contains("no longer reports a failover under way"), "{check:?}");
+        assert_eq!(report.status, Status::Updated);
+        assert_eq!(world.count(Action::DeregisterTargets), 1, "DNS has moved: nothing is left to wait for");
+        world.state().failing_over = false;
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_draining_nominee_waits_for_dns() {
+        let world = World::new();
+        world.holds(&[ONE, "10.0.2.20~"]);
+        later(&world, 30, |world| {
+            assert_eq!(world.writes(), Vec::<String>::new());
+            world.promote("orders-2");
+            world.writer_per_rds("orders-2");
+        });
+        assert_eq!(world.watch_nominating("orders-2").await.status, Status::Updated);
+        settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_rds_api_is_down_the_event_vouches_and_the_name_is_derived() {
+        for trouble in [Trouble::Hangs, Trouble::Denied, Trouble::Throttled, Trouble::ServerError] {
+            let world = World::new();
+            world.always(Action::DescribeDBClusters, Some(trouble));
+            world.always(Action::DescribeDBInstances, Some(trouble));
+            later(&world, 5, both);
+            later(&world, 20, |world| world.promote("orders-2"));
+            let started = Instant::now();
+            assert_eq!(world.watch_nominating("orders-2").await.status, Status::Updated, "{trouble:?}");
+            assert!(started.elapsed() <= seconds(32), "{:?}", started.elapsed());
+            let asked: Vec<String> =
+                world.calls(Action::Lookup).into_iter().map(|call| call.detail).collect();
+            assert!(asked.contains(&MEMBER.to_owned()));
+            settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_hangs_never_delays_the_loop() {
+        let world = World::new();
+        world.always(Action::DescribeDBClusters, Some(Trouble::Hangs));
+        world.always(Action::DescribeDBInstances, Some(Trouble::Hangs));
+        later(&world, 1, |world| world.resolves_to(&[THREE]));
+        let started = Instant::now();
+        world.watch_nominating("orders-2").await;
+        let registered = world.calls(Action::RegisterTargets)[0].at - started;
+        assert!(registered <= seconds(1) + PACE.poll, "{registered:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_no_member_is_nobody() {
+        for prepare in [
+            |_: &World| {},
+            // Of another cluster, though this one's members are not to be learnt.
+            |world: &World| world.always(Action::DescribeDBClusters, Some(Trouble::Denied)),
+        ] {
+            let world = World::new();
+            world
+                .state()
+                .zone
+                .insert("billing-1.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[THREE]));
+            let endpoint = Some("billing-1.abc123.us-east-1.rds.amazonaws.com".to_owned());
+            let billing = crate::world::Instance { endpoint, multi_az: false, cluster: Some("billing") };
+            world.state().instances.insert("billing-1".into(), billing);
+            prepare(&world);
+            assert_eq!(world.watch_nominating("billing-1").await.status, Status::InSync);
+            assert_eq!(world.writes(), Vec::<String>::new());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_no_admissible_address_is_nobody() {
+        let records: [&[&str]; 5] = [&[], &["52.1.2.3"], &["127.0.0.1"], &[TWO, THREE], &["fd00::2"]];
+        for record in records {
+            let world = World::new();
+            world.state().zone.insert(MEMBER.into(), addresses(record));
+            assert_eq!(world.watch_nominating("orders-2").await.status, Status::InSync, "{record:?}");
+            assert_eq!(world.writes(), Vec::<String>::new());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turned_off_nobody_is_nominated_and_nobody_asked() {
+        let world = World::new();
+        world.writer_per_rds("orders-2");
+        let binding = Binding::new(ENDPOINT, GROUP);
+        let watching =
+            world.reconcile_binding(&binding, PACE, Mode::Watch, &Nominations::Closed, seconds(600));
+        assert_eq!(watching.await.status, Status::InSync);
+        assert_eq!(world.count(Action::DescribeDBClusters) + world.count(Action::DescribeDBInstances), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_has_no_members_to_ask_for() {
+        let world = World::new();
+        world.resolves_to(&[ONE]);
+        assert_eq!(world.watch().await.status, Status::InSync);
+        assert_eq!(world.count(Action::DescribeDBClusters), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_and_a_dry_run_nominate_nobody() {
+        for mode in [Mode::Check, Mode::DryRun] {
+            let world = World::new();
+            world.writer_per_rds("orders-2");
+            let nominations = Nominations::Open { event: Some("orders-2".to_owned()) };
+            let binding = Binding::new(ENDPOINT, GROUP);
+            let report = world.reconcile_binding(&binding, PACE, mode, &nominations, seconds(60)).await;
+            assert_eq!(report.status, Status::InSync);
+            assert_eq!(world.state().calls.len(), 2);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_nominee_that_cannot_be_registered_is_no_failure() {
+        for trouble in [Trouble::Denied, Trouble::Throttled, Trouble::Hangs] {
+            let world = World::new();
+            world.always(Action::RegisterTargets, Some(trouble));
+            let nominations = Nominations::Open { event: Some("orders-2".to_owned()) };
+            let binding = Binding::new(ENDPOINT, GROUP);
+            let report =
+                world.reconcile_binding(&binding, PACE, Mode::Watch, &nominations, seconds(60)).await;
+            assert_ne!(report.status, Status::Failed, "{trouble:?}: {report:?}");
+            assert!(world.count(Action::RegisterTargets) <= 7, "{trouble:?}");
+        }
+    }
+}
+
+mod a_warm_standby {
+    use rds_nlb_sync::config::Binding;
+    use rds_nlb_sync::plan::Standby;
+    use rds_nlb_sync::reconcile::Nominations;
+
+    use super::*;
+    use crate::world::{ENDPOINT, Instance};
+
+    const INSTANCE: &str = "orders.abc123.us-east-1.rds.amazonaws.com";
+
+    /// The Multi-AZ instance `orders`, at one address.
+    fn instance() -> World {
+        let world = World::new();
+        moves(&world, ONE);
+        let orders = Instance { endpoint: Some(INSTANCE.to_owned()), multi_az: true, cluster: None };
+        world.state().instances.insert("orders".into(), orders);
+        world.state().clusters.clear();
+        world
+    }
+
+    fn moves(world: &World, address: &str) {
+        world.state().zone.insert(INSTANCE.into(), crate::world::addresses(&[address]));
+    }
+
+    async fn keeps(world: &World, mode: Mode) -> Report {
+        let binding = Binding { standby: Standby::Keep, ..Binding::new(INSTANCE, GROUP) };
+        let nominations = Nominations::Open { event: None };
+        world.reconcile_binding(&binding, PACE, mode, &nominations, seconds(240)).await
+    }
+
+    fn health(world: &World, of: &[(&str, &'static str)]) {
+        world.group(|group| {
+            for (target, target_is) in &mut group.targets {
+                let found = of.iter().find(|(address, _)| target.ip().to_string() == *address);
+                if let Some((_, state)) = found {
+                    target_is.state = Some(*state);
+                }
+            }
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_kept_after_a_failover_and_comes_back_without_a_call() {
+        let world = instance();
+        // The failover: the load balancer learns late who is healthy and who is not.
+        later(&world, 10, |world| moves(world, TWO));
+        later(&world, 50, |world| health(world, &[(ONE, "unhealthy")]));
+        later(&world, 120, |world| health(world, &[(TWO, "healthy")]));
+        assert_eq!(keeps(&world, Mode::Watch).await.status, Status::Updated);
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+        assert_eq!(keeps(&world, Mode::Check).await.status, Status::InSync);
+        // And the next one: health checks alone bring the standby back.
+        world.forget_calls();
+        health(&world, &[(TWO, "unhealthy")]);
+        later(&world, 10, |world| moves(world, ONE));
+        later(&world, 30, |world| health(world, &[(ONE, "healthy")]));
+        assert_eq!(keeps(&world, Mode::Watch).await.status, Status::InSync);
+        assert_eq!(world.writes(), Vec::<String>::new());
+        assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_awaited_while_the_writer_is_not_healthy() {
+        let world = instance();
+        moves(&world, TWO);
+        world.group(|group| group.health = seconds(3600));
+        let report = keeps(&world, Mode::Check).await;
+        assert_eq!(report.status, Status::Pending);
+        assert!(
+            report.waiting[0].contains("by its health, once the writer's target is healthy"),
+            "{report:?}"
+        );
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+        assert!(world.count(Action::DescribeTargetHealth) <= 12, "not listed at every poll");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_wakes_up_while_dns_names_another_is_none_and_is_evicted_once_confirmed() {
+        let world = instance();
+        moves(&world, TWO);
+        world.holds(&["10.0.1.10!", TWO]);
+        assert_eq!(keeps(&world, Mode::Check).await.status, Status::InSync);
+        health(&world, &[(ONE, "healthy")]);
+        let started = Instant::now();
+        assert_eq!(keeps(&world, Mode::Check).await.status, Status::Updated);
+        assert!(world.calls(Action::DeregisterTargets)[0].at - started >= seconds(6));
+        assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_one_at_most() {
+        let world = instance();
+        world.holds(&[ONE, "10.0.2.20!", "10.0.3.30!"]);
+        assert_eq!(keeps(&world, Mode::Check).await.status, Status::Updated);
+        assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432 10.0.3.30:5432~");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_evicted_like_anybody_unless_it_is_asked_for() {
+        let world = World::new();
+        world.holds(&[ONE, "10.0.2.20!"]);
+        assert_eq!(world.check().await.status, Status::Updated);
+        settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
+    }
+
+    /// The failover is followed, the old writer evicted, and the operator told.
+    #[track_caller]
+    fn refused(world: &World, report: &Report, why: &str) {
+        assert_eq!(report.status, Status::Failed);
+        assert!(error(report).contains(why) && error(report).contains("take \"standby\" out"), "{report:?}");
+        assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_refused_for_an_instance_that_is_not_multi_az() {
+        let world = instance();
+        world.state().instances.get_mut("orders").unwrap().multi_az = false;
+        moves(&world, TWO);
+        world.holds(&["10.0.1.10!", TWO]);
+        let report = keeps(&world, Mode::Check).await;
+        refused(&world, &report, "the instance orders is not Multi-AZ");
+        assert_eq!(keeps(&world, Mode::DryRun).await.status, Status::Failed);
+        assert_eq!(keeps(&world, Mode::Watch).await.status, Status::Failed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_refused_for_a_cluster_whatever_its_endpoint_is_called() {
+        let why = "a cluster's old writer goes on answering as a reader";
+        let of_member: fn(&World) = |world| {
+            world.state().instances.get_mut("orders").unwrap().cluster = Some("sales");
+        };
+        let of_cluster: fn(&World) = |world| {
+            world.state().instances.clear();
+            world.writer_per_rds("orders-2");
+        };
+        let of_chain: fn(&World) = |world| {
+            world.promote("orders-2");
+            world.writer_per_rds("orders-2");
+            world.state().zone.insert(INSTANCE.into(), crate::world::Record::Cname(ENDPOINT.to_owned()));
+        };
+        for prepare in [of_member, of_cluster, of_chain] {
+            let world = instance();
+            moves(&world, TWO);
+            world.holds(&["10.0.1.10!", TWO]);
+            prepare(&world);
+            refused(&world, &keeps(&world, Mode::Check).await, why);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_kept_where_the_rds_api_does_not_answer() {
+        for trouble in [Trouble::Hangs, Trouble::Denied, Trouble::ServerError] {
+            let world = instance();
+            world.always(Action::DescribeDBInstances, Some(trouble));
+            moves(&world, TWO);
+            world.holds(&["10.0.1.10!", TWO]);
+            assert_eq!(keeps(&world, Mode::Check).await.status, Status::InSync, "{trouble:?}");
+            assert_eq!(world.writes(), Vec::<String>::new());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn costs_no_failover_any_time_while_it_is_judged() {
+        let world = instance();
+        world.always(Action::DescribeDBInstances, Some(Trouble::Hangs));
+        later(&world, 1, |world| moves(world, TWO));
+        let started = Instant::now();
+        keeps(&world, Mode::Watch).await;
+        let registered = world.calls(Action::RegisterTargets)[0].at - started;
+        assert!(registered <= seconds(1) + PACE.poll, "{registered:?}");
+    }
+}

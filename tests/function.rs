@@ -83,6 +83,32 @@ async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
 }
 
 #[tokio::test]
+async fn the_event_of_a_failover_registers_the_next_writer_before_dns_names_it() {
+    let world = World::new();
+    let function = start(&world, &[("WATCH_SECONDS", "2")]).await;
+    let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
+    let binding = &result["bindings"][0];
+    assert_eq!(binding["status"], "pending");
+    assert_eq!(binding["writer"], json!([ONE]));
+    assert_eq!(binding["registered"], json!(["10.0.2.20:5432"]));
+    assert!(binding["waiting"][0].as_str().unwrap().contains("was nominated as the next writer"));
+    let lines = function.lines();
+    let nominated = lines.iter().find(|line| line["decision"] == "nominate").expect("a line that says so");
+    assert_eq!(nominated["member"], "orders-2");
+    assert!(nominated["reason"].as_str().unwrap().contains("an event names it"));
+    assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+}
+
+#[tokio::test]
+async fn without_pre_registration_the_event_only_wakes() {
+    let world = World::new();
+    let function = start(&world, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
+    let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
+    assert_eq!(result["bindings"][0]["status"], "in_sync");
+    assert_eq!(world.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn every_sample_event_does_what_it_is_for() {
     let world = World::new();
     let function = start(&world, &[("WATCH_SECONDS", "0")]).await;
@@ -166,7 +192,7 @@ async fn a_denied_call_names_the_permission() {
 #[tokio::test]
 async fn a_watch_ends_before_a_short_time_out_and_says_so() {
     let world = World::new();
-    let function = start(&world, &[]).await;
+    let function = start(&world, &[("PREREGISTER", "false")]).await;
     let time = Duration::from_secs(3);
     let result = function.invoke(event("cluster-failover-started.json"), time).await.unwrap();
     assert_eq!(result["bindings"][0]["status"], "in_sync");
@@ -216,7 +242,7 @@ async fn a_watch_cut_short_amid_a_lookup_says_so() {
 async fn a_flicker_does_not_fill_the_log() {
     let world = World::new();
     world.members_flicker();
-    let function = start(&world, &[("WATCH_SECONDS", "2")]).await;
+    let function = start(&world, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
     assert!(world.count(Action::Lookup) > 10);
     let lines = function.lines();
@@ -278,7 +304,7 @@ async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
 #[tokio::test]
 async fn a_watch_logs_no_line_per_poll() {
     let world = World::new();
-    let function = start(&world, &[("WATCH_SECONDS", "2")]).await;
+    let function = start(&world, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
     assert!(world.count(Action::Lookup) > 10);
     assert_eq!(function.lines().len(), 2, "the invocation and its metrics");

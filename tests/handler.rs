@@ -28,7 +28,14 @@ fn billing_group() -> String {
 
 async fn invoke(world: &World, event: Value, time: Duration) -> Result<Outcome, Failed> {
     let bindings = vec![Binding::new(ENDPOINT, GROUP), Binding::new(BILLING, &billing_group())];
-    let config = Config { bindings, discovery: None, pace: PACE, nameservers: None, dry_run: false };
+    let config = Config {
+        bindings,
+        discovery: None,
+        pace: PACE,
+        nameservers: None,
+        preregister: true,
+        dry_run: false,
+    };
     let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world.clone() };
     match handle(&config, &ports, &event.to_string(), time).await? {
         Answer::Outcome(outcome) => Ok(outcome),

@@ -12,7 +12,7 @@ use rds_nlb_sync::elb::LoadBalancing;
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State};
 use rds_nlb_sync::rds::Rds;
-use rds_nlb_sync::reconcile::{Answer, Clusters, Dns, TargetGroups};
+use rds_nlb_sync::reconcile::{Answer, Clusters, Dns, Instance, TargetGroups};
 
 use crate::world::{Action, ENDPOINT, GROUP, ONE, Record, THREE, TWO, Trouble, World, addresses};
 
@@ -272,7 +272,7 @@ mod target_groups {
     }
 
     #[tokio::test]
-    async fn show_every_state_as_active_but_the_draining_ones() {
+    async fn show_every_state() {
         let world = World::new();
         let states =
             ["initial", "healthy", "unhealthy", "unused", "unavailable", "draining", "unhealthy.draining"];
@@ -287,7 +287,12 @@ mod target_groups {
         });
         let listed = groups(&world).await.targets(GROUP).await.unwrap();
         for (port, state) in (1..).zip(states) {
-            let expected = if state.contains("draining") { State::Draining } else { State::Active };
+            let expected = match state {
+                "initial" => State::Initial,
+                "unhealthy" => State::Unhealthy,
+                state if state.contains("draining") => State::Draining,
+                _ => State::Active,
+            };
             assert_eq!(listed[&SocketAddr::new(ONE.parse().unwrap(), port)], expected, "{state}");
         }
     }
@@ -413,8 +418,30 @@ mod clusters {
     }
 
     #[tokio::test]
+    async fn say_when_they_fail_over() {
+        let world = World::new();
+        assert!(!rds(&world).await.cluster("orders").await.unwrap().unwrap().is_failing_over);
+        world.state().failing_over = true;
+        assert!(rds(&world).await.cluster("orders").await.unwrap().unwrap().is_failing_over);
+    }
+
+    #[tokio::test]
     async fn that_do_not_exist_are_none() {
-        assert_eq!(rds(&World::new()).await.cluster("billing").await.unwrap(), None);
+        let rds = rds(&World::new()).await;
+        assert_eq!(rds.cluster("billing").await.unwrap(), None);
+        assert_eq!(rds.instance("billing").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn have_instances_with_a_name_of_their_own() {
+        let world = World::new();
+        let member = rds(&world).await.instance("orders-2").await.unwrap().unwrap();
+        let endpoint = Some("orders-2.abc123.us-east-1.rds.amazonaws.com".to_owned());
+        assert_eq!(member, Instance { endpoint, is_multi_az: false, cluster: Some("orders".to_owned()) });
+        let alone = crate::world::Instance { endpoint: None, multi_az: true, cluster: None };
+        world.state().instances.insert("billing".to_owned(), alone);
+        let alone = rds(&world).await.instance("billing").await.unwrap().unwrap();
+        assert_eq!(alone, Instance { endpoint: None, is_multi_az: true, cluster: None });
     }
 
     #[tokio::test]
@@ -423,6 +450,9 @@ mod clusters {
         world.always(Action::DescribeDBClusters, Some(Trouble::Denied));
         let told = rds(&world).await.cluster("orders").await.unwrap_err().explain();
         assert!(told.contains("allow rds:DescribeDBClusters"), "{told}");
+        world.always(Action::DescribeDBInstances, Some(Trouble::Denied));
+        let told = rds(&world).await.instance("orders-2").await.unwrap_err().explain();
+        assert!(told.contains("allow rds:DescribeDBInstances"), "{told}");
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 use crate::fault::Fault;
 use crate::plan::{Family, Targets};
-use crate::reconcile::{Answer, Cluster, Clusters, Dns, Group, TargetGroups, World};
+use crate::reconcile::{Answer, Cluster, Clusters, Dns, Group, Instance, TargetGroups, World};
 
 /// What every call passes.
 #[derive(Clone, Default)]
@@ -75,5 +75,9 @@ impl<P: TargetGroups> TargetGroups for Gated<P> {
 impl<P: Clusters> Clusters for Gated<P> {
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
         self.pass(self.inner.cluster(identifier)).await
+    }
+
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
+        self.pass(self.inner.instance(identifier)).await
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::gate::Gate;
 use super::{Output, print, render};
 use crate::lambda::{Outcome, Trigger};
-use crate::reconcile::{Mode, Report, reconcile};
+use crate::reconcile::{Mode, Nominations, Report, reconcile};
 use crate::start::{Error, Started};
 
 /// Where the checks are shown.
@@ -43,7 +43,8 @@ pub async fn watch(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let report = reconcile(&world, binding, config.pace, mode, Instant::now() + time).await;
+            let deadline = Instant::now() + time;
+            let report = reconcile(&world, binding, config.pace, mode, &Nominations::Closed, deadline).await;
             screen.show(report, &shown)?;
         }
     }));

@@ -52,6 +52,7 @@ fn a_binding_is_all_that_must_be_set() {
         },
         discovery: None,
         nameservers: None,
+        preregister: true,
         dry_run: false,
     };
     assert_eq!(parse(&[]), Ok(expected));
@@ -67,6 +68,7 @@ fn every_variable_is_read() {
             "port": 5432,
             "database": "billing",
             "role": "writer",
+            "standby": "keep",
         },
     ]);
     let config = parse(&[
@@ -75,6 +77,7 @@ fn every_variable_is_read() {
         (POLL_MILLIS, "250"),
         (CONFIRM_SECONDS, "10"),
         (NAMESERVERS, "10.0.0.2"),
+        (PREREGISTER, "false"),
         (DISCOVERY_TAG, "rds-endpoint"),
         (DRY_RUN, "true"),
     ]);
@@ -84,6 +87,7 @@ fn every_variable_is_read() {
             Binding {
                 port: Some(5432),
                 database: Some("billing".to_owned()),
+                standby: Standby::Keep,
                 ..Binding::new("db.example.com.", OTHER_GROUP)
             },
         ],
@@ -94,6 +98,7 @@ fn every_variable_is_read() {
         },
         discovery: Some("rds-endpoint".to_owned()),
         nameservers: Some(vec!["10.0.0.2:53".parse().unwrap()]),
+        preregister: false,
         dry_run: true,
     };
     assert_eq!(config, Ok(expected));
@@ -102,7 +107,8 @@ fn every_variable_is_read() {
 #[test]
 fn an_empty_variable_counts_as_unset() {
     for empty in ["", " ", "\n"] {
-        let others = [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, DRY_RUN];
+        let others =
+            [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, PREREGISTER, DRY_RUN];
         let variables: Vec<_> = others.map(|name| (name, empty)).into();
         assert_eq!(parse(&variables), parse(&[]), "{empty:?}");
         assert_eq!(problems(&[(BINDINGS, empty)]), Config::parse(|_| None).unwrap_err().0, "{empty:?}");
@@ -395,8 +401,8 @@ fn roles_other_than_the_writer_are_refused_by_name() {
 fn unknown_fields_are_refused_by_name() {
     let problem = |field: &str| {
         format!(
-            "BINDINGS[0].{field}: is not a field of a binding, which has endpoint, target_group, port, database \
-             and role"
+            "BINDINGS[0].{field}: is not a field of a binding, which has endpoint, target_group, port, database, \
+             standby and role"
         )
     };
     for field in ["targetgroup", "Endpoint", "region"] {
@@ -550,4 +556,38 @@ proptest! {
             prop_assert_eq!(groups.len(), config.bindings.len());
         }
     }
+}
+
+#[test]
+fn a_standby_is_kept_for_instances_alone() {
+    let of = |endpoint: &str, standby: &str| json!([{"endpoint": endpoint, "target_group": GROUP, "standby": standby}]);
+    let instance = "billing.abc123.us-east-1.rds.amazonaws.com";
+    assert_eq!(only_binding(of(instance, "keep")).standby, Standby::Keep);
+    assert_eq!(only_binding(json!([with("standby", Value::Null)])).standby, Standby::Evict);
+    for endpoint in [
+        ENDPOINT,
+        "Orders.Cluster-RO-abc123.us-east-1.rds.amazonaws.com",
+        "world.global-abc.global.rds.amazonaws.com",
+    ] {
+        let problems = binding_problems(of(endpoint, "keep"));
+        assert_eq!(problems, [format!("BINDINGS[0].standby: {KEPT_OF_A_CLUSTER}")], "{endpoint}");
+    }
+    for other in ["evict", "Keep", "", "warm"] {
+        let expected = format!(
+            "BINDINGS[0].standby: {other:?} is not \"keep\"; leave it out to evict the writer before"
+        );
+        assert_eq!(binding_problems(of(instance, other)), [expected]);
+    }
+    assert_eq!(
+        binding_problems(json!([with("standby", true)])),
+        ["BINDINGS[0].standby: is a boolean, not a string"]
+    );
+}
+
+#[test]
+fn pre_registration_is_on_unless_it_is_turned_off() {
+    for (text, expected) in [("true", true), ("TRUE", true), ("false", false), (" False ", false)] {
+        assert_eq!(parse(&[(PREREGISTER, text)]).unwrap().preregister, expected, "{text:?}");
+    }
+    assert_eq!(problems(&[(PREREGISTER, "off")]), ["PREREGISTER: \"off\" is neither true nor false"]);
 }

@@ -39,7 +39,7 @@ fn well() -> Facts {
             identifier: "orders".into(),
             status: "available".into(),
             port: Some(5432),
-            members: Cluster { members },
+            members: Cluster { members, is_failing_over: false },
             cluster: None,
         })),
         group: Ok(Group {
@@ -463,7 +463,14 @@ mod general {
             poll: Duration::from_millis(500),
             confirm: Duration::from_secs(6),
         };
-        Config { bindings: vec![binding()], discovery: None, pace, nameservers: None, dry_run: false }
+        Config {
+            bindings: vec![binding()],
+            discovery: None,
+            pace,
+            nameservers: None,
+            preregister: true,
+            dry_run: false,
+        }
     }
 
     fn levels(config: &Config, seconds: u64) -> Vec<(&'static str, Level)> {

@@ -2,17 +2,21 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 
-use super::Evidence::{Confirmed, Contradicted, Outdated, Unconfirmed};
+use super::Evidence::{Confirmed, Contradicted, FailingOver, Outdated, Unconfirmed};
 use super::*;
 
 const PORT: u16 = 5432;
 
-/// A target as `10.0.1.10`, with its port where that is not 5432, and with `~` where it drains.
+/// A target as `10.0.1.10`, with its port where that is not 5432, with `~` where it drains, `+` where it
+/// is not in service yet, and `!` where it is unhealthy.
 fn target(text: &str) -> (SocketAddr, State) {
-    let (text, state) = match text.strip_suffix('~') {
-        Some(text) => (text, State::Draining),
-        None => (text, State::Active),
+    let state = match text.chars().last() {
+        Some('~') => State::Draining,
+        Some('+') => State::Initial,
+        Some('!') => State::Unhealthy,
+        _ => State::Active,
     };
+    let text = text.trim_end_matches(['~', '+', '!']);
     let address = text.parse().map(|address: IpAddr| SocketAddr::new(address, PORT));
     (address.unwrap_or_else(|_| text.parse().unwrap()), state)
 }
@@ -23,6 +27,15 @@ fn targets(text: &str) -> Targets {
 
 fn writer(text: &str) -> Writer {
     Writer::parse([text.parse().unwrap()]).unwrap()
+}
+
+/// Plans for a group that holds the writer alone.
+fn plan(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence) -> Plan {
+    super::plan(writer, port, targets, evidence, &Beside::default())
+}
+
+fn outcome(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence) -> Plan {
+    super::outcome(writer, port, targets, evidence, &Beside::default())
 }
 
 #[track_caller]
@@ -78,6 +91,119 @@ fn what_a_group_needs() {
     case("ipv6, another port", "fd00::10", "fd00::10 [fd00::10]:6432", Confirmed, "- [fd00::10]:6432");
 }
 
+/// A case with something beside the writer: nominees' addresses, or a standby that is kept.
+#[track_caller]
+fn case_beside(name: &str, beside: &Beside, dns: &str, group: &str, evidence: Evidence, expected: &str) {
+    let plan = super::plan(&writer(dns), PORT, &targets(group), evidence, beside);
+    assert_eq!(plan.to_string(), expected, "{name}");
+}
+
+fn nominated(addresses: &[&str]) -> Beside {
+    Beside { nominated: addresses.iter().map(|a| a.parse().unwrap()).collect(), standby: Standby::Evict }
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_a_nomination_does() {
+    let two = nominated(&["10.0.2.20"]);
+    let held = "? 10.0.2.20:5432 was nominated as the next writer; is evicted if DNS settles elsewhere";
+    case_beside("absent", &two, "10.0.1.10", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432");
+    case_beside("absent, like the writer", &two, "10.0.1.10", "", Unconfirmed, "+ 10.0.1.10:5432, + 10.0.2.20:5432");
+    case_beside("draining", &two, "10.0.1.10", "10.0.1.10 10.0.2.20~", Confirmed, "nothing to do");
+    case_beside("the writer drains as well", &two, "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, &format!("? 10.0.1.10:5432 drains; is registered again once DNS has confirmed it as the writer, {held}"));
+    for evidence in [Unconfirmed, Contradicted, FailingOver, Outdated, Confirmed] {
+        case_beside("held", &two, "10.0.1.10", "10.0.1.10 10.0.2.20", evidence, held);
+        case_beside("held, not in service yet", &two, "10.0.1.10", "10.0.1.10 10.0.2.20+", evidence, held);
+        case_beside("DNS names it", &two, "10.0.2.20", "10.0.2.20", evidence, "nothing to do");
+    }
+    case_beside("DNS names it, confirmed", &two, "10.0.2.20", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
+    case_beside("evicts nobody", &two, "10.0.1.10", "10.0.1.10 10.0.2.20 10.0.3.30", Unconfirmed, &format!("{held}, ? 10.0.3.30:5432 is evicted once DNS has confirmed the writer"));
+    case_beside("nobody else is held", &two, "10.0.1.10", "10.0.1.10 10.0.2.20 10.0.3.30", Confirmed, &format!("- 10.0.3.30:5432, {held}"));
+    case_beside("another port", &two, "10.0.1.10", "10.0.1.10 10.0.2.20:6432", Confirmed, "+ 10.0.2.20:5432, - 10.0.2.20:6432");
+    case_beside("never the writer", &two, "10.0.1.10", "10.0.2.20", Confirmed, &format!("+ 10.0.1.10:5432, {held}"));
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_a_failover_under_way_delays() {
+    case("an eviction", "10.0.1.10", "10.0.1.10 10.0.2.20", FailingOver, "? 10.0.2.20:5432 is evicted once the RDS API no longer reports a failover under way");
+    case("no registration", "10.0.2.20", "10.0.1.10", FailingOver, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is evicted once the writer is registered");
+    case("no return", "10.0.1.10", "10.0.1.10~ 10.0.2.20", FailingOver, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is evicted once the writer is registered");
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_a_standby_is() {
+    let keep = Beside { standby: Standby::Keep, ..Beside::default() };
+    let waits = |target: &str| format!("? {target}:5432 is kept as the standby or evicted, by its health, once the writer's target is healthy");
+    for evidence in [Unconfirmed, Contradicted, FailingOver, Outdated, Confirmed] {
+        case_beside("kept while unhealthy", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20", evidence, "nothing to do");
+        case_beside("promoted: no call at all", &keep, "10.0.1.10", "10.0.1.10! 10.0.2.20!", evidence, "nothing to do");
+        case_beside("both unhealthy amid a failover", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20!", evidence, "nothing to do");
+        case_beside("healthy moments after a failover", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20+", evidence, &waits("10.0.1.10"));
+        case_beside("healthy, and the writer unhealthy", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20!", evidence, &waits("10.0.1.10"));
+    }
+    case_beside("without keep", &Beside::default(), "10.0.2.20", "10.0.1.10! 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
+    case_beside("turned healthy", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
+    case_beside("turned healthy, unconfirmed", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is evicted once DNS has confirmed the writer");
+    case_beside("not in service yet is no standby", &keep, "10.0.2.20", "10.0.1.10+ 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
+    case_beside("one at most", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20 10.0.3.30!", Confirmed, "- 10.0.3.30:5432");
+    case_beside("the place is reserved for who was healthy last", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20+ 10.0.3.30", Confirmed, &format!("- 10.0.1.10:5432, {}", waits("10.0.3.30")));
+    case_beside("the writer is not in yet", &keep, "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is evicted once the writer is registered");
+    case_beside("the writer is not in yet, and the standby unhealthy", &keep, "10.0.2.20", "10.0.1.10!", Confirmed, "+ 10.0.2.20:5432");
+    case_beside("a draining one is none", &keep, "10.0.2.20", "10.0.1.10~ 10.0.2.20", Confirmed, "nothing to do");
+}
+
+fn any_beside() -> impl Strategy<Value = Beside> {
+    let any_standby = prop::sample::select(vec![Standby::Evict, Standby::Keep]);
+    (prop::collection::btree_set(any_address(), 0..3), any_standby)
+        .prop_map(|(nominated, standby)| Beside { nominated, standby })
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_beside_no_history_of_plans_empties_a_group(
+        group in any_targets(),
+        answers in prop::collection::vec((any_writer(), any_port(), any_evidence(), any_beside()), 1..12),
+    ) {
+        let mut group = group;
+        for (writer, port, evidence, beside) in answers {
+            let was_serving = active(&group).next().is_some();
+            let plan = super::plan(&writer, port, &group, evidence, &beside);
+            apply(&mut group, &plan);
+            prop_assert!(!was_serving || active(&group).next().is_some(), "{plan} empties the group");
+        }
+    }
+
+    #[test]
+    fn a_nomination_evicts_nobody_and_is_evicted_by_nobody(
+        writer in any_writer(), group in any_targets(), evidence in any_evidence(), beside in any_beside(),
+    ) {
+        let without = super::plan(&writer, PORT, &group, evidence, &Beside { nominated: BTreeSet::new(), ..beside.clone() });
+        let with = super::plan(&writer, PORT, &group, evidence, &beside);
+        let nominees: BTreeSet<SocketAddr> = beside.nominated.iter().map(|a| SocketAddr::new(*a, PORT)).collect();
+        prop_assert!(with.evict.is_disjoint(&nominees));
+        if beside.standby == Standby::Evict {
+            prop_assert!(with.evict.is_subset(&without.evict));
+            prop_assert_eq!(&with.evict, &(&without.evict - &nominees));
+        }
+        prop_assert!((&with.register - &without.register).is_subset(&nominees));
+        prop_assert!(with.register.iter().all(|target| !nominees.contains(target) || !group.contains_key(target) || writer.targets(PORT).any(|wanted| wanted == *target)));
+    }
+
+    #[test]
+    fn at_most_one_is_kept_and_it_is_unhealthy(writer in any_writer(), group in any_targets()) {
+        let beside = Beside { standby: Standby::Keep, ..Beside::default() };
+        let Plan { register, evict, waiting } = super::plan(&writer, PORT, &group, Confirmed, &beside);
+        let wanted: BTreeSet<SocketAddr> = writer.targets(PORT).collect();
+        let kept: Vec<_> = active(&group)
+            .filter(|t| !wanted.contains(t) && !register.contains(t) && !evict.contains(t) && !waiting.contains_key(t))
+            .collect();
+        prop_assert!(kept.len() <= 1);
+        prop_assert!(kept.iter().all(|target| group[target] == State::Unhealthy));
+    }
+}
+
 /// Applies what is planned for each answer of DNS, in turn, and compares the group after each.
 #[track_caller]
 fn history(group: &str, steps: &[(&str, Evidence, &str)]) {
@@ -85,7 +211,10 @@ fn history(group: &str, steps: &[(&str, Evidence, &str)]) {
     for (index, (dns, evidence, after)) in steps.iter().enumerate() {
         let plan = plan(&writer(dns), PORT, &group, *evidence);
         apply(&mut group, &plan);
-        assert_eq!(group, targets(after), "step {index}: {plan}");
+        // Health is none of these histories' business.
+        let serves =
+            |group: &Targets| group.iter().map(|(t, state)| (*t, state.is_active())).collect::<Vec<_>>();
+        assert_eq!(serves(&group), serves(&targets(after)), "step {index}: {plan}");
     }
 }
 
@@ -148,12 +277,13 @@ fn any_writer() -> impl Strategy<Value = Writer> {
 
 fn any_targets() -> impl Strategy<Value = Targets> {
     let any_target = (any_address(), any_port()).prop_map(SocketAddr::from);
-    let any_state = prop::sample::select(vec![State::Active, State::Draining]);
+    let any_state =
+        prop::sample::select(vec![State::Active, State::Initial, State::Unhealthy, State::Draining]);
     prop::collection::btree_map(any_target, any_state, 0..8)
 }
 
 fn any_evidence() -> impl Strategy<Value = Evidence> {
-    prop::sample::select(vec![Unconfirmed, Contradicted, Outdated, Confirmed])
+    prop::sample::select(vec![Unconfirmed, Contradicted, FailingOver, Outdated, Confirmed])
 }
 
 fn active_set(targets: &Targets) -> BTreeSet<SocketAddr> {
@@ -205,7 +335,7 @@ proptest! {
         writer in any_writer(), port in any_port(), group in any_targets(), evidence in any_evidence(),
     ) {
         let plan = plan(&writer, port, &group, evidence);
-        let writer_is_in = writer.targets(port).all(|target| group.get(&target) == Some(&State::Active));
+        let writer_is_in = writer.targets(port).all(|target| group.get(&target).is_some_and(|state| state.is_active()));
         prop_assert!(plan.evict.is_empty() || (evidence == Confirmed && writer_is_in));
     }
 
@@ -215,7 +345,7 @@ proptest! {
     ) {
         let plan = plan(&writer, PORT, &group, evidence);
         for target in plan.register {
-            prop_assert!(matches!(evidence, Confirmed | Outdated) || !group.contains_key(&target));
+            prop_assert!(matches!(evidence, Confirmed | FailingOver | Outdated) || !group.contains_key(&target));
         }
     }
 
@@ -230,7 +360,7 @@ proptest! {
             apply(&mut group, &plan);
         }
         prop_assert_eq!(active_set(&group), writer.targets(port).collect());
-        for evidence in [Unconfirmed, Contradicted, Outdated, Confirmed] {
+        for evidence in [Unconfirmed, Contradicted, FailingOver, Outdated, Confirmed] {
             prop_assert!(plan(&writer, port, &group, evidence).is_empty());
         }
     }

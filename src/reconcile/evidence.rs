@@ -82,6 +82,19 @@ impl Steady {
 pub struct Cluster {
     /// Instance identifiers, lower case, and whether `IsClusterWriter` is set.
     pub members: BTreeMap<String, bool>,
+    /// Whether the API reports a failover under way.
+    pub is_failing_over: bool,
+}
+
+/// An instance as the RDS API describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// The DNS name of its own; there is none while it is being created.
+    pub endpoint: Option<String>,
+    /// Whether it has a standby that takes over its name.
+    pub is_multi_az: bool,
+    /// The cluster that it is a member of.
+    pub cluster: Option<String>,
 }
 
 impl Cluster {
@@ -119,7 +132,8 @@ mod tests {
     use super::*;
 
     fn cluster(members: &[(&str, bool)]) -> Cluster {
-        Cluster { members: members.iter().map(|(name, writer)| ((*name).to_owned(), *writer)).collect() }
+        let members = members.iter().map(|(name, writer)| ((*name).to_owned(), *writer)).collect();
+        Cluster { members, is_failing_over: false }
     }
 
     #[test]

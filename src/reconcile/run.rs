@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::evidence;
+use super::objection::Opinion;
 use super::patience::{Ending, Next, Patience, Pause, Stage};
+use super::scout::{Scene, Scout};
 use super::sight::{Look, Sight};
-use super::{
-    Answer, Clusters, Dns, Mode, OBJECTION, OPINION, Pace, Report, SETTLE, Status, TargetGroups, World,
-};
+use super::{Clusters, Dns, Mode, Pace, Report, SETTLE, Status, TargetGroups, World};
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
 use crate::plan::{Evidence, Plan, State, Targets, active, list, outcome};
@@ -26,7 +25,7 @@ enum Change {
 impl Change {
     /// Whether a listing shows the change.
     fn shows(self, target: &SocketAddr, targets: &Targets) -> bool {
-        (targets.get(target) == Some(&State::Active)) == (self == Self::Register)
+        targets.get(target).is_some_and(|state| state.is_active()) == (self == Self::Register)
     }
 }
 
@@ -40,13 +39,6 @@ struct Unseen {
     shown: bool,
 }
 
-/// What the RDS API said of an answer.
-struct Opinion {
-    of: Answer,
-    objects: bool,
-    at: Instant,
-}
-
 /// How things stood at the first complete look.
 struct First {
     wanted: BTreeSet<SocketAddr>,
@@ -55,11 +47,12 @@ struct First {
 
 /// One reconciliation under way.
 pub(super) struct Run<'a, D, T, C> {
-    binding: &'a Binding,
+    pub(super) binding: &'a Binding,
     mode: Mode,
-    patience: Patience,
-    sight: Sight<'a, D, T, C>,
-    opinion: Option<Opinion>,
+    pub(super) patience: Patience,
+    pub(super) sight: Sight<'a, D, T, C>,
+    scout: &'a Scout<'a, D, T, C>,
+    pub(super) opinion: Option<Opinion>,
     first: Option<First>,
     /// The last plan.
     planned: Option<Plan>,
@@ -77,6 +70,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     pub fn new(
         world: &'a World<D, T, C>,
         binding: &'a Binding,
+        scout: &'a Scout<'a, D, T, C>,
         pace: Pace,
         mode: Mode,
         deadline: Instant,
@@ -86,6 +80,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             mode,
             patience: Patience::new(mode, pace, deadline),
             sight: Sight::new(world, binding, pace, deadline),
+            scout,
             opinion: None,
             first: None,
             planned: None,
@@ -126,18 +121,23 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
 
     /// Looks once, and says what following DNS would change.
     pub async fn rehearse(&mut self) -> Result<Status, Fault> {
-        let Look { answer, targets, port } = self.sight.look(false).await?;
-        let outcome = |evidence| outcome(&answer.writer, port, &targets, evidence);
+        let look = self.sight.look(false).await?;
+        self.compare(&look, false);
+        self.scout.judge().await;
+        let beside = self.scout.beside();
+        let outcome = |evidence| outcome(&look.answer.writer, look.port, &look.targets, evidence, &beside);
         let mut plan = outcome(Evidence::Confirmed);
-        if plan != outcome(Evidence::Unconfirmed) && self.ask_rds(&answer).await {
-            plan = outcome(Evidence::Contradicted);
+        if plan != outcome(Evidence::Unconfirmed)
+            && let Some(objection) = self.ask_rds(&look).await
+        {
+            plan = outcome(objection);
         }
         say!(info, self.binding, "plan", plan = %plan, reason = "a dry run", "plans, and changes nothing");
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
         self.registered.clone_from(&plan.register);
         self.evicted.clone_from(&plan.evict);
         self.planned = Some(plan);
-        Ok(status)
+        self.scout.refusal().map_or(Ok(status), Err)
     }
 
     /// Observes, plans, and makes at most one change.
@@ -159,8 +159,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         self.recovered(Stage::Look);
         self.compare(&look, rests);
         let look = self.doubt(look);
+        if self.has_followed(&look) && self.sight.is_steady() {
+            self.scout.close();
+        }
         let evidence = self.evidence(&look).await;
-        let plan = look.plan(evidence);
+        let plan = self.plan(&look, evidence);
         self.remember(&plan, evidence);
         if !self.still_wants_what_failed(&look, &plan) {
             self.recovered(Stage::Change);
@@ -169,7 +172,16 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         if next == Next::Changed {
             self.recovered(Stage::Change);
         }
+        if next == Next::End && self.scout.is_judging() {
+            // Whether the group is as it must be hangs on that.
+            self.scout.judged().await;
+            return Ok(Next::Again);
+        }
         Ok(next)
+    }
+
+    pub(super) fn plan(&self, look: &Look, evidence: Evidence) -> Plan {
+        look.plan(evidence, &self.scout.beside())
     }
 
     /// Makes the plan's next change: registers first, evicts when there is nothing to register.
@@ -178,9 +190,16 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             return Ok(Next::Poll);
         }
         let register = self.left_to_do(Change::Register, &plan.register);
-        if !register.is_empty() {
-            self.register(register).await?;
+        let wanted = look.wanted();
+        let (writer, nominees): (BTreeSet<_>, BTreeSet<_>) =
+            register.into_iter().partition(|target| wanted.contains(target));
+        if !writer.is_empty() {
+            self.register(writer).await?;
             return Ok(Next::Changed);
+        }
+        if !nominees.is_empty() {
+            self.preregister(nominees).await;
+            return Ok(Next::Again);
         }
         let evict = self.left_to_do(Change::Evict, &plan.evict);
         if !evict.is_empty() {
@@ -197,7 +216,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     /// Whether DNS has moved since the failover began, as far as this run can tell: what a watch stays
     /// for. Either the writer was not in the group at first, or it was the other one that was. A name
     /// that only flickered to a newcomer and back has not moved yet.
-    fn has_followed(&self, look: &Look) -> bool {
+    pub(super) fn has_followed(&self, look: &Look) -> bool {
         let wanted = look.wanted();
         self.first.as_ref().is_some_and(|first| {
             !wanted.is_subset(&first.active)
@@ -209,6 +228,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     fn compare(&mut self, look: &Look, rests: bool) {
         self.first
             .get_or_insert_with(|| First { wanted: look.wanted(), active: active(&look.targets).collect() });
+        let first = self.first.as_ref().map(|first| first.active.iter().map(SocketAddr::ip).collect());
+        self.scout.show(|| Scene {
+            answer: look.answer.clone(),
+            family: look.family,
+            first: first.unwrap_or_default(),
+        });
         if rests {
             // The listing may be older than the changes.
             return;
@@ -249,76 +274,15 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         })
     }
 
-    /// How sure DNS's answer is. An eviction acts only on a look that is fresh when all else is settled.
-    async fn evidence(&mut self, look: &Look) -> Evidence {
-        if !self.sight.is_steady() {
-            return Evidence::Unconfirmed;
-        }
-        if look.plan(Evidence::Unconfirmed) == look.plan(Evidence::Confirmed) {
-            // Nothing hangs on it, so the RDS API need not be asked.
-            return Evidence::Confirmed;
-        }
-        if self.patience.rests() {
-            return Evidence::Outdated;
-        }
-        let objects = match &self.opinion {
-            Some(Opinion { of, objects, at }) if *of == look.answer && at.elapsed() < OPINION => *objects,
-            _ => {
-                let objects = self.ask_rds(&look.answer).await;
-                self.opinion = Some(Opinion { of: look.answer.clone(), objects, at: Instant::now() });
-                if !objects {
-                    // What may now be done needs a look that is younger than the question.
-                    self.sight.look_afresh();
-                }
-                objects
-            }
-        };
-        if objects {
-            return Evidence::Contradicted;
-        }
-        if !self.sight.is_fresh() {
-            self.sight.look_afresh();
-            return Evidence::Outdated;
-        }
-        Evidence::Confirmed
-    }
-
-    /// Whether the RDS API names another writer than DNS. It can veto, never command: where it does
-    /// not know the cluster, may not be asked or does not answer in time, it does not object.
-    async fn ask_rds(&mut self, answer: &Answer) -> bool {
-        let Some(member) = evidence::member(answer) else { return false };
-        let identifier = evidence::cluster_identifier(self.binding, answer);
-        let asking = async {
-            timeout(OBJECTION, self.sight.world.clusters.cluster(&identifier)).await.unwrap_or_else(|_| {
-                Err(Fault::new(Kind::Transient, "ask the RDS API").because("no answer in time"))
-            })
-        };
-        match self.sight.bounded("ask the RDS API", asking).await {
-            Ok(None) => false,
-            Ok(Some(cluster)) => {
-                let Some(other) = cluster.contradicts(member) else { return false };
-                if self.is_news(format!("veto {member} {other}")) {
-                    let reason = "the RDS API names another writer than DNS";
-                    say!(info, self.binding, "veto", dns = member, rds = other, reason, "evicts nobody");
-                }
-                true
-            }
-            Err(fault) => {
-                let reason = fault.explain();
-                if self.is_news(reason.clone()) {
-                    say!(warn, self.binding, "no_veto", reason = %reason, "goes on without the RDS API");
-                }
-                false
-            }
-        }
-    }
-
     /// Leaves out what the API accepted a moment ago: a listing may take a while to show it.
     fn left_to_do(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
         let is_done = |target: &SocketAddr| {
             self.unseen.get(target).is_some_and(|unseen| {
+                // A nominee is tried again as seldom: it is a courtesy.
+                let is_courtesy = change == Change::Register && !self.sight.wants(target);
                 let is_recent = unseen.at.elapsed() < SETTLE;
-                unseen.change == change && unseen.accepted && !unseen.shown && is_recent
+                let counts = unseen.accepted || is_courtesy;
+                unseen.change == change && counts && !unseen.shown && is_recent
             })
         };
         targets.iter().copied().filter(|target| !is_done(target)).collect()
@@ -333,6 +297,24 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         self.registered.extend(targets);
         self.follow = self.follow.max(self.sight.known_for());
         Ok(())
+    }
+
+    /// Registers nominees. It is a courtesy: that it fails is told, and fails nothing else.
+    async fn preregister(&mut self, targets: BTreeSet<SocketAddr>) {
+        let reason = "it was nominated as the next writer";
+        say!(info, self.binding, "register", targets = %list(&targets), reason, "registers early");
+        let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
+        let result = self.sight.bounded("register a nominee", registering).await;
+        match self.changed(Change::Register, &targets, result) {
+            Ok(()) => self.registered.extend(targets),
+            Err(fault) => {
+                let reason = fault.explain();
+                say!(warn, self.binding, "nominate", reason = %reason, "could not register the nominee");
+                if fault.kind() == Kind::Permanent {
+                    self.scout.forget(targets.iter().map(SocketAddr::ip));
+                }
+            }
+        }
     }
 
     async fn evict(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Fault> {
@@ -372,7 +354,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         self.planned = Some(plan.clone());
     }
 
-    fn is_news(&mut self, what: String) -> bool {
+    pub(super) fn is_news(&mut self, what: String) -> bool {
         self.told.insert(what)
     }
 
@@ -385,7 +367,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         if self.planned.as_ref().is_none_or(Plan::is_empty)
             && let Some(seen) = self.sight.seen()
         {
-            self.planned = Some(seen.plan(Evidence::Unconfirmed));
+            self.planned = Some(self.plan(&seen, Evidence::Unconfirmed));
+        }
+        if let Some(refusal) = self.scout.refusal() {
+            return Err(refusal);
         }
         Ok(match &self.planned {
             Some(plan) if !plan.is_empty() => Status::Pending,

@@ -10,12 +10,13 @@ use super::evidence::Steady;
 use super::{Answer, Clusters, Dns, FRESH, Group, Pace, RELIST, TargetGroups, World};
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
-use crate::plan::{Evidence, Family, Plan, Targets, Writer, plan};
+use crate::plan::{Beside, Evidence, Family, Plan, Targets, Writer, plan};
 
 /// One complete look: what DNS says beside what the group holds.
 pub(super) struct Look {
     pub answer: Answer,
     pub targets: Targets,
+    pub family: Family,
     pub port: u16,
 }
 
@@ -25,8 +26,8 @@ impl Look {
         self.answer.writer.targets(self.port).collect()
     }
 
-    pub fn plan(&self, evidence: Evidence) -> Plan {
-        plan(&self.answer.writer, self.port, &self.targets, evidence)
+    pub fn plan(&self, evidence: Evidence, beside: &Beside) -> Plan {
+        plan(&self.answer.writer, self.port, &self.targets, evidence, beside)
     }
 }
 
@@ -46,8 +47,8 @@ pub(super) struct Sight<'a, D, T, C> {
     pub answer: Option<Answer>,
     steady: Steady,
     listing: Option<Listing>,
-    /// The port of the targets, once the group was described.
-    port: Option<u16>,
+    /// The family and the port of the targets, once the group was described.
+    group: Option<Group>,
     /// Every answer so far: one that comes back is no news.
     known: BTreeSet<Writer>,
 }
@@ -61,7 +62,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             answer: None,
             steady: Steady::new(pace),
             listing: None,
-            port: None,
+            group: None,
             known: BTreeSet::new(),
         }
     }
@@ -71,7 +72,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
     pub async fn look(&mut self, rests: bool) -> Result<Look, Fault> {
         let describing = self.world.groups.describe(&self.binding.target_group);
         let Group { family, port } = self.bounded("describe the target group", describing).await?;
-        let port = *self.port.insert(self.binding.port.unwrap_or(port));
+        let port = self.binding.port.unwrap_or(port);
+        self.group = Some(Group { family, port });
         let asked = Instant::now();
         let answer = if self.must_list(port, rests) {
             let (answer, listed) = tokio::join!(self.resolve(family), self.list());
@@ -91,13 +93,21 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             self.keep_listing(targets, asked);
         }
         let targets = self.listing.as_ref().map(|listing| listing.targets.clone()).unwrap_or_default();
-        Ok(Look { answer, targets, port })
+        Ok(Look { answer, targets, family, port })
     }
 
     /// What was seen last, be it of two looks: one may have been cut short.
     pub fn seen(&self) -> Option<Look> {
         let (answer, targets) = (self.answer.clone()?, self.listing.as_ref()?.targets.clone());
-        Some(Look { answer, targets, port: self.port? })
+        let Group { family, port } = self.group?;
+        Some(Look { answer, targets, family, port })
+    }
+
+    /// Whether this is the target that DNS asks for.
+    pub fn wants(&self, target: &SocketAddr) -> bool {
+        self.answer
+            .as_ref()
+            .is_some_and(|answer| answer.writer.addresses().any(|address| address == target.ip()))
     }
 
     /// Lists the group at the next look, however young the last listing is.

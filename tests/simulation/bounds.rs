@@ -8,10 +8,14 @@
 //! lookups  <= 3 + T/pause + changes + questions + failures + moves + 2 T/FRESH
 //! listings <= 3 + T/RELIST + changes + questions + failures + moves + 3 T/FRESH
 //! changes  <= failed changes + targets changed * (1 + T/SETTLE)
-//! questions to the RDS API <= 1 + T/OPINION + moves
+//! questions to the RDS API about the cluster <= 1 + T/OPINION + moves, and 1 + T/SCOUT in a watch
+//! questions about instances, and lookups of their names <= 2 (1 + T/SCOUT) in a watch
 //! ```
 //!
-//! where a move is an answer that differs from the one before. The third bound is checked call by call:
+//! and with a standby to keep, one question more of each kind. In the first two, questions count no
+//! further than the first of these three bounds: scouting costs neither lookups nor listings.
+//!
+//! A move is an answer that differs from the one before. The third bound is checked call by call:
 //! no change that succeeded is made again within SETTLE, unless a listing has shown it meanwhile and
 //! somebody has undone it since. A port's call may be several HTTP requests: the
 //! SDK tries some again, and a truncated lookup is repeated over TCP.
@@ -21,7 +25,7 @@
 
 use std::time::Duration;
 
-use rds_nlb_sync::reconcile::{FRESH, OPINION, Pace, RELIST};
+use rds_nlb_sync::reconcile::{FRESH, Mode, OPINION, Pace, RELIST, SCOUT};
 
 use crate::world::Action;
 
@@ -32,6 +36,10 @@ pub struct Counts {
     pub listings: u64,
     pub changes: u64,
     pub questions: u64,
+    /// Questions about instances.
+    pub instances: u64,
+    /// Lookups of nominees' names.
+    pub sought: u64,
     pub failures: u64,
     pub failed_changes: u64,
     /// Answers that differ from the one before.
@@ -47,35 +55,47 @@ impl Counts {
             Action::DescribeTargetHealth => self.listings += 1,
             Action::RegisterTargets | Action::DeregisterTargets => self.changes += 1,
             Action::DescribeDBClusters => self.questions += 1,
+            Action::DescribeDBInstances => self.instances += 1,
             // Asked once for each group; the rest is the doctor's alone.
             _ => {}
         }
     }
 
     pub fn failed(&mut self, action: Action) {
-        self.failures += 1;
+        self.failures += u64::from(action != Action::DescribeDBInstances);
         if matches!(action, Action::RegisterTargets | Action::DeregisterTargets) {
             self.failed_changes += 1;
         }
     }
 }
 
-pub(super) fn check(counts: &Counts, pace: Pace, took: Duration) -> Vec<(u8, String)> {
-    let Counts { lookups, listings, changes, questions, failures, failed_changes: _, moves, differences } =
-        *counts;
+pub(super) fn check(
+    counts: &Counts,
+    pace: Pace,
+    mode: Mode,
+    keep: bool,
+    took: Duration,
+) -> Vec<(u8, String)> {
+    let Counts {
+        lookups, listings, changes, questions, instances, sought, failures, moves, differences, ..
+    } = *counts;
     let every = |period: Duration| (took.as_nanos() / period.as_nanos().max(1)) as u64;
     let polls = every(pace.poll.min(Duration::from_millis(500)));
-    let reasons = changes + questions + failures + moves;
+    let objections_max = 1 + every(OPINION) + moves;
+    let scouting_max = if mode == Mode::Watch { 1 + every(SCOUT) } else { 0 };
+    let reasons = changes + questions.min(objections_max) + failures + moves;
     let (lookups_max, listings_max) = if reasons + differences == 0 {
         (2 + polls, 2 + every(RELIST))
     } else {
         (3 + polls + reasons + 2 * every(FRESH), 3 + every(RELIST) + reasons + 3 * every(FRESH))
     };
-    let questions_max = 1 + every(OPINION) + moves;
+    let questions_max = objections_max + scouting_max + u64::from(keep);
     let bounds = [
         ("lookups", lookups, lookups_max),
         ("listings", listings, listings_max),
         ("questions", questions, questions_max),
+        ("questions about instances", instances, 2 * scouting_max + u64::from(keep)),
+        ("lookups of nominees", sought, 2 * scouting_max),
     ];
     let exceeded = bounds.into_iter().filter(|(_, count, most)| count > most);
     exceeded

@@ -7,6 +7,7 @@ use rds_nlb_sync::reconcile::{FRESH, Mode, OBJECTION, OPINION, Pace, SETTLE};
 
 use super::bounds::{self, Counts};
 use super::history::{Change, Event, Named, Targets, Time};
+use super::schedule::MEMBERS;
 use super::verdict;
 use crate::world::Action;
 
@@ -34,6 +35,7 @@ pub(super) struct Listing {
     version: usize,
     pub active: Targets,
     draining: Targets,
+    pub unhealthy: Targets,
 }
 
 /// An invocation, as far as its traffic shows it.
@@ -50,6 +52,16 @@ pub(super) struct Run {
     asked_rds: Option<Time>,
     /// Whom it called the writer then; nobody while it has not answered.
     opinion: Option<&'static str>,
+    /// Everybody whom it ever called the writer.
+    opinions: BTreeSet<&'static str>,
+    /// Whether it has answered at all.
+    rds_answered: bool,
+    /// The member that the event nominates.
+    nominee: Option<&'static str>,
+    /// The group at its first listing.
+    first_active: Option<Targets>,
+    /// Addresses, by the instance whose own name gave them.
+    found: BTreeSet<(String, IpAddr)>,
 }
 
 #[derive(Debug)]
@@ -99,6 +111,8 @@ pub struct Checker {
     calls: Vec<Call>,
     /// The writer in the calm, and the checks completed in it.
     calm: Option<(SocketAddr, usize)>,
+    /// Whether one unhealthy target is kept.
+    keep: bool,
     pub excused: Excused,
     /// How often the group lost its last active target, by whomever.
     pub emptied: u64,
@@ -107,7 +121,7 @@ pub struct Checker {
 
 impl Checker {
     /// Checks a schedule at this pace, in which the group begins with these active targets.
-    pub fn new(pace: Pace, port: u16, servers: &[Option<IpAddr>], active: Targets) -> Self {
+    pub fn new(pace: Pace, port: u16, keep: bool, servers: &[Option<IpAddr>], active: Targets) -> Self {
         let mut checker = Self {
             pace,
             port,
@@ -120,6 +134,7 @@ impl Checker {
             runs: Vec::new(),
             calls: Vec::new(),
             calm: None,
+            keep,
             excused: Excused::default(),
             emptied: 0,
             violations: Vec::new(),
@@ -135,7 +150,7 @@ impl Checker {
                 self.servers[*server] = *address;
                 self.note_unanimity();
             }
-            Event::Began { run, mode, deadline } => {
+            Event::Began { run, mode, deadline, nominee } => {
                 assert_eq!(*run, self.runs.len(), "runs are counted from zero");
                 self.runs.push(Run {
                     mode: *mode,
@@ -147,6 +162,11 @@ impl Checker {
                     failures: Vec::new(),
                     asked_rds: None,
                     opinion: None,
+                    opinions: BTreeSet::new(),
+                    rds_answered: false,
+                    nominee: *nominee,
+                    first_active: None,
+                    found: BTreeSet::new(),
                 });
             }
             Event::Asked { run, action } => {
@@ -161,23 +181,36 @@ impl Checker {
                 let last = run.lookups.iter().rev().find_map(|lookup| lookup.named);
                 let moved = named.is_some_and(|named| last.is_some_and(|last| last != named));
                 run.counts.moves += u64::from(moved);
+                if let Some(Named { address, member: Some(member) }) = named {
+                    run.found.insert(((*member).to_owned(), *address));
+                }
                 run.lookups.push(Lookup { asked: *asked, answered: at, named: *named });
             }
-            Event::Listed { run, asked, version, active, draining } => {
+            Event::Listed { run, asked, version, active, draining, unhealthy } => {
                 for call in self.calls.iter_mut().filter(|call| call.run == *run) {
                     if call.succeeded.is_some_and(|at| at <= *asked) {
                         let registers = call.change == Change::Register;
                         call.unseen.retain(|target| active.contains(target) != registers);
                     }
                 }
-                let (active, draining) = (active.clone(), draining.clone());
+                let (active, draining, unhealthy) = (active.clone(), draining.clone(), unhealthy.clone());
                 let run = &mut self.runs[*run];
                 let writer = run.lookups.iter().rev().find_map(|lookup| lookup.named);
                 let targets = writer.map(|named| Targets::from([SocketAddr::new(named.address, self.port)]));
-                run.counts.differences += u64::from(targets.is_none_or(|targets| targets != active));
-                run.listing = Some(Listing { asked: *asked, version: *version, active, draining });
+                let is_in_sync = |writer| verdict::is_as_it_must_be(&active, &unhealthy, &writer, self.keep);
+                run.counts.differences += u64::from(!targets.is_some_and(is_in_sync));
+                run.first_active.get_or_insert_with(|| active.clone());
+                run.listing = Some(Listing { asked: *asked, version: *version, active, draining, unhealthy });
             }
-            Event::Opined { run, writer } => self.runs[*run].opinion = *writer,
+            Event::Opined { run, writer } => {
+                let run = &mut self.runs[*run];
+                (run.opinion, run.rds_answered) = (*writer, true);
+                run.opinions.extend(writer);
+            }
+            Event::Sought { run } => self.runs[*run].counts.sought += 1,
+            Event::Found { run, name, address } => {
+                self.runs[*run].found.insert((name.clone(), *address));
+            }
             Event::Sent { run, call, change, targets } => {
                 assert_eq!(*call, self.calls.len(), "calls are counted from zero");
                 self.check_call(*run, *change, targets);
@@ -267,13 +300,19 @@ impl Checker {
         let named = state.lookups.last().and_then(|lookup| lookup.named);
         let mut problems = Vec::new();
         for target in targets {
-            if named.is_none_or(|named| SocketAddr::new(named.address, self.port) != *target) {
+            let is_named = named.is_some_and(|named| SocketAddr::new(named.address, self.port) == *target);
+            let is_nominated =
+                target.port() == self.port && state.nominates(target.ip(), self.pace, self.port);
+            if !is_named && !is_nominated {
                 problems.push((3, format!("registers {target}, but the last lookup gave {named:?}")));
             }
             if !can_be_a_target(target.ip()) {
                 problems.push((3, format!("registers {target}, which no target group can hold")));
             }
             let drains = state.listing.as_ref().is_some_and(|listing| listing.draining.contains(target));
+            if drains && !is_named {
+                problems.push((3, format!("registers the nominee {target}, which drains")));
+            }
             if drains && !state.is_confirmed(self.pace) {
                 problems.push((3, format!("registers {target} again, which drains, before it is confirmed")));
             }
@@ -291,6 +330,20 @@ impl Checker {
             problems.push(format!("evicts {address}, which every name server has given for {FRESH:?}"));
         }
         let oldest = self.now.saturating_sub(FRESH);
+        let failed =
+            |call: &&Call| call.run == run && call.change == Change::Register && call.succeeded.is_none();
+        let is_over = state.dns_has_moved() || state.dns_has_settled_elsewhere(self.pace, self.port);
+        if !is_over && !self.calls.iter().any(|call| failed(&call)) {
+            let of_nominee = |(name, address): &&(String, IpAddr)| {
+                state.nominee == Some(name.as_str())
+                    && MEMBERS.contains(&name.as_str())
+                    && targets.contains(&SocketAddr::new(*address, self.port))
+                    && state.mode == Mode::Watch
+            };
+            if let Some((name, address)) = state.found.iter().find(of_nominee) {
+                problems.push(format!("evicts its own nominee {name} at {address} before DNS has moved"));
+            }
+        }
         match state.lookups.last() {
             Some(Lookup { asked, named: Some(named), .. }) if *asked >= oldest => {
                 let writer = SocketAddr::new(named.address, self.port);
@@ -377,18 +430,21 @@ impl Checker {
     fn end(&mut self, run: usize, result: Option<&super::history::Result>) {
         let now = self.now;
         let state = &self.runs[run];
-        let mut problems = bounds::check(&state.counts, self.pace, now - state.began);
+        let unhealthy = state.listing.as_ref().map_or_else(Targets::new, |listing| listing.unhealthy.clone());
+        let took = now - state.began;
+        let mut problems = bounds::check(&state.counts, self.pace, state.mode, self.keep, took);
         if now > state.deadline {
             problems.push((5, format!("run {run} ended after its deadline {:?}", state.deadline)));
         }
         if let Some(result) = result {
-            problems.extend(verdict::check(state, result, self.port, now));
+            problems.extend(verdict::check(state, result, self.port, self.keep, now));
         }
         problems.into_iter().for_each(|(invariant, what)| self.violated(invariant, what));
         if let Some((writer, checks)) = &mut self.calm {
             *checks += 1;
             let (writer, checks) = (*writer, *checks);
-            let equal = self.active == BTreeSet::from([writer]);
+            let wanted = BTreeSet::from([writer]);
+            let equal = verdict::is_as_it_must_be(&self.active, &unhealthy, &wanted, self.keep);
             if checks >= CHECKS && !equal {
                 let what = format!("holds {:?}, not {writer}, after {checks} checks", self.active);
                 self.violated(4, what);
@@ -401,6 +457,34 @@ impl Checker {
 }
 
 impl Run {
+    /// Whether this address was nominated: by the event or by the RDS API, as a member of the cluster,
+    /// under whose own name it was found. Only a watch nominates, and only until DNS has moved from its
+    /// first answer and settled.
+    fn nominates(&self, address: IpAddr, pace: Pace, port: u16) -> bool {
+        let is_nominated = |name: &str| {
+            let vouched = !self.rds_answered || MEMBERS.contains(&name);
+            self.opinions.contains(name) || (self.nominee == Some(name) && vouched)
+        };
+        let is_over = self.dns_has_settled_elsewhere(pace, port);
+        let mut found = self.found.iter();
+        self.mode == Mode::Watch && !is_over && found.any(|(name, a)| *a == address && is_nominated(name))
+    }
+
+    /// Whether any lookup gave another address than the first one did.
+    fn dns_has_moved(&self) -> bool {
+        let mut named = self.lookups.iter().filter_map(|lookup| lookup.named).map(|named| named.address);
+        named.next().is_some_and(|first| named.any(|address| address != first))
+    }
+
+    /// Whether DNS has settled on an address that is neither the first one nor was in the group at first.
+    fn dns_has_settled_elsewhere(&self, pace: Pace, port: u16) -> bool {
+        let mut named = self.lookups.iter().filter_map(|lookup| lookup.named).map(|named| named.address);
+        let Some(last) = named.next_back() else { return false };
+        let was_in =
+            self.first_active.as_ref().is_none_or(|first| first.contains(&SocketAddr::new(last, port)));
+        !was_in && self.is_confirmed(pace)
+    }
+
     /// Whether the last lookups gave one address from the end of the first of them to the start of the
     /// last for the confirmation time, with no gap between them of more than half of it or two polls.
     fn is_confirmed(&self, pace: Pace) -> bool {

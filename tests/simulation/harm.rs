@@ -41,6 +41,14 @@ pub enum Harm {
     Killed,
     Overlap,
     OutOfTime,
+    /// An event nominates who is no member.
+    Stranger,
+    /// An event nominates who does not become the writer.
+    WrongNominee,
+    /// A standby that answers health checks again.
+    WakesUp,
+    /// A member whose address was another's before.
+    ReusedAddress,
 }
 
 impl Harm {
@@ -67,7 +75,7 @@ impl Harm {
         Self::Loopback,
         Self::LinkLocal,
     ];
-    const REST: [Self; 8] = [
+    const REST: [Self; 12] = [
         Self::StaleServer,
         Self::StaleListing,
         Self::RateLimit,
@@ -76,6 +84,10 @@ impl Harm {
         Self::Killed,
         Self::Overlap,
         Self::OutOfTime,
+        Self::Stranger,
+        Self::WrongNominee,
+        Self::WakesUp,
+        Self::ReusedAddress,
     ];
 
     /// Every harm.

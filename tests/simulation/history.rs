@@ -41,15 +41,20 @@ pub enum Event {
     /// From now on a name server gives this address, or nothing that can be used.
     Serves { server: usize, address: Option<IpAddr> },
     /// An invocation begins.
-    Began { run: usize, mode: Mode, deadline: Time },
+    Began { run: usize, mode: Mode, deadline: Time, nominee: Option<&'static str> },
     /// It sends a call or a lookup.
     Asked { run: usize, action: Action },
     /// Its lookup is answered; `None` where it brought nothing usable.
     Looked { run: usize, asked: Time, named: Option<Named> },
     /// Its listing is answered with the group as it was after its `version`th change.
-    Listed { run: usize, asked: Time, version: usize, active: Targets, draining: Targets },
+    /// The unhealthy ones are active as well.
+    Listed { run: usize, asked: Time, version: usize, active: Targets, draining: Targets, unhealthy: Targets },
     /// The RDS API answers with the member that it calls the writer.
     Opined { run: usize, writer: Option<&'static str> },
+    /// It looks for the address of a name that is an instance's own.
+    Sought { run: usize },
+    /// It finds this instance's address.
+    Found { run: usize, name: String, address: IpAddr },
     /// It sends a change. Calls are counted through all invocations.
     Sent { run: usize, call: usize, change: Change, targets: Targets },
     /// A change takes effect: the active targets after it.

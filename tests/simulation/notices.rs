@@ -33,9 +33,12 @@ struct History(Checker);
 
 impl History {
     fn new() -> Self {
-        let mut history = Self(Checker::new(PACE, PORT, &[None], targets(&[0, 1])));
+        let mut history = Self(Checker::new(PACE, PORT, false, &[None], targets(&[0, 1])));
         history.at(0, Event::Serves { server: 0, address: Some(member(1)) });
-        history.at(0, Event::Began { run: 0, mode: Mode::Check, deadline: Duration::from_secs(60) });
+        history.at(
+            0,
+            Event::Began { run: 0, mode: Mode::Check, deadline: Duration::from_secs(60), nominee: None },
+        );
         history
     }
 
@@ -55,7 +58,7 @@ impl History {
         let (active, draining) = (targets(active), targets(draining));
         let asked = Duration::from_millis(millis);
         self.at(millis, Event::Asked { run: 0, action: Action::DescribeTargetHealth });
-        self.at(millis, Event::Listed { run: 0, asked, version, active, draining })
+        self.at(millis, Event::Listed { run: 0, asked, version, active, draining, unhealthy: Targets::new() })
     }
 
     /// Looks up member 1 for seven seconds, and lists members 0 and 1.
@@ -129,7 +132,10 @@ fn who_emptied_the_group_and_what_he_could_know() {
 fn that_two_invocations_evict_each_others_writer_while_dns_is_steady() {
     for (moved, excused) in [(None, 0), (Some(6999), 1)] {
         let mut history = History::new();
-        history.at(0, Event::Began { run: 1, mode: Mode::Check, deadline: Duration::from_secs(60) });
+        history.at(
+            0,
+            Event::Began { run: 1, mode: Mode::Check, deadline: Duration::from_secs(60), nominee: None },
+        );
         history.confirms();
         if let Some(moved) = moved {
             history.at(moved, Event::Serves { server: 0, address: Some(member(2)) });

@@ -2,7 +2,7 @@
 //! and a record of everything that happens.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,7 +19,24 @@ use super::schedule::{Act, MEMBERS, Meddling, Says, Schedule, Window};
 use crate::world::{Action, GROUP, World};
 
 /// How old the group was in a listing.
-type Snapshot = (Time, BTreeMap<SocketAddr, Option<Instant>>);
+type Snapshot = (Time, BTreeMap<SocketAddr, Held>);
+
+/// A target in it.
+#[derive(Clone, Copy)]
+struct Held {
+    registered: Instant,
+    drained: Option<Instant>,
+}
+
+/// The group as a listing shows it.
+pub struct Shown {
+    pub version: usize,
+    pub active: Targets,
+    pub draining: Targets,
+    /// Of the active ones.
+    pub unhealthy: Targets,
+    pub initial: Targets,
+}
 
 struct Server {
     member: usize,
@@ -33,6 +50,11 @@ pub struct State {
     servers: Vec<Server>,
     /// The member that the RDS API calls the writer.
     pub rds: Option<usize>,
+    pub failing_over: bool,
+    /// Whose address each member has.
+    hosts: [usize; MEMBERS.len()],
+    /// The addresses whose hosts answer no health check.
+    down: BTreeSet<IpAddr>,
     windows: Vec<Window>,
     limits: Limits,
     lag: Duration,
@@ -81,6 +103,9 @@ impl Outside {
             dice: Rng::with_seed(!schedule.seed),
             servers: (0..schedule.servers).map(|_| Server { member: 0, broken: None }).collect(),
             rds: None,
+            failing_over: false,
+            hosts: [0, 1, 2],
+            down: BTreeSet::new(),
             windows: schedule.windows.clone(),
             limits: Limits::new(schedule.spare),
             lag: schedule.lag,
@@ -88,7 +113,7 @@ impl Outside {
             calls: Vec::new(),
             failures: 0,
             tally: Tally::default(),
-            checker: Checker::new(schedule.pace, port, &servers, active.collect()),
+            checker: Checker::new(schedule.pace, port, schedule.keep, &servers, active.collect()),
             trace: traced.then(Vec::new),
             world,
             schedule,
@@ -127,6 +152,24 @@ impl Outside {
                 state.serves(now, server);
             }
             Act::RdsSays(writer) => state.rds = writer,
+            Act::FailingOver(is_failing_over) => state.failing_over = is_failing_over,
+            Act::Answers(host, true) => {
+                let address = state.schedule.address(host);
+                if state.down.remove(&address) && now > Time::ZERO {
+                    state.tally.count(Harm::WakesUp);
+                }
+            }
+            Act::Answers(host, false) => {
+                let address = state.schedule.address(host);
+                state.down.insert(address);
+            }
+            Act::Renumbers(member, host) => {
+                state.tally.count(Harm::ReusedAddress);
+                state.hosts[member] = host;
+                for server in 0..state.servers.len() {
+                    state.serves(now, server);
+                }
+            }
             Act::Meddles(meddling) => {
                 state.tally.count(Harm::Meddling);
                 state.meddle(now, meddling);
@@ -146,6 +189,9 @@ impl Outside {
             state.serves(now, server);
         }
         state.rds = state.rds.map(|_| member);
+        state.failing_over = false;
+        let writer = state.address(member);
+        state.down.remove(&writer);
         let slowest = &mut state.schedule.latency.1;
         *slowest = (*slowest).min(Duration::from_millis(200));
     }
@@ -186,7 +232,7 @@ impl State {
 
     fn serves(&mut self, now: Time, server: usize) {
         let address = match self.says(server) {
-            Says::Member(member) => Some(self.schedule.address(member)),
+            Says::Member(member) => Some(self.address(member)),
             Says::Nothing(_) => None,
         };
         self.record(now, Event::Serves { server, address });
@@ -229,19 +275,20 @@ impl State {
 
     /// Keeps the group as it is, and returns its active targets.
     fn keep_snapshot(&mut self, now: Time) -> Targets {
-        let targets: BTreeMap<SocketAddr, Option<Instant>> = {
+        let targets: BTreeMap<SocketAddr, Held> = {
             let world = self.world.state();
             let group = &world.groups[GROUP];
-            group.targets.iter().map(|(target, of)| (*target, of.drained)).collect()
+            let held = |of: &crate::world::Target| Held { registered: of.registered, drained: of.drained };
+            group.targets.iter().map(|(target, of)| (*target, held(of))).collect()
         };
         let active =
-            targets.iter().filter(|(_, drained)| drained.is_none()).map(|(target, _)| *target).collect();
+            targets.iter().filter(|(_, held)| held.drained.is_none()).map(|(target, _)| *target).collect();
         self.snapshots.push((now, targets));
         active
     }
 
-    /// The group as the API shows it now: its version, the active targets and the draining ones.
-    pub fn listing(&mut self, outside: &Outside, now: Time) -> (usize, Targets, Targets) {
+    /// The group as the API shows it now.
+    pub fn listing(&mut self, outside: &Outside, now: Time) -> Shown {
         let lag = self.lag.mul_f64(self.dice.f64());
         let as_of = now.saturating_sub(lag);
         let version = self.snapshots.partition_point(|(at, _)| *at <= as_of).max(1) - 1;
@@ -249,15 +296,29 @@ impl State {
             self.tally.count(Harm::StaleListing);
         }
         let as_of = outside.at(as_of);
-        let (mut active, mut draining) = (Targets::new(), Targets::new());
-        for (target, drained) in &self.snapshots[version].1 {
+        let health = self.schedule.health;
+        let mut shown = Shown {
+            version,
+            active: Targets::new(),
+            draining: Targets::new(),
+            unhealthy: Targets::new(),
+            initial: Targets::new(),
+        };
+        for (target, Held { registered, drained }) in &self.snapshots[version].1 {
             match drained {
-                None => drop(active.insert(*target)),
-                Some(drained) if *drained > as_of => drop(draining.insert(*target)),
+                None => {
+                    shown.active.insert(*target);
+                    if as_of < *registered + health {
+                        shown.initial.insert(*target);
+                    } else if self.down.contains(&target.ip()) {
+                        shown.unhealthy.insert(*target);
+                    }
+                }
+                Some(drained) if *drained > as_of => drop(shown.draining.insert(*target)),
                 Some(_) => {}
             }
         }
-        (version, active, draining)
+        shown
     }
 
     /// Sends a change, and returns its number.
@@ -336,6 +397,6 @@ impl State {
     }
 
     pub fn address(&self, member: usize) -> IpAddr {
-        self.schedule.address(member)
+        self.schedule.address(self.hosts[member])
     }
 }

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rds_nlb_sync::config::Binding;
-use rds_nlb_sync::reconcile::{Mode, Pace, Report, World, reconcile};
+use rds_nlb_sync::plan::Standby;
+use rds_nlb_sync::reconcile::{Mode, Nominations, Pace, Report, World, reconcile};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -16,7 +17,7 @@ use super::harm::{Harm, Tally};
 use super::history::{Event, Result as Ending};
 use super::outside::Outside;
 use super::ports::{Deceit, Ports};
-use super::schedule::{Invocation, Kill, Schedule};
+use super::schedule::{INSTANCE, Invocation, Kill, MEMBERS, STRANGERS, Schedule};
 use crate::world::{ENDPOINT, GROUP};
 
 /// What came of a schedule.
@@ -164,27 +165,44 @@ async fn run(outside: &Outside, schedule: &Schedule, sabotage: Sabotage) {
 async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, runs: usize) {
     outside.calm(schedule.settles_on);
     sleep(Duration::from_secs(30)).await;
-    let writer = std::net::SocketAddr::new(schedule.address(schedule.settles_on), schedule.port());
-    outside.record(Event::Calm { writer });
+    let address = outside.state().address(schedule.settles_on);
+    let writer = std::net::SocketAddr::new(address, schedule.port());
     let pace = sabotage.pace.unwrap_or(schedule.pace);
     let time = Duration::from_secs(60) + 3 * (schedule.pace.confirm + schedule.pace.poll);
+    let check =
+        || Invocation { at: outside.now(), mode: Mode::Check, time, kill: None, server: None, nominee: None };
+    let mut runs = runs;
+    if schedule.keep {
+        // What is a standby shows once the writer's own target is healthy.
+        invoke(outside, runs, check(), pace, sabotage).await;
+        sleep(Duration::from_secs(60)).await;
+        runs += 1;
+    }
+    outside.record(Event::Calm { writer });
     for run in runs..=runs + CHECKS {
-        let check = Invocation { at: outside.now(), mode: Mode::Check, time, kill: None, server: None };
+        let check = check();
         invoke(outside, run, check, pace, sabotage).await;
         sleep(Duration::from_secs(60)).await;
     }
 }
 
 async fn invoke(outside: &Outside, run: usize, invocation: Invocation, pace: Pace, sabotage: Sabotage) {
-    let Invocation { mode, time, kill, server, .. } = invocation;
+    let Invocation { mode, time, kill, server, nominee, .. } = invocation;
+    count_nominee(outside, nominee);
     let deadline = outside.now() + time;
-    outside.record(Event::Began { run, mode, deadline });
+    outside.record(Event::Began { run, mode, deadline, nominee });
     let memory = std::rc::Rc::default();
     let ports = Ports { outside: outside.clone(), run, server, deceit: sabotage.deceit, memory };
     let world = World { dns: ports.clone(), groups: ports.clone(), clusters: ports };
     let own_port = outside.state().schedule.own_port;
-    let binding = Binding { port: own_port, ..Binding::new(ENDPOINT, GROUP) };
-    let running = reconcile(&world, &binding, pace, mode, outside.at(deadline) + sabotage.overtime);
+    let keep = outside.state().schedule.keep;
+    let standby = if keep { Standby::Keep } else { Standby::Evict };
+    // A cluster's endpoint has no standby to keep; its name is that of an instance then.
+    let endpoint = if keep { INSTANCE } else { ENDPOINT };
+    let binding = Binding { port: own_port, standby, ..Binding::new(endpoint, GROUP) };
+    let nominations = Nominations::Open { event: nominee.map(str::to_owned) };
+    let until = outside.at(deadline) + sabotage.overtime;
+    let running = reconcile(&world, &binding, pace, mode, &nominations, until);
     let report = match kill {
         None => Some(running.await),
         Some(Kill::After(time)) => timeout(time, running).await.ok(),
@@ -200,10 +218,22 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, pace: Pac
     outside.record(Event::Ended { run, result });
 }
 
+/// Counts a nominee that does not become the writer.
+fn count_nominee(outside: &Outside, nominee: Option<&str>) {
+    let mut state = outside.state();
+    let next = MEMBERS[state.schedule.settles_on];
+    match nominee {
+        Some(name) if STRANGERS.contains(&name) => state.tally.count(Harm::Stranger),
+        Some(name) if name != next => state.tally.count(Harm::WrongNominee),
+        _ => {}
+    }
+}
+
 fn ending(report: Report) -> Ending {
     Ending {
         status: report.status,
-        names_the_binding: report.endpoint == ENDPOINT && report.target_group == GROUP,
+        names_the_binding: [ENDPOINT, INSTANCE].contains(&report.endpoint.as_str())
+            && report.target_group == GROUP,
         writer: report.writer,
         waiting: report.waiting.len(),
         error: report.error,

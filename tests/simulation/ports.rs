@@ -7,14 +7,14 @@ use std::time::Duration;
 use rds_nlb_sync::dns::LOOKUP;
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
-use rds_nlb_sync::reconcile::{Answer, Cluster, Clusters, Dns, Group, TargetGroups};
+use rds_nlb_sync::reconcile::{Answer, Cluster, Clusters, Dns, Group, Instance, TargetGroups};
 use tokio::time::sleep;
 
 use super::harm::Harm;
 use super::history::{Change, Event, Named, mark};
-use super::outside::{Fate, Outside};
-use super::schedule::{MEMBERS, Says};
-use crate::world::Action;
+use super::outside::{Fate, Outside, Shown};
+use super::schedule::{INSTANCE, MEMBERS, Says};
+use crate::world::{Action, ENDPOINT};
 
 /// How the loop is misled, to see whether the checker notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,25 @@ impl Ports {
         }
     }
 
+    /// Looks for the address of an instance, by its own name, which every name server knows.
+    async fn seek(&self, name: &str) -> Result<Answer, Fault> {
+        self.outside.record(Event::Sought { run: self.run });
+        let harm = self.outside.state().harm(self.outside.now(), Action::Lookup);
+        let back = self.outside.state().latency() / 2;
+        pause(back).await;
+        if let Some(harm) = harm {
+            return Err(Fault::new(Kind::NoAnswer, "seek a nominee").because(format!("{harm:?}")));
+        }
+        let label = name.split('.').next().unwrap_or_default();
+        let address = match MEMBERS.iter().position(|member| *member == label) {
+            Some(member) => self.outside.state().address(member),
+            None => self.outside.state().schedule.address(MEMBERS.len()),
+        };
+        self.outside.record(Event::Found { run: self.run, name: label.to_owned(), address });
+        let writer = Writer::parse([address]).expect("an instance's address");
+        Ok(Answer { writer, chain: vec![name.to_owned()] })
+    }
+
     /// What the name server's answer is worth, as the adapter would say.
     fn understand(&self, says: Says, endpoint: &str) -> Result<(Answer, Named), Harm> {
         let state = self.outside.state();
@@ -173,6 +192,9 @@ impl Ports {
 
 impl Dns for Ports {
     async fn resolve(&self, endpoint: &str, _: Family) -> Result<Answer, Fault> {
+        if ![ENDPOINT, INSTANCE].contains(&endpoint) {
+            return self.seek(endpoint).await;
+        }
         self.ask(Action::Lookup);
         let asked = self.outside.now();
         let (there, back, harm, wait) = {
@@ -223,11 +245,14 @@ impl TargetGroups for Ports {
             let now = ports.outside.now();
             ports.outside.state().listing(&ports.outside, now)
         };
-        let (version, active, draining) = self.call(Action::DescribeTargetHealth, read).await?;
+        let Shown { version, active, draining, unhealthy, initial } =
+            self.call(Action::DescribeTargetHealth, read).await?;
         let mut targets = Targets::new();
         targets.extend(draining.iter().map(|target| (*target, TargetState::Draining)));
         targets.extend(active.iter().map(|target| (*target, TargetState::Active)));
-        self.outside.record(Event::Listed { run: self.run, asked, version, active, draining });
+        targets.extend(unhealthy.iter().map(|target| (*target, TargetState::Unhealthy)));
+        targets.extend(initial.iter().map(|target| (*target, TargetState::Initial)));
+        self.outside.record(Event::Listed { run: self.run, asked, version, active, draining, unhealthy });
         if self.deceit == Some(Deceit::ListsTheWriter) {
             targets.values_mut().for_each(|state| *state = TargetState::Active);
             targets.extend(self.memory.borrow().last.map(|target| (target, TargetState::Active)));
@@ -252,15 +277,34 @@ impl Clusters for Ports {
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
         assert_eq!(identifier, "orders", "asks for the cluster that the endpoint names");
         let member = self.memory.borrow().member;
-        let read = |ports: &Self| ports.outside.state().opinion(member);
-        let name = self.call(Action::DescribeDBClusters, read).await?;
+        let read = |ports: &Self| {
+            let mut state = ports.outside.state();
+            (state.opinion(member), state.failing_over)
+        };
+        let (name, is_failing_over) = self.call(Action::DescribeDBClusters, read).await?;
         self.outside.record(Event::Opined { run: self.run, writer: name });
         if self.deceit == Some(Deceit::SilencesRds) {
             return Ok(None);
         }
         let cluster = || Cluster {
             members: MEMBERS.iter().map(|member| ((*member).to_owned(), Some(*member) == name)).collect(),
+            is_failing_over,
         };
         Ok(name.map(|_| cluster()))
+    }
+
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
+        self.call(Action::DescribeDBInstances, |_| ()).await?;
+        let of = |cluster: Option<&str>| {
+            let endpoint = format!("{identifier}.abc123.us-east-1.rds.amazonaws.com");
+            let cluster = cluster.map(str::to_owned);
+            Some(Instance { endpoint: Some(endpoint), is_multi_az: cluster.is_none(), cluster })
+        };
+        Ok(match identifier {
+            "orders" => of(None),
+            "billing-1" => of(Some("billing")),
+            member if MEMBERS.contains(&member) => of(Some("orders")),
+            _ => None,
+        })
     }
 }

@@ -11,6 +11,10 @@ use super::history::Time;
 use crate::world::Action;
 
 pub const MEMBERS: [&str; 3] = ["orders-1", "orders-2", "orders-3"];
+/// The endpoint of an instance, which has a standby.
+pub const INSTANCE: &str = "orders.abc123.us-east-1.rds.amazonaws.com";
+/// Instances that are no members: of another cluster, and of none.
+pub const STRANGERS: [&str; 2] = ["billing-1", "orders-9"];
 /// The port of a binding that has its own.
 const OWN_PORT: u16 = 6432;
 
@@ -37,6 +41,12 @@ pub enum Act {
     Serves(usize, usize),
     /// This name server gives nothing usable from now on, or its answer again.
     Breaks(usize, Option<Harm>),
+    /// This member's own name gives the address that was this one's from now on.
+    Renumbers(usize, usize),
+    /// Whether the host of this address answers health checks from now on.
+    Answers(usize, bool),
+    /// Whether the RDS API reports a failover under way.
+    FailingOver(bool),
     /// The RDS API calls this member the writer from now on, or knows no cluster.
     RdsSays(Option<usize>),
     Meddles(Meddling),
@@ -68,6 +78,8 @@ pub struct Invocation {
     pub kill: Option<Kill>,
     /// The name server that it asks; a random one at every lookup where there is none.
     pub server: Option<usize>,
+    /// Whom the event nominates.
+    pub nominee: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -94,18 +106,26 @@ pub struct Schedule {
     pub invocations: Vec<Invocation>,
     /// The writer when all is calm.
     pub settles_on: usize,
+    /// Whether one unhealthy target is kept.
+    pub keep: bool,
+    /// From a registration until health checks speak.
+    pub health: Duration,
 }
 
 impl Schedule {
     pub fn draw(seed: u64) -> Self {
-        Dice(Rng::with_seed(seed)).schedule(seed)
+        let mut schedule = Dice(Rng::with_seed(seed)).schedule(seed);
+        // Dice of their own, so that the rest of each schedule is what it was without.
+        Dice(Rng::with_seed(seed ^ 0x6e6f_6d69_6e65_6573)).outage(&mut schedule);
+        schedule
     }
 
     /// One name server, a group that holds the writer, orders-1, and the usual pace; nothing goes wrong,
     /// and one invocation looks at it.
     pub fn plain(mode: Mode) -> Self {
         let pace = Pace { watch: seconds(40), poll: millis(500), confirm: seconds(6) };
-        let invocation = Invocation { at: seconds(1), mode, time: seconds(59), kill: None, server: None };
+        let invocation =
+            Invocation { at: seconds(1), mode, time: seconds(59), kill: None, server: None, nominee: None };
         Self {
             seed: 0,
             pace,
@@ -123,6 +143,8 @@ impl Schedule {
             acts: vec![(Time::ZERO, Act::Serves(0, 0)), (Time::ZERO, Act::RdsSays(Some(0)))],
             invocations: vec![invocation],
             settles_on: 0,
+            keep: false,
+            health: Duration::ZERO,
         }
     }
 
@@ -205,7 +227,48 @@ impl Dice {
             acts,
             invocations: self.invocations(horizon, servers),
             settles_on,
+            keep: false,
+            health: Duration::ZERO,
         }
+    }
+
+    /// Nominations, standbys, and addresses that are used again.
+    fn outage(&mut self, schedule: &mut Schedule) {
+        let horizon = schedule.acts.iter().map(|(at, _)| *at).max().unwrap_or_default() + seconds(20);
+        schedule.health = self.one_of(&[seconds(0), seconds(3), seconds(20)]);
+        schedule.keep = !schedule.cname && self.chance(0.7);
+        for invocation in &mut schedule.invocations {
+            if invocation.mode == Mode::Watch && self.chance(0.6) {
+                let anybody = self.one_of(&[MEMBERS[0], MEMBERS[1], MEMBERS[2], STRANGERS[0], STRANGERS[1]]);
+                let next = MEMBERS[schedule.settles_on];
+                invocation.nominee = Some(if self.chance(0.6) { next } else { anybody });
+            }
+        }
+        for _ in 0..self.one_of(&[0, 0, 1, 2]) {
+            let (from, until) = self.span(horizon);
+            schedule.acts.push((from, Act::FailingOver(true)));
+            schedule.acts.push((until, Act::FailingOver(false)));
+        }
+        for host in 0..=MEMBERS.len() {
+            // A kept standby's database is stopped.
+            let is_up = !schedule.keep || host == schedule.settles_on;
+            schedule.acts.push((Time::ZERO, Act::Answers(host, is_up)));
+        }
+        for _ in 0..self.one_of(&[0, 1, 2, 4]) {
+            let (at, host) = (self.between(Time::ZERO, horizon), self.0.usize(..MEMBERS.len()));
+            schedule.acts.push((at, Act::Answers(host, self.0.bool())));
+        }
+        if self.chance(0.15) {
+            let (at, member) = (self.between(Time::ZERO, horizon), self.0.usize(..MEMBERS.len()));
+            schedule.acts.push((at, Act::Renumbers(member, self.0.usize(..=MEMBERS.len()))));
+        }
+        if self.chance(0.5) {
+            let (from, until) = self.span(horizon);
+            let harm = self.one_of(&Harm::CALLS);
+            let window = Window { from, until, action: Action::DescribeDBInstances, harm, chance: 1.0 };
+            schedule.windows.push(window);
+        }
+        schedule.acts.sort_by_key(|(at, _)| *at);
     }
 
     fn pace(&mut self) -> Pace {
@@ -343,7 +406,7 @@ impl Dice {
                 _ => None,
             };
             let server = self.chance(0.5).then(|| self.0.usize(..servers));
-            invocations.push(Invocation { at, mode, time, kill, server });
+            invocations.push(Invocation { at, mode, time, kill, server, nominee: None });
             // Side by side, one after another, or far apart.
             let pause = self.one_of(&[millis(0), millis(700), seconds(6), horizon / 2]);
             at += self.between(Time::ZERO, pause);

@@ -87,7 +87,7 @@ fn a_look_that_the_deadline_cuts_short_counts_as_far_as_it_got() {
 #[test]
 fn every_kind_of_harm_is_done() {
     let mut sum = Tally::default();
-    (0..400).for_each(|seed| sum.add(&play(seed, false).tally));
+    (0..600).for_each(|seed| sum.add(&play(seed, false).tally));
     let done: BTreeSet<Harm> = sum.0.into_keys().collect();
     assert_eq!(done, Harm::all());
 }

@@ -7,12 +7,19 @@ use std::time::Duration;
 use rds_nlb_sync::reconcile::Status;
 
 use super::checker::Run;
-use super::history::{Result, Time, mark};
+use super::history::{Result, Targets, Time, mark};
+
+/// Whether the group holds the writer, and nothing else but one unhealthy target where that is kept.
+pub(super) fn is_as_it_must_be(active: &Targets, unhealthy: &Targets, writer: &Targets, keep: bool) -> bool {
+    let others = active - writer;
+    writer.is_subset(active)
+        && (others.is_empty() || (keep && others.len() == 1 && others.is_subset(unhealthy)))
+}
 
 /// The clock's tick.
 const TICK: Duration = Duration::from_millis(1);
 
-pub(super) fn check(run: &Run, result: &Result, port: u16, now: Time) -> Vec<(u8, String)> {
+pub(super) fn check(run: &Run, result: &Result, port: u16, keep: bool, now: Time) -> Vec<(u8, String)> {
     let mut problems = Vec::new();
     if !result.names_the_binding {
         problems.push("the report does not name the binding".to_owned());
@@ -32,7 +39,10 @@ pub(super) fn check(run: &Run, result: &Result, port: u16, now: Time) -> Vec<(u8
     let named = run.lookups.iter().rev().find_map(|lookup| lookup.named);
     let listed = run.listing.as_ref().map(|listing| &listing.active);
     let writer = named.map(|named| BTreeSet::from([SocketAddr::new(named.address, port)]));
-    let equal = writer.is_some() && listed == writer.as_ref();
+    let equal = match (&writer, &run.listing) {
+        (Some(writer), Some(listing)) => is_as_it_must_be(&listing.active, &listing.unhealthy, writer, keep),
+        _ => false,
+    };
     match result.status {
         Status::InSync | Status::Updated if !equal => {
             problems.push(format!("says {:?}, but saw {writer:?} and {listed:?}", result.status));

@@ -37,6 +37,17 @@ def test_a_database_of_its_own_name():
     assert json.loads(given["BINDINGS"]) == [BINDINGS[0] | {"database": "orders"}]
 
 
+def test_a_standby_that_is_kept():
+    given = variables(**TWO_PARAMETERS, Standby="keep", Database="orders")
+    assert json.loads(given["BINDINGS"]) == [BINDINGS[0] | {"database": "orders", "standby": "keep"}]
+    assert json.loads(variables(**TWO_PARAMETERS, Standby="evict")["BINDINGS"]) == BINDINGS
+
+
+def test_pre_registration_is_on_unless_it_is_turned_off():
+    assert variables()["PREREGISTER"] == "true"
+    assert variables(**TWO_PARAMETERS, PreRegister="false")["PREREGISTER"] == "false"
+
+
 def test_bindings_are_passed_on_as_they_are():
     text = json.dumps(BINDINGS)
     assert variables(Bindings=text, BindingsTargetGroupArns=GROUP)["BINDINGS"] == text

@@ -47,6 +47,7 @@ def test_possible(parameters):
     ({"Bindings": BINDINGS["Bindings"]}, "BindingsHaveGroups"),
     (TWO_PARAMETERS | {"BindingsTargetGroupArns": OTHER_GROUP}, "GroupsHaveBindings"),
     (BINDINGS | {"Database": "orders"}, "DatabaseHasEndpoint"),
+    (BINDINGS | {"Standby": "keep"}, "StandbyHasEndpoint"),
     (TWO_PARAMETERS | {"SubnetIds": "subnet-0a"}, "SubnetsHaveSecurityGroups"),
     (TWO_PARAMETERS | {"SecurityGroupIds": "sg-0a"}, "SecurityGroupsHaveSubnets"),
     (TWO_PARAMETERS | {"AlarmEmail": "data@example.com", "AlarmTopicArn": TOPIC}, "OneWayToHear"),

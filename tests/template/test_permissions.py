@@ -88,6 +88,13 @@ def test_clusters(parameters, cluster, allowed):
     assert allows(program(parameters), "rds:DescribeDBClusters", CLUSTER + cluster) is allowed
 
 
+@pytest.mark.parametrize("parameters", [TWO_PARAMETERS, BINDINGS, {"DiscoveryTag": "sync/endpoint"}])
+def test_instances_may_be_looked_at(parameters):
+    instance = f"arn:aws:rds:{REGION}:{ACCOUNT}:db:orders-2"
+    assert allows(program(parameters), "rds:DescribeDBInstances", instance)
+    assert not allows(program(parameters), "rds:DescribeDBInstances", instance.replace(REGION, "eu-west-1"))
+
+
 def test_eventbridge_may_use_the_queue_for_these_rules_alone():
     stack = Stack(TWO_PARAMETERS)
     queues = {}

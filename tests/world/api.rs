@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::{Action, ApiError, State, Trouble, World};
+use super::{Action, ApiError, Instance, State, Trouble, World};
 
 type Reply = Result<Response<Full<Bytes>>, Broken>;
 
@@ -88,6 +88,7 @@ impl World {
         let targets = targets(&form);
         let detail = match action {
             Action::DescribeDBClusters => field("DBClusterIdentifier"),
+            Action::DescribeDBInstances => field("DBInstanceIdentifier"),
             _ => targets.iter().map(|(target, _)| target.to_string()).collect::<Vec<_>>().join(" "),
         };
         let (trouble, latency) = {
@@ -205,6 +206,7 @@ impl World {
                     code: "DBClusterNotFoundFault",
                     message: format!("DBCluster {identifier} not found."),
                 })?;
+                let status = if state.failing_over { "failing-over" } else { state.estate.status };
                 let mut list = String::new();
                 for (member, is_writer) in members {
                     let _ = write!(
@@ -215,8 +217,29 @@ impl World {
                 }
                 Ok(format!(
                     "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
-                     <Status>{}</Status><Port>{}</Port><DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
-                    state.estate.status, state.estate.database_port
+                     <Status>{status}</Status><Port>{}</Port><DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                    state.estate.database_port
+                ))
+            }
+            Action::DescribeDBInstances => {
+                let identifier = form.get("DBInstanceIdentifier").cloned().unwrap_or_default().to_lowercase();
+                let Instance { endpoint, multi_az, cluster } =
+                    state.instances.get(&identifier).ok_or_else(|| ApiError {
+                        status: 404,
+                        code: "DBInstanceNotFound",
+                        message: format!("DBInstance {identifier} not found."),
+                    })?;
+                let address = endpoint.as_ref().map(|address| format!("<Address>{address}</Address>"));
+                let cluster =
+                    cluster.map(|cluster| format!("<DBClusterIdentifier>{cluster}</DBClusterIdentifier>"));
+                Ok(format!(
+                    "<DBInstances><DBInstance><DBInstanceIdentifier>{identifier}</DBInstanceIdentifier>\
+                     <DBInstanceStatus>{}</DBInstanceStatus><MultiAZ>{multi_az}</MultiAZ>\
+                     <Endpoint>{}<Port>{}</Port></Endpoint>{}</DBInstance></DBInstances>",
+                    state.estate.status,
+                    address.unwrap_or_default(),
+                    state.estate.database_port,
+                    cluster.unwrap_or_default()
                 ))
             }
             Action::Lookup => unreachable!("no API call"),

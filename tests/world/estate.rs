@@ -28,8 +28,6 @@ pub struct Estate {
     /// The status of every database.
     pub status: &'static str,
     pub database_port: u16,
-    /// Instances, and the cluster that each belongs to.
-    pub instances: BTreeMap<String, Option<&'static str>>,
 }
 
 pub fn attributes(list: &[(&str, &str)]) -> Attributes {
@@ -72,7 +70,6 @@ impl Default for Estate {
             // As good as available; those who compare with a list of good states have failed on it.
             status: "storage-optimization",
             database_port: 5432,
-            instances: [("orders-1".into(), Some("orders")), ("orders-2".into(), Some("orders"))].into(),
         }
     }
 }
@@ -96,14 +93,14 @@ impl State {
             identifier: identifier.to_owned(),
             status: self.estate.status.into(),
             port: Some(self.estate.database_port),
-            members: Cluster { members },
+            members: Cluster { members, is_failing_over: self.failing_over },
             cluster,
         };
         if let Some(members) = self.clusters.get(identifier) {
             return Some(database(DatabaseKind::Cluster, members.clone(), None));
         }
-        let cluster = self.estate.instances.get(identifier)?;
-        Some(database(DatabaseKind::Instance, BTreeMap::new(), cluster.map(str::to_owned)))
+        let instance = self.instances.get(identifier)?;
+        Some(database(DatabaseKind::Instance, BTreeMap::new(), instance.cluster.map(str::to_owned)))
     }
 
     fn balancer(&self, arn: &str) -> Result<&(Balancer, Vec<Listener>, Attributes), ApiError> {
@@ -156,27 +153,6 @@ impl State {
                     );
                 }
                 Ok(format!("<Listeners>{members}</Listeners>"))
-            }
-            Action::DescribeDBInstances => {
-                let identifier = field("DBInstanceIdentifier").to_lowercase();
-                let instance =
-                    self.database(&identifier).filter(|found| found.kind == DatabaseKind::Instance);
-                let Some(Database { status, port, cluster, .. }) = instance else {
-                    return Err(ApiError {
-                        status: 404,
-                        code: "DBInstanceNotFound",
-                        message: format!("DBInstance {identifier} not found."),
-                    });
-                };
-                let cluster = cluster
-                    .map(|name| format!("<DBClusterIdentifier>{name}</DBClusterIdentifier>"))
-                    .unwrap_or_default();
-                Ok(format!(
-                    "<DBInstances><DBInstance><DBInstanceIdentifier>{identifier}</DBInstanceIdentifier>\
-                     <DBInstanceStatus>{status}</DBInstanceStatus>{cluster}\
-                     <Endpoint><Port>{}</Port></Endpoint></DBInstance></DBInstances>",
-                    port.unwrap_or_default()
-                ))
             }
             other => unreachable!("{other:?} is not the doctor's alone"),
         }

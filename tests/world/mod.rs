@@ -145,6 +145,15 @@ impl Default for Group {
     }
 }
 
+/// An instance as the RDS API shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Instance {
+    /// The name of its own.
+    pub endpoint: Option<String>,
+    pub multi_az: bool,
+    pub cluster: Option<&'static str>,
+}
+
 /// Decides the trouble of each call; for tests that roll dice.
 pub type Chooser = Box<dyn FnMut(Action) -> Option<Trouble> + Send>;
 
@@ -166,6 +175,9 @@ pub struct State {
     pub lag: Duration,
     /// Cluster → members, and whether each is called the writer.
     pub clusters: BTreeMap<String, BTreeMap<String, bool>>,
+    /// The status of all clusters, where it is not the usual one.
+    pub failing_over: bool,
+    pub instances: BTreeMap<String, Instance>,
     /// What stands around the groups.
     pub estate: estate::Estate,
     pub calls: Vec<Call>,
@@ -196,6 +208,11 @@ impl World {
             let mut state = world.state();
             state.zone.insert("orders-1.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[ONE]));
             state.zone.insert("orders-2.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[TWO]));
+            for member in ["orders-1", "orders-2"] {
+                let endpoint = Some(format!("{member}.abc123.us-east-1.rds.amazonaws.com"));
+                let instance = Instance { endpoint, multi_az: false, cluster: Some("orders") };
+                state.instances.insert(member.into(), instance);
+            }
             state.groups.insert(GROUP.into(), Group::default());
             let known = rds_nlb_sync::reconcile::Group { family: rds_nlb_sync::plan::Family::V4, port: 5432 };
             state.known.insert(GROUP.into(), known);
@@ -237,7 +254,8 @@ impl World {
         self.state().clusters.insert("orders".into(), members.into());
     }
 
-    /// The group holds these targets, healthy, and nothing else. `~` marks one that drains.
+    /// The group holds these targets, healthy, and nothing else. `~` marks one that drains, `!` one that
+    /// is unhealthy, `+` one that is not in service yet.
     pub fn holds(&self, targets: &[&str]) {
         let mut state = self.state();
         let now = Instant::now();
@@ -245,9 +263,14 @@ impl World {
         let drain = group.drain;
         let target = |text: &&str| {
             let drained = text.ends_with('~').then(|| now + drain);
-            let text = text.trim_end_matches('~');
+            let state = match text.chars().last() {
+                Some('!') => "unhealthy",
+                Some('+') => "initial",
+                _ => "healthy",
+            };
+            let text = text.trim_end_matches(['~', '!', '+']);
             let address = text.parse().unwrap_or_else(|_| SocketAddr::new(text.parse().unwrap(), group.port));
-            (address, Target { registered: now, drained, all_zones: false, state: Some("healthy") })
+            (address, Target { registered: now, drained, all_zones: false, state: Some(state) })
         };
         group.targets = targets.iter().map(target).collect();
     }

@@ -9,7 +9,8 @@ use rds_nlb_sync::discovery::{Discover, Tagged};
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
 use rds_nlb_sync::reconcile::{
-    self, Answer, Cluster, Clusters, Dns, Group, Mode, Pace, Report, TargetGroups, reconcile,
+    self, Answer, Cluster, Clusters, Dns, Group, Instance, Mode, Nominations, Pace, Report, TargetGroups,
+    reconcile,
 };
 use tokio::time::{Instant, sleep};
 
@@ -29,9 +30,28 @@ impl World {
     }
 
     pub async fn reconcile_at(&self, pace: Pace, mode: Mode, time: Duration) -> Report {
+        let nominations = Nominations::Open { event: None };
+        self.reconcile_binding(&Binding::new(ENDPOINT, GROUP), pace, mode, &nominations, time).await
+    }
+
+    /// Watches as the event says that nominates this member.
+    pub async fn watch_nominating(&self, member: &str) -> Report {
+        let nominations = Nominations::Open { event: Some(member.to_owned()) };
+        let (binding, time) = (Binding::new(ENDPOINT, GROUP), Duration::from_secs(600));
+        self.reconcile_binding(&binding, PACE, Mode::Watch, &nominations, time).await
+    }
+
+    pub async fn reconcile_binding(
+        &self,
+        binding: &Binding,
+        pace: Pace,
+        mode: Mode,
+        nominations: &Nominations,
+        time: Duration,
+    ) -> Report {
         let world = reconcile::World { dns: self.clone(), groups: self.clone(), clusters: self.clone() };
         let deadline = Instant::now() + time;
-        let report = reconcile(&world, &Binding::new(ENDPOINT, GROUP), pace, mode, deadline).await;
+        let report = reconcile(&world, binding, pace, mode, nominations, deadline).await;
         assert!(Instant::now() <= deadline, "no reconciliation outlives its deadline");
         report
     }
@@ -122,6 +142,8 @@ impl TargetGroups for World {
             self.call(Action::DescribeTargetHealth, String::new(), |state| state.health(group)).await?;
         let state = |state| match state {
             "draining" | "unhealthy.draining" => TargetState::Draining,
+            "initial" => TargetState::Initial,
+            "unhealthy" => TargetState::Unhealthy,
             _ => TargetState::Active,
         };
         Ok(listed.into_iter().map(|(target, health)| (target, state(health))).collect())
@@ -152,9 +174,20 @@ impl Discover for World {
 
 impl Clusters for World {
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
-        let found = |state: &mut State| Ok(state.clusters.get(identifier).cloned());
-        let found = self.call(Action::DescribeDBClusters, identifier.to_owned(), found).await?;
-        Ok(found.map(|members| Cluster { members }))
+        let found = |state: &mut State| Ok((state.clusters.get(identifier).cloned(), state.failing_over));
+        let (found, is_failing_over) =
+            self.call(Action::DescribeDBClusters, identifier.to_owned(), found).await?;
+        Ok(found.map(|members| Cluster { members, is_failing_over }))
+    }
+
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
+        let found = |state: &mut State| Ok(state.instances.get(identifier).cloned());
+        let found = self.call(Action::DescribeDBInstances, identifier.to_owned(), found).await?;
+        Ok(found.map(|found| Instance {
+            endpoint: found.endpoint,
+            is_multi_az: found.multi_az,
+            cluster: found.cluster.map(str::to_owned),
+        }))
     }
 }
 

@@ -1,0 +1,119 @@
+//! Who keeps the group in sync: the two usual ways, as small models of what is published, and this function.
+
+use std::time::Duration;
+
+use rds_nlb_sync::config::Binding;
+use rds_nlb_sync::plan::Standby;
+use rds_nlb_sync::reconcile::{Mode, Nominations};
+use tokio::time::{Instant, interval_at, sleep_until};
+
+use crate::model::{Database, Failover, INSTANCE, look_up};
+use crate::world::ports::PACE;
+use crate::world::{ENDPOINT, GROUP, World};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// Once a minute: looks DNS up once, deregisters what differs, then registers the answer.
+    Poller,
+    /// At each event: looks DNS up once, registers the answer, then deregisters what differs.
+    Handler,
+    /// This function, with neither of the two.
+    Plain,
+    /// This function, registering early whom the event and the RDS API nominate.
+    Preregistering,
+    /// This function, with the standby kept in the group since the failover before.
+    WithStandby,
+}
+
+impl Contender {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Poller => "one-minute poller, deregisters first",
+            Self::Handler => "event handler, looks once",
+            Self::Plain => "this function, with neither",
+            Self::Preregistering => "this function, pre-registration",
+            Self::WithStandby => "this function, warm standby",
+        }
+    }
+}
+
+/// Pre-registration is for clusters, the warm standby for instances.
+pub fn of(database: Database) -> [Contender; 4] {
+    let last = match database {
+        Database::Aurora => Contender::Preregistering,
+        Database::MultiAz => Contender::WithStandby,
+    };
+    [Contender::Poller, Contender::Handler, Contender::Plain, last]
+}
+
+pub async fn act(contender: Contender, failover: Failover, world: World) {
+    let start = Instant::now();
+    match contender {
+        Contender::Poller => {
+            let mut minutes = interval_at(start + failover.phase, Duration::from_secs(60));
+            loop {
+                minutes.tick().await;
+                change(&world, failover.database, true);
+            }
+        }
+        Contender::Handler => {
+            for event in [failover.started, failover.completed] {
+                sleep_until(start + event).await;
+                change(&world, failover.database, false);
+            }
+        }
+        Contender::Plain | Contender::Preregistering | Contender::WithStandby => {
+            let watches = [failover.started, failover.completed].map(|event| {
+                let world = world.clone();
+                async move {
+                    sleep_until(start + event).await;
+                    reconcile(&world, contender, failover.database, Mode::Watch).await;
+                }
+            });
+            let checks = async {
+                let mut minutes = interval_at(start + failover.phase, Duration::from_secs(60));
+                loop {
+                    minutes.tick().await;
+                    reconcile(&world, contender, failover.database, Mode::Check).await;
+                }
+            };
+            let [started, completed] = watches;
+            tokio::join!(started, completed, checks);
+        }
+    }
+}
+
+/// What the usual ways do, as if API calls took no time.
+fn change(world: &World, database: Database, deregisters_first: bool) {
+    let Some(writer) = look_up(world, database) else { return };
+    let mut state = world.state();
+    let held = |(target, of): (&_, &crate::world::Target)| of.drained.is_none().then_some(*target);
+    let active: Vec<_> = state.groups[GROUP].targets.iter().filter_map(held).collect();
+    let stale: Vec<_> = active.iter().copied().filter(|target| *target != writer).collect();
+    let lacks = !active.contains(&writer);
+    let register = |state: &mut crate::world::State| {
+        if lacks {
+            state.register(GROUP, &[(writer, None)]).expect("the world has the group");
+        }
+    };
+    if !deregisters_first {
+        register(&mut state);
+    }
+    state.deregister(GROUP, &stale).expect("the world has the group");
+    if deregisters_first {
+        register(&mut state);
+    }
+}
+
+async fn reconcile(world: &World, contender: Contender, database: Database, mode: Mode) {
+    let endpoint = if database == Database::Aurora { ENDPOINT } else { INSTANCE };
+    let standby = if contender == Contender::WithStandby { Standby::Keep } else { Standby::Evict };
+    let nominations = match contender {
+        // Both of the cluster's events name the member.
+        Contender::Preregistering => Nominations::Open { event: Some("orders-2".to_owned()) },
+        _ => Nominations::Closed,
+    };
+    let binding = Binding { standby, ..Binding::new(endpoint, GROUP) };
+    let time = Duration::from_secs(if mode == Mode::Watch { 240 } else { 59 });
+    world.reconcile_binding(&binding, PACE, mode, &nominations, time).await;
+}
