@@ -30,7 +30,7 @@ pub const POLL: Duration = Duration::from_millis(500);
 const PACE: [(&str, &str); 2] = [("POLL_MILLIS", "500"), ("CONFIRM_SECONDS", "6")];
 
 /// Debian keeps every trusted certificate twice, in this bundle and in a folder, and without a word all are
-/// parsed twice. Amazon Linux, on which Lambda runs, has the bundle alone.
+/// parsed twice. In the layout of Amazon Linux, on which Lambda runs, the folder only links to the bundle.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 const CHECKS: u32 = 1000;
