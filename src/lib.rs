@@ -17,6 +17,7 @@
 //!
 //! - A group that had an active target never has none through us ([`plan()`] evicts only beside a
 //!   registered writer; [`reconcile`] looks again before every eviction).
+//! - A nomination registers early and evicts nobody ([`reconcile::Nominations`]); it counts in one watch.
 //! - No answer is not an answer: what DNS fails to say changes nothing ([`plan::Writer::parse`]).
 //! - Every wait and every call is bounded, and all of them end before the invocation's deadline.
 //! - Every step is idempotent, and safe beside another invocation or after one that was killed.

@@ -29,6 +29,10 @@ impl<D: Dns, T: TargetGroups, C: Clusters> Run<'_, D, T, C> {
         if self.patience.rests() {
             return Evidence::Outdated;
         }
+        if self.scout.take_objection() {
+            // What the API said before is older.
+            self.opinion = None;
+        }
         let objection = match &self.opinion {
             Some(Opinion { of, objection, at }) if *of == look.answer && at.elapsed() < OPINION => *objection,
             _ => {

@@ -51,7 +51,7 @@ pub(super) struct Run<'a, D, T, C> {
     mode: Mode,
     pub(super) patience: Patience,
     pub(super) sight: Sight<'a, D, T, C>,
-    scout: &'a Scout<'a, D, T, C>,
+    pub(super) scout: &'a Scout<'a, D, T, C>,
     pub(super) opinion: Option<Opinion>,
     first: Option<First>,
     /// The last plan.

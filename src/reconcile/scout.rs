@@ -55,6 +55,8 @@ pub(super) struct Scout<'a, D, T, C> {
     news: Notify,
     /// Whether nominations still count.
     is_open: Cell<bool>,
+    /// Whether the RDS API has objected since that was asked for last.
+    objected: Cell<bool>,
     nominees: RefCell<BTreeMap<String, Option<IpAddr>>>,
     judgement: RefCell<Judgement>,
     told: RefCell<BTreeSet<String>>,
@@ -79,6 +81,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             scene: RefCell::new(None),
             news: Notify::new(),
             is_open: Cell::new(*nominations != Nominations::Closed),
+            objected: Cell::new(false),
             nominees: RefCell::default(),
             judgement: RefCell::new(judgement),
             told: RefCell::default(),
@@ -104,6 +107,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             Judgement::Asking | Judgement::Allowed => self.binding.standby,
         };
         Beside { nominated, standby }
+    }
+
+    /// Whether the RDS API named another writer than DNS, unasked by the loop, since the last time.
+    pub fn take_objection(&self) -> bool {
+        self.objected.take()
     }
 
     /// Ends all nominations: DNS has moved and settled.
@@ -233,6 +241,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             (Ok(Some(cluster)), Some(member)) => cluster.contradicts(member),
             _ => None,
         };
+        self.objected.set(self.objected.get() || other.is_some());
         if let Some(name) = other.filter(|name| !self.has_found(name)) {
             let instance = self.ask(self.world.clusters.instance(name)).await;
             self.find(scene, &identifier, By::Rds, name, Some(instance)).await;

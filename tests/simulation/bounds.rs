@@ -8,7 +8,7 @@
 //! lookups  <= 3 + T/pause + changes + questions + failures + moves + 2 T/FRESH
 //! listings <= 3 + T/RELIST + changes + questions + failures + moves + 3 T/FRESH
 //! changes  <= failed changes + targets changed * (1 + T/SETTLE)
-//! questions to the RDS API about the cluster <= 1 + T/OPINION + moves, and 1 + T/SCOUT in a watch
+//! questions to the RDS API about the cluster <= 1 + T/OPINION + moves, and 2 (1 + T/SCOUT) in a watch
 //! questions about instances, and lookups of their names <= 2 (1 + T/SCOUT) in a watch
 //! ```
 //!
@@ -89,7 +89,7 @@ pub(super) fn check(
     } else {
         (3 + polls + reasons + 2 * every(FRESH), 3 + every(RELIST) + reasons + 3 * every(FRESH))
     };
-    let questions_max = objections_max + scouting_max + u64::from(keep);
+    let questions_max = objections_max + 2 * scouting_max + u64::from(keep);
     let bounds = [
         ("lookups", lookups, lookups_max),
         ("listings", listings, listings_max),

@@ -185,6 +185,7 @@ impl Checker {
                     run.found.insert(((*member).to_owned(), *address));
                 }
                 run.lookups.push(Lookup { asked: *asked, answered: at, named: *named });
+                run.note_first();
             }
             Event::Listed { run, asked, version, active, draining, unhealthy } => {
                 for call in self.calls.iter_mut().filter(|call| call.run == *run) {
@@ -199,8 +200,8 @@ impl Checker {
                 let targets = writer.map(|named| Targets::from([SocketAddr::new(named.address, self.port)]));
                 let is_in_sync = |writer| verdict::is_as_it_must_be(&active, &unhealthy, &writer, self.keep);
                 run.counts.differences += u64::from(!targets.is_some_and(is_in_sync));
-                run.first_active.get_or_insert_with(|| active.clone());
                 run.listing = Some(Listing { asked: *asked, version: *version, active, draining, unhealthy });
+                run.note_first();
             }
             Event::Opined { run, writer } => {
                 let run = &mut self.runs[*run];
@@ -457,6 +458,13 @@ impl Checker {
 }
 
 impl Run {
+    /// Keeps the group at the first look that was complete.
+    fn note_first(&mut self) {
+        if self.first_active.is_none() && self.lookups.last().is_some_and(|lookup| lookup.named.is_some()) {
+            self.first_active = self.listing.as_ref().map(|listing| listing.active.clone());
+        }
+    }
+
     /// Whether this address was nominated: by the event or by the RDS API, as a member of the cluster,
     /// under whose own name it was found. Only a watch nominates, and only until DNS has moved from its
     /// first answer and settled.

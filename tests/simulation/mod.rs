@@ -9,7 +9,10 @@
 //!   they time out with or without their effect, lose their answer after it, or fail and take effect
 //!   some seconds later; what a killed invocation had sent still arrives;
 //! - listings show the group as it was up to nine seconds ago, and somebody else changes it;
-//! - the RDS API is right, late, wrong, slow, down or has never heard of the cluster.
+//! - the RDS API is right, late, wrong, slow, down or has never heard of the cluster, and reports failovers
+//!   that are none;
+//! - events nominate the next writer, another member, or somebody who is none; addresses are used again by
+//!   other members; a standby is kept, wakes up, or falls asleep.
 //!
 //! Then all harm stops, everything on its way has arrived, and undisturbed checks run.
 //!
@@ -47,12 +50,18 @@
 //!    of zero); its last listing, asked at most `FRESH`
 //!    before, shows that writer and everything evicted as active; and the RDS API, where the answer names
 //!    a cluster member, was asked and has not called another one the writer.
-//! 3. **Nothing is registered that DNS did not name**: each registered target is the address that this
-//!    invocation's last lookup returned, with the binding's port, private (or shared, or IPv6 global or
-//!    unique local); one that the last listing shows draining has the confirmation of invariant 2. A dry
-//!    run sends no change.
+//! 3. **Nothing is registered that was neither named by DNS nor nominated as a member of the bound cluster**:
+//!    each registered target is the address that this invocation's last lookup returned; or, in a watch
+//!    whose DNS has not settled on an address that was not in the group at first, an address found under the
+//!    own name of a member that its event or the RDS API nominated, where that API, if it has answered at
+//!    all, lists it as one. It is registered with the binding's port, private (or shared, or IPv6 global or
+//!    unique local); one that the last listing shows draining has the confirmation of invariant 2, and is
+//!    no nominee. A dry run sends no change. Nor does a watch evict whom its own event nominated before DNS
+//!    has moved.
 //! 4. **It settles.** Once harm has stopped, [`CHECKS`](checker::CHECKS) check makes the active targets
 //!    equal to the writer; every later one says in sync and sends no change.
+//!    Where a standby is kept, that counts from the check after which the writer's own target is healthy,
+//!    and one target that the last listing shows unhealthy may be there besides.
 //! 5. **On time and true.** No invocation ends after its deadline. One that fails names the binding, and
 //!    a failure that was really told to it, or that time ran out, at the deadline; no other carries an
 //!    error. In sync or updated is said only where the last lookup and the last listing agree.

@@ -262,3 +262,60 @@ fn that_the_loop_runs_at_another_pace() {
     a_misled_loop_breaks(6, at(Pace { poll: Duration::from_millis(20), ..PACE }));
     a_misled_loop_breaks(5, Sabotage { overtime: Duration::from_secs(10), ..Sabotage::default() });
 }
+
+/// A watch whose event nominates orders-2 (member 1); DNS names member 0, and only that is in the group.
+fn nominated(nominee: &'static str) -> History {
+    let mut history = History(Checker::new(PACE, PORT, false, &[None], targets(&[0])));
+    history.at(0, Event::Serves { server: 0, address: Some(member(0)) });
+    let deadline = Duration::from_secs(60);
+    history.at(0, Event::Began { run: 0, mode: Mode::Watch, deadline, nominee: Some(nominee) });
+    history.looks(100, 0).lists(100, 0, &[0], &[]);
+    history
+}
+
+fn finds(history: &mut History, name: &str, number: usize) {
+    history.at(200, Event::Sought { run: 0 });
+    history.at(200, Event::Found { run: 0, name: name.to_owned(), address: member(number) });
+}
+
+#[test]
+fn that_a_registration_is_of_a_nominee() {
+    let mut good = nominated("orders-2");
+    finds(&mut good, "orders-2", 1);
+    good.sends(300, Change::Register, &[1]).breaks_nothing();
+
+    let mut not_found = nominated("orders-2");
+    not_found.sends(300, Change::Register, &[1]).breaks(3);
+
+    let mut another = nominated("orders-2");
+    finds(&mut another, "orders-3", 2);
+    another.sends(300, Change::Register, &[2]).breaks(3);
+
+    let mut by_rds = nominated("orders-2");
+    finds(&mut by_rds, "orders-3", 2);
+    by_rds.at(250, Event::Opined { run: 0, writer: Some("orders-3") });
+    by_rds.sends(300, Change::Register, &[2]).breaks_nothing();
+
+    let mut vouched = nominated("orders-9");
+    finds(&mut vouched, "orders-9", 2);
+    vouched.sends(300, Change::Register, &[2]).breaks_nothing();
+
+    let mut stranger = nominated("orders-9");
+    finds(&mut stranger, "orders-9", 2);
+    stranger.at(250, Event::Opined { run: 0, writer: Some("orders-1") });
+    stranger.sends(300, Change::Register, &[2]).breaks(3);
+
+    let mut draining = nominated("orders-2");
+    finds(&mut draining, "orders-2", 1);
+    draining.lists(250, 0, &[0], &[1]).sends(300, Change::Register, &[1]).breaks(3);
+}
+
+#[test]
+fn that_a_watch_evicts_its_own_nominee() {
+    let mut history = nominated("orders-2");
+    finds(&mut history, "orders-2", 1);
+    for second in 1..=8 {
+        history.looks(second * 1000, 0);
+    }
+    history.lists(8000, 0, &[0, 1], &[]).sends(8000, Change::Deregister, &[1]).breaks(2);
+}
