@@ -23,7 +23,15 @@ SAM := AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY
 SEEDS ?= 100000
 START ?= 0
 
-.PHONY: help demo outage test check format lint doc build invoke template artifact soak clean
+# How many hostile answers and inputs `make fuzz` plays.
+CASES ?= 100000
+# From crates.io where none is installed; it takes some minutes to build.
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
+CARGO_MUTANTS_VERSION := 27.1.0
+CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
+
+.PHONY: help demo outage test check format lint doc deny build invoke template artifact soak fuzz mutants bench clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,7 +51,7 @@ test: ## Runs the tests
 	cargo test --locked --features cli
 	$(PYTHON) -m unittest discover -s tests/drill
 
-check: format lint doc test ## Runs everything that must pass before a commit
+check: format lint doc deny test ## Runs everything that must pass before a commit
 
 format:
 	cargo fmt --check
@@ -54,6 +62,22 @@ lint:
 
 doc:
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --lib --features cli
+
+deny: $(CARGO_DENY) ## Checks licences, sources and what is linked; advisories where their database can be had
+	$(CARGO_DENY) --locked check bans licenses sources
+	@$(CARGO_DENY) --locked check advisories || echo "SKIPPED: the advisories' database could not be had, or see above" >&2
+
+target/tools/bin/cargo-deny:
+	cargo install --locked --quiet --root target/tools cargo-deny --version $(CARGO_DENY_VERSION)
+
+mutants: $(CARGO_MUTANTS) ## Breaks the code in every small way to see whether the tests notice; takes hours
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo mutants
+
+target/tools/bin/cargo-mutants:
+	cargo install --locked --quiet --root target/tools cargo-mutants --version $(CARGO_MUTANTS_VERSION)
+
+fuzz: ## Plays hostile input against parsers and adapters: make fuzz CASES=1000000
+	CASES=$(CASES) cargo test --locked --features cli --test tests hostile
 
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip
@@ -69,6 +93,15 @@ artifact: $(CARGO_LAMBDA) $(VENV)/template ## Builds the zip and with SAM, and p
 	BOOTSTRAP=target/artifact/bootstrap $(MAKE) demo
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build --parameter-overrides Architecture=$(HOST_ARCH)
 	cmp target/artifact/bootstrap .aws-sam/build/Function/bootstrap
+
+bench: $(VENV)/bench ## Measures the function beside an echo function and a Python handler
+	cargo build --locked --quiet --release --bin bootstrap
+	cargo build --locked --quiet --release --features bench --bin echo
+	cargo bench --locked --quiet --profile dev --bench side_by_side
+
+$(VENV)/bench: benches/requirements.txt | $(VENV)/bin/python
+	$(VENV)/bin/pip install --quiet -r $<
+	touch $@
 
 soak: ## Plays random schedules of harm against the loop: make soak SEEDS=1000000
 	SEEDS=$(SEEDS) START=$(START) cargo run --locked --quiet --profile soak --example soak
