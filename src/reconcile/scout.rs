@@ -232,7 +232,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         if let Some(name) = named {
             // While the API is silent, the event about this very cluster vouches for its member.
             if is_member(name) == Some(false) {
-                self.refuse(name, "the RDS API does not list it as a member of the cluster");
+                self.reject(name, "the RDS API does not list it as a member of the cluster");
             } else {
                 self.find(scene, &identifier, By::Event, name, instance).await;
             }
@@ -262,11 +262,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             None => return self.found(name, by, scene, &scene.answer.writer),
             Some(Ok(Some(instance))) => {
                 if !instance.cluster.is_some_and(|of| of.eq_ignore_ascii_case(cluster)) {
-                    return self.refuse(name, "the RDS API says that it is no member of the cluster");
+                    return self.reject(name, "the RDS API says that it is no member of the cluster");
                 }
                 instance.endpoint
             }
-            Some(Ok(None)) => return self.refuse(name, "the RDS API knows no such instance"),
+            Some(Ok(None)) => return self.reject(name, "the RDS API knows no such instance"),
             Some(Err(_)) => derived(&scene.answer, name),
         };
         let Some(endpoint) = endpoint else { return self.refuse(name, "its endpoint is not known") };
@@ -295,6 +295,13 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
 
     fn has_found(&self, name: &str) -> bool {
         self.nominees.borrow().contains_key(name)
+    }
+
+    /// Refuses a nominee for good: once the API has denied that it is a member, no later silence of the API
+    /// makes it one.
+    fn reject(&self, name: &str, reason: &str) {
+        self.nominees.borrow_mut().insert(name.to_owned(), None);
+        self.refuse(name, reason);
     }
 
     fn refuse(&self, name: &str, reason: &str) {
