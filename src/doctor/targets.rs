@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Health, Patient};
+use crate::plan::Standby;
 
 /// What an operator runs to have the group brought into sync at once.
 const SYNC: &str = "the next check brings it into sync; to have it at once, run `rds-nlb-sync check` or, for \
@@ -28,7 +29,10 @@ pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
     let writers: BTreeSet<String> = answer.writer.targets(port).map(|target| target.to_string()).collect();
     let mut findings: Vec<Finding> =
         writers.iter().map(|writer| registered(patient, writer, targets)).collect();
-    findings.extend(alone(&writers, targets));
+    match patient.binding.standby {
+        Standby::Evict => findings.extend(alone(&writers, targets)),
+        Standby::Keep => findings.extend(beside_a_standby(&writers, targets)),
+    }
     findings
 }
 
@@ -87,6 +91,27 @@ fn registered(patient: Patient<'_>, writer: &str, targets: &BTreeMap<String, Hea
             ),
         ),
     }
+}
+
+/// Nothing but the writer and one unhealthy standby is in the group.
+fn beside_a_standby(writers: &BTreeSet<String>, targets: &BTreeMap<String, Health>) -> Vec<Finding> {
+    let is_standby =
+        |(target, health): &(&String, &Health)| !writers.contains(*target) && health.state == "unhealthy";
+    let Some((standby, _)) = targets.iter().find(is_standby) else {
+        let seen = "the group holds no standby yet; the old writer's address is kept at the next failover";
+        return std::iter::once(Finding::ok("standby", seen)).chain(alone(writers, targets)).collect();
+    };
+    let mut others = targets.clone();
+    others.remove(standby);
+    let kept = Finding {
+        why: Some("the group's UnHealthyHostCount is one in normal times".to_owned()),
+        cure: Some("alarm on HealthyHostCount below one instead".to_owned()),
+        ..Finding::ok(
+            "standby",
+            format!("{standby} is kept as the standby, and is unhealthy as it should be"),
+        )
+    };
+    std::iter::once(kept).chain(alone(writers, &others)).collect()
 }
 
 /// Nothing but the writer is in the group.

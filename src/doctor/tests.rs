@@ -435,6 +435,33 @@ fn instances_and_security_groups_off_duty_are_fine() {
 }
 
 #[test]
+fn a_kept_standby_is_no_fault_and_its_cost_is_told() {
+    let kept = Binding { standby: Standby::Keep, ..binding() };
+    let mut facts = well();
+    hold(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
+    let about = |binding: &Binding, facts: &Facts, check: &str| {
+        findings(binding, facts).into_iter().find(|finding| finding.check == check)
+    };
+    let standby = about(&kept, &facts, "standby").unwrap();
+    assert_eq!(standby.level, Level::Ok);
+    assert!(standby.why.unwrap().contains("UnHealthyHostCount is one in normal times"));
+    assert_eq!(about(&kept, &facts, "stale_targets").unwrap().level, Level::Ok);
+    assert_eq!(
+        about(&binding(), &facts, "stale_targets").unwrap().level,
+        Level::Problem,
+        "unless it is kept"
+    );
+
+    hold(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "healthy")]);
+    assert_eq!(
+        about(&kept, &facts, "stale_targets").unwrap().level,
+        Level::Problem,
+        "one that answers is none"
+    );
+    assert!(about(&kept, &facts, "standby").unwrap().seen.contains("no standby yet"));
+}
+
+#[test]
 fn commands_name_the_group_and_its_region() {
     let mut facts = well();
     set(&mut facts, "proxy_protocol_v2.enabled", "true");
