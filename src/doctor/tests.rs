@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::plan::Writer;
+use crate::plan::{Standby, Writer};
 use crate::reconcile::{Answer, Cluster};
 
 const ENDPOINT: &str = "orders.cluster-abc123.us-east-1.rds.amazonaws.com";
