@@ -1091,3 +1091,14 @@ mod a_warm_standby {
         assert!(registered <= seconds(1) + PACE.poll, "{registered:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hang_after_other_failures_is_told_with_what_failed_before() {
+    let world = World::new();
+    world.resolves_to(&[TWO]);
+    world.next(Action::RegisterTargets, &[Trouble::Throttled, Trouble::Hangs]);
+    let report = world.reconcile(Mode::Check, seconds(30)).await;
+    let told = error(&report);
+    assert!(told.contains("before the invocation's time ran out"), "{told}");
+    assert!(told.contains("Rate exceeded"), "{told}");
+}
