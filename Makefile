@@ -25,7 +25,7 @@ START ?= 0
 
 # How many hostile answers and inputs `make fuzz` plays.
 CASES ?= 100000
-# From crates.io where none is installed; it takes some minutes to build.
+# From the package registry of cargo where none is installed; it takes some minutes to build.
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
