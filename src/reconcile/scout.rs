@@ -226,6 +226,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             Ok(None) => Some(false),
             Err(_) => None,
         };
+        // One that was vouched for while the API was silent must stand its answer.
+        let denied: Vec<String> = self.standing().filter(|name| is_member(name) == Some(false)).collect();
+        denied
+            .iter()
+            .for_each(|name| self.reject(name, "the RDS API does not list it as a member of the cluster"));
         if let Err(fault) = &cluster {
             say!(debug, self.binding, "no_scout", reason = %fault.explain(), "nominates without the RDS API");
         }
@@ -291,6 +296,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         };
         say!(info, self.binding, "nominate", member = name, address = %address, reason, "nominates");
         self.nominees.borrow_mut().insert(name.to_owned(), addresses.first().copied());
+    }
+
+    /// The nominees that count now.
+    fn standing(&self) -> impl Iterator<Item = String> {
+        let nominees = self.nominees.borrow().clone();
+        nominees.into_iter().filter(|(_, address)| address.is_some()).map(|(name, _)| name)
     }
 
     fn has_found(&self, name: &str) -> bool {

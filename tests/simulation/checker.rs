@@ -171,6 +171,10 @@ impl Checker {
             }
             Event::Asked { run, action } => {
                 let run = &mut self.runs[*run];
+                if *action != Action::DescribeTargetHealth {
+                    // A listing belongs to the look under way; whatever else is asked for comes after it.
+                    run.note_first();
+                }
                 run.counts.asked(*action);
                 if *action == Action::DescribeDBClusters {
                     (run.asked_rds, run.opinion) = (Some(at), None);
@@ -185,7 +189,6 @@ impl Checker {
                     run.found.insert(((*member).to_owned(), *address));
                 }
                 run.lookups.push(Lookup { asked: *asked, answered: at, named: *named });
-                run.note_first();
             }
             Event::Listed { run, asked, version, active, draining, unhealthy } => {
                 for call in self.calls.iter_mut().filter(|call| call.run == *run) {
@@ -201,7 +204,6 @@ impl Checker {
                 let is_in_sync = |writer| verdict::is_as_it_must_be(&active, &unhealthy, &writer, self.keep);
                 run.counts.differences += u64::from(!targets.is_some_and(is_in_sync));
                 run.listing = Some(Listing { asked: *asked, version: *version, active, draining, unhealthy });
-                run.note_first();
             }
             Event::Opined { run, writer } => {
                 let run = &mut self.runs[*run];

@@ -47,7 +47,8 @@ fn what_once_broke_an_invariant_does_not_again() {
     // An old listing taken for one that shows a change.
     let old_listing = [21, 198, 257, 323, 14394];
     // A nominee that the RDS API had called a stranger, registered once the API was silent.
-    let stranger = [33912];
+    // Or registered again once the API was back, and had denied it.
+    let stranger = [33912, 3094338, 3335233];
     for seed in [&untrue[..], &emptied, &flickering, &gaps, &old_listing, &stranger].concat() {
         assert!(play_caught(seed, false).is_ok(), "SEED={seed}");
     }
