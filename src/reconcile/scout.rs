@@ -227,10 +227,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             Err(_) => None,
         };
         // One that was vouched for while the API was silent must stand its answer.
-        let denied: Vec<String> = self.standing().filter(|name| is_member(name) == Some(false)).collect();
-        denied
-            .iter()
-            .for_each(|name| self.reject(name, "the RDS API does not list it as a member of the cluster"));
+        if let Ok(Some(cluster)) = &cluster {
+            let denied: Vec<String> =
+                self.standing().filter(|name| !cluster.members.contains_key(name)).collect();
+            let reason = "the RDS API does not list it as a member of the cluster";
+            denied.iter().for_each(|name| self.reject(name, reason));
+        }
         if let Err(fault) = &cluster {
             say!(debug, self.binding, "no_scout", reason = %fault.explain(), "nominates without the RDS API");
         }
