@@ -33,6 +33,18 @@ pub const DRY_RUN: &str = "DRY_RUN";
 
 const DNS_PORT: u16 = 53;
 
+/// Which addresses an endpoint stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// The one address that DNS gives.
+    #[default]
+    Writer,
+    /// Those of every reader of the endpoint's cluster, and of its writer where it has none.
+    Readers,
+    /// Every address that DNS gives.
+    All,
+}
+
 /// One endpoint name, kept in sync with one target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
@@ -44,6 +56,8 @@ pub struct Binding {
     pub port: Option<u16>,
     /// The cluster or instance that events name, where the endpoint's first label does not.
     pub database: Option<String>,
+    /// Which addresses the group holds.
+    pub role: Role,
     /// What becomes of the writer before.
     pub standby: Standby,
 }
@@ -56,6 +70,7 @@ impl Binding {
             target_group: target_group.to_owned(),
             port: None,
             database: None,
+            role: Role::Writer,
             standby: Standby::Evict,
         }
     }
@@ -290,17 +305,19 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
         .and_then(|value| value.map(database).transpose())
         .map_err(|problem| add("database", problem))
         .ok();
-    match text("role") {
-        Ok(None) => {}
-        Ok(Some(role)) if role == "writer" => {}
-        Ok(Some(role)) => {
-            add("role", format!("{role:?} is not supported by this version, which knows \"writer\""))
-        }
-        Err(problem) => add("role", problem),
-    }
+    let role = text("role").and_then(|value| match value.as_deref() {
+        None | Some("writer") => Ok(Role::Writer),
+        Some("readers") => Ok(Role::Readers),
+        Some("all") => Ok(Role::All),
+        Some(other) => Err(format!("{other:?} is not a role; give \"writer\", \"readers\" or \"all\"")),
+    });
+    let role = role.map_err(|problem| add("role", problem)).ok();
     let standby = text("standby").and_then(|value| match value.as_deref() {
         None => Ok(Standby::Evict),
         Some("keep") if endpoint.as_deref().is_some_and(is_of_a_cluster) => Err(KEPT_OF_A_CLUSTER.to_owned()),
+        Some("keep") if role.is_some_and(|role| role != Role::Writer) => {
+            Err("\"keep\" goes with the role \"writer\" alone".to_owned())
+        }
         Some("keep") => Ok(Standby::Keep),
         Some(other) => Err(format!("{other:?} is not \"keep\"; leave it out to evict the writer before")),
     });
@@ -329,6 +346,7 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
         target_group: target_group?,
         port: port?,
         database: database?,
+        role: role?,
         standby: standby?,
     })
 }

@@ -156,10 +156,7 @@ impl Dns for NameServers {
             Ok(writer) => Ok(Answer { writer, chain }),
             Err(not) => {
                 let cure = match not {
-                    NotAWriter::Empty => NO_RECORDS,
-                    NotAWriter::Several(_) => {
-                        "bind the cluster's writer endpoint or an instance's endpoint, which have one address each"
-                    }
+                    NotAWriter::Empty | NotAWriter::Several(_) => NO_RECORDS,
                     NotAWriter::NotATarget(..) => {
                         "a publicly accessible database resolves to its private address only inside its VPC: run \
                          the function there (SubnetIds), or correct the record"

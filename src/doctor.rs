@@ -14,7 +14,7 @@ mod targets;
 
 use serde::Serialize;
 
-use crate::config::Binding;
+use crate::config::{Binding, Role};
 use crate::fault::Kind;
 use crate::reconcile::member;
 
@@ -123,9 +123,19 @@ impl<'a> Patient<'a> {
         self.binding.port.or(self.facts.group.as_ref().ok().and_then(|group| group.port))
     }
 
-    /// The cluster member that DNS names.
+    /// The cluster member that DNS names as the writer.
     fn member(self) -> Option<&'a str> {
-        self.facts.answer.as_ref().ok().and_then(member)
+        let is_of_the_writer = self.binding.role == Role::Writer;
+        self.facts.answer.as_ref().ok().filter(|_| is_of_the_writer).and_then(member)
+    }
+
+    /// What a target that belongs into the group is.
+    fn target(self) -> &'static str {
+        match self.binding.role {
+            Role::Writer => "writer",
+            Role::Readers => "reader",
+            Role::All => "address",
+        }
     }
 
     /// Whether a name on the way to the address is of this kind, such as `cluster-ro-`: RDS's endpoints

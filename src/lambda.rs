@@ -193,7 +193,7 @@ async fn asked<D, T: Discover, C>(
 }
 
 /// Asks the doctor. The log tells how much was found; the answer tells what.
-async fn diagnose<D: Dns, T: InspectGroups, C: InspectDatabases>(
+async fn diagnose<D: Dns, T: InspectGroups, C: InspectDatabases + Clusters>(
     config: &Config,
     world: &World<D, T, C>,
     bindings: &[Binding],

@@ -17,7 +17,7 @@ pub enum Family {
 }
 
 /// The address that DNS gives for the endpoint now: never empty, and always one that a target group
-/// can hold. A set, because other roles than the writer may have several.
+/// can hold. A set, because other roles than the writer have several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Writer(BTreeSet<IpAddr>);
 
@@ -36,7 +36,7 @@ pub enum NotAWriter {
 }
 
 impl Writer {
-    /// Takes an answer's addresses for the writer, if they can be it.
+    /// Takes an answer's addresses, if there are any and a target group can hold them all.
     ///
     /// ```
     /// # use rds_nlb_sync::plan::*;
@@ -48,11 +48,12 @@ impl Writer {
         if let Some((address, kind)) = addresses.iter().find_map(|a| Some((*a, never_a_target(a)?))) {
             return Err(NotAWriter::NotATarget(address, kind));
         }
-        match addresses.len() {
-            0 => Err(NotAWriter::Empty),
-            1 => Ok(Self(addresses)),
-            _ => Err(NotAWriter::Several(addresses)),
-        }
+        if addresses.is_empty() { Err(NotAWriter::Empty) } else { Ok(Self(addresses)) }
+    }
+
+    /// The same, if it is one address: what a writer has.
+    pub fn only(self) -> Result<Self, NotAWriter> {
+        if self.0.len() == 1 { Ok(self) } else { Err(NotAWriter::Several(self.0)) }
     }
 
     /// The addresses, in order.

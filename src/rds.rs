@@ -57,6 +57,7 @@ impl Clusters for Rds {
         };
         Ok(described.db_instances().first().map(|instance| Instance {
             endpoint: instance.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),
+            status: instance.db_instance_status().unwrap_or_default().to_owned(),
             is_multi_az: instance.multi_az().unwrap_or(false),
             cluster: instance.db_cluster_identifier().map(str::to_owned),
         }))

@@ -31,12 +31,14 @@ macro_rules! say {
 mod evidence;
 mod objection;
 mod patience;
+mod roles;
 mod run;
 mod scout;
 mod sight;
 
 pub use evidence::{Cluster, Instance};
 pub(crate) use evidence::{cluster_identifier, member};
+pub(crate) use roles::resolve;
 use run::Run;
 use scout::Scout;
 
@@ -81,7 +83,7 @@ pub struct Group {
 /// A name server.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Dns {
-    /// Looks the endpoint up, past every cache of our own.
+    /// Looks a name up, past every cache of our own. How many addresses there may be is the role's matter.
     async fn resolve(&self, endpoint: &str, family: Family) -> Result<Answer, Fault>;
 }
 

@@ -853,7 +853,7 @@ mod nominations {
                 .zone
                 .insert("billing-1.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[THREE]));
             let endpoint = Some("billing-1.abc123.us-east-1.rds.amazonaws.com".to_owned());
-            let billing = crate::world::Instance { endpoint, multi_az: false, cluster: Some("billing") };
+            let billing = crate::world::Instance { endpoint, cluster: Some("billing"), ..Default::default() };
             world.state().instances.insert("billing-1".into(), billing);
             prepare(&world);
             assert_eq!(world.watch_nominating("billing-1").await.status, Status::InSync);
@@ -933,7 +933,7 @@ mod a_warm_standby {
     fn instance() -> World {
         let world = World::new();
         moves(&world, ONE);
-        let orders = Instance { endpoint: Some(INSTANCE.to_owned()), multi_az: true, cluster: None };
+        let orders = Instance { endpoint: Some(INSTANCE.to_owned()), multi_az: true, ..Instance::default() };
         world.state().instances.insert("orders".into(), orders);
         world.state().clusters.clear();
         world

@@ -12,6 +12,7 @@ mod failovers;
 mod function;
 mod handler;
 mod hostile;
+mod roles;
 mod second_opinion;
 mod simulation;
 mod sockets;

@@ -124,7 +124,9 @@ impl Failover {
             state.zone.insert(INSTANCE.into(), addresses(&[ONE]));
             state.clusters.clear();
             let endpoint = Some(INSTANCE.to_owned());
-            state.instances.insert("orders".into(), Instance { endpoint, multi_az: true, cluster: None });
+            state
+                .instances
+                .insert("orders".into(), Instance { endpoint, multi_az: true, ..Instance::default() });
         }
         let standby = format!("{TWO}!");
         let before = [ONE, standby.as_str()];

@@ -387,12 +387,27 @@ fn an_address_is_refused_with_its_final_dot_as_well() {
 }
 
 #[test]
-fn roles_other_than_the_writer_are_refused_by_name() {
-    assert_eq!(only_binding(json!([with("role", "writer")])), Binding::new(ENDPOINT, GROUP));
-    for role in ["readers", "all", "Writer", ""] {
+fn a_role_is_one_of_three() {
+    for (name, role) in [("writer", Role::Writer), ("readers", Role::Readers), ("all", Role::All)] {
+        let expected = Binding { role, ..Binding::new(ENDPOINT, GROUP) };
+        assert_eq!(only_binding(json!([with("role", name)])), expected);
+    }
+    for role in ["reader", "Writer", ""] {
+        let cure = "is not a role; give \"writer\", \"readers\" or \"all\"";
         assert_eq!(
             binding_problems(json!([with("role", role)])),
-            [format!("BINDINGS[0].role: {role:?} is not supported by this version, which knows \"writer\"")]
+            [format!("BINDINGS[0].role: {role:?} {cure}")]
+        );
+    }
+}
+
+#[test]
+fn only_a_writer_has_a_standby_to_keep() {
+    for role in ["readers", "all"] {
+        let binding = json!({"endpoint": "orders.abc123.us-east-1.rds.amazonaws.com", "target_group": GROUP, "role": role, "standby": "keep"});
+        assert_eq!(
+            binding_problems(json!([binding])),
+            ["BINDINGS[0].standby: \"keep\" goes with the role \"writer\" alone"]
         );
     }
 }
@@ -451,7 +466,7 @@ fn one_endpoint_may_have_several_groups() {
 #[test]
 fn everything_wrong_comes_in_one_message() {
     let bindings = json!([
-        {"endpoint": "orders", "target_group": "orders", "port": 0, "database": "", "role": "all", "region": ""},
+        {"endpoint": "orders", "target_group": "orders", "port": 0, "database": "", "role": "any", "region": ""},
         7,
         {"target_group": 7},
     ]);

@@ -1,6 +1,7 @@
 //! The endpoint and the database behind it.
 
 use super::{Database, DatabaseKind, Finding, Patient};
+use crate::config::Role;
 
 /// A database in one of these states, or in one that starts so, serves nobody (RDS and Aurora user
 /// guides, "Viewing DB instance status").
@@ -49,7 +50,7 @@ pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The endpoint resolves, from here, to one private address.
+/// The endpoint resolves, from here, to what a group can hold.
 fn endpoint(patient: Patient<'_>) -> Finding {
     match &patient.facts.answer {
         Err(unread) => Finding::unread_vital("endpoint", unread, "whether the group holds the writer"),
@@ -70,6 +71,9 @@ fn follows(patient: Patient<'_>) -> Option<Finding> {
         Finding::problem("endpoint_kind", format!("{} is {what}", patient.binding.endpoint), why, cure)
     };
     let identifier = &patient.facts.identifier;
+    if patient.binding.role != Role::Writer {
+        return None;
+    }
     if patient.is_named("cluster-ro-") {
         return Some(problem("a reader endpoint", "it never names the writer", identifier));
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
 use crate::plan::Family;
-use crate::reconcile::{Answer, Dns, World, cluster_identifier};
+use crate::reconcile::{Answer, Clusters, Dns, World, cluster_identifier, resolve};
 
 /// How many bindings are examined at once. Each needs some six calls to the load balancing API, and an
 /// account may make 40 at once and ten per second (ELB API throttling); a failover may need them too.
@@ -77,7 +77,7 @@ impl Examination {
 }
 
 /// Examines the bindings side by side. What cannot be read by the deadline stays unread.
-pub async fn examine<D: Dns, T: InspectGroups, C: InspectDatabases>(
+pub async fn examine<D: Dns, T: InspectGroups, C: InspectDatabases + Clusters>(
     world: &World<D, T, C>,
     bindings: &[Binding],
     deadline: Instant,
@@ -99,7 +99,7 @@ struct Reader<'a, D, T, C> {
     deadline: Instant,
 }
 
-impl<D: Dns, T: InspectGroups, C: InspectDatabases> Reader<'_, D, T, C> {
+impl<D: Dns, T: InspectGroups, C: InspectDatabases + Clusters> Reader<'_, D, T, C> {
     async fn facts(&self) -> Facts {
         let arn = &self.binding.target_group;
         let groups = &self.world.groups;
@@ -129,7 +129,7 @@ impl<D: Dns, T: InspectGroups, C: InspectDatabases> Reader<'_, D, T, C> {
 
     /// What DNS says and, by the names in its answer, the database.
     async fn database(&self, family: Family) -> (Read<Answer>, String, Read<Option<Database>>) {
-        let resolving = self.world.dns.resolve(&self.binding.endpoint, family);
+        let resolving = resolve(self.world, self.binding, family);
         let answer = self.read("resolve the endpoint", resolving).await;
         let identifier = match (&answer, &self.binding.database) {
             (Ok(answer), _) => cluster_identifier(self.binding, answer),

@@ -44,12 +44,13 @@ fn told<'a>(targets: impl Iterator<Item = (&'a String, &'a Health)>) -> String {
 /// The writer is in the group, and clients reach it.
 fn registered(patient: Patient<'_>, writer: &str, targets: &BTreeMap<String, Health>) -> Finding {
     let Some(health) = targets.get(writer).filter(|health| !health.is_draining()) else {
-        let seen = format!("the writer {writer} is not in the group, which holds {}", told(targets.iter()));
+        let what = patient.target();
+        let seen = format!("the {what} {writer} is not in the group, which holds {}", told(targets.iter()));
         return Finding::problem("targets", seen, "clients are cut off, or reach another database", SYNC);
     };
     let Health { state, reason } = health;
     let because = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let seen = format!("the writer {writer} is {state}{because}");
+    let seen = format!("the {} {writer} is {state}{because}", patient.target());
     match (state.as_str(), reason.as_deref().unwrap_or_default()) {
         ("healthy", _) => Finding::ok("targets", seen),
         ("initial", _) => Finding::warning(

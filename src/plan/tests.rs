@@ -272,7 +272,8 @@ fn any_port() -> impl Strategy<Value = u16> {
 }
 
 fn any_writer() -> impl Strategy<Value = Writer> {
-    any_address().prop_map(|address| Writer::parse([address]).unwrap())
+    // One, as a writer has, or several, as the other roles do.
+    prop::collection::vec(any_address(), 1..4).prop_map(|addresses| Writer::parse(addresses).unwrap())
 }
 
 fn any_targets() -> impl Strategy<Value = Targets> {
@@ -387,9 +388,10 @@ proptest! {
     }
 }
 
-/// The answer's addresses, as a writer or as the reason why they are none.
+/// The answer's addresses, as the one writer or as the reason why they are not.
 fn parsed(answer: &str) -> String {
-    match Writer::parse(answer.split_whitespace().map(|address| address.parse().unwrap())) {
+    let addresses = answer.split_whitespace().map(|address| address.parse().unwrap());
+    match Writer::parse(addresses).and_then(Writer::only) {
         Ok(writer) => writer.to_string(),
         Err(reason) => reason.to_string(),
     }
@@ -463,7 +465,7 @@ fn an_answer_without_an_address_is_refused() {
 }
 
 #[test]
-fn an_answer_with_several_addresses_is_refused() {
+fn an_answer_with_several_addresses_is_no_single_writer() {
     assert_eq!(
         parsed("10.0.2.20 10.0.1.10"),
         "the answer holds 2 addresses (10.0.1.10, 10.0.2.20) where a writer has one"
@@ -472,6 +474,22 @@ fn an_answer_with_several_addresses_is_refused() {
         parsed("10.0.1.10 fd00::1"),
         "the answer holds 2 addresses (10.0.1.10, fd00::1) where a writer has one"
     );
+}
+
+#[test]
+fn several_addresses_are_a_set_that_is_planned_as_one() {
+    let several =
+        |text: &str| Writer::parse(text.split(' ').map(|address| address.parse().unwrap())).unwrap();
+    let plan =
+        |group, evidence| plan(&several("10.0.2.20 10.0.3.30"), PORT, &targets(group), evidence).to_string();
+    let (two, three) = ("+ 10.0.2.20:5432", "+ 10.0.3.30:5432");
+    assert_eq!(plan("", Unconfirmed), format!("{two}, {three}"));
+    assert_eq!(
+        plan("10.0.1.10 10.0.2.20", Confirmed),
+        format!("{three}, ? 10.0.1.10:5432 is evicted once the writer is registered")
+    );
+    assert_eq!(plan("10.0.1.10 10.0.2.20 10.0.3.30", Confirmed), "- 10.0.1.10:5432");
+    assert_eq!(plan("10.0.2.20 10.0.3.30", Confirmed), "nothing to do");
 }
 
 #[test]
@@ -505,7 +523,7 @@ proptest! {
 
     #[test]
     fn any_answer_is_one_address_or_refused(answer in prop::collection::vec(any::<IpAddr>(), 0..4)) {
-        match Writer::parse(answer.clone()) {
+        match Writer::parse(answer.clone()).and_then(Writer::only) {
             Ok(writer) => {
                 let addresses: Vec<IpAddr> = writer.addresses().collect();
                 prop_assert_eq!(addresses.len(), 1);

@@ -91,6 +91,8 @@ pub struct Cluster {
 pub struct Instance {
     /// The DNS name of its own; there is none while it is being created.
     pub endpoint: Option<String>,
+    /// `DBInstanceStatus`.
+    pub status: String,
     /// Whether it has a standby that takes over its name.
     pub is_multi_az: bool,
     /// The cluster that it is a member of.

@@ -6,6 +6,7 @@ use super::evidence;
 use super::run::Run;
 use super::sight::Look;
 use super::{Answer, Clusters, Dns, OBJECTION, OPINION, TargetGroups};
+use crate::config::Role;
 use crate::fault::{Fault, Kind};
 use crate::plan::Evidence;
 
@@ -59,7 +60,7 @@ impl<D: Dns, T: TargetGroups, C: Clusters> Run<'_, D, T, C> {
     /// cluster, may not be asked or does not answer in time, it does not object.
     pub(super) async fn ask_rds(&mut self, look: &Look) -> Option<Evidence> {
         let answer = &look.answer;
-        let member = evidence::member(answer)?;
+        let member = evidence::member(answer).filter(|_| self.binding.role == Role::Writer)?;
         let identifier = evidence::cluster_identifier(self.binding, answer);
         let asking = async {
             timeout(OBJECTION, self.sight.world.clusters.cluster(&identifier)).await.unwrap_or_else(|_| {

@@ -11,7 +11,7 @@ use super::patience::{Ending, Next, Patience, Pause, Stage};
 use super::scout::{Scene, Scout};
 use super::sight::{Look, Sight};
 use super::{Clusters, Dns, Mode, Pace, Report, SETTLE, Status, TargetGroups, World};
-use crate::config::Binding;
+use crate::config::{Binding, Role};
 use crate::fault::{Fault, Kind};
 use crate::plan::{Evidence, Plan, State, Targets, active, list, outcome};
 
@@ -289,7 +289,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     }
 
     async fn register(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Fault> {
-        let reason = "DNS names it as the writer";
+        let reason = match self.binding.role {
+            Role::Writer => "DNS names it as the writer",
+            Role::Readers => "it is a reader of the cluster",
+            Role::All => "DNS names it",
+        };
         say!(info, self.binding, "register", targets = %list(&targets), reason, "registers");
         let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
         let result = self.sight.bounded("register the writer", registering).await;

@@ -16,8 +16,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::evidence::{self, Instance};
+use super::roles::only;
 use super::{Answer, Clusters, Dns, Nominations, OBJECTION, SCOUT, TargetGroups, World};
-use crate::config::{Binding, KEPT_OF_A_CLUSTER, is_of_a_cluster};
+use crate::config::{Binding, KEPT_OF_A_CLUSTER, Role, is_of_a_cluster};
 use crate::fault::{Fault, Kind};
 use crate::plan::{Beside, Family, Standby, Writer};
 
@@ -80,7 +81,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             nominations,
             scene: RefCell::new(None),
             news: Notify::new(),
-            is_open: Cell::new(*nominations != Nominations::Closed),
+            is_open: Cell::new(*nominations != Nominations::Closed && binding.role == Role::Writer),
             objected: Cell::new(false),
             nominees: RefCell::default(),
             judgement: RefCell::new(judgement),
@@ -279,8 +280,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         let Some(endpoint) = endpoint else { return self.refuse(name, "its endpoint is not known") };
         let resolving = self.world.dns.resolve(&endpoint, scene.family);
         match timeout_at(self.deadline, resolving).await {
-            Ok(Ok(answer)) => self.found(name, by, scene, &answer.writer),
-            Ok(Err(fault)) => self.refuse(name, &fault.explain()),
+            Ok(answer) => match answer.and_then(only) {
+                Ok(answer) => self.found(name, by, scene, &answer.writer),
+                Err(fault) => self.refuse(name, &fault.explain()),
+            },
             Err(_) => {}
         }
     }

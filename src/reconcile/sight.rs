@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::evidence::Steady;
+use super::roles::Roster;
 use super::{Answer, Clusters, Dns, FRESH, Group, Pace, RELIST, TargetGroups, World};
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
@@ -45,6 +46,7 @@ pub(super) struct Sight<'a, D, T, C> {
     pub binding: &'a Binding,
     deadline: Instant,
     pub answer: Option<Answer>,
+    roster: Roster,
     steady: Steady,
     listing: Option<Listing>,
     /// The family and the port of the targets, once the group was described.
@@ -60,6 +62,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             binding,
             deadline,
             answer: None,
+            roster: Roster::default(),
             steady: Steady::new(pace),
             listing: None,
             group: None,
@@ -148,7 +151,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
 
     /// Looks the endpoint up, and says when it was answered: a listing beside it may take longer.
     async fn resolve(&self, family: Family) -> Result<(Answer, Instant), Fault> {
-        let resolving = self.world.dns.resolve(&self.binding.endpoint, family);
+        let resolving = self.roster.resolve(self.world, self.binding, family);
         let answer = self.bounded("resolve the endpoint", resolving).await?;
         Ok((answer, Instant::now()))
     }

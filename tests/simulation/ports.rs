@@ -174,7 +174,7 @@ impl Ports {
                     Harm::LinkLocal => vec![Ipv4Addr::new(169, 254, 169, 254).into()],
                     _ => return Err(harm),
                 };
-                let writer = Writer::parse(addresses.clone()).map_err(|_| harm)?;
+                let writer = Writer::parse(addresses.clone()).and_then(Writer::only).map_err(|_| harm)?;
                 let named = Named { address: addresses[0], member: None };
                 return Ok((Answer { writer, chain: vec![endpoint.to_owned()] }, named));
             }
@@ -298,7 +298,12 @@ impl Clusters for Ports {
         let of = |cluster: Option<&str>| {
             let endpoint = format!("{identifier}.abc123.us-east-1.rds.amazonaws.com");
             let cluster = cluster.map(str::to_owned);
-            Some(Instance { endpoint: Some(endpoint), is_multi_az: cluster.is_none(), cluster })
+            Some(Instance {
+                endpoint: Some(endpoint),
+                status: String::new(),
+                is_multi_az: cluster.is_none(),
+                cluster,
+            })
         };
         Ok(match identifier {
             "orders" => of(None),

@@ -223,7 +223,7 @@ impl World {
             }
             Action::DescribeDBInstances => {
                 let identifier = form.get("DBInstanceIdentifier").cloned().unwrap_or_default().to_lowercase();
-                let Instance { endpoint, multi_az, cluster } =
+                let Instance { endpoint, status, multi_az, cluster } =
                     state.instances.get(&identifier).ok_or_else(|| ApiError {
                         status: 404,
                         code: "DBInstanceNotFound",
@@ -236,7 +236,7 @@ impl World {
                     "<DBInstances><DBInstance><DBInstanceIdentifier>{identifier}</DBInstanceIdentifier>\
                      <DBInstanceStatus>{}</DBInstanceStatus><MultiAZ>{multi_az}</MultiAZ>\
                      <Endpoint>{}<Port>{}</Port></Endpoint>{}</DBInstance></DBInstances>",
-                    state.estate.status,
+                    if status.is_empty() { state.estate.status } else { status },
                     address.unwrap_or_default(),
                     state.estate.database_port,
                     cluster.unwrap_or_default()

@@ -150,6 +150,8 @@ impl Default for Group {
 pub struct Instance {
     /// The name of its own.
     pub endpoint: Option<String>,
+    /// `DBInstanceStatus`, where it is not the usual one.
+    pub status: &'static str,
     pub multi_az: bool,
     pub cluster: Option<&'static str>,
 }
@@ -210,7 +212,7 @@ impl World {
             state.zone.insert("orders-2.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[TWO]));
             for member in ["orders-1", "orders-2"] {
                 let endpoint = Some(format!("{member}.abc123.us-east-1.rds.amazonaws.com"));
-                let instance = Instance { endpoint, multi_az: false, cluster: Some("orders") };
+                let instance = Instance { endpoint, cluster: Some("orders"), ..Instance::default() };
                 state.instances.insert(member.into(), instance);
             }
             state.groups.insert(GROUP.into(), Group::default());

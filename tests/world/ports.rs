@@ -185,6 +185,7 @@ impl Clusters for World {
         let found = self.call(Action::DescribeDBInstances, identifier.to_owned(), found).await?;
         Ok(found.map(|found| Instance {
             endpoint: found.endpoint,
+            status: found.status.to_owned(),
             is_multi_az: found.multi_az,
             cluster: found.cluster.map(str::to_owned),
         }))
