@@ -23,8 +23,9 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::config::{BINDINGS, Binding, Config, DISCOVERY_TAG};
 use crate::discovery::{self, Bound, Discover};
 use crate::doctor::{Examination, Level, examine, general};
+use crate::fleet::Fleet;
 use crate::lambda::{Answer, Failed, Outcome, Trigger, handle};
-use crate::reconcile::{Report, Status, World};
+use crate::reconcile::{Report, Status, Urgency, World};
 use crate::start::{self, Error, Started};
 use render::Page;
 
@@ -178,7 +179,7 @@ async fn check(
     };
     let spinner = common.spinner(format!("{doing} {}", count(config.bindings.len(), "binding")));
     let command = json!({"command": command}).to_string();
-    let result = handle(&config, &world, &command, common.time()).await;
+    let result = handle(&config, &world, &Fleet::new(&config), &command, common.time()).await;
     spinner.finish_and_clear();
     let outcome = match result {
         Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) => outcome,
@@ -206,7 +207,8 @@ async fn bound<D, T: Discover, C>(
     world: &World<D, T, C>,
     deadline: Instant,
 ) -> Result<Vec<Binding>, Error> {
-    let Bound { bindings, failed } = discovery::bound(&world.groups, config, Duration::ZERO, deadline).await;
+    let listing = discovery::bound(&world.groups, config, Duration::ZERO, Urgency::Routine, deadline);
+    let Bound { bindings, failed, .. } = listing.await;
     match failed.first() {
         None => Ok(bindings),
         Some(Report { target_group, error, .. }) => {

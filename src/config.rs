@@ -28,6 +28,10 @@ pub const CONFIRM_SECONDS: &str = "CONFIRM_SECONDS";
 pub const NAMESERVERS: &str = "NAMESERVERS";
 /// Whether a cluster member that is about to become the writer is registered before DNS names it.
 pub const PREREGISTER: &str = "PREREGISTER";
+/// Within how many seconds every group is listed, if there are many.
+pub const VERIFY_SECONDS: &str = "VERIFY_SECONDS";
+/// Calls per second of the load balancing API that are not about a failover.
+pub const ELB_CALLS_PER_SECOND: &str = "ELB_CALLS_PER_SECOND";
 /// Whether to change nothing.
 pub const DRY_RUN: &str = "DRY_RUN";
 
@@ -131,6 +135,10 @@ pub struct Config {
     pub nameservers: Option<Vec<SocketAddr>>,
     /// Whether the next writer of a cluster is registered before DNS names it.
     pub preregister: bool,
+    /// Within what time every group is listed, if there are many.
+    pub verify: Duration,
+    /// Routine calls of the load balancing API per second.
+    pub elb_calls: u32,
     /// Whether to report instead of to change.
     pub dry_run: bool,
 }
@@ -195,11 +203,15 @@ impl Config {
         };
         let nameservers = set(NAMESERVERS).map(|text| nameservers(&mut problems, &text));
         let preregister = flag(&mut problems, PREREGISTER, set(PREREGISTER), true);
+        let verify = seconds(&mut problems, VERIFY_SECONDS, 900, (60, 86_400));
+        // An account may make ten Describe calls per second, of which deployments need their share.
+        let elb_calls =
+            number(&mut problems, ELB_CALLS_PER_SECOND, set(ELB_CALLS_PER_SECOND), 5, (1, 10)) as u32;
         let dry_run = flag(&mut problems, DRY_RUN, set(DRY_RUN), false);
         if !problems.0.is_empty() {
             return Err(Invalid(problems.0));
         }
-        Ok(Self { bindings, discovery, pace, nameservers, preregister, dry_run })
+        Ok(Self { bindings, discovery, pace, nameservers, preregister, verify, elb_calls, dry_run })
     }
 }
 

@@ -10,10 +10,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Binding, Config};
 use crate::fault::{Fault, Kind};
-use crate::reconcile::{Report, Status};
+use crate::reconcile::{Report, Status, Urgency};
 
-/// How old the list of tagged groups may be for a check. Listing a thousand groups takes some fifty
-/// calls, and tags change by deployments.
+/// How old the list of tagged groups may be for a check, in an account of some hundred groups: a listing
+/// makes a call for each twenty of them, and tags change by deployments.
 pub const PERIOD: Duration = Duration::from_secs(300);
 /// How old it may be when an event tells of a database that no binding is for: it may be a new one, but
 /// in most accounts it is one that nobody has bound.
@@ -28,11 +28,21 @@ pub struct Tagged {
     pub tags: BTreeMap<String, String>,
 }
 
+/// The groups that carry the tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tags {
+    /// Each with all its tags.
+    pub groups: Vec<Tagged>,
+    /// Whether they were listed for this very answer.
+    pub are_new: bool,
+}
+
 /// The tags of the account's target groups.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Discover {
-    /// The groups that carry the tag, as of this long ago or less.
-    async fn tagged(&self, key: &str, age: Duration) -> Result<Vec<Tagged>, Fault>;
+    /// The groups that carry the tag, as of this long ago or less; in accounts of many groups, as of
+    /// longer ago. They are listed with this urgency.
+    async fn tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Tags, Fault>;
 }
 
 /// What there is to keep in sync.
@@ -42,18 +52,29 @@ pub struct Bound {
     pub bindings: Vec<Binding>,
     /// What is wrong with the others.
     pub failed: Vec<Report>,
+    /// Whether the groups were listed just now, which takes its share of the API's limits.
+    pub are_new: bool,
 }
 
 /// The configured bindings and, where a tag is configured, those of the groups that carry it. A group that
 /// is configured as well is bound as configured.
-pub async fn bound<T: Discover>(groups: &T, config: &Config, age: Duration, deadline: Instant) -> Bound {
-    let mut bound = Bound { bindings: config.bindings.clone(), failed: Vec::new() };
+pub async fn bound<T: Discover>(
+    groups: &T,
+    config: &Config,
+    age: Duration,
+    urgency: Urgency,
+    deadline: Instant,
+) -> Bound {
+    let mut bound = Bound { bindings: config.bindings.clone(), ..Bound::default() };
     let Some(key) = &config.discovery else { return bound };
-    let listing = timeout_at(deadline, groups.tagged(key, age)).await.unwrap_or_else(|_| {
+    let listing = timeout_at(deadline, groups.tagged(key, age, urgency)).await.unwrap_or_else(|_| {
         Err(Fault::new(Kind::OutOfTime, "discover target groups by tag before the invocation's time ran out"))
     });
     let tagged = match listing {
-        Ok(tagged) => tagged,
+        Ok(Tags { groups, are_new }) => {
+            bound.are_new = are_new;
+            groups
+        }
         Err(fault) => {
             bound.failed.push(failed(
                 String::new(),
@@ -87,16 +108,5 @@ pub async fn bound<T: Discover>(groups: &T, config: &Config, age: Duration, dead
 
 fn failed(endpoint: String, target_group: String, reason: String) -> Report {
     tracing::error!(decision = "fail", endpoint, target_group, reason, "the group is not bound");
-    Report {
-        endpoint,
-        target_group,
-        status: Status::Failed,
-        writer: Vec::new(),
-        registered: BTreeSet::new(),
-        evicted: BTreeSet::new(),
-        waiting: Vec::new(),
-        error: Some(reason),
-        elapsed_ms: 0,
-        follow_ms: None,
-    }
+    Report { error: Some(reason), ..Report::new(&endpoint, &target_group, Status::Failed) }
 }

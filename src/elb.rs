@@ -2,10 +2,11 @@
 
 mod discover;
 mod inspect;
+mod recount;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
@@ -18,9 +19,10 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use crate::aws::{self, Bounded};
+use crate::budget::Budget;
 use crate::fault::{Fault, Kind};
 use crate::plan::{Family, State, Targets};
-use crate::reconcile::{Group, TargetGroups};
+use crate::reconcile::{Call, Group, TargetGroups, Urgency};
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
@@ -30,21 +32,24 @@ const ALL_ZONES: &str = "all";
 /// The account's target groups.
 pub struct LoadBalancing {
     client: Client,
+    budget: Arc<Budget>,
     /// What was learnt of a group stays true while the group exists: once per cold start will do.
     groups: Mutex<BTreeMap<String, Group>>,
     /// The groups that carry the discovery tag, as last listed.
-    tagged: Mutex<discover::Known>,
+    tagged: Mutex<Option<discover::Listed>>,
 }
 
 impl LoadBalancing {
-    /// Calls the API through this client.
-    pub fn new(client: Client) -> Self {
-        let client = Client::from_conf(client.config().to_builder().interceptor(Bounded).build());
-        Self { client, groups: Mutex::default(), tagged: Mutex::default() }
+    /// Calls the API through this client, within this budget.
+    pub fn new(client: Client, budget: Budget) -> Self {
+        let budget = Arc::new(budget);
+        let recount = recount::Recount(Arc::clone(&budget));
+        let config = client.config().to_builder().interceptor(Bounded).interceptor(recount).build();
+        Self { client: Client::from_conf(config), budget, groups: Mutex::default(), tagged: Mutex::default() }
     }
 
-    fn known(&self, group: &str) -> Option<Group> {
-        self.groups.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(group).copied()
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn register_once(
@@ -68,11 +73,17 @@ impl LoadBalancing {
 }
 
 impl TargetGroups for LoadBalancing {
+    async fn turn(&self, urgency: Urgency, call: Call) {
+        self.budget.turn(urgency, call).await;
+    }
+
     async fn describe(&self, group: &str) -> Result<Group, Fault> {
-        if let Some(known) = self.known(group) {
+        if let Some(known) = self.groups().get(group).copied() {
             return Ok(known);
         }
         let doing = || format!("describe the target group {group}");
+        // Once per group and cold start, and a failover may be waiting for it.
+        self.budget.turn(Urgency::Failover, Call::Describe).await;
         let described = self.client.describe_target_groups().target_group_arns(group).send().await;
         let described = described
             .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
@@ -84,10 +95,7 @@ impl TargetGroups for LoadBalancing {
         let group_is = understand(found).map_err(|reason| {
             Fault::new(Kind::Permanent, format!("use the target group {group}")).because(reason)
         })?;
-        self.groups
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .insert(group.to_owned(), group_is);
+        self.groups().insert(group.to_owned(), group_is);
         Ok(group_is)
     }
 

@@ -16,6 +16,8 @@ pub enum Request {
     Watch(Vec<Watched>),
     /// Check every binding.
     Check,
+    /// Check every binding, and list every group: somebody wants to know.
+    Thorough,
     /// Report what a check would do.
     Plan,
     /// Examine every binding, and change nothing.
@@ -67,7 +69,7 @@ pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> 
     };
     if let Some(command) = fields.get("command") {
         return match command.as_str() {
-            Some("check") => Ok(Request::Check),
+            Some("check") => Ok(Request::Thorough),
             Some("plan") => Ok(Request::Plan),
             Some("doctor") => Ok(Request::Doctor),
             _ => Err(Refused(format!("the command {} is unknown", brief(&command.to_string())))),
@@ -101,10 +103,14 @@ fn rds(event: &Value, bindings: &[Binding]) -> Request {
     if about.is_empty() { Request::Check } else { Request::Watch(about) }
 }
 
+/// Whether the event comes from RDS.
+pub fn is_of_rds(event: &Value) -> bool {
+    event.get("source").and_then(Value::as_str) == Some("aws.rds")
+}
+
 /// Whether the event would have its database watched, if only a binding were for it.
 pub fn tells_of_a_stranger(event: &Value, bindings: &[Binding]) -> bool {
-    let is_ours = event.get("source").and_then(Value::as_str) == Some("aws.rds");
-    is_ours
+    is_of_rds(event)
         && watched(event)
             .is_some_and(|identifier| !bindings.iter().any(|binding| binding.is_about(identifier)))
 }
@@ -117,6 +123,11 @@ fn watched(event: &Value) -> Option<&str> {
         names.into_iter().any(|name| WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name)))
     };
     database(event).filter(|_| categories.iter().any(is_watched))
+}
+
+/// The instance that an event of RDS is about, if it is about one.
+pub fn instance(event: &Value) -> Option<&str> {
+    source(event).filter(|(kind, _)| is_of_rds(event) && *kind == "db").map(|(_, name)| name)
 }
 
 /// The identifier of the cluster or instance that the event is about.

@@ -3,17 +3,21 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Binding, Config};
+use crate::config::{Binding, Config, Role};
 use crate::discovery::{self, Bound, Discover, MISS, PERIOD};
 use crate::doctor::{Examination, InspectDatabases, InspectGroups, Level, examine, general};
 use crate::event::{self, Refused, Request, Watched};
-use crate::reconcile::{Clusters, Dns, Mode, Nominations, Report, Status, TargetGroups, World, reconcile};
+use crate::fleet::{Fleet, Scope};
+use crate::reconcile::{
+    Clusters, Dns, Instance, Mode, Nominations, Report, Status, TargetGroups, Urgency, World, reconcile,
+};
 
 /// What of an invocation's time is kept back, in which the result is logged and reported: some
 /// milliseconds of work, which at 128 MB may get a fourteenth of a core.
@@ -120,6 +124,7 @@ impl From<Failed> for Diagnostic {
 pub async fn handle<D, T, C>(
     config: &Config,
     world: &World<D, T, C>,
+    fleet: &Fleet,
     event: &str,
     remaining: Duration,
 ) -> Result<Answer, Failed>
@@ -134,38 +139,99 @@ where
         .map_err(|error| Failed::Refused(Refused::not_json(&error.to_string())))?;
     // Boxed: the future of everything is deep enough for the compiler without it.
     let asking = Box::pin(asked(config, world, &event, deadline));
-    let (request, Bound { bindings, failed: unbound }) = asking.await?;
-    let all = || (0..bindings.len()).map(|binding| Watched { binding, nominee: None }).collect();
-    let (trigger, mode, watched): (_, _, Vec<Watched>) = match request {
-        Request::Watch(about) => (Trigger::Watch, Mode::Watch, about),
-        Request::Check => (Trigger::Check, Mode::Check, all()),
-        Request::Plan => (Trigger::Plan, Mode::DryRun, all()),
+    let (request, Bound { bindings, failed: unbound, are_new: relisted }) = asking.await?;
+    let mode = if config.dry_run { Mode::DryRun } else { Mode::Check };
+    let pass = async |mode, scope| fleet.pass(world, &bindings, config, mode, scope, deadline).await;
+    let (trigger, mut reports) = match request {
+        Request::Watch(watched) => {
+            (Trigger::Watch, watch(config, world, fleet, &bindings, watched, deadline).await)
+        }
+        Request::Check => {
+            let readers = moved_readers(world, &event, &bindings, deadline).await;
+            readers.into_iter().for_each(|binding| fleet.forget(binding));
+            (Trigger::Check, pass(mode, Scope::Check { relisted }).await)
+        }
+        Request::Thorough => (Trigger::Check, pass(mode, Scope::Whole).await),
+        Request::Plan => (Trigger::Plan, pass(Mode::DryRun, Scope::Whole).await),
         Request::Doctor => return Ok(diagnose(config, world, &bindings, remaining, deadline).await),
     };
-    let mode = if config.dry_run { Mode::DryRun } else { mode };
-    // Side by side: one that fails or waits delays no other.
-    let runs = watched.into_iter().filter_map(|Watched { binding, nominee }| {
-        let binding = bindings.get(binding)?;
-        Some(async move {
-            let nominations = match config.preregister {
-                true => Nominations::Open { event: nominee },
-                false => Nominations::Closed,
-            };
-            reconcile(world, binding, config.pace, mode, &nominations, deadline).await
-        })
-    });
-    let mut outcome = Outcome { trigger, bindings: join_all(runs).await };
-    outcome.bindings.extend(unbound);
-    let failed = outcome.bindings.iter().filter(|report| report.status == Status::Failed).count();
+    reports.extend(unbound);
+    let outcome = Outcome { trigger, bindings: reports };
+    let of = |status| outcome.bindings.iter().filter(move |report| report.status == status);
+    let failed = of(Status::Failed).count();
+    // Those in sync are counted: of a thousand bindings they would fill the log every minute.
+    let others: Vec<&Report> =
+        outcome.bindings.iter().filter(|report| report.status != Status::InSync).collect();
     tracing::info!(
         decision = "done",
         trigger = trigger.name(),
         bindings = outcome.bindings.len(),
+        in_sync = of(Status::InSync).count(),
         failed,
-        result = %serde_json::to_string(&outcome.bindings).unwrap_or_default(),
+        result = %serde_json::to_string(&others).unwrap_or_default(),
         "reconciled"
     );
     if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(Answer::Outcome(outcome)) }
+}
+
+/// Watches the bindings that the event is about, side by side: one that fails or waits delays no other.
+/// Meanwhile it looks after the others that it knows, and tells of those that had moved as well.
+async fn watch<D: Dns, T: TargetGroups, C: Clusters>(
+    config: &Config,
+    world: &World<D, T, C>,
+    fleet: &Fleet,
+    bindings: &[Binding],
+    watched: Vec<Watched>,
+    deadline: Instant,
+) -> Vec<Report> {
+    let (mode, other) =
+        if config.dry_run { (Mode::DryRun, Mode::DryRun) } else { (Mode::Watch, Mode::Check) };
+    let is_watched = |index: &usize| watched.iter().any(|watched| watched.binding == *index);
+    let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(index));
+    let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();
+    let runs = watched.iter().filter_map(|Watched { binding, nominee }| {
+        let (binding, pace) = (bindings.get(*binding)?, config.pace);
+        Some(async move {
+            let nominations = match config.preregister {
+                true => Nominations::Open { event: nominee.clone() },
+                false => Nominations::Closed,
+            };
+            let urgency = Urgency::Failover;
+            let report = reconcile(world, binding, pace, mode, &nominations, urgency, deadline).await;
+            fleet.remember(binding, &report);
+            report
+        })
+    });
+    let over = Notify::new();
+    let watching = async {
+        let reports = join_all(runs).await;
+        over.notify_one();
+        reports
+    };
+    let patrolling = fleet.patrol(world, &others, config, other, deadline, &over);
+    let (mut reports, found) = join(watching, patrolling).await;
+    reports.extend(found);
+    reports
+}
+
+/// The groups of readers that an event about an instance may have changed: it names the instance, and
+/// not the cluster that it reads for.
+async fn moved_readers<'a, D, T, C: Clusters>(
+    world: &World<D, T, C>,
+    event: &Value,
+    bindings: &'a [Binding],
+    deadline: Instant,
+) -> Vec<&'a Binding> {
+    let readers: Vec<&Binding> = bindings.iter().filter(|binding| binding.role == Role::Readers).collect();
+    let Some(instance) = event::instance(event).filter(|_| !readers.is_empty()) else { return Vec::new() };
+    let described = timeout_at(deadline, world.clusters.instance(instance)).await;
+    match described {
+        Ok(Ok(Some(Instance { cluster: Some(cluster), .. }))) => {
+            readers.into_iter().filter(|binding| binding.is_about(&cluster)).collect()
+        }
+        // Gone, or not to be asked: it may have been anybody's.
+        _ => readers,
+    }
 }
 
 /// Reads the event, beside the bindings that it may be about. What is known of tags serves a watch,
@@ -179,16 +245,19 @@ async fn asked<D, T: Discover, C>(
 ) -> Result<(Request, Bound), Failed> {
     // Before anything is called: the event may not be for us.
     event::request(event, &config.bindings).map_err(Failed::Refused)?;
-    let bound = async |age| {
-        let bound = discovery::bound(&world.groups, config, age, deadline).await;
+    // What a cold function must know first to follow a failover.
+    let urgency = if event::is_of_rds(event) { Urgency::Failover } else { Urgency::Routine };
+    let bound = async |age, urgency| {
+        let bound = discovery::bound(&world.groups, config, age, urgency, deadline).await;
         let request = event::request(event, &bound.bindings).map_err(Failed::Refused)?;
         Ok((request, bound))
     };
-    let (request, known) = bound(Duration::MAX).await?;
+    let (request, known) = bound(Duration::MAX, urgency).await?;
     match request {
         Request::Watch(_) => Ok((request, Bound { failed: Vec::new(), ..known })),
-        _ if event::tells_of_a_stranger(event, &known.bindings) => bound(MISS).await,
-        _ => bound(PERIOD).await,
+        _ if known.are_new => Ok((request, known)),
+        _ if event::tells_of_a_stranger(event, &known.bindings) => bound(MISS, urgency).await,
+        _ => bound(PERIOD, Urgency::Routine).await,
     }
 }
 

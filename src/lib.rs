@@ -38,7 +38,21 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+/// Writes a decision to the log, with the binding's fields.
+macro_rules! say {
+    ($level:ident, $binding:expr, $decision:literal, $($rest:tt)+) => {
+        tracing::$level!(
+            binding = $binding.name(),
+            endpoint = %$binding.endpoint,
+            target_group = %$binding.target_group,
+            decision = $decision,
+            $($rest)+
+        )
+    };
+}
+
 mod aws;
+pub mod budget;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
@@ -48,6 +62,7 @@ pub mod doctor;
 pub mod elb;
 pub mod event;
 pub mod fault;
+pub mod fleet;
 pub mod lambda;
 pub mod metrics;
 pub mod plan;

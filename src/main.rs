@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::tower::util::MapRequestLayer;
 use lambda_runtime::{LambdaEvent, LambdaInvocation, Runtime, service_fn};
+use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Answer, Failed, envelope, handle};
 use rds_nlb_sync::metrics;
 use rds_nlb_sync::start::{self, Error, Started};
@@ -36,11 +37,12 @@ async fn main() -> ExitCode {
         }
     };
     let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-    let (config, world, function) = (&config, &world, &function);
+    let fleet = Fleet::new(&config);
+    let (config, world, fleet, function) = (&config, &world, &fleet, &function);
     let service = service_fn(async |invocation: LambdaEvent<String>| {
         let LambdaEvent { payload, context } = invocation;
         let remaining = Duration::from_millis(context.deadline).saturating_sub(now());
-        let result = handle(config, world, &payload, remaining).await;
+        let result = handle(config, world, fleet, &payload, remaining).await;
         if let Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) = &result {
             let now = u64::try_from(now().as_millis()).unwrap_or_default();
             metrics::lines(outcome, function, now).iter().for_each(|line| println!("{line}"));

@@ -15,19 +15,6 @@ use crate::config::Binding;
 use crate::fault::Fault;
 use crate::plan::{Family, Targets, Writer};
 
-/// Writes a decision to the log, with the binding's fields.
-macro_rules! say {
-    ($level:ident, $binding:expr, $decision:literal, $($rest:tt)+) => {
-        tracing::$level!(
-            binding = $binding.name(),
-            endpoint = %$binding.endpoint,
-            target_group = %$binding.target_group,
-            decision = $decision,
-            $($rest)+
-        )
-    };
-}
-
 mod evidence;
 mod objection;
 mod patience;
@@ -38,7 +25,7 @@ mod sight;
 
 pub use evidence::{Cluster, Instance};
 pub(crate) use evidence::{cluster_identifier, member};
-pub(crate) use roles::resolve;
+pub(crate) use roles::{Roster, resolve};
 use run::Run;
 use scout::Scout;
 
@@ -80,6 +67,26 @@ pub struct Group {
     pub port: u16,
 }
 
+/// How urgent a call to the load balancing API is: whose turn comes first where its limits are near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// A writer may be missing in its group.
+    Failover,
+    /// The writer is in; what is left over is cleared up.
+    Tidy,
+    /// Nothing is known to be wrong.
+    Routine,
+}
+
+/// What the load balancing API counts by itself, beside all calls together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// One that reads.
+    Describe,
+    /// RegisterTargets and DeregisterTargets.
+    Write,
+}
+
 /// A name server.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Dns {
@@ -90,6 +97,8 @@ pub trait Dns {
 /// The target groups of the account.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait TargetGroups {
+    /// Waits until the API's limits allow the call, the more urgent ones first.
+    async fn turn(&self, _urgency: Urgency, _call: Call) {}
     /// What the group is, refused if it cannot hold a database's addresses.
     async fn describe(&self, group: &str) -> Result<Group, Fault>;
     /// The group's targets and their states.
@@ -196,19 +205,47 @@ pub struct Report {
     pub follow_ms: Option<u64>,
 }
 
+impl Report {
+    /// A report that tells of nothing but how the binding stands.
+    pub(crate) fn new(endpoint: &str, target_group: &str, status: Status) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            target_group: target_group.to_owned(),
+            status,
+            writer: Vec::new(),
+            registered: BTreeSet::new(),
+            evicted: BTreeSet::new(),
+            waiting: Vec::new(),
+            error: None,
+            elapsed_ms: 0,
+            follow_ms: None,
+        }
+    }
+
+    /// A binding that failed before its group was looked at.
+    pub(crate) fn failed(binding: &Binding, fault: &Fault) -> Self {
+        let reason = fault.explain();
+        say!(error, binding, "fail", reason = %reason, "the binding failed");
+        Self { error: Some(reason), ..Self::new(&binding.endpoint, &binding.target_group, Status::Failed) }
+    }
+}
+
 /// Brings one binding's group into sync with DNS, and says how that went. Ends before the deadline.
-/// Nominations count in a watch alone.
+/// Nominations count in a watch alone. The urgency is that of the first look; what it finds sets that of
+/// the calls after it.
 pub async fn reconcile<D: Dns, T: TargetGroups, C: Clusters>(
     world: &World<D, T, C>,
     binding: &Binding,
     pace: Pace,
     mode: Mode,
     nominations: &Nominations,
+    urgency: Urgency,
     deadline: Instant,
 ) -> Report {
     let nominations = if mode == Mode::Watch { nominations } else { &Nominations::Closed };
     let scout = Scout::new(world, binding, nominations, deadline);
     let mut run = Run::new(world, binding, &scout, pace, mode, deadline);
+    run.sight.urgency = urgency;
     let result = match mode {
         Mode::DryRun => run.rehearse().await,
         Mode::Check | Mode::Watch => tokio::select! {

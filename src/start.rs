@@ -17,6 +17,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::dns::NameServers;
 use crate::elb::LoadBalancing;
@@ -49,7 +50,8 @@ pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<Started,
     if sdk.region().is_none() {
         return Err("no region is set; set AWS_REGION".into());
     }
-    let groups = LoadBalancing::new(aws_sdk_elasticloadbalancingv2::Client::new(&sdk));
+    let groups =
+        LoadBalancing::new(aws_sdk_elasticloadbalancingv2::Client::new(&sdk), Budget::new(config.elb_calls));
     let clusters = Rds::new(aws_sdk_rds::Client::new(&sdk));
     Ok(Started { config, world: World { dns, groups, clusters } })
 }

@@ -55,7 +55,7 @@ async fn further_tags_hold_the_options() {
     check(&function).await.unwrap();
     assert_eq!(world.targets_of(&group), "10.0.3.30:6432");
     let event = json!({"source": "aws.rds", "detail": {
-        "SourceArn": "arn:aws:rds:us-east-1:123456789012:db:sales-db", "EventCategories": ["failover"]
+        "SourceArn": "arn:aws:rds:us-east-1:123456779012:db:sales-db", "EventCategories": ["failover"]
     }});
     let watch = function.invoke(event, Duration::from_secs(4)).await.unwrap();
     assert_eq!(
@@ -92,7 +92,11 @@ async fn many_groups_are_read_page_by_page_and_twenty_at_a_time() {
     check(&function).await.unwrap();
     assert_eq!(world.targets_of(&group), "10.0.2.20:5432");
     assert_eq!(world.count(Action::DescribeTags), 3, "47 groups");
-    assert_eq!(world.count(Action::DescribeTargetGroups), 7 + 1, "seven pages, and the group itself");
+    assert_eq!(
+        world.count(Action::DescribeTargetGroups),
+        7 + 1,
+        "seven pages, which describe the groups as well"
+    );
 }
 
 #[tokio::test]

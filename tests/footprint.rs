@@ -8,6 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
+use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Answer, handle};
 use rds_nlb_sync::reconcile::Status;
 use rds_nlb_sync::start::{Started, start};
@@ -110,10 +111,11 @@ fn a_check_in_sync_costs_little_and_keeps_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let Started { config, world: ports } = start(|name| std::env::var(name).ok()).await.unwrap();
+        let fleet = Fleet::new(&config);
         let check = async || {
             let before = allocated();
             let event = json!({"command": "check"}).to_string();
-            match handle(&config, &ports, &event, Duration::from_secs(60)).await {
+            match handle(&config, &ports, &fleet, &event, Duration::from_secs(60)).await {
                 Ok(Answer::Outcome(outcome)) => assert_eq!(outcome.bindings[0].status, Status::InSync),
                 other => panic!("expected an outcome, not {other:?}"),
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rds_nlb_sync::config::{Binding, Config};
+use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Answer, Failed, Outcome, Trigger, handle};
 use rds_nlb_sync::reconcile::{self, Report, Status};
 use serde_json::{Value, json};
@@ -34,10 +35,12 @@ async fn invoke(world: &World, event: Value, time: Duration) -> Result<Outcome, 
         pace: PACE,
         nameservers: None,
         preregister: true,
+        verify: Duration::from_secs(900),
+        elb_calls: 5,
         dry_run: false,
     };
     let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world.clone() };
-    match handle(&config, &ports, &event.to_string(), time).await? {
+    match handle(&config, &ports, &Fleet::new(&config), &event.to_string(), time).await? {
         Answer::Outcome(outcome) => Ok(outcome),
         other => panic!("expected bindings, not {other:?}"),
     }

@@ -9,6 +9,7 @@ mod cli;
 mod discovery;
 mod doctor;
 mod failovers;
+mod fleet;
 mod function;
 mod handler;
 mod hostile;

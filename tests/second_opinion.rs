@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rds_nlb_sync::budget::Budget;
 use rds_nlb_sync::dns::NameServers;
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::Family;
@@ -198,7 +199,7 @@ mod of_moto {
         use rds_nlb_sync::reconcile::TargetGroups as _;
         let moto = or_skip!(Moto::shared());
         let database = moto.database("twice", &["10.0.1.10", "10.0.2.20"]).await;
-        let groups = rds_nlb_sync::elb::LoadBalancing::new(moto.load_balancing());
+        let groups = rds_nlb_sync::elb::LoadBalancing::new(moto.load_balancing(), Budget::unlimited());
         let target = ["10.0.2.20:5432".parse().unwrap()].into();
         groups.deregister(&database.group, &target).await.unwrap();
         // AWS calls the second one a success; moto answers InvalidTarget.

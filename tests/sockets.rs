@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
 use aws_sdk_elasticloadbalancingv2::config::timeout::TimeoutConfig;
 use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Credentials, Region};
+use rds_nlb_sync::budget::Budget;
 use rds_nlb_sync::dns::NameServers;
 use rds_nlb_sync::elb::LoadBalancing;
 use rds_nlb_sync::fault::{Fault, Kind};
@@ -39,7 +40,7 @@ macro_rules! client {
 const ATTEMPT: Duration = Duration::from_millis(300);
 
 async fn groups(world: &World) -> LoadBalancing {
-    LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, world))
+    LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, world), Budget::unlimited())
 }
 
 fn targets(list: &[&str]) -> BTreeSet<SocketAddr> {
@@ -498,7 +499,7 @@ mod refusals {
     async fn fault(status: u16, code: &str) -> Fault {
         let error = format!("<Error><Code>{code}</Code><Message>some words</Message></Error>");
         let says = Says { status, body: format!("<ErrorResponse>{error}</ErrorResponse>") };
-        let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says));
+        let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says), Budget::unlimited());
         groups.describe(GROUP).await.unwrap_err()
     }
 
@@ -537,7 +538,8 @@ mod refusals {
             [(403, Kind::Permanent), (404, Kind::Permanent), (500, Kind::Transient), (200, Kind::Transient)]
         {
             let says = Says { status, body: "<html/>".to_owned() };
-            let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says));
+            let groups =
+                LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says), Budget::unlimited());
             let fault = groups.describe(GROUP).await.unwrap_err();
             assert_eq!(fault.kind(), kind, "{status}: {}", fault.explain());
             let told = format!("could not understand the answer, of HTTP status {status}");
@@ -549,7 +551,7 @@ mod refusals {
     #[tokio::test]
     async fn of_a_group_called_credentials_are_not_about_credentials() {
         let says = Says { status: 500, body: "<html/>".to_owned() };
-        let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says));
+        let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says), Budget::unlimited());
         let fault = groups.describe(&GROUP.replace("orders", "credentials")).await.unwrap_err();
         assert_eq!(fault.kind(), Kind::Transient, "{}", fault.explain());
     }
@@ -561,7 +563,7 @@ mod refusals {
             .region(Region::new("us-east-1"))
             .endpoint_url("http://127.0.0.1:9");
         let client = aws_sdk_elasticloadbalancingv2::Client::from_conf(configuration.build());
-        let fault = LoadBalancing::new(client).describe(GROUP).await.unwrap_err();
+        let fault = LoadBalancing::new(client, Budget::unlimited()).describe(GROUP).await.unwrap_err();
         assert_eq!(fault.kind(), Kind::Permanent, "{}", fault.explain());
         assert!(fault.explain().contains("give the function a role"), "{}", fault.explain());
     }

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 use crate::fault::Fault;
 use crate::plan::{Family, Targets};
-use crate::reconcile::{Answer, Cluster, Clusters, Dns, Group, Instance, TargetGroups, World};
+use crate::reconcile::{Answer, Call, Cluster, Clusters, Dns, Group, Instance, TargetGroups, Urgency, World};
 
 /// What every call passes.
 #[derive(Clone, Default)]
@@ -55,6 +55,10 @@ impl<P: Dns> Dns for Gated<P> {
 }
 
 impl<P: TargetGroups> TargetGroups for Gated<P> {
+    async fn turn(&self, urgency: Urgency, call: Call) {
+        self.inner.turn(urgency, call).await;
+    }
+
     async fn describe(&self, group: &str) -> Result<Group, Fault> {
         self.pass(self.inner.describe(group)).await
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::gate::Gate;
 use super::{Output, print, render};
 use crate::lambda::{Outcome, Trigger};
-use crate::reconcile::{Mode, Nominations, Report, reconcile};
+use crate::reconcile::{Mode, Nominations, Report, Urgency, reconcile};
 use crate::start::{Error, Started};
 
 /// Where the checks are shown.
@@ -44,7 +44,9 @@ pub async fn watch(
         loop {
             ticks.tick().await;
             let deadline = Instant::now() + time;
-            let report = reconcile(&world, binding, config.pace, mode, &Nominations::Closed, deadline).await;
+            let closed = Nominations::Closed;
+            let report =
+                reconcile(&world, binding, config.pace, mode, &closed, Urgency::Routine, deadline).await;
             screen.show(report, &shown)?;
         }
     }));

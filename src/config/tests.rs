@@ -53,6 +53,8 @@ fn a_binding_is_all_that_must_be_set() {
         discovery: None,
         nameservers: None,
         preregister: true,
+        verify: Duration::from_secs(900),
+        elb_calls: 5,
         dry_run: false,
     };
     assert_eq!(parse(&[]), Ok(expected));
@@ -99,6 +101,8 @@ fn every_variable_is_read() {
         discovery: Some("rds-endpoint".to_owned()),
         nameservers: Some(vec!["10.0.0.2:53".parse().unwrap()]),
         preregister: false,
+        verify: Duration::from_secs(900),
+        elb_calls: 5,
         dry_run: true,
     };
     assert_eq!(config, Ok(expected));

@@ -496,6 +496,8 @@ mod general {
             pace,
             nameservers: None,
             preregister: true,
+            verify: Duration::from_secs(900),
+            elb_calls: 5,
             dry_run: false,
         }
     }

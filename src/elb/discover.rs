@@ -1,14 +1,17 @@
 //! The groups that carry a tag. The list is kept in the warm function.
 
 use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::LoadBalancing;
 use crate::aws;
-use crate::discovery::{Discover, Tagged};
+use crate::discovery::{Discover, Tagged, Tags};
 use crate::fault::{Fault, Kind};
+use crate::reconcile::{Call, Urgency};
 
 /// Groups on a page (ELBv2 API, `PageSize`).
 const PAGE: i32 = 400;
@@ -17,22 +20,46 @@ const PAGES: usize = 50;
 /// Groups in one DescribeTags call (ELBv2 API, `ResourceArns`).
 const TAGGED_AT_ONCE: usize = 20;
 
-/// The list, and when it was asked for.
-pub(super) type Known = Option<(Instant, Vec<Tagged>)>;
+/// How many DescribeTags calls are under way at once.
+const AT_ONCE: usize = 4;
+/// For how many groups of the account a list's age is meant. Listing more of them costs more, and is done
+/// as much less often.
+const FEW: f64 = 300.0;
+
+/// The groups that carry the tag, as last listed.
+#[derive(Clone)]
+pub(super) struct Listed {
+    asked: Instant,
+    /// How many groups the account has, with and without the tag.
+    all: usize,
+    tagged: Vec<Tagged>,
+}
+
+impl Listed {
+    fn is_younger_than(&self, age: Duration) -> bool {
+        age == Duration::MAX || self.asked.elapsed() <= age.mul_f64((self.all as f64 / FEW).max(1.0))
+    }
+}
 
 impl LoadBalancing {
-    async fn arns(&self) -> Result<Vec<String>, Fault> {
+    async fn arns(&self, urgency: Urgency) -> Result<Vec<String>, Fault> {
         let doing = "list the target groups";
         let mut arns = Vec::new();
         let mut marker = None;
         for _ in 0..PAGES {
+            self.budget.turn(urgency, Call::Describe).await;
             let page = self.client.describe_target_groups().page_size(PAGE).set_marker(marker).send().await;
             let page = page.map_err(|error| {
                 aws::fault(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
             })?;
-            arns.extend(
-                page.target_groups().iter().filter_map(|group| group.target_group_arn().map(str::to_owned)),
-            );
+            for group in page.target_groups() {
+                let Some(arn) = group.target_group_arn() else { continue };
+                arns.push(arn.to_owned());
+                // What makes others unfit is told when they are used.
+                if let Ok(group) = super::understand(group) {
+                    self.groups().insert(arn.to_owned(), group);
+                }
+            }
             marker = page.next_marker().filter(|marker| !marker.is_empty()).map(str::to_owned);
             if marker.is_none() {
                 return Ok(arns);
@@ -42,7 +69,8 @@ impl LoadBalancing {
             .because(format!("the API has more than {PAGES} pages of them")))
     }
 
-    async fn with_tag(&self, key: &str, arns: &[String]) -> Result<Vec<Tagged>, Fault> {
+    async fn with_tag(&self, key: &str, arns: &[String], urgency: Urgency) -> Result<Vec<Tagged>, Fault> {
+        self.budget.turn(urgency, Call::Describe).await;
         let described = self.client.describe_tags().set_resource_arns(Some(arns.to_vec())).send().await;
         let described = described.map_err(|error| {
             let doing = "read the target groups' tags".to_owned();
@@ -60,37 +88,35 @@ impl LoadBalancing {
         Ok(tagged.collect())
     }
 
-    fn known_tagged(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.tagged.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    async fn list_tagged(&self, key: &str, urgency: Urgency) -> Result<Listed, Fault> {
+        let asked = Instant::now();
+        let arns = self.arns(urgency).await?;
+        let calls = arns.chunks(TAGGED_AT_ONCE).map(|arns| self.with_tag(key, arns, urgency));
+        let tagged = stream::iter(calls).buffered(AT_ONCE).try_concat().await?;
+        Ok(Listed { asked, all: arns.len(), tagged })
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Option<Listed>> {
+        self.tagged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Discover for LoadBalancing {
-    async fn tagged(&self, key: &str, age: Duration) -> Result<Vec<Tagged>, Fault> {
-        let known = self.known_tagged().clone();
-        if let Some((at, tagged)) = &known
-            && at.elapsed() <= age
-        {
-            return Ok(tagged.clone());
+    async fn tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Tags, Fault> {
+        let known = self.listed().clone();
+        if let Some(Listed { tagged, .. }) = known.as_ref().filter(|listed| listed.is_younger_than(age)) {
+            return Ok(Tags { groups: tagged.clone(), are_new: false });
         }
-        let asked = Instant::now();
-        let listing = async {
-            let mut tagged = Vec::new();
-            for arns in self.arns().await?.chunks(TAGGED_AT_ONCE) {
-                tagged.extend(self.with_tag(key, arns).await?);
-            }
-            Ok(tagged)
-        };
-        match (listing.await, known) {
-            (Ok(tagged), _) => {
-                *self.known_tagged() = Some((asked, tagged.clone()));
-                Ok(tagged)
+        match (self.list_tagged(key, urgency).await, known) {
+            (Ok(listed), _) => {
+                let groups = listed.tagged.clone();
+                *self.listed() = Some(listed);
+                Ok(Tags { groups, are_new: true })
             }
             // An old list serves the known databases better than none.
-            (Err(fault), Some((_, tagged))) => {
-                let fault: Fault = fault;
+            (Err(fault), Some(Listed { tagged, .. })) => {
                 tracing::warn!(decision = "retry", reason = %fault.explain(), "goes on with the known groups");
-                Ok(tagged)
+                Ok(Tags { groups: tagged, are_new: false })
             }
             (Err(fault), None) => Err(fault),
         }

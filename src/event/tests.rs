@@ -29,6 +29,7 @@ fn asks_with(bindings: &[Binding], event: &Value) -> String {
             format!("watch {}", names.join(" "))
         }
         Ok(Request::Check) => "check".to_owned(),
+        Ok(Request::Thorough) => "thorough check".to_owned(),
         Ok(Request::Plan) => "plan".to_owned(),
         Ok(Request::Doctor) => "doctor".to_owned(),
         Err(refused) => refused.to_string(),
@@ -73,7 +74,7 @@ fn every_sample_asks_for_what_it_should() {
     let expected = [
         ("backup-finished.json", "check"),
         ("blue-green-switched.json", "check"),
-        ("check.json", "check"),
+        ("check.json", "thorough check"),
         ("cluster-failover-completed.json", "watch orders"),
         ("cluster-failover-reverted.json", "watch orders"),
         ("cluster-failover-started.json", "watch orders"),
@@ -287,7 +288,7 @@ fn a_foreign_source_without_a_type_is_refused() {
 
 #[test]
 fn a_command_needs_nothing_beside_it() {
-    assert_eq!(asks(&json!({"command": "check"})), "check");
+    assert_eq!(asks(&json!({"command": "check"})), "thorough check");
     assert_eq!(asks(&json!({"command": "plan", "note": "before the resize"})), "plan");
 }
 

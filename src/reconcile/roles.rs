@@ -4,11 +4,12 @@
 //! RDS API that does not answer, leaves the group as it is.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::{Answer, Cluster, Clusters, Dns, OPINION, World, cluster_identifier};
+use super::{Answer, Cluster, Clusters, Dns, World, cluster_identifier};
 use crate::config::{Binding, Role};
 use crate::fault::{Fault, Kind};
 use crate::plan::{Family, Writer};
@@ -19,7 +20,7 @@ const COMING_OR_GOING: [&str; 2] = ["creating", "deleting"];
 
 /// The names of a cluster's readers, as the RDS API last gave them.
 #[derive(Default)]
-pub(super) struct Roster(RefCell<Option<(Instant, Vec<String>)>>);
+pub(crate) struct Roster(RefCell<Option<(Instant, Vec<String>)>>);
 
 /// Looks up the addresses that the binding's group must hold.
 pub(crate) async fn resolve<D: Dns, T, C: Clusters>(
@@ -27,23 +28,24 @@ pub(crate) async fn resolve<D: Dns, T, C: Clusters>(
     binding: &Binding,
     family: Family,
 ) -> Result<Answer, Fault> {
-    Roster::default().resolve(world, binding, family).await
+    Roster::default().resolve(world, binding, family, Duration::ZERO).await
 }
 
 impl Roster {
-    /// As [`resolve`], but the names of readers are asked for as seldom as the RDS API's opinion is.
+    /// As [`resolve`], but the names of readers may be known for this long.
     pub async fn resolve<D: Dns, T, C: Clusters>(
         &self,
         world: &World<D, T, C>,
         binding: &Binding,
         family: Family,
+        age: Duration,
     ) -> Result<Answer, Fault> {
         let mut answer = world.dns.resolve(&binding.endpoint, family).await?;
         match binding.role {
             Role::Writer => only(answer),
             Role::All => Ok(answer),
             Role::Readers => {
-                let names = match self.young() {
+                let names = match self.younger_than(age) {
                     Some(names) => names,
                     None => self.keep(readers(&world.clusters, &cluster_identifier(binding, &answer)).await?),
                 };
@@ -61,9 +63,9 @@ impl Roster {
         }
     }
 
-    fn young(&self) -> Option<Vec<String>> {
+    fn younger_than(&self, age: Duration) -> Option<Vec<String>> {
         let known = self.0.borrow();
-        known.as_ref().filter(|(at, _)| at.elapsed() < OPINION).map(|(_, names)| names.clone())
+        known.as_ref().filter(|(at, _)| at.elapsed() < age).map(|(_, names)| names.clone())
     }
 
     fn keep(&self, names: Vec<String>) -> Vec<String> {

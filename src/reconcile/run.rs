@@ -10,7 +10,7 @@ use super::objection::Opinion;
 use super::patience::{Ending, Next, Patience, Pause, Stage};
 use super::scout::{Scene, Scout};
 use super::sight::{Look, Sight};
-use super::{Clusters, Dns, Mode, Pace, Report, SETTLE, Status, TargetGroups, World};
+use super::{Call, Clusters, Dns, Mode, Pace, Report, SETTLE, Status, TargetGroups, Urgency, World};
 use crate::config::{Binding, Role};
 use crate::fault::{Fault, Kind};
 use crate::plan::{Evidence, Plan, State, Targets, active, list, outcome};
@@ -62,6 +62,8 @@ pub(super) struct Run<'a, D, T, C> {
     registered: BTreeSet<SocketAddr>,
     evicted: BTreeSet<SocketAddr>,
     follow: Option<Duration>,
+    /// Whether a turn to write was waited for and is not used yet.
+    has_turn: bool,
     /// What the log has been told: a state that comes back is no news.
     told: BTreeSet<String>,
 }
@@ -89,6 +91,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             registered: BTreeSet::new(),
             evicted: BTreeSet::new(),
             follow: None,
+            has_turn: false,
             told: BTreeSet::new(),
         }
     }
@@ -165,6 +168,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         let evidence = self.evidence(&look).await;
         let plan = self.plan(&look, evidence);
         self.remember(&plan, evidence);
+        self.sight.urgency = self.urgency(&look, &plan);
         if !self.still_wants_what_failed(&look, &plan) {
             self.recovered(Stage::Change);
         }
@@ -203,6 +207,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         }
         let evict = self.left_to_do(Change::Evict, &plan.evict);
         if !evict.is_empty() {
+            self.turn_to_write(Urgency::Tidy).await?;
+            if !self.sight.is_fresh() {
+                // The look grew old while the others had their turns.
+                self.sight.look_afresh();
+                return Ok(Next::Again);
+            }
             self.evict(evict).await?;
             return Ok(Next::Changed);
         }
@@ -211,6 +221,26 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         }
         let is_done = self.mode == Mode::Check || (self.has_followed(look) && self.sight.is_steady());
         Ok(if plan.is_empty() && is_done { Next::End } else { Next::Poll })
+    }
+
+    /// How urgent the next look at the group is.
+    fn urgency(&self, look: &Look, plan: &Plan) -> Urgency {
+        if !self.registered.is_empty() || (self.mode == Mode::Watch && self.has_followed(look)) {
+            Urgency::Tidy
+        } else if !plan.register.is_empty() {
+            Urgency::Failover
+        } else {
+            self.sight.urgency
+        }
+    }
+
+    /// Waits for a turn to write, once for each write, however often the look before it is repeated.
+    async fn turn_to_write(&mut self, urgency: Urgency) -> Result<(), Fault> {
+        if !self.has_turn {
+            self.sight.turn(urgency, Call::Write).await?;
+            self.has_turn = true;
+        }
+        Ok(())
     }
 
     /// Whether DNS has moved since the failover began, as far as this run can tell: what a watch stays
@@ -294,6 +324,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             Role::Readers => "it is a reader of the cluster",
             Role::All => "DNS names it",
         };
+        self.turn_to_write(Urgency::Failover).await?;
         say!(info, self.binding, "register", targets = %list(&targets), reason, "registers");
         let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
         let result = self.sight.bounded("register the writer", registering).await;
@@ -307,8 +338,13 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     async fn preregister(&mut self, targets: BTreeSet<SocketAddr>) {
         let reason = "it was nominated as the next writer";
         say!(info, self.binding, "register", targets = %list(&targets), reason, "registers early");
-        let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
-        let result = self.sight.bounded("register a nominee", registering).await;
+        let result = match self.turn_to_write(Urgency::Failover).await {
+            Ok(()) => {
+                let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
+                self.sight.bounded("register a nominee", registering).await
+            }
+            Err(fault) => Err(fault),
+        };
         match self.changed(Change::Register, &targets, result) {
             Ok(()) => self.registered.extend(targets),
             Err(fault) => {
@@ -337,6 +373,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         targets: &BTreeSet<SocketAddr>,
         result: Result<(), Fault>,
     ) -> Result<(), Fault> {
+        self.has_turn = false;
         let (at, accepted, shown) = (Instant::now(), result.is_ok(), false);
         match change {
             Change::Evict => self.evictions.extend(targets.iter().map(|target| (*target, at))),

@@ -279,11 +279,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         };
         let Some(endpoint) = endpoint else { return self.refuse(name, "its endpoint is not known") };
         let resolving = self.world.dns.resolve(&endpoint, scene.family);
-        match timeout_at(self.deadline, resolving).await {
-            Ok(answer) => match answer.and_then(only) {
-                Ok(answer) => self.found(name, by, scene, &answer.writer),
-                Err(fault) => self.refuse(name, &fault.explain()),
-            },
+        match timeout_at(self.deadline, resolving).await.map(|answer| answer.and_then(only)) {
+            Ok(Ok(answer)) => self.found(name, by, scene, &answer.writer),
+            Ok(Err(fault)) => self.refuse(name, &fault.explain()),
             Err(_) => {}
         }
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::evidence::Steady;
 use super::roles::Roster;
-use super::{Answer, Clusters, Dns, FRESH, Group, Pace, RELIST, TargetGroups, World};
+use super::{Answer, Call, Clusters, Dns, FRESH, Group, OPINION, Pace, RELIST, TargetGroups, Urgency, World};
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
 use crate::plan::{Beside, Evidence, Family, Plan, Targets, Writer, plan};
@@ -44,6 +44,8 @@ struct Listing {
 pub(super) struct Sight<'a, D, T, C> {
     pub world: &'a World<D, T, C>,
     pub binding: &'a Binding,
+    /// How urgent it is to see the group.
+    pub urgency: Urgency,
     deadline: Instant,
     pub answer: Option<Answer>,
     roster: Roster,
@@ -60,6 +62,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         Self {
             world,
             binding,
+            urgency: Urgency::Routine,
             deadline,
             answer: None,
             roster: Roster::default(),
@@ -77,8 +80,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         let Group { family, port } = self.bounded("describe the target group", describing).await?;
         let port = self.binding.port.unwrap_or(port);
         self.group = Some(Group { family, port });
+        let lists = self.must_list(port, rests);
+        if lists {
+            self.turn(self.urgency, Call::Describe).await?;
+        }
         let asked = Instant::now();
-        let answer = if self.must_list(port, rests) {
+        let answer = if lists {
             let (answer, listed) = tokio::join!(self.resolve(family), self.list());
             let answer = self.keep_answer(answer, asked);
             // A listing that arrived is kept, whatever became of the lookup.
@@ -91,6 +98,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             self.keep_answer(answer, asked)?
         };
         if self.must_list(port, rests) {
+            self.turn(self.urgency, Call::Describe).await?;
             let asked = Instant::now();
             let targets = self.list().await?;
             self.keep_listing(targets, asked);
@@ -137,6 +145,15 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         self.steady.since().map(|since| since.elapsed())
     }
 
+    /// Waits until the API's limits allow the call. What was seen grows older meanwhile.
+    pub async fn turn(&self, urgency: Urgency, call: Call) -> Result<(), Fault> {
+        let waiting = async {
+            self.world.groups.turn(urgency, call).await;
+            Ok(())
+        };
+        self.bounded("wait for a turn at the load balancing API, whose limits are near,", waiting).await
+    }
+
     /// Ends a call at the deadline, and says so.
     pub async fn bounded<R>(
         &self,
@@ -151,7 +168,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
 
     /// Looks the endpoint up, and says when it was answered: a listing beside it may take longer.
     async fn resolve(&self, family: Family) -> Result<(Answer, Instant), Fault> {
-        let resolving = self.roster.resolve(self.world, self.binding, family);
+        let resolving = self.roster.resolve(self.world, self.binding, family, OPINION);
         let answer = self.bounded("resolve the endpoint", resolving).await?;
         Ok((answer, Instant::now()))
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
 use aws_sdk_elasticloadbalancingv2::config::timeout::TimeoutConfig;
 use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Credentials, Region};
+use rds_nlb_sync::budget::Budget;
 use rds_nlb_sync::elb::LoadBalancing;
 use rds_nlb_sync::rds::Rds;
 use rds_nlb_sync::reconcile::{Clusters, TargetGroups};
@@ -39,7 +40,8 @@ async fn no_answer_of_an_api_does_harm() {
     every_case(|case, rng| async move {
         let mut server = JoinSet::new();
         let address = serve(&mut server, rng).await;
-        let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, address));
+        let groups =
+            LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, address), Budget::unlimited());
         let clusters = Rds::new(client!(aws_sdk_rds, address));
         let target = ["10.0.1.10:5432".parse().unwrap()].into();
         let asked = Instant::now();

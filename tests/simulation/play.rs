@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rds_nlb_sync::config::Binding;
 use rds_nlb_sync::plan::Standby;
-use rds_nlb_sync::reconcile::{Mode, Nominations, Pace, Report, World, reconcile};
+use rds_nlb_sync::reconcile::{Mode, Nominations, Pace, Report, Urgency, World, reconcile};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -202,7 +202,7 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, pace: Pac
     let binding = Binding { port: own_port, standby, ..Binding::new(endpoint, GROUP) };
     let nominations = Nominations::Open { event: nominee.map(str::to_owned) };
     let until = outside.at(deadline) + sabotage.overtime;
-    let running = reconcile(&world, &binding, pace, mode, &nominations, until);
+    let running = reconcile(&world, &binding, pace, mode, &nominations, Urgency::Routine, until);
     let report = match kill {
         None => Some(running.await),
         Some(Kill::After(time)) => timeout(time, running).await.ok(),

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rds_nlb_sync::config::Binding;
-use rds_nlb_sync::discovery::{Discover, Tagged};
+use rds_nlb_sync::discovery::{Discover, Tagged, Tags};
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
 use rds_nlb_sync::reconcile::{
     self, Answer, Cluster, Clusters, Dns, Group, Instance, Mode, Nominations, Pace, Report, TargetGroups,
-    reconcile,
+    Urgency, reconcile,
 };
 use tokio::time::{Instant, sleep};
 
@@ -51,7 +51,7 @@ impl World {
     ) -> Report {
         let world = reconcile::World { dns: self.clone(), groups: self.clone(), clusters: self.clone() };
         let deadline = Instant::now() + time;
-        let report = reconcile(&world, binding, pace, mode, nominations, deadline).await;
+        let report = reconcile(&world, binding, pace, mode, nominations, Urgency::Routine, deadline).await;
         assert!(Instant::now() <= deadline, "no reconciliation outlives its deadline");
         report
     }
@@ -163,10 +163,11 @@ impl TargetGroups for World {
 }
 
 impl Discover for World {
-    async fn tagged(&self, key: &str, _age: Duration) -> Result<Vec<Tagged>, Fault> {
+    async fn tagged(&self, key: &str, _age: Duration, _: Urgency) -> Result<Tags, Fault> {
         self.call(Action::DescribeTags, key.to_owned(), |state| {
             let tags = state.tags.iter().filter(|(_, tags)| tags.contains_key(key));
-            Ok(tags.map(|(group, tags)| Tagged { group: group.clone(), tags: tags.clone() }).collect())
+            let groups = tags.map(|(group, tags)| Tagged { group: group.clone(), tags: tags.clone() });
+            Ok(Tags { groups: groups.collect(), are_new: true })
         })
         .await
     }

@@ -1,0 +1,316 @@
+//! How many calls the load balancing API gets, and whose come first.
+//!
+//! Its limits are the account's: everybody's deployments share them with us. Failovers may use all of
+//! them, and come first; routine calls get a small share, and what the API's troubles leave of it. The
+//! invariant kept here: a call waits for no other that is less urgent than itself.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::reconcile::{Call, Urgency};
+
+/// All actions of the account, at once and per second (ELB API throttling).
+const ALL: (f64, f64) = (40.0, 10.0);
+/// RegisterTargets and DeregisterTargets (ELB API throttling).
+const WRITES: (f64, f64) = (20.0, 4.0);
+/// How many seconds' worth of routine calls may come at once.
+const ROUTINE_BURST: f64 = 6.0;
+/// For how long routine calls leave an API alone that has just refused or failed one.
+const REST: Duration = Duration::from_secs(5);
+
+/// Tokens that come back at a rate, up to a number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
+    tokens: f64,
+    burst: f64,
+    rate: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub fn new(burst: f64, rate: f64) -> Self {
+        Self { tokens: burst, burst, rate, at: Instant::now() }
+    }
+
+    /// How long until this many tokens are there.
+    fn until(&mut self, tokens: f64) -> Duration {
+        let now = Instant::now();
+        let refill = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
+        (self.tokens, self.at) = ((self.tokens + refill).min(self.burst), now);
+        Duration::from_secs_f64((tokens - self.tokens).max(0.0) / self.rate)
+    }
+
+    fn take(&mut self) {
+        self.tokens -= 1.0;
+    }
+}
+
+/// A bucket that is waited for in order.
+pub(crate) struct Pace(tokio::sync::Mutex<Bucket>);
+
+impl Pace {
+    /// This many at once, and this many per second.
+    pub fn new(burst: f64, rate: f64) -> Self {
+        Self(tokio::sync::Mutex::new(Bucket::new(burst, rate)))
+    }
+
+    /// Waits for a token.
+    pub async fn turn(&self) {
+        let mut bucket = self.0.lock().await;
+        let wait = bucket.until(1.0);
+        if !wait.is_zero() {
+            sleep(wait).await;
+            bucket.until(1.0);
+        }
+        bucket.take();
+    }
+}
+
+/// The pace at which routine calls may be begun.
+pub(crate) fn routine(per_second: u32) -> Pace {
+    let rate = f64::from(per_second);
+    Pace::new(ROUTINE_BURST * rate, rate)
+}
+
+/// The calls that this process may make.
+pub struct Budget {
+    state: Mutex<State>,
+    /// One at a time waits for a token of each kind; the others wait for it, in order.
+    queues: [[tokio::sync::Mutex<()>; 2]; 3],
+}
+
+struct State {
+    all: Bucket,
+    writes: Bucket,
+    routine: Bucket,
+    /// Until when routine calls leave the API alone.
+    rests_until: Instant,
+    /// Who waits for a token, by urgency and call.
+    heads: [[bool; 2]; 3],
+}
+
+impl Budget {
+    /// A full budget, of which routine calls get this many per second.
+    pub fn new(routine_per_second: u32) -> Self {
+        let rate = f64::from(routine_per_second);
+        Self::of(
+            Bucket::new(ALL.0, ALL.1),
+            Bucket::new(WRITES.0, WRITES.1),
+            Bucket::new(ROUTINE_BURST * rate, rate),
+        )
+    }
+
+    /// A budget that nobody exhausts, for an API without limits.
+    pub fn unlimited() -> Self {
+        let plenty = Bucket::new(1e9, 1e9);
+        Self::of(plenty, plenty, plenty)
+    }
+
+    fn of(all: Bucket, writes: Bucket, routine: Bucket) -> Self {
+        let (rests_until, heads) = (Instant::now(), [[false; 2]; 3]);
+        let state = State { all, writes, routine, rests_until, heads };
+        Self { state: Mutex::new(state), queues: Default::default() }
+    }
+
+    /// Waits until the call may be made.
+    pub async fn turn(&self, urgency: Urgency, call: Call) {
+        let (row, column) = (urgency as usize, call as usize);
+        let Some(queue) = self.queues.get(row).and_then(|row| row.get(column)) else { return };
+        let _first = queue.lock().await;
+        let _head = Head::new(self, row, column);
+        loop {
+            let wait = self.state().take(urgency, call);
+            match wait {
+                Some(wait) => sleep(wait).await,
+                None => return,
+            }
+        }
+    }
+
+    /// Counts a call that was made again because the API refused or failed it, without its turn: routine
+    /// calls leave such an API alone for a while.
+    pub fn repeated(&self, call: Call) {
+        let mut state = self.state();
+        state.all.take();
+        if call == Call::Write {
+            state.writes.take();
+        }
+        state.rests_until = Instant::now() + REST;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes the tokens that the call needs, or says how long to wait before trying again.
+    fn take(&mut self, urgency: Urgency, call: Call) -> Option<Duration> {
+        // Everyone more urgent who waits keeps a token that this call must not take.
+        let ahead = self.heads.iter().take(urgency as usize);
+        let (describes, writes): (usize, usize) =
+            ahead.fold((0, 0), |(describes, writes), [describe, write]| {
+                (describes + usize::from(*describe), writes + usize::from(*write))
+            });
+        let mut wait = self.all.until(1.0 + (describes + writes) as f64);
+        if call == Call::Write {
+            wait = wait.max(self.writes.until(1.0 + writes as f64));
+        }
+        if urgency == Urgency::Routine {
+            wait = wait.max(self.routine.until(1.0)).max(self.rests_until - Instant::now());
+        }
+        if !wait.is_zero() {
+            // A token's worth of rounding would wake it for nothing.
+            return Some(wait.max(Duration::from_millis(1)));
+        }
+        self.all.take();
+        if call == Call::Write {
+            self.writes.take();
+        }
+        if urgency == Urgency::Routine {
+            self.routine.take();
+        }
+        None
+    }
+}
+
+/// Marks who waits, for as long as that waits.
+struct Head<'a> {
+    budget: &'a Budget,
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Head<'a> {
+    fn new(budget: &'a Budget, row: usize, column: usize) -> Self {
+        let head = Self { budget, row, column };
+        head.set(true);
+        head
+    }
+
+    fn set(&self, waits: bool) {
+        let mut state = self.budget.state();
+        if let Some(head) = state.heads.get_mut(self.row).and_then(|row| row.get_mut(self.column)) {
+            *head = waits;
+        }
+    }
+}
+
+impl Drop for Head<'_> {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use Urgency::{Failover, Routine, Tidy};
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Makes this many calls side by side, and says how long that takes.
+    async fn make(budget: &Budget, count: usize, urgency: Urgency, call: Call) -> Duration {
+        let started = Instant::now();
+        join_all((0..count).map(|_| budget.turn(urgency, call))).await;
+        started.elapsed()
+    }
+
+    fn is_about(duration: Duration, expected: Duration) -> bool {
+        duration.abs_diff(expected) < Duration::from_millis(50)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failovers_may_use_all_that_the_account_has() {
+        let took = make(&Budget::new(5), 100, Failover, Call::Write).await;
+        assert!(is_about(took, seconds(20)), "20 at once and 4 per second: {took:?}");
+        let took = make(&Budget::new(5), 100, Failover, Call::Describe).await;
+        assert!(is_about(took, seconds(6)), "40 at once and 10 per second: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn routine_calls_get_their_share_alone() {
+        let took = make(&Budget::new(5), 80, Routine, Call::Describe).await;
+        assert!(is_about(took, seconds(10)), "30 at once and 5 per second: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_urgent_go_first_however_late_they_come() {
+        let budget = Budget::new(10);
+        make(&budget, 40, Failover, Call::Describe).await;
+        let order = RefCell::new(Vec::new());
+        let call = async |urgency, after| {
+            sleep(Duration::from_millis(after)).await;
+            budget.turn(urgency, Call::Describe).await;
+            order.borrow_mut().push(urgency);
+        };
+        let calls = [(Routine, 0), (Routine, 1), (Tidy, 2), (Tidy, 3), (Failover, 4), (Failover, 5)];
+        join_all(calls.map(|(urgency, after)| call(urgency, after))).await;
+        assert_eq!(order.into_inner(), [Failover, Failover, Tidy, Tidy, Routine, Routine]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn equals_go_in_order() {
+        let budget = Budget::new(5);
+        let order = RefCell::new(Vec::new());
+        join_all((0..60).map(async |number| {
+            budget.turn(Failover, Call::Write).await;
+            order.borrow_mut().push(number);
+        }))
+        .await;
+        assert!(order.into_inner().is_sorted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failover_that_waits_to_write_stops_no_listing() {
+        let budget = Budget::new(5);
+        make(&budget, 20, Failover, Call::Write).await;
+        let writes = make(&budget, 40, Failover, Call::Write);
+        let (_, lists) = futures_util::join!(writes, make(&budget, 20, Tidy, Call::Describe));
+        assert!(lists < seconds(4), "the other tokens are theirs: {lists:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_in_trouble_is_left_alone_by_routine_and_by_nobody_else() {
+        let budget = Budget::new(5);
+        budget.repeated(Call::Describe);
+        assert_eq!(make(&budget, 1, Failover, Call::Describe).await, Duration::ZERO);
+        assert_eq!(make(&budget, 1, Tidy, Call::Write).await, Duration::ZERO);
+        assert_eq!(make(&budget, 1, Routine, Call::Describe).await, REST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeated_calls_are_counted() {
+        let budget = Budget::new(5);
+        (0..40).for_each(|_| budget.repeated(Call::Write));
+        let took = make(&budget, 1, Failover, Call::Write).await;
+        assert!(is_about(took, Duration::from_millis(5_250)), "20 more than there were: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_gives_up_waiting_holds_up_nobody() {
+        let budget = Budget::new(5);
+        make(&budget, 20, Failover, Call::Write).await;
+        let gives_up = tokio::time::timeout(Duration::from_millis(1), budget.turn(Failover, Call::Write));
+        assert!(gives_up.await.is_err());
+        let took = make(&budget, 1, Tidy, Call::Write).await;
+        assert!(took <= Duration::from_millis(251), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_is_kept_in_order() {
+        let pace = Pace::new(2.0, 4.0);
+        let started = Instant::now();
+        join_all((0..10).map(|_| pace.turn())).await;
+        assert!(is_about(started.elapsed(), seconds(2)), "{:?}", started.elapsed());
+    }
+}

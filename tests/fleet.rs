@@ -1,0 +1,357 @@
+//! Many bindings through the handler, on a paused clock: which groups are listed, when, and for whom.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rds_nlb_sync::config::{Binding, Config, Role};
+use rds_nlb_sync::fleet::{BOX, Fleet, PATROL};
+use rds_nlb_sync::lambda::{Answer, Failed, Outcome, handle};
+use rds_nlb_sync::reconcile::{self, Status};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::world::ports::PACE;
+use crate::world::{Action, GROUP, Group, Instance, Target, Trouble, World, addresses};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A function and its databases, `db-0`, `db-1` and so on, each with a group in sync.
+struct Estate {
+    world: World,
+    config: Config,
+    fleet: Fleet,
+}
+
+fn endpoint(number: usize) -> String {
+    format!("db-{number}.abc123.us-east-1.rds.amazonaws.com")
+}
+
+fn group(number: usize) -> String {
+    GROUP.replace("/orders/", &format!("/db-{number}/"))
+}
+
+fn address(number: usize, host: usize) -> String {
+    let [.., high, low] = (number * 16 + host).to_be_bytes();
+    format!("10.0.{high}.{low}")
+}
+
+impl Estate {
+    fn of(databases: usize) -> Self {
+        let world = World::new();
+        for number in 0..databases {
+            let mut state = world.state();
+            let first = address(number, 1);
+            state.zone.insert(endpoint(number), addresses(&[&first]));
+            let target = Target {
+                registered: Instant::now(),
+                drained: None,
+                all_zones: false,
+                state: Some("healthy"),
+            };
+            let targets = [(format!("{first}:5432").parse().unwrap(), target)].into();
+            state.groups.insert(group(number), Group { targets, ..Group::default() });
+        }
+        let config = Config {
+            bindings: (0..databases).map(|number| Binding::new(&endpoint(number), &group(number))).collect(),
+            discovery: None,
+            pace: PACE,
+            nameservers: None,
+            preregister: true,
+            verify: seconds(900),
+            elb_calls: 5,
+            dry_run: false,
+        };
+        let fleet = Fleet::new(&config);
+        Self { world, config, fleet }
+    }
+
+    async fn invoke(&self, event: Value) -> Result<Outcome, Failed> {
+        let world = self.world.clone();
+        let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world };
+        match handle(&self.config, &ports, &self.fleet, &event.to_string(), seconds(240)).await? {
+            Answer::Outcome(outcome) => Ok(outcome),
+            other => panic!("expected bindings, not {other:?}"),
+        }
+    }
+
+    /// The schedule's check, and how many groups it listed.
+    async fn check(&self) -> (Outcome, usize) {
+        let before = self.world.count(Action::DescribeTargetHealth);
+        let outcome = self.invoke(json!({"source": "aws.events", "detail-type": "Scheduled Event"})).await;
+        let outcome = outcome.expect("no failure");
+        (outcome, self.world.count(Action::DescribeTargetHealth) - before)
+    }
+
+    /// Checks every minute until all groups were listed.
+    async fn warm(&self) {
+        while self.check().await.0.bindings.iter().any(|report| report.status == Status::Pending) {
+            sleep(seconds(15)).await;
+        }
+    }
+
+    async fn watch(&self, number: usize) -> Outcome {
+        let arn = format!("arn:aws:rds:us-east-1:123456789012:db:db-{number}");
+        let event =
+            json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
+        self.invoke(event).await.expect("no failure")
+    }
+
+    fn fails_over(&self, number: usize) {
+        self.world.state().zone.insert(endpoint(number), addresses(&[&address(number, 2)]));
+    }
+
+    fn is_followed(&self, number: usize) -> bool {
+        self.world.targets_of(&group(number))
+            == format!("{}:5432~ {}:5432", address(number, 1), address(number, 2))
+    }
+}
+
+fn changed(outcome: &Outcome) -> Vec<&str> {
+    let changed = outcome.bindings.iter().filter(|report| report.status != Status::InSync);
+    changed.map(|report| report.endpoint.split('.').next().unwrap_or_default()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_groups_are_all_listed_by_every_check() {
+    let estate = Estate::of(20);
+    for _ in 0..3 {
+        let (outcome, listed) = estate.check().await;
+        assert_eq!((outcome.bindings.len(), listed), (20, 20));
+        sleep(seconds(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_groups_a_check_lists_its_share_and_compares_the_others_with_dns() {
+    let estate = Estate::of(200);
+    estate.warm().await;
+    estate.check().await;
+    sleep(seconds(60)).await;
+    estate.world.forget_calls();
+    let (outcome, listed) = estate.check().await;
+    assert_eq!(outcome.bindings.len(), 200);
+    assert_eq!(changed(&outcome), [""; 0]);
+    assert_eq!(listed, 20);
+    assert_eq!(estate.world.count(Action::Lookup), 200, "one lookup each");
+    assert_eq!(outcome.bindings[199].writer, [address(199, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_group_is_listed_within_the_verification_period() {
+    let estate = Estate::of(1000);
+    estate.warm().await;
+    // Somebody takes every target away, where no lookup shows it.
+    for number in 0..1000 {
+        estate.world.state().groups.get_mut(&group(number)).expect("a group").targets.clear();
+    }
+    let (started, mut most) = (Instant::now(), 0);
+    let mut repaired = BTreeSet::new();
+    while repaired.len() < 1000 {
+        sleep(seconds(60)).await;
+        let (outcome, listed) = estate.check().await;
+        most = most.max(listed);
+        repaired.extend(changed(&outcome).into_iter().map(str::to_owned));
+        assert!(started.elapsed() <= seconds(900 + 60), "{} of 1000", repaired.len());
+    }
+    assert!(most <= 2 * 100, "a listing before and one after each repair: {most}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missed_failover_is_followed_at_once_wherever_it_is_in_line() {
+    let estate = Estate::of(200);
+    estate.warm().await;
+    [7, 99, 199].into_iter().for_each(|number| estate.fails_over(number));
+    let started = Instant::now();
+    let (outcome, _) = estate.check().await;
+    assert_eq!(changed(&outcome), ["db-7", "db-99", "db-199"]);
+    assert!(started.elapsed() < seconds(8), "{:?}", started.elapsed());
+    assert!([7, 99, 199].map(|number| estate.is_followed(number)).into_iter().all(|followed| followed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_function_lists_all_groups_within_the_routine_rate() {
+    let estate = Estate::of(1000);
+    let started = Instant::now();
+    let (outcome, listed) = estate.check().await;
+    assert!(started.elapsed() <= BOX + seconds(1), "the next check must not find it at work");
+    let expected = 30 + 5 * BOX.as_secs() as usize;
+    assert!(listed.abs_diff(expected) <= 1, "{listed}, not {expected}");
+    let pending: Vec<_> = outcome.bindings.iter().filter(|r| r.status == Status::Pending).collect();
+    assert_eq!(pending.len(), 1000 - listed);
+    assert!(pending[0].waiting[0].contains("the next check"), "{:?}", pending[0]);
+    estate.warm().await;
+    assert!(started.elapsed() < seconds(300), "{:?}", started.elapsed());
+    let listed = estate.world.count(Action::DescribeTargetHealth);
+    assert!((1000..1200).contains(&listed), "each of them once, and some in turn: {listed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_does_not_resolve_fails_alone_and_lists_nothing() {
+    let estate = Estate::of(50);
+    estate.warm().await;
+    estate.world.state().names.insert(endpoint(49), Trouble::ServerError);
+    estate.fails_over(48);
+    let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    let Err(Failed::Bindings(outcome)) = estate.invoke(event).await else { panic!("expected a failure") };
+    assert_eq!(changed(&outcome), ["db-48", "db-49"]);
+    let error = outcome.bindings[49].error.as_deref().unwrap_or_default();
+    assert!(error.contains(&endpoint(49)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_asks_for_is_of_every_group() {
+    let estate = Estate::of(60);
+    estate.warm().await;
+    for command in ["check", "plan"] {
+        estate.world.forget_calls();
+        estate.invoke(json!({"command": command})).await.unwrap();
+        assert_eq!(estate.world.count(Action::DescribeTargetHealth), 60, "{command}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_was_not_in_sync_is_listed_again_by_the_next_check() {
+    let estate = Estate::of(60);
+    estate.warm().await;
+    // Its last listing was one of the latest: it would not be in line for a while.
+    estate.fails_over(59);
+    estate.world.next(Action::RegisterTargets, &[Trouble::Denied]);
+    let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    assert!(estate.invoke(event).await.is_err());
+    estate.world.state().zone.insert(endpoint(59), addresses(&[&address(59, 1)]));
+    let before = estate.world.count(Action::DescribeTargetHealth);
+    estate.check().await;
+    assert_eq!(estate.world.count(Action::DescribeTargetHealth) - before, 21);
+    let before = estate.world.count(Action::DescribeTargetHealth);
+    estate.check().await;
+    assert_eq!(estate.world.count(Action::DescribeTargetHealth) - before, 20, "and then as before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_looks_after_the_others_that_it_knows() {
+    let estate = Estate::of(100);
+    estate.warm().await;
+    let world = estate.world.clone();
+    tokio::spawn(async move {
+        sleep(seconds(20)).await;
+        for number in 0..50 {
+            world.state().zone.insert(endpoint(number), addresses(&[&address(number, 2)]));
+        }
+    });
+    let started = Instant::now();
+    let outcome = estate.watch(0).await;
+    assert_eq!(changed(&outcome).len(), 50, "and tells of no others");
+    assert_eq!(outcome.bindings[0].endpoint, endpoint(0), "its own first");
+    assert!((0..50).all(|number| estate.is_followed(number)));
+    let registered = estate.world.calls(Action::RegisterTargets);
+    let last = registered.iter().map(|call| call.at).max().expect("registrations") - started;
+    assert!(last <= seconds(20) + PATROL + seconds(1), "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_a_cold_function_leaves_the_others_alone() {
+    let estate = Estate::of(100);
+    estate.watch(0).await;
+    let lookups = estate.world.calls(Action::Lookup);
+    assert!(lookups.iter().all(|call| call.detail == endpoint(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_fail_meanwhile_do_not_fail_a_watch() {
+    let estate = Estate::of(3);
+    estate.warm().await;
+    estate.world.state().names.insert(endpoint(2), Trouble::NxDomain);
+    let outcome = estate.watch(0).await;
+    assert_eq!((outcome.bindings.len(), outcome.bindings[0].status), (1, Status::InSync));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_lists_and_writes_nothing() {
+    let mut estate = Estate::of(60);
+    estate.config.dry_run = true;
+    estate.warm().await;
+    estate.fails_over(59);
+    let (outcome, _) = estate.check().await;
+    assert_eq!(outcome.bindings[59].status, Status::Planned);
+    assert_eq!(estate.world.writes(), Vec::<String>::new());
+}
+
+mod readers {
+    use super::*;
+
+    /// Sixty clusters of a writer and a reader, with groups of readers in sync, in a function that knows
+    /// them.
+    async fn clusters() -> Estate {
+        let mut estate = Estate::of(60);
+        for number in 0..60 {
+            let name = |member| format!("db-{number}-{member}");
+            let mut state = estate.world.state();
+            let members = [(name("w"), true), (name("r"), false)];
+            state.clusters.insert(format!("db-{number}"), members.into());
+            state.zone.insert(endpoint_of(&name("r")), addresses(&[&address(number, 1)]));
+            let cluster: &'static str = format!("db-{number}").leak();
+            for member in [name("w"), name("r")] {
+                let endpoint = Some(endpoint_of(&member));
+                let instance = Instance { endpoint, cluster: Some(cluster), ..Instance::default() };
+                state.instances.insert(member, instance);
+            }
+        }
+        estate.config.bindings.iter_mut().for_each(|binding| binding.role = Role::Readers);
+        estate.warm().await;
+        estate.check().await;
+        estate
+    }
+
+    fn endpoint_of(member: &str) -> String {
+        format!("{member}.abc123.us-east-1.rds.amazonaws.com")
+    }
+
+    /// A reader comes to the cluster.
+    fn joins(estate: &Estate, number: usize) -> Value {
+        let name = format!("db-{number}-new");
+        let mut state = estate.world.state();
+        state.zone.insert(endpoint_of(&name), addresses(&[&address(number, 9)]));
+        state.clusters.get_mut(&format!("db-{number}")).expect("a cluster").insert(name.clone(), false);
+        let cluster: &'static str = format!("db-{number}").leak();
+        let endpoint = Some(endpoint_of(&name));
+        state
+            .instances
+            .insert(name.clone(), Instance { endpoint, cluster: Some(cluster), ..Instance::default() });
+        let arn = format!("arn:aws:rds:us-east-1:123456789012:db:{name}");
+        json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["creation"]}})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn their_names_are_remembered_with_the_group() {
+        let estate = clusters().await;
+        estate.world.forget_calls();
+        estate.check().await;
+        let asked = estate.world.count(Action::DescribeDBClusters);
+        assert_eq!(asked, 2 * 20, "with the groups that are listed, and once after each");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_about_an_instance_has_its_clusters_group_listed() {
+        let estate = clusters().await;
+        let event = joins(&estate, 59);
+        let outcome = estate.invoke(event).await.unwrap();
+        assert_eq!(changed(&outcome), ["db-59"]);
+        assert_eq!(
+            estate.world.targets_of(&group(59)),
+            format!("{}:5432 {}:5432", address(59, 1), address(59, 9))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_event_the_verification_finds_it() {
+        let estate = clusters().await;
+        joins(&estate, 59);
+        let started = Instant::now();
+        while changed(&estate.check().await.0).is_empty() {
+            sleep(seconds(60)).await;
+        }
+        assert!(started.elapsed() <= seconds(900), "{:?}", started.elapsed());
+    }
+}
