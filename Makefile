@@ -31,10 +31,10 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-.PHONY: help demo outage test check format lint doc deny build invoke template artifact soak fuzz mutants bench clean
+.PHONY: help demo outage test check format lint doc deny build invoke template artifact soak fuzz mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: ## Plays a failover, a failback and more against the real binary, on loopback
 	@cargo build --locked --quiet --bin bootstrap
@@ -98,6 +98,10 @@ bench: $(VENV)/bench ## Measures the function beside an echo function and a Pyth
 	cargo build --locked --quiet --release --bin bootstrap
 	cargo build --locked --quiet --release --features bench --bin echo
 	cargo bench --locked --quiet --profile dev --bench side_by_side
+
+bench-fleet: ## Measures a thousand databases in an account with limits; takes ten minutes
+	cargo build --locked --quiet --release --bin bootstrap
+	cargo bench --locked --quiet --profile dev --bench fleet
 
 $(VENV)/bench: benches/requirements.txt | $(VENV)/bin/python
 	$(VENV)/bin/pip install --quiet -r $<

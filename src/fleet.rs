@@ -2,9 +2,9 @@
 //!
 //! Lookups are cheap, listings are not: an account may make ten a second, and shares them with everybody's
 //! deployments. So a check looks every endpoint up, and lists the groups whose endpoint has moved since
-//! they were last found in sync, and of the others those that were longest ago: a score of them at least,
-//! so that a few groups are all listed by every check, and of many as many as it takes to list each within
-//! the verification period, spread evenly.
+//! they were last found in sync, and of the others those for which that was longest ago: as many as it
+//! takes to list each within the verification period, spread evenly, and a score at least, so that a few
+//! groups are all listed by every check.
 //!
 //! The invariant kept here: what is remembered decides which groups are listed, and nothing else. A
 //! function that remembers nothing lists them all.
@@ -16,14 +16,15 @@ use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{StreamExt, future};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
-use crate::budget::{self, Pace};
+use crate::budget::Pace;
 use crate::config::{Binding, Config};
 use crate::fault::{Fault, Kind};
 use crate::reconcile::{
-    Answer, Clusters, Dns, Mode, Nominations, Report, Roster, Status, TargetGroups, Urgency, World, reconcile,
+    Answer, Call, Clusters, Dns, Mode, Nominations, Report, Roster, Status, TargetGroups, Urgency, World,
+    reconcile,
 };
 
 /// How many groups a check lists at least, if there are as many: with the routine calls' default rate, as
@@ -35,7 +36,9 @@ const PLANNED: f64 = 0.9;
 pub const BOX: Duration = Duration::from_secs(45);
 /// How often a watch looks after the bindings that it is not about. A zone's failure moves many databases
 /// at once, and their own events may wait for a function that is free.
-pub const PATROL: Duration = Duration::from_secs(5);
+pub const PATROL: Duration = Duration::from_secs(1);
+/// How long a patrol leaves a binding alone that it could not bring into sync.
+const AGAIN: Duration = Duration::from_secs(10);
 /// Lookups per second, below the 1,024 packets that a network interface may send to the VPC's resolver
 /// (VPC user guide, "DNS quotas"); the polls of watches come on top.
 const LOOKUPS: f64 = 400.0;
@@ -60,15 +63,22 @@ pub enum Scope {
 /// What a warm function remembers of its groups.
 pub struct Fleet {
     period: Duration,
-    /// By target group; `None` for one that was not in sync when it was last seen.
-    memory: RefCell<BTreeMap<String, Option<Rc<Verified>>>>,
+    /// By target group.
+    memory: RefCell<BTreeMap<String, Seen>>,
     /// The target groups that are being looked at.
     busy: RefCell<BTreeSet<String>>,
     passed: Cell<Option<Instant>>,
-    /// How fast listings are begun.
-    starts: Pace,
+    /// How many groups' turn it is by now, in fractions.
+    due: Cell<f64>,
     lookups: Pace,
     at_once: Semaphore,
+}
+
+/// How a group was when it was last seen.
+enum Seen {
+    InSync(Rc<Verified>),
+    /// Something was left to do, and this was when.
+    Amiss(Instant),
 }
 
 /// A group that was found in sync.
@@ -83,8 +93,13 @@ struct Verified {
 /// What is to be done about which binding, by index.
 #[derive(Default)]
 struct Tour {
+    /// Not known to be in sync: to be listed.
     list: Vec<usize>,
+    /// Known not to be: to be listed before those.
+    again: Vec<usize>,
+    /// To be looked up; the first so many of them to be listed all the same.
     compare: Vec<(usize, Rc<Verified>)>,
+    due: usize,
 }
 
 impl Fleet {
@@ -95,14 +110,13 @@ impl Fleet {
             memory: RefCell::default(),
             busy: RefCell::default(),
             passed: Cell::new(None),
-            starts: budget::routine(config.elb_calls),
+            due: Cell::new(0.0),
             lookups: Pace::new(LOOKUPS, LOOKUPS),
             at_once: Semaphore::new(LOOKUPS_AT_ONCE),
         }
     }
 
-    /// Looks at the bindings once, and repairs what can be repaired. A patrol tells only of what it
-    /// changed.
+    /// Looks at the bindings once, and repairs what can be repaired.
     pub async fn pass<D: Dns, T: TargetGroups, C: Clusters>(
         &self,
         world: &World<D, T, C>,
@@ -112,53 +126,66 @@ impl Fleet {
         scope: Scope,
         deadline: Instant,
     ) -> Vec<Report> {
-        let Tour { list, compare } = self.sort_out(bindings, scope);
+        let Tour { list, again, compare, due } = self.sort_out(bindings, scope);
         let until = match scope {
             Scope::Whole => deadline,
-            Scope::Check { .. } | Scope::Patrol => deadline.min(Instant::now() + BOX),
+            Scope::Check { .. } => deadline.min(Instant::now() + BOX),
+            // What is routine waits for a quieter time.
+            Scope::Patrol => deadline.min(Instant::now() + PATROL),
         };
         let reports = RefCell::new(BTreeMap::new());
-        let bound = |index: usize| bindings.get(index);
-        let keep = |index, report| drop(reports.borrow_mut().insert(index, report));
-        let run = async |binding, urgency| {
+        let run = async |index: usize, urgency| {
+            let Some(binding) = bindings.get(index) else { return };
+            let _busy = Busy::new(&self.busy, binding);
             let closed = Nominations::Closed;
             // Boxed, because most bindings need none of it.
-            let report =
-                Box::pin(reconcile(world, binding, config.pace, mode, &closed, urgency, deadline)).await;
+            let running = Box::pin(reconcile(world, binding, config.pace, mode, &closed, urgency, deadline));
+            let report = running.await;
             self.remember(binding, &report);
-            report
+            reports.borrow_mut().insert(index, report);
         };
-        let begun = stream::iter(list)
-            .then(async |index| (index, timeout_at(until, self.starts.turn()).await.is_ok()));
-        let listing = begun.for_each_concurrent(None, async |(index, has_turn)| {
-            let Some(binding) = bound(index) else { return };
-            let _busy = Busy::new(&self.busy, binding);
-            let report = if has_turn { run(binding, Urgency::Routine).await } else { put_off(binding) };
-            keep(index, report);
-        });
-        let comparing = stream::iter(compare).for_each_concurrent(None, async |(index, verified)| {
-            let Some(binding) = bound(index) else { return };
-            let _busy = Busy::new(&self.busy, binding);
-            let report = match self.look_up(world, &verified, deadline).await {
-                Ok(answer) if addresses(&answer) == verified.writer => in_sync(binding, &answer),
-                // It has moved: a failover was missed.
-                Ok(_) => run(binding, Urgency::Failover).await,
-                Err(fault) if scope == Scope::Patrol => {
-                    let reason = fault.explain();
-                    say!(debug, binding, "look", reason = %reason, "leaves it to the next check");
-                    return;
+        let (line, in_line) = mpsc::unbounded_channel();
+        // It is read to its end below: nothing that is sent is lost.
+        let queue = move |index| line.send(index).unwrap_or_default();
+        list.into_iter().for_each(&queue);
+        let repairing =
+            stream::iter(again).for_each_concurrent(None, |index| run(index, Some(Urgency::Tidy)));
+        let comparing = async {
+            let compare = stream::iter(compare.into_iter().enumerate());
+            let each = compare.for_each_concurrent(None, async |(place, (index, verified))| {
+                let Some(report) = self.compare(world, &verified, scope, deadline).await else {
+                    // It has moved: a failover was missed.
+                    return run(index, Some(Urgency::Failover)).await;
+                };
+                let is_due = place < due && report.status == Status::InSync;
+                reports.borrow_mut().insert(index, report);
+                if is_due {
+                    queue(index);
                 }
-                Err(fault) => Report::failed(binding, &fault),
-            };
-            keep(index, report);
+            });
+            each.await;
+            drop(queue);
+        };
+        let in_line = stream::unfold(in_line, async |mut line| Some((line.recv().await?, line)));
+        // One after the other gets its turn; then they go on side by side.
+        let turns = in_line.then(async |index| {
+            let turn = world.groups.turn(Urgency::Routine, Call::Describe);
+            (index, timeout_at(until, turn).await.is_ok())
         });
-        future::join(listing, comparing).await;
-        let has_changed = |report: &Report| !report.registered.is_empty() || !report.evicted.is_empty();
-        let reports = reports.into_inner().into_values();
-        reports.filter(|report| scope != Scope::Patrol || has_changed(report)).collect()
+        let listing = turns.for_each_concurrent(None, async |(index, has_turn)| {
+            if has_turn {
+                run(index, None).await;
+            } else if let Some(binding) = bindings.get(index) {
+                // One that was looked up is in sync, as far as that tells.
+                reports.borrow_mut().entry(index).or_insert_with(|| put_off(binding));
+            }
+        });
+        future::join3(repairing, comparing, listing).await;
+        reports.into_inner().into_values().collect()
     }
 
-    /// Looks after the bindings until that is over: now and then, whatever became of the time before.
+    /// Looks after the bindings until that is over, now and then, whatever became of the time before. Tells
+    /// of those that it changed.
     pub async fn patrol<D: Dns, T: TargetGroups, C: Clusters>(
         &self,
         world: &World<D, T, C>,
@@ -168,7 +195,7 @@ impl Fleet {
         deadline: Instant,
         over: &Notify,
     ) -> Vec<Report> {
-        let mut found = Vec::new();
+        let mut found = BTreeMap::new();
         let mut passes = FuturesUnordered::new();
         let mut ticks = interval_at(Instant::now() + PATROL, PATROL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -176,18 +203,18 @@ impl Fleet {
             tokio::select! {
                 () = over.notified() => break,
                 _ = ticks.tick() => passes.push(self.pass(world, bindings, config, mode, Scope::Patrol, deadline)),
-                Some(reports) = passes.next(), if !passes.is_empty() => found.extend(reports),
+                Some(reports) = passes.next(), if !passes.is_empty() => reports.into_iter().for_each(|report| add(&mut found, report)),
             }
         }
         // What was begun is brought to its end.
-        found.extend(passes.concat().await);
-        found
+        passes.concat().await.into_iter().for_each(|report| add(&mut found, report));
+        found.into_values().collect()
     }
 
     /// Remembers how a binding's group was found.
     pub fn remember(&self, binding: &Binding, report: &Report) {
-        let found = match report.status {
-            Status::InSync | Status::Updated => Some(Rc::new(Verified {
+        let seen = match report.status {
+            Status::InSync | Status::Updated => Seen::InSync(Rc::new(Verified {
                 binding: binding.clone(),
                 writer: report.writer.clone(),
                 roster: Roster::default(),
@@ -195,9 +222,9 @@ impl Fleet {
             })),
             // Without an answer of DNS there is nothing to go on with before the next check.
             Status::Failed if report.writer.is_empty() => return self.forget(binding),
-            Status::Pending | Status::Planned | Status::Failed => None,
+            Status::Pending | Status::Planned | Status::Failed => Seen::Amiss(Instant::now()),
         };
-        self.memory.borrow_mut().insert(binding.target_group.clone(), found);
+        self.memory.borrow_mut().insert(binding.target_group.clone(), seen);
     }
 
     /// Forgets a binding, so that the next check lists its group.
@@ -217,17 +244,24 @@ impl Fleet {
         for (index, binding) in bindings.iter().enumerate().filter(|(_, binding)| is_free(binding)) {
             match memory.get(&binding.target_group) {
                 _ if scope == Scope::Whole => tour.list.push(index),
-                Some(Some(verified)) if verified.binding == *binding => {
+                Some(Seen::InSync(verified)) if verified.binding == *binding => {
                     tour.compare.push((index, Rc::clone(verified)));
                 }
-                None if scope == Scope::Patrol => {}
-                Some(_) | None => tour.list.push(index),
+                Some(Seen::Amiss(at)) if scope != Scope::Patrol || at.elapsed() >= AGAIN => {
+                    tour.again.push(index);
+                }
+                Some(Seen::Amiss(_)) => {}
+                Some(Seen::InSync(_)) | None if scope == Scope::Patrol => {}
+                Some(Seen::InSync(_)) | None => tour.list.push(index),
             }
         }
         // Those whose turn it is are the ones that were longest ago.
         tour.compare.sort_by_key(|(_, verified)| verified.at);
-        let due = self.share(bindings.len(), scope).min(tour.compare.len());
-        tour.list.extend(tour.compare.drain(..due).map(|(index, _)| index));
+        tour.due = self.share(bindings.len(), scope).min(tour.compare.len());
+        if bindings.len() <= FLOOR && matches!(scope, Scope::Check { .. }) {
+            // All of them are due, and listing one looks it up as well.
+            tour.list.extend(tour.compare.drain(..).map(|(index, _)| index));
+        }
         tour
     }
 
@@ -236,32 +270,65 @@ impl Fleet {
         let now = Instant::now();
         let elapsed = self.passed.replace(Some(now)).map_or(Duration::ZERO, |passed| now - passed);
         let planned = self.period.mul_f64(PLANNED).as_secs_f64();
-        let even = (bindings as f64 * elapsed.as_secs_f64() / planned).ceil() as usize;
-        match scope {
+        let due = self.due.get() + bindings as f64 * elapsed.as_secs_f64() / planned;
+        let share = match scope {
             Scope::Whole => bindings,
-            Scope::Check { relisted: false } => even.max(FLOOR),
+            Scope::Check { relisted: false } => FLOOR.max(due as usize),
             Scope::Check { relisted: true } => FLOOR,
-            Scope::Patrol => even,
-        }
+            Scope::Patrol => due as usize,
+        };
+        // More than all of them need no turn.
+        self.due.set((due - share as f64).clamp(0.0, bindings as f64));
+        share
     }
 
-    async fn look_up<D: Dns, T: TargetGroups, C: Clusters>(
+    /// Looks up a binding whose group was in sync, and tells how it stands, or nothing if it has moved.
+    async fn compare<D: Dns, T: TargetGroups, C: Clusters>(
         &self,
         world: &World<D, T, C>,
         verified: &Verified,
+        scope: Scope,
         deadline: Instant,
-    ) -> Result<Answer, Fault> {
-        let Verified { binding, roster, .. } = verified;
+    ) -> Option<Report> {
+        let Verified { binding, writer, roster, .. } = verified;
+        let _busy = Busy::new(&self.busy, binding);
         let looking = async {
             let _one = self.at_once.acquire().await;
             let group = world.groups.describe(&binding.target_group).await?;
             self.lookups.turn().await;
             roster.resolve(world, binding, group.family, self.period).await
         };
-        timeout_at(deadline, looking).await.unwrap_or_else(|_| {
+        let answer = timeout_at(deadline, looking).await.unwrap_or_else(|_| {
             let doing = format!("look {} up before the invocation's time ran out", binding.endpoint);
             Err(Fault::new(Kind::OutOfTime, doing).cure("raise the function's time-out"))
-        })
+        });
+        match answer {
+            Ok(answer) if addresses(&answer) == *writer => Some(in_sync(binding, &answer)),
+            Ok(_) => None,
+            // The next check tells of it, if it stays.
+            Err(fault) if scope == Scope::Patrol => {
+                say!(debug, binding, "look", reason = %fault.explain(), "leaves it to the next check");
+                Some(Report::new(&binding.endpoint, &binding.target_group, Status::Pending))
+            }
+            Err(fault) => Some(Report::failed(binding, &fault)),
+        }
+    }
+}
+
+/// Adds what a pass found to what others did before it, by target group. One that nothing was done to tells
+/// nothing new.
+fn add(found: &mut BTreeMap<String, Report>, mut report: Report) {
+    let before = found.remove(&report.target_group);
+    let was_changed = before.is_some();
+    if let Some(Report { registered, evicted, .. }) = before {
+        report.registered.extend(registered);
+        report.evicted.extend(evicted);
+    }
+    if was_changed && report.status == Status::InSync {
+        report.status = Status::Updated;
+    }
+    if !report.registered.is_empty() || !report.evicted.is_empty() {
+        found.insert(report.target_group.clone(), report);
     }
 }
 

@@ -196,7 +196,7 @@ async fn watch<D: Dns, T: TargetGroups, C: Clusters>(
                 true => Nominations::Open { event: nominee.clone() },
                 false => Nominations::Closed,
             };
-            let urgency = Urgency::Failover;
+            let urgency = Some(Urgency::Failover);
             let report = reconcile(world, binding, pace, mode, &nominations, urgency, deadline).await;
             fleet.remember(binding, &report);
             report

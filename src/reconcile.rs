@@ -231,21 +231,21 @@ impl Report {
 }
 
 /// Brings one binding's group into sync with DNS, and says how that went. Ends before the deadline.
-/// Nominations count in a watch alone. The urgency is that of the first look; what it finds sets that of
-/// the calls after it.
+/// Nominations count in a watch alone. The urgency is that of the first look, or `None` where its turn was
+/// waited for already; what it finds sets that of the calls after it.
 pub async fn reconcile<D: Dns, T: TargetGroups, C: Clusters>(
     world: &World<D, T, C>,
     binding: &Binding,
     pace: Pace,
     mode: Mode,
     nominations: &Nominations,
-    urgency: Urgency,
+    urgency: Option<Urgency>,
     deadline: Instant,
 ) -> Report {
     let nominations = if mode == Mode::Watch { nominations } else { &Nominations::Closed };
     let scout = Scout::new(world, binding, nominations, deadline);
     let mut run = Run::new(world, binding, &scout, pace, mode, deadline);
-    run.sight.urgency = urgency;
+    run.sight.begin(urgency);
     let result = match mode {
         Mode::DryRun => run.rehearse().await,
         Mode::Check | Mode::Watch => tokio::select! {

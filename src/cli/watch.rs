@@ -46,7 +46,8 @@ pub async fn watch(
             let deadline = Instant::now() + time;
             let closed = Nominations::Closed;
             let report =
-                reconcile(&world, binding, config.pace, mode, &closed, Urgency::Routine, deadline).await;
+                reconcile(&world, binding, config.pace, mode, &closed, Some(Urgency::Routine), deadline)
+                    .await;
             screen.show(report, &shown)?;
         }
     }));

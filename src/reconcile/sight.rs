@@ -46,6 +46,8 @@ pub(super) struct Sight<'a, D, T, C> {
     pub binding: &'a Binding,
     /// How urgent it is to see the group.
     pub urgency: Urgency,
+    /// Whether a turn to list was waited for and is not used yet.
+    has_turn: bool,
     deadline: Instant,
     pub answer: Option<Answer>,
     roster: Roster,
@@ -63,6 +65,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             world,
             binding,
             urgency: Urgency::Routine,
+            has_turn: false,
             deadline,
             answer: None,
             roster: Roster::default(),
@@ -73,6 +76,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         }
     }
 
+    /// Says how urgent the first look is, or that its turn was waited for.
+    pub fn begin(&mut self, urgency: Option<Urgency>) {
+        (self.urgency, self.has_turn) = (urgency.unwrap_or(Urgency::Routine), urgency.is_none());
+    }
+
     /// Asks DNS, and lists the group where the last listing no longer serves; while the API `rests`, any
     /// listing serves.
     pub async fn look(&mut self, rests: bool) -> Result<Look, Fault> {
@@ -81,7 +89,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         let port = self.binding.port.unwrap_or(port);
         self.group = Some(Group { family, port });
         let lists = self.must_list(port, rests);
-        if lists {
+        if lists && !std::mem::take(&mut self.has_turn) {
             self.turn(self.urgency, Call::Describe).await?;
         }
         let asked = Instant::now();

@@ -202,7 +202,7 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, pace: Pac
     let binding = Binding { port: own_port, standby, ..Binding::new(endpoint, GROUP) };
     let nominations = Nominations::Open { event: nominee.map(str::to_owned) };
     let until = outside.at(deadline) + sabotage.overtime;
-    let running = reconcile(&world, &binding, pace, mode, &nominations, Urgency::Routine, until);
+    let running = reconcile(&world, &binding, pace, mode, &nominations, Some(Urgency::Routine), until);
     let report = match kill {
         None => Some(running.await),
         Some(Kill::After(time)) => timeout(time, running).await.ok(),

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod estate;
+pub mod fleet;
 pub mod lambda;
 pub mod name_server;
 pub mod ports;
@@ -180,6 +181,10 @@ pub struct State {
     /// The status of all clusters, where it is not the usual one.
     pub failing_over: bool,
     pub instances: BTreeMap<String, Instance>,
+    /// What the account may call, where that is limited.
+    pub limits: Option<fleet::Limits>,
+    /// What the function in process may call.
+    pub budget: Option<Arc<rds_nlb_sync::budget::Budget>>,
     /// What stands around the groups.
     pub estate: estate::Estate,
     pub calls: Vec<Call>,
@@ -369,6 +374,9 @@ impl State {
         let detail = detail.into();
         let of_name =
             self.names.iter().find(|(name, _)| detail.starts_with(*name)).map(|(_, trouble)| *trouble);
+        if self.refuses(action) {
+            return Some(Trouble::Throttled);
+        }
         self.calls.push(Call { action, detail, at: Instant::now() });
         if of_name.is_some() {
             return of_name;

@@ -9,8 +9,8 @@ use rds_nlb_sync::discovery::{Discover, Tagged, Tags};
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
 use rds_nlb_sync::reconcile::{
-    self, Answer, Cluster, Clusters, Dns, Group, Instance, Mode, Nominations, Pace, Report, TargetGroups,
-    Urgency, reconcile,
+    self, Answer, Call, Cluster, Clusters, Dns, Group, Instance, Mode, Nominations, Pace, Report,
+    TargetGroups, Urgency, reconcile,
 };
 use tokio::time::{Instant, sleep};
 
@@ -51,7 +51,8 @@ impl World {
     ) -> Report {
         let world = reconcile::World { dns: self.clone(), groups: self.clone(), clusters: self.clone() };
         let deadline = Instant::now() + time;
-        let report = reconcile(&world, binding, pace, mode, nominations, Urgency::Routine, deadline).await;
+        let report =
+            reconcile(&world, binding, pace, mode, nominations, Some(Urgency::Routine), deadline).await;
         assert!(Instant::now() <= deadline, "no reconciliation outlives its deadline");
         report
     }
@@ -124,6 +125,13 @@ impl Dns for World {
 }
 
 impl TargetGroups for World {
+    async fn turn(&self, urgency: Urgency, call: Call) {
+        let budget = self.state().budget.clone();
+        if let Some(budget) = budget {
+            budget.turn(urgency, call).await;
+        }
+    }
+
     async fn describe(&self, group: &str) -> Result<Group, Fault> {
         let known = self.state().known.get(group).copied();
         if let Some(group) = known {
