@@ -841,6 +841,26 @@ mod nominations {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_objection_counts_while_what_is_asked_beside_it_hangs() {
+        let world = World::new();
+        world.holds(&[ONE, TWO]);
+        world.always(Action::DescribeTargetHealth, Some(Trouble::Slow(seconds(2))));
+        world.always(Action::DescribeDBInstances, Some(Trouble::Hangs));
+        // The loop is told of no other writer, and the scout of orders-2 while the loop looks once more.
+        let late = Trouble::Slow(Duration::from_millis(1500));
+        world.next(Action::DescribeDBClusters, &[Trouble::Slow(Duration::ZERO), late]);
+        later(&world, 3, |world| world.writer_per_rds("orders-2"));
+        later(&world, 30, |world| {
+            both(world);
+            world.promote("orders-2");
+        });
+        let nominations = Nominations::Open { event: Some("orders-2".to_owned()) };
+        let (binding, pace) = (Binding::new(ENDPOINT, GROUP), Pace { confirm: Duration::ZERO, ..PACE });
+        world.reconcile_binding(&binding, pace, Mode::Watch, &nominations, seconds(600)).await;
+        assert_eq!(world.writes(), ["DeregisterTargets 10.0.1.10:5432"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_no_member_is_nobody() {
         for prepare in [
             |_: &World| {},

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::evidence::{self, Instance};
+use super::evidence::{self, Cluster, Instance};
 use super::{Answer, Clusters, Dns, Nominations, OBJECTION, SCOUT, TargetGroups, World};
 use crate::config::{Binding, KEPT_OF_A_CLUSTER, is_of_a_cluster};
 use crate::fault::{Fault, Kind};
@@ -217,7 +217,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         }
         let identifier = evidence::cluster_identifier(self.binding, &scene.answer);
         let named = named.filter(|name| !self.has_found(name));
-        let (cluster, instance) = tokio::join!(self.ask(self.world.clusters.cluster(&identifier)), async {
+        let (cluster, instance) = tokio::join!(self.ask_cluster(&identifier), async {
             let name = named.filter(|name| Some(*name) != member)?;
             Some(self.ask(self.world.clusters.instance(name)).await)
         });
@@ -248,11 +248,24 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             (Ok(Some(cluster)), Some(member)) => cluster.contradicts(member),
             _ => None,
         };
-        self.objected.set(self.objected.get() || other.is_some());
         if let Some(name) = other.filter(|name| !self.has_found(name)) {
             let instance = self.ask(self.world.clusters.instance(name)).await;
             self.find(scene, &identifier, By::Rds, name, Some(instance)).await;
         }
+    }
+
+    /// Asks who is the cluster's writer. An objection counts from its arrival on, against what DNS names
+    /// by then: whatever else is asked beside it may take its time.
+    async fn ask_cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
+        let cluster = self.ask(self.world.clusters.cluster(identifier)).await?;
+        let scene = self.scene.borrow();
+        let member = scene.as_ref().and_then(|scene| evidence::member(&scene.answer));
+        if let (Some(cluster), Some(member)) = (&cluster, member)
+            && cluster.contradicts(member).is_some()
+        {
+            self.objected.set(true);
+        }
+        Ok(cluster)
     }
 
     /// Finds the nominee's address, under its own name.

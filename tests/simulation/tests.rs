@@ -49,7 +49,10 @@ fn what_once_broke_an_invariant_does_not_again() {
     // A nominee that the RDS API had called a stranger, registered once the API was silent.
     // Or registered again once the API was back, and had denied it.
     let stranger = [33912, 3094338, 3335233];
-    for seed in [&untrue[..], &emptied, &flickering, &gaps, &old_listing, &stranger].concat() {
+    // An objection that was heard at once, and heeded only after what was asked beside it.
+    let objection = [4_997_801];
+    let nominees = [&stranger[..], &objection].concat();
+    for seed in [&untrue[..], &emptied, &flickering, &gaps, &old_listing, &nominees].concat() {
         assert!(play_caught(seed, false).is_ok(), "SEED={seed}");
     }
 }
