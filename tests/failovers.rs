@@ -861,6 +861,25 @@ mod nominations {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_events_nominee_is_held_whoever_finds_it() {
+        let world = World::new();
+        world.holds(&[ONE, TWO]);
+        world.promote("orders-2");
+        // Its name fails at first, and is found a moment later as that of whom the RDS API calls the writer.
+        let name = "orders-1.abc123.us-east-1.rds.amazonaws.com";
+        world.state().names.insert(name.to_owned(), Trouble::ServerError);
+        let slow = [Trouble::Slow(Duration::ZERO), Trouble::Slow(seconds(2))];
+        world.next(Action::DescribeDBInstances, &slow);
+        later(&world, 1, |world| {
+            world.state().names.clear();
+            world.writer_per_rds("orders-2");
+        });
+        let report = world.watch_nominating("orders-1").await;
+        assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_no_member_is_nobody() {
         for prepare in [
             |_: &World| {},

@@ -249,8 +249,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             _ => None,
         };
         if let Some(name) = other.filter(|name| !self.has_found(name)) {
+            // Whom the event names as well is the event's nominee, whoever finds it.
+            let by = if named == Some(name) { By::Event } else { By::Rds };
             let instance = self.ask(self.world.clusters.instance(name)).await;
-            self.find(scene, &identifier, By::Rds, name, Some(instance)).await;
+            self.find(scene, &identifier, by, name, Some(instance)).await;
         }
     }
 
