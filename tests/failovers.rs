@@ -75,6 +75,26 @@ async fn an_event_that_comes_late_is_followed_and_ends_the_watch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_move_shown_by_a_look_that_failed_is_followed_whoever_registers_the_writer() {
+    let world = World::new();
+    world.always(Action::Lookup, Some(Trouble::ServerError));
+    later(&world, 3, |world| {
+        world.promote("orders-2");
+        world.writer_per_rds("orders-2");
+        world.always(Action::Lookup, None);
+        world.always(Action::DescribeTargetHealth, Some(Trouble::Throttled));
+    });
+    later(&world, 5, |world| {
+        world.holds(&[ONE, TWO]);
+        world.always(Action::DescribeTargetHealth, None);
+    });
+    let (started, pace) = (Instant::now(), Pace { poll: seconds(2), ..PACE });
+    assert_eq!(world.reconcile_at(pace, Mode::Watch, seconds(600)).await.status, Status::Updated);
+    assert!(started.elapsed() < seconds(20), "a followed failover ends the watch");
+    settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_before_dns_moves_is_watched_for_as_long_as_patience_lasts() {
     let world = World::new();
     let started = Instant::now();

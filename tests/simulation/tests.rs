@@ -53,7 +53,9 @@ fn what_once_broke_an_invariant_does_not_again() {
     let objection = [4_997_801];
     // The event's nominee, found only as the one that the RDS API still calls the writer, and evicted.
     let found_by_rds = [4_171_900];
-    let nominees = [&stranger[..], &objection, &found_by_rds].concat();
+    // A move forgotten because the look that had shown it failed, and a nominee registered after it.
+    let forgotten = [4_016_491, 4_063_786, 4_574_690];
+    let nominees = [&stranger[..], &objection, &found_by_rds, &forgotten].concat();
     for seed in [&untrue[..], &emptied, &flickering, &gaps, &old_listing, &nominees].concat() {
         assert!(play_caught(seed, false).is_ok(), "SEED={seed}");
     }
