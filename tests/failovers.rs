@@ -921,6 +921,40 @@ mod nominations {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_is_no_member_is_nobody_whoever_was_told_so() {
+        let knows_it: fn(&World) = |_| {};
+        let knows_no_cluster: fn(&World) = |world| world.state().clusters.clear();
+        for prepare in [knows_it, knows_no_cluster] {
+            let world = World::new();
+            prepare(&world);
+            world.holds(&[ONE, TWO]);
+            let name = "billing-1.abc123.us-east-1.rds.amazonaws.com";
+            world.state().zone.insert(name.into(), addresses(&[THREE]));
+            // The loop asks before it evicts orders-2, and is answered; the scout never is.
+            world.next(Action::DescribeDBClusters, &[Trouble::Slow(Duration::ZERO), Trouble::Denied]);
+            world.always(Action::DescribeDBInstances, Some(Trouble::Hangs));
+            later(&world, 1, |world| world.always(Action::DescribeDBClusters, Some(Trouble::Denied)));
+            let nominations = Nominations::Open { event: Some("billing-1".to_owned()) };
+            let (binding, pace) = (Binding::new(ENDPOINT, GROUP), Pace { confirm: Duration::ZERO, ..PACE });
+            world.reconcile_binding(&binding, pace, Mode::Watch, &nominations, seconds(600)).await;
+            assert_eq!(world.writes(), ["DeregisterTargets 10.0.2.20:5432"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_nominee_is_not_let_go_because_the_rds_api_knows_no_such_cluster() {
+        let world = World::new();
+        world.always(Action::DescribeDBClusters, Some(Trouble::Denied));
+        later(&world, 5, |world| {
+            both(world);
+            world.always(Action::DescribeDBClusters, None);
+            world.state().clusters.clear();
+        });
+        assert_eq!(world.watch_nominating("orders-2").await.status, Status::Pending);
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_has_no_admissible_address_is_nobody() {
         let records: [&[&str]; 5] = [&[], &["52.1.2.3"], &["127.0.0.1"], &[TWO, THREE], &["fd00::2"]];
         for record in records {

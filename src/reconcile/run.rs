@@ -244,6 +244,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             answer: look.answer.clone(),
             family: look.family,
             first: first.unwrap_or_default(),
+            held: active(&look.targets).map(|target| target.ip()).collect(),
         });
         if rests {
             // The listing may be older than the changes.

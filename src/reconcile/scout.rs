@@ -21,6 +21,8 @@ use crate::config::{Binding, KEPT_OF_A_CLUSTER, is_of_a_cluster};
 use crate::fault::{Fault, Kind};
 use crate::plan::{Beside, Family, Standby, Writer};
 
+const NO_MEMBER: &str = "the RDS API does not list it as a member of the cluster";
+
 /// What the loop has seen, as far as it matters here.
 #[derive(Clone)]
 pub(super) struct Scene {
@@ -28,6 +30,8 @@ pub(super) struct Scene {
     pub family: Family,
     /// Who was in the group at the first look.
     pub first: BTreeSet<IpAddr>,
+    /// Who is in it now.
+    pub held: BTreeSet<IpAddr>,
 }
 
 /// Who nominates.
@@ -57,6 +61,8 @@ pub(super) struct Scout<'a, D, T, C> {
     is_open: Cell<bool>,
     /// Whether the RDS API has objected since that was asked for last.
     objected: Cell<bool>,
+    /// What the RDS API said of the cluster last, if it has answered: `None` where it knows no such cluster.
+    heard: RefCell<Option<Option<Cluster>>>,
     nominees: RefCell<BTreeMap<String, Option<IpAddr>>>,
     judgement: RefCell<Judgement>,
     told: RefCell<BTreeSet<String>>,
@@ -82,6 +88,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             news: Notify::new(),
             is_open: Cell::new(*nominations != Nominations::Closed),
             objected: Cell::new(false),
+            heard: RefCell::default(),
             nominees: RefCell::default(),
             judgement: RefCell::new(judgement),
             told: RefCell::default(),
@@ -98,8 +105,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
 
     /// What may be in the group beside the writer, as far as it is known.
     pub fn beside(&self) -> Beside {
+        let nominees = self.nominees.borrow();
         let nominated = match self.is_open.get() {
-            true => self.nominees.borrow().values().copied().flatten().collect(),
+            true => nominees.values().copied().flatten().filter(|address| self.counts(address)).collect(),
             false => BTreeSet::new(),
         };
         let standby = match *self.judgement.borrow() {
@@ -112,6 +120,22 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
     /// Whether the RDS API named another writer than DNS, unasked by the loop, since the last time.
     pub fn take_objection(&self) -> bool {
         self.objected.take()
+    }
+
+    /// Hears the RDS API's answer, whoever asked: one that was vouched for while it was silent must stand it.
+    pub fn hear(&self, cluster: Option<&Cluster>) {
+        self.heard.replace(Some(cluster.cloned()));
+        let Some(cluster) = cluster else { return };
+        let denied: Vec<String> =
+            self.standing().filter(|name| !cluster.members.contains_key(name)).collect();
+        denied.iter().for_each(|name| self.reject(name, NO_MEMBER));
+    }
+
+    /// Whether a nominee's address counts. While the RDS API knows no such cluster, nobody is registered
+    /// on a nomination, and nobody is let go for it either.
+    fn counts(&self, address: &IpAddr) -> bool {
+        let is_held = || self.scene.borrow().as_ref().is_some_and(|scene| scene.held.contains(address));
+        *self.heard.borrow() != Some(None) || is_held()
     }
 
     /// Ends all nominations: DNS has moved and settled.
@@ -221,25 +245,13 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             let name = named.filter(|name| Some(*name) != member)?;
             Some(self.ask(self.world.clusters.instance(name)).await)
         });
-        let is_member = |name: &str| match &cluster {
-            Ok(Some(cluster)) => Some(cluster.members.contains_key(name)),
-            Ok(None) => Some(false),
-            Err(_) => None,
-        };
-        // One that was vouched for while the API was silent must stand its answer.
-        if let Ok(Some(cluster)) = &cluster {
-            let denied: Vec<String> =
-                self.standing().filter(|name| !cluster.members.contains_key(name)).collect();
-            let reason = "the RDS API does not list it as a member of the cluster";
-            denied.iter().for_each(|name| self.reject(name, reason));
-        }
         if let Err(fault) = &cluster {
             say!(debug, self.binding, "no_scout", reason = %fault.explain(), "nominates without the RDS API");
         }
         if let Some(name) = named {
-            // While the API is silent, the event about this very cluster vouches for its member.
-            if is_member(name) == Some(false) {
-                self.reject(name, "the RDS API does not list it as a member of the cluster");
+            // As long as the API is silent, the event about this very cluster vouches for its member.
+            if self.is_denied(name) {
+                self.reject(name, NO_MEMBER);
             } else {
                 self.find(scene, &identifier, By::Event, name, instance).await;
             }
@@ -260,6 +272,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
     /// by then: whatever else is asked beside it may take its time.
     async fn ask_cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
         let cluster = self.ask(self.world.clusters.cluster(identifier)).await?;
+        self.hear(cluster.as_ref());
         let scene = self.scene.borrow();
         let member = scene.as_ref().and_then(|scene| evidence::member(&scene.answer));
         if let (Some(cluster), Some(member)) = (&cluster, member)
@@ -301,6 +314,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
     }
 
     fn found(&self, name: &str, by: By, scene: &Scene, address: &Writer) {
+        if self.is_denied(name) {
+            // While its address was sought.
+            return self.reject(name, NO_MEMBER);
+        }
         let addresses: BTreeSet<IpAddr> = address.addresses().collect();
         let was_first = addresses.iter().any(|address| scene.first.contains(address));
         if by == By::Rds && was_first {
@@ -319,6 +336,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
     fn standing(&self) -> impl Iterator<Item = String> {
         let nominees = self.nominees.borrow().clone();
         nominees.into_iter().filter(|(_, address)| address.is_some()).map(|(name, _)| name)
+    }
+
+    /// Whether the RDS API has answered, and does not list it as a member.
+    fn is_denied(&self, name: &str) -> bool {
+        let is_listed = |cluster: &Cluster| cluster.members.contains_key(name);
+        self.heard.borrow().as_ref().is_some_and(|cluster| !cluster.as_ref().is_some_and(is_listed))
     }
 
     fn has_found(&self, name: &str) -> bool {

@@ -300,10 +300,12 @@ fn that_a_registration_is_of_a_nominee() {
     finds(&mut vouched, "orders-9", 2);
     vouched.sends(300, Change::Register, &[2]).breaks_nothing();
 
-    let mut stranger = nominated("orders-9");
-    finds(&mut stranger, "orders-9", 2);
-    stranger.at(250, Event::Opined { run: 0, writer: Some("orders-1") });
-    stranger.sends(300, Change::Register, &[2]).breaks(3);
+    for writer in [Some("orders-1"), None] {
+        let mut stranger = nominated("orders-9");
+        finds(&mut stranger, "orders-9", 2);
+        stranger.at(250, Event::Opined { run: 0, writer });
+        stranger.sends(300, Change::Register, &[2]).breaks(3);
+    }
 
     let mut draining = nominated("orders-2");
     finds(&mut draining, "orders-2", 1);

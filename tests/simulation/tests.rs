@@ -55,7 +55,9 @@ fn what_once_broke_an_invariant_does_not_again() {
     let found_by_rds = [4_171_900];
     // A move forgotten because the look that had shown it failed, and a nominee registered after it.
     let forgotten = [4_016_491, 4_063_786, 4_574_690];
-    let nominees = [&stranger[..], &objection, &found_by_rds, &forgotten].concat();
+    // A stranger registered while the RDS API was silent to the scout, and had answered to the loop.
+    let told_to_the_loop = [3_535_436, 11_118_000, 11_928_999];
+    let nominees = [&stranger[..], &told_to_the_loop, &objection, &found_by_rds, &forgotten].concat();
     for seed in [&untrue[..], &emptied, &flickering, &gaps, &old_listing, &nominees].concat() {
         assert!(play_caught(seed, false).is_ok(), "SEED={seed}");
     }
