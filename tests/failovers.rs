@@ -952,6 +952,9 @@ mod nominations {
         });
         assert_eq!(world.watch_nominating("orders-2").await.status, Status::Pending);
         assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+        // Nor is the next event's, who is in the group already.
+        assert_eq!(world.watch_nominating("orders-2").await.status, Status::Pending);
+        assert_eq!(world.count(Action::DeregisterTargets), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -338,10 +338,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         nominees.into_iter().filter(|(_, address)| address.is_some()).map(|(name, _)| name)
     }
 
-    /// Whether the RDS API has answered, and does not list it as a member.
+    /// Whether the RDS API knows the cluster, and does not list this one as a member.
     fn is_denied(&self, name: &str) -> bool {
-        let is_listed = |cluster: &Cluster| cluster.members.contains_key(name);
-        self.heard.borrow().as_ref().is_some_and(|cluster| !cluster.as_ref().is_some_and(is_listed))
+        let heard = self.heard.borrow();
+        heard.as_ref().and_then(Option::as_ref).is_some_and(|cluster| !cluster.members.contains_key(name))
     }
 
     fn has_found(&self, name: &str) -> bool {
