@@ -75,6 +75,26 @@ async fn an_event_that_comes_late_is_followed_and_ends_the_watch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_move_shown_by_a_look_that_failed_is_followed_whoever_registers_the_writer() {
+    let world = World::new();
+    world.always(Action::Lookup, Some(Trouble::ServerError));
+    later(&world, 3, |world| {
+        world.promote("orders-2");
+        world.writer_per_rds("orders-2");
+        world.always(Action::Lookup, None);
+        world.always(Action::DescribeTargetHealth, Some(Trouble::Throttled));
+    });
+    later(&world, 5, |world| {
+        world.holds(&[ONE, TWO]);
+        world.always(Action::DescribeTargetHealth, None);
+    });
+    let (started, pace) = (Instant::now(), Pace { poll: seconds(2), ..PACE });
+    assert_eq!(world.reconcile_at(pace, Mode::Watch, seconds(600)).await.status, Status::Updated);
+    assert!(started.elapsed() < seconds(20), "a followed failover ends the watch");
+    settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_before_dns_moves_is_watched_for_as_long_as_patience_lasts() {
     let world = World::new();
     let started = Instant::now();
@@ -841,6 +861,45 @@ mod nominations {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_objection_counts_while_what_is_asked_beside_it_hangs() {
+        let world = World::new();
+        world.holds(&[ONE, TWO]);
+        world.always(Action::DescribeTargetHealth, Some(Trouble::Slow(seconds(2))));
+        world.always(Action::DescribeDBInstances, Some(Trouble::Hangs));
+        // The loop is told of no other writer, and the scout of orders-2 while the loop looks once more.
+        let late = Trouble::Slow(Duration::from_millis(1500));
+        world.next(Action::DescribeDBClusters, &[Trouble::Slow(Duration::ZERO), late]);
+        later(&world, 3, |world| world.writer_per_rds("orders-2"));
+        later(&world, 30, |world| {
+            both(world);
+            world.promote("orders-2");
+        });
+        let nominations = Nominations::Open { event: Some("orders-2".to_owned()) };
+        let (binding, pace) = (Binding::new(ENDPOINT, GROUP), Pace { confirm: Duration::ZERO, ..PACE });
+        world.reconcile_binding(&binding, pace, Mode::Watch, &nominations, seconds(600)).await;
+        assert_eq!(world.writes(), ["DeregisterTargets 10.0.1.10:5432"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_events_nominee_is_held_whoever_finds_it() {
+        let world = World::new();
+        world.holds(&[ONE, TWO]);
+        world.promote("orders-2");
+        // Its name fails at first, and is found a moment later as that of whom the RDS API calls the writer.
+        let name = "orders-1.abc123.us-east-1.rds.amazonaws.com";
+        world.state().names.insert(name.to_owned(), Trouble::ServerError);
+        let slow = [Trouble::Slow(Duration::ZERO), Trouble::Slow(seconds(2))];
+        world.next(Action::DescribeDBInstances, &slow);
+        later(&world, 1, |world| {
+            world.state().names.clear();
+            world.writer_per_rds("orders-2");
+        });
+        let report = world.watch_nominating("orders-1").await;
+        assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_no_member_is_nobody() {
         for prepare in [
             |_: &World| {},
@@ -859,6 +918,43 @@ mod nominations {
             assert_eq!(world.watch_nominating("billing-1").await.status, Status::InSync);
             assert_eq!(world.writes(), Vec::<String>::new());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_no_member_is_nobody_whoever_was_told_so() {
+        let knows_it: fn(&World) = |_| {};
+        let knows_no_cluster: fn(&World) = |world| world.state().clusters.clear();
+        for prepare in [knows_it, knows_no_cluster] {
+            let world = World::new();
+            prepare(&world);
+            world.holds(&[ONE, TWO]);
+            let name = "billing-1.abc123.us-east-1.rds.amazonaws.com";
+            world.state().zone.insert(name.into(), addresses(&[THREE]));
+            // The loop asks before it evicts orders-2, and is answered; the scout never is.
+            world.next(Action::DescribeDBClusters, &[Trouble::Slow(Duration::ZERO), Trouble::Denied]);
+            world.always(Action::DescribeDBInstances, Some(Trouble::Hangs));
+            later(&world, 1, |world| world.always(Action::DescribeDBClusters, Some(Trouble::Denied)));
+            let nominations = Nominations::Open { event: Some("billing-1".to_owned()) };
+            let (binding, pace) = (Binding::new(ENDPOINT, GROUP), Pace { confirm: Duration::ZERO, ..PACE });
+            world.reconcile_binding(&binding, pace, Mode::Watch, &nominations, seconds(600)).await;
+            assert_eq!(world.writes(), ["DeregisterTargets 10.0.2.20:5432"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_nominee_is_not_let_go_because_the_rds_api_knows_no_such_cluster() {
+        let world = World::new();
+        world.always(Action::DescribeDBClusters, Some(Trouble::Denied));
+        later(&world, 5, |world| {
+            both(world);
+            world.always(Action::DescribeDBClusters, None);
+            world.state().clusters.clear();
+        });
+        assert_eq!(world.watch_nominating("orders-2").await.status, Status::Pending);
+        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+        // Nor is the next event's, who is in the group already.
+        assert_eq!(world.watch_nominating("orders-2").await.status, Status::Pending);
+        assert_eq!(world.count(Action::DeregisterTargets), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,7 +67,11 @@ impl<D: Dns, T: TargetGroups, C: Clusters> Run<'_, D, T, C> {
                 Err(Fault::new(Kind::Transient, "ask the RDS API").because("no answer in time"))
             })
         };
-        match self.sight.bounded("ask the RDS API", asking).await {
+        let answer = self.sight.bounded("ask the RDS API", asking).await;
+        if let Ok(cluster) = &answer {
+            self.scout.hear(cluster.as_ref());
+        }
+        match answer {
             Ok(None) => None,
             Ok(Some(cluster)) => {
                 if let Some(other) = cluster.contradicts(member) {

@@ -39,10 +39,16 @@ struct Unseen {
     shown: bool,
 }
 
-/// How things stood at the first complete look.
+/// How things stood when both DNS and the group had been seen for the first time.
 struct First {
     wanted: BTreeSet<SocketAddr>,
     active: BTreeSet<SocketAddr>,
+}
+
+impl First {
+    fn of(look: &Look) -> Self {
+        Self { wanted: look.wanted(), active: active(&look.targets).collect() }
+    }
 }
 
 /// One reconciliation under way.
@@ -157,7 +163,13 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
                 self.tell_of_time();
                 return Ok(Next::End);
             }
-            Err(fault) => return Err((Stage::Look, fault)),
+            Err(fault) => {
+                // What it has shown counts: by the next look, another run may have registered the writer.
+                if let Some(seen) = self.sight.seen() {
+                    self.first.get_or_insert_with(|| First::of(&seen));
+                }
+                return Err((Stage::Look, fault));
+            }
         };
         self.recovered(Stage::Look);
         self.compare(&look, rests);
@@ -256,13 +268,13 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
 
     /// Compares the look with the first one, and with the changes that none has shown so far.
     fn compare(&mut self, look: &Look, rests: bool) {
-        self.first
-            .get_or_insert_with(|| First { wanted: look.wanted(), active: active(&look.targets).collect() });
+        self.first.get_or_insert_with(|| First::of(look));
         let first = self.first.as_ref().map(|first| first.active.iter().map(SocketAddr::ip).collect());
         self.scout.show(|| Scene {
             answer: look.answer.clone(),
             family: look.family,
             first: first.unwrap_or_default(),
+            held: active(&look.targets).map(|target| target.ip()).collect(),
         });
         if rests {
             // The listing may be older than the changes.

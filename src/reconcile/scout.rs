@@ -15,12 +15,14 @@ use std::net::IpAddr;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::evidence::{self, Instance};
+use super::evidence::{self, Cluster, Instance};
 use super::roles::only;
 use super::{Answer, Clusters, Dns, Nominations, OBJECTION, SCOUT, TargetGroups, World};
 use crate::config::{Binding, KEPT_OF_A_CLUSTER, Role, is_of_a_cluster};
 use crate::fault::{Fault, Kind};
 use crate::plan::{Beside, Family, Standby, Writer};
+
+const NO_MEMBER: &str = "the RDS API does not list it as a member of the cluster";
 
 /// What the loop has seen, as far as it matters here.
 #[derive(Clone)]
@@ -29,6 +31,8 @@ pub(super) struct Scene {
     pub family: Family,
     /// Who was in the group at the first look.
     pub first: BTreeSet<IpAddr>,
+    /// Who is in it now.
+    pub held: BTreeSet<IpAddr>,
 }
 
 /// Who nominates.
@@ -58,6 +62,8 @@ pub(super) struct Scout<'a, D, T, C> {
     is_open: Cell<bool>,
     /// Whether the RDS API has objected since that was asked for last.
     objected: Cell<bool>,
+    /// What the RDS API said of the cluster last, if it has answered: `None` where it knows no such cluster.
+    heard: RefCell<Option<Option<Cluster>>>,
     nominees: RefCell<BTreeMap<String, Option<IpAddr>>>,
     judgement: RefCell<Judgement>,
     told: RefCell<BTreeSet<String>>,
@@ -83,6 +89,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             news: Notify::new(),
             is_open: Cell::new(*nominations != Nominations::Closed && binding.role == Role::Writer),
             objected: Cell::new(false),
+            heard: RefCell::default(),
             nominees: RefCell::default(),
             judgement: RefCell::new(judgement),
             told: RefCell::default(),
@@ -99,8 +106,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
 
     /// What may be in the group beside the writer, as far as it is known.
     pub fn beside(&self) -> Beside {
+        let nominees = self.nominees.borrow();
         let nominated = match self.is_open.get() {
-            true => self.nominees.borrow().values().copied().flatten().collect(),
+            true => nominees.values().copied().flatten().filter(|address| self.counts(address)).collect(),
             false => BTreeSet::new(),
         };
         let standby = match *self.judgement.borrow() {
@@ -113,6 +121,22 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
     /// Whether the RDS API named another writer than DNS, unasked by the loop, since the last time.
     pub fn take_objection(&self) -> bool {
         self.objected.take()
+    }
+
+    /// Hears the RDS API's answer, whoever asked: one that was vouched for while it was silent must stand it.
+    pub fn hear(&self, cluster: Option<&Cluster>) {
+        self.heard.replace(Some(cluster.cloned()));
+        let Some(cluster) = cluster else { return };
+        let denied: Vec<String> =
+            self.standing().filter(|name| !cluster.members.contains_key(name)).collect();
+        denied.iter().for_each(|name| self.reject(name, NO_MEMBER));
+    }
+
+    /// Whether a nominee's address counts. While the RDS API knows no such cluster, nobody is registered
+    /// on a nomination, and nobody is let go for it either.
+    fn counts(&self, address: &IpAddr) -> bool {
+        let is_held = || self.scene.borrow().as_ref().is_some_and(|scene| scene.held.contains(address));
+        *self.heard.borrow() != Some(None) || is_held()
     }
 
     /// Ends all nominations: DNS has moved and settled.
@@ -218,29 +242,17 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
         }
         let identifier = evidence::cluster_identifier(self.binding, &scene.answer);
         let named = named.filter(|name| !self.has_found(name));
-        let (cluster, instance) = tokio::join!(self.ask(self.world.clusters.cluster(&identifier)), async {
+        let (cluster, instance) = tokio::join!(self.ask_cluster(&identifier), async {
             let name = named.filter(|name| Some(*name) != member)?;
             Some(self.ask(self.world.clusters.instance(name)).await)
         });
-        let is_member = |name: &str| match &cluster {
-            Ok(Some(cluster)) => Some(cluster.members.contains_key(name)),
-            Ok(None) => Some(false),
-            Err(_) => None,
-        };
-        // One that was vouched for while the API was silent must stand its answer.
-        if let Ok(Some(cluster)) = &cluster {
-            let denied: Vec<String> =
-                self.standing().filter(|name| !cluster.members.contains_key(name)).collect();
-            let reason = "the RDS API does not list it as a member of the cluster";
-            denied.iter().for_each(|name| self.reject(name, reason));
-        }
         if let Err(fault) = &cluster {
             say!(debug, self.binding, "no_scout", reason = %fault.explain(), "nominates without the RDS API");
         }
         if let Some(name) = named {
-            // While the API is silent, the event about this very cluster vouches for its member.
-            if is_member(name) == Some(false) {
-                self.reject(name, "the RDS API does not list it as a member of the cluster");
+            // As long as the API is silent, the event about this very cluster vouches for its member.
+            if self.is_denied(name) {
+                self.reject(name, NO_MEMBER);
             } else {
                 self.find(scene, &identifier, By::Event, name, instance).await;
             }
@@ -249,11 +261,27 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
             (Ok(Some(cluster)), Some(member)) => cluster.contradicts(member),
             _ => None,
         };
-        self.objected.set(self.objected.get() || other.is_some());
         if let Some(name) = other.filter(|name| !self.has_found(name)) {
+            // Whom the event names as well is the event's nominee, whoever finds it.
+            let by = if named == Some(name) { By::Event } else { By::Rds };
             let instance = self.ask(self.world.clusters.instance(name)).await;
-            self.find(scene, &identifier, By::Rds, name, Some(instance)).await;
+            self.find(scene, &identifier, by, name, Some(instance)).await;
         }
+    }
+
+    /// Asks who is the cluster's writer. An objection counts from its arrival on, against what DNS names
+    /// by then: whatever else is asked beside it may take its time.
+    async fn ask_cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
+        let cluster = self.ask(self.world.clusters.cluster(identifier)).await?;
+        self.hear(cluster.as_ref());
+        let scene = self.scene.borrow();
+        let member = scene.as_ref().and_then(|scene| evidence::member(&scene.answer));
+        if let (Some(cluster), Some(member)) = (&cluster, member)
+            && cluster.contradicts(member).is_some()
+        {
+            self.objected.set(true);
+        }
+        Ok(cluster)
     }
 
     /// Finds the nominee's address, under its own name.
@@ -287,6 +315,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
     }
 
     fn found(&self, name: &str, by: By, scene: &Scene, address: &Writer) {
+        if self.is_denied(name) {
+            // While its address was sought.
+            return self.reject(name, NO_MEMBER);
+        }
         let addresses: BTreeSet<IpAddr> = address.addresses().collect();
         let was_first = addresses.iter().any(|address| scene.first.contains(address));
         if by == By::Rds && was_first {
@@ -305,6 +337,12 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Scout<'a, D, T, C> {
     fn standing(&self) -> impl Iterator<Item = String> {
         let nominees = self.nominees.borrow().clone();
         nominees.into_iter().filter(|(_, address)| address.is_some()).map(|(name, _)| name)
+    }
+
+    /// Whether the RDS API knows the cluster, and does not list this one as a member.
+    fn is_denied(&self, name: &str) -> bool {
+        let heard = self.heard.borrow();
+        heard.as_ref().and_then(Option::as_ref).is_some_and(|cluster| !cluster.members.contains_key(name))
     }
 
     fn has_found(&self, name: &str) -> bool {

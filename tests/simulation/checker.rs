@@ -460,9 +460,9 @@ impl Checker {
 }
 
 impl Run {
-    /// Keeps the group at the first look that was complete.
+    /// Keeps the group as the run first saw it beside an answer.
     fn note_first(&mut self) {
-        if self.first_active.is_none() && self.lookups.last().is_some_and(|lookup| lookup.named.is_some()) {
+        if self.first_active.is_none() && self.lookups.iter().any(|lookup| lookup.named.is_some()) {
             self.first_active = self.listing.as_ref().map(|listing| listing.active.clone());
         }
     }

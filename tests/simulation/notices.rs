@@ -300,10 +300,12 @@ fn that_a_registration_is_of_a_nominee() {
     finds(&mut vouched, "orders-9", 2);
     vouched.sends(300, Change::Register, &[2]).breaks_nothing();
 
-    let mut stranger = nominated("orders-9");
-    finds(&mut stranger, "orders-9", 2);
-    stranger.at(250, Event::Opined { run: 0, writer: Some("orders-1") });
-    stranger.sends(300, Change::Register, &[2]).breaks(3);
+    for writer in [Some("orders-1"), None] {
+        let mut stranger = nominated("orders-9");
+        finds(&mut stranger, "orders-9", 2);
+        stranger.at(250, Event::Opined { run: 0, writer });
+        stranger.sends(300, Change::Register, &[2]).breaks(3);
+    }
 
     let mut draining = nominated("orders-2");
     finds(&mut draining, "orders-2", 1);
@@ -318,4 +320,31 @@ fn that_a_watch_evicts_its_own_nominee() {
         history.looks(second * 1000, 0);
     }
     history.lists(8000, 0, &[0, 1], &[]).sends(8000, Change::Deregister, &[1]).breaks(2);
+}
+
+#[test]
+fn that_a_nominee_is_registered_after_dns_has_settled_on_a_newcomer() {
+    // Another run registers the newcomer after this one has seen the group without it.
+    for (seen_before, breaks) in [(true, true), (false, false)] {
+        let mut history = History(Checker::new(PACE, PORT, false, &[None], targets(&[0])));
+        history.at(0, Event::Serves { server: 0, address: Some(member(2)) });
+        let deadline = Duration::from_secs(60);
+        history.at(0, Event::Began { run: 0, mode: Mode::Watch, deadline, nominee: Some("orders-2") });
+        // Neither look is complete, but together they have seen both.
+        history.looks(100, 2);
+        history.at(100, Event::Asked { run: 0, action: Action::DescribeTargetHealth });
+        history.at(100, Event::Failed { run: 0, action: Action::DescribeTargetHealth, failure: 1 });
+        history.at(300, Event::Asked { run: 0, action: Action::Lookup });
+        history.at(300, Event::Looked { run: 0, asked: Duration::from_millis(300), named: None });
+        if seen_before {
+            history.lists(300, 0, &[0], &[]);
+        }
+        history.at(400, Event::Meddled { active: targets(&[0, 2]) });
+        for second in 1..=8 {
+            history.looks(second * 1000, 2).lists(second * 1000, 1, &[0, 2], &[]);
+        }
+        finds(&mut history, "orders-2", 1);
+        history.sends(8000, Change::Register, &[1]);
+        if breaks { history.breaks(3) } else { history.breaks_nothing() }
+    }
 }
