@@ -19,7 +19,7 @@ const DIMENSION: &str = "FunctionName";
 /// | metric | unit | of |
 /// |---|---|---|
 /// | `Checks`, `Watches` | count | invocations in which no binding failed |
-/// | `Pending`, `Failed` | count | bindings |
+/// | `Pending`, `Failed` | count | bindings; not those that only wait for their turn |
 /// | `CheckMillis` | milliseconds | checks, the slowest binding |
 /// | `Registered`, `Evicted` | count | targets |
 /// | `FollowMillis` | milliseconds | registrations, from the first sight of the new writer |
@@ -44,7 +44,10 @@ pub fn lines(outcome: &Outcome, function: &str, now: u64) -> Vec<String> {
 type Metrics = Vec<(&'static str, &'static str, u64)>;
 
 fn invocation(trigger: Trigger, bindings: &[Report]) -> Metrics {
-    let count = |status| bindings.iter().filter(|report| report.status == status).count() as u64;
+    // A binding that was not even looked up waits for its turn among many, and for nothing that is wrong.
+    let is_told = |report: &&Report| report.status != Status::Pending || !report.writer.is_empty();
+    let told = || bindings.iter().filter(is_told);
+    let count = |status| told().filter(|report| report.status == status).count() as u64;
     let mut metrics =
         vec![("Pending", "Count", count(Status::Pending)), ("Failed", "Count", count(Status::Failed))];
     let is_check = trigger == Trigger::Check;
@@ -159,8 +162,15 @@ mod tests {
 
     #[test]
     fn a_failed_check_is_not_counted_as_one() {
-        let lines = parsed(Trigger::Check, vec![report(Status::Failed), report(Status::Pending)]);
+        let waits = Report { writer: vec!["10.0.1.10".to_owned()], ..report(Status::Pending) };
+        let lines = parsed(Trigger::Check, vec![report(Status::Failed), waits]);
         assert_eq!(metrics(&lines[0]), ["CheckMillis=25", "Failed=1", "Pending=1"]);
+    }
+
+    #[test]
+    fn a_binding_that_waits_for_its_turn_is_nothing_to_worry_about() {
+        let lines = parsed(Trigger::Check, vec![report(Status::Pending), report(Status::InSync)]);
+        assert_eq!(metrics(&lines[0]), ["CheckMillis=25", "Checks=1", "Failed=0", "Pending=0"]);
     }
 
     #[test]

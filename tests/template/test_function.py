@@ -43,6 +43,13 @@ def test_a_standby_that_is_kept():
     assert json.loads(variables(**TWO_PARAMETERS, Standby="evict")["BINDINGS"]) == BINDINGS
 
 
+@pytest.mark.parametrize("role", ["readers", "all"])
+def test_a_group_that_holds_more_than_the_writer(role):
+    given = variables(**TWO_PARAMETERS, Targets=role, Database="orders")
+    assert json.loads(given["BINDINGS"]) == [BINDINGS[0] | {"database": "orders", "role": role}]
+    assert json.loads(variables(**TWO_PARAMETERS, Targets="writer")["BINDINGS"]) == BINDINGS
+
+
 def test_pre_registration_is_on_unless_it_is_turned_off():
     assert variables()["PREREGISTER"] == "true"
     assert variables(**TWO_PARAMETERS, PreRegister="false")["PREREGISTER"] == "false"
@@ -56,8 +63,11 @@ def test_bindings_are_passed_on_as_they_are():
 def test_the_defaults_are_the_program_s():
     text = (ROOT / "src/config.rs").read_text()
     declared = source()["Parameters"]
-    for variable, parameter in {"WATCH_SECONDS": "WatchSeconds", "CONFIRM_SECONDS": "ConfirmSeconds"}.items():
+    plain = {"WATCH_SECONDS": "WatchSeconds", "CONFIRM_SECONDS": "ConfirmSeconds", "VERIFY_SECONDS": "VerifySeconds"}
+    for variable, parameter in plain.items():
         assert f"{variable}, {declared[parameter]['Default']}, (" in text
+    default = declared["ElbCallsPerSecond"]["Default"]
+    assert f"set(ELB_CALLS_PER_SECOND), {default}, (1, 10)" in text
 
 
 @pytest.mark.parametrize("watch", source()["Parameters"]["WatchSeconds"]["AllowedValues"])
