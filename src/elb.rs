@@ -7,6 +7,7 @@ mod recount;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
@@ -26,6 +27,9 @@ use crate::reconcile::{Call, Group, TargetGroups, Urgency};
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
+/// The first pause before a call is made again, before jitter. The SDK's default of a second is for services
+/// whose limits take longer to come back; here a tenth of it brings the next token.
+const BACKOFF: Duration = Duration::from_millis(250);
 /// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
 const ALL_ZONES: &str = "all";
 
@@ -44,7 +48,9 @@ impl LoadBalancing {
     pub fn new(client: Client, budget: Budget) -> Self {
         let budget = Arc::new(budget);
         let recount = recount::Recount(Arc::clone(&budget));
-        let config = client.config().to_builder().interceptor(Bounded).interceptor(recount).build();
+        let retries = client.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        let config = client.config().to_builder().interceptor(Bounded).interceptor(recount);
+        let config = config.retry_config(retries.with_initial_backoff(BACKOFF)).build();
         Self { client: Client::from_conf(config), budget, groups: Mutex::default(), tagged: Mutex::default() }
     }
 

@@ -38,7 +38,7 @@ pub const BOX: Duration = Duration::from_secs(45);
 /// at once, and their own events may wait for a function that is free.
 pub const PATROL: Duration = Duration::from_secs(1);
 /// How long a patrol leaves a binding alone that it could not bring into sync.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(5);
 /// Lookups per second, below the 1,024 packets that a network interface may send to the VPC's resolver
 /// (VPC user guide, "DNS quotas"); the polls of watches come on top.
 const LOOKUPS: f64 = 400.0;
@@ -77,8 +77,8 @@ pub struct Fleet {
 /// How a group was when it was last seen.
 enum Seen {
     InSync(Rc<Verified>),
-    /// Something was left to do, and this was when.
-    Amiss(Instant),
+    /// Something was left to do, this urgent, and this was when.
+    Amiss(Urgency, Instant),
 }
 
 /// A group that was found in sync.
@@ -93,10 +93,10 @@ struct Verified {
 /// What is to be done about which binding, by index.
 #[derive(Default)]
 struct Tour {
-    /// Not known to be in sync: to be listed.
+    /// Not known to be in sync: to be listed when it is their turn.
     list: Vec<usize>,
-    /// Known not to be: to be listed before those.
-    again: Vec<usize>,
+    /// Not brought into sync a moment ago: to be taken up again at once.
+    again: Vec<(usize, Urgency)>,
     /// To be looked up; the first so many of them to be listed all the same.
     compare: Vec<(usize, Rc<Verified>)>,
     due: usize,
@@ -149,7 +149,7 @@ impl Fleet {
         let queue = move |index| line.send(index).unwrap_or_default();
         list.into_iter().for_each(&queue);
         let repairing =
-            stream::iter(again).for_each_concurrent(None, |index| run(index, Some(Urgency::Tidy)));
+            stream::iter(again).for_each_concurrent(None, |(index, urgency)| run(index, Some(urgency)));
         let comparing = async {
             let compare = stream::iter(compare.into_iter().enumerate());
             let each = compare.for_each_concurrent(None, async |(place, (index, verified))| {
@@ -222,7 +222,8 @@ impl Fleet {
             })),
             // Without an answer of DNS there is nothing to go on with before the next check.
             Status::Failed if report.writer.is_empty() => return self.forget(binding),
-            Status::Pending | Status::Planned | Status::Failed => Seen::Amiss(Instant::now()),
+            Status::Failed => Seen::Amiss(Urgency::Failover, Instant::now()),
+            Status::Pending | Status::Planned => Seen::Amiss(Urgency::Tidy, Instant::now()),
         };
         self.memory.borrow_mut().insert(binding.target_group.clone(), seen);
     }
@@ -238,7 +239,7 @@ impl Fleet {
             let bound: BTreeSet<&str> = bindings.iter().map(|binding| &*binding.target_group).collect();
             memory.retain(|group, _| bound.contains(group.as_str()));
         }
-        let mut tour = Tour::default();
+        let (mut tour, mut amiss) = (Tour::default(), Vec::new());
         let busy = self.busy.borrow();
         let is_free = |binding: &Binding| scope != Scope::Patrol || !busy.contains(&binding.target_group);
         for (index, binding) in bindings.iter().enumerate().filter(|(_, binding)| is_free(binding)) {
@@ -247,14 +248,18 @@ impl Fleet {
                 Some(Seen::InSync(verified)) if verified.binding == *binding => {
                     tour.compare.push((index, Rc::clone(verified)));
                 }
-                Some(Seen::Amiss(at)) if scope != Scope::Patrol || at.elapsed() >= AGAIN => {
-                    tour.again.push(index);
+                Some(Seen::Amiss(urgency, at)) if scope == Scope::Patrol => {
+                    if at.elapsed() >= AGAIN {
+                        tour.again.push((index, *urgency));
+                    }
                 }
-                Some(Seen::Amiss(_)) => {}
-                Some(Seen::InSync(_)) | None if scope == Scope::Patrol => {}
+                _ if scope == Scope::Patrol => {}
+                // What stays amiss from check to check must not crowd out everybody else.
+                Some(Seen::Amiss(..)) => amiss.push(index),
                 Some(Seen::InSync(_)) | None => tour.list.push(index),
             }
         }
+        tour.list.splice(0..0, amiss);
         // Those whose turn it is are the ones that were longest ago.
         tour.compare.sort_by_key(|(_, verified)| verified.at);
         tour.due = self.share(bindings.len(), scope).min(tour.compare.len());

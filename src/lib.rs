@@ -27,7 +27,8 @@
 //! [`mod@plan`] decides, purely. [`reconcile`] is the bounded loop around it, with the ports it needs of
 //! the world. [`dns`], [`elb`] and [`rds`] are those ports' adapters; each is the only module that
 //! knows its library. [`config`] parses the environment, [`discovery`] finds bindings by tag, [`event`]
-//! says what an event asks for, and [`lambda`] joins them; [`metrics`] counts what came of it. [`doctor`]
+//! says what an event asks for, [`fleet`] which groups it is worth to list and [`budget`] whose turn it is to
+//! call the API, and [`lambda`] joins them; [`metrics`] counts what came of it. [`doctor`]
 //! examines what the vendors' guides ask for. [`start`] sets up what the two binaries share:
 //! `src/main.rs`, the function, and `src/bin/rds-nlb-sync.rs`, the command line. They alone read the
 //! environment and the wall clock.
