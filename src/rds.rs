@@ -3,7 +3,7 @@
 mod inspect;
 
 use aws_sdk_rds::Client;
-use aws_sdk_rds::types::DbCluster;
+use aws_sdk_rds::types::{DbCluster, DbInstance};
 
 use crate::aws::{self, Bounded};
 use crate::fault::Fault;
@@ -26,36 +26,43 @@ impl Rds {
     }
 }
 
-impl Clusters for Rds {
-    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
-        let described = self.client.describe_db_clusters().db_cluster_identifier(identifier).send().await;
-        let described = match described {
-            Ok(described) => described,
+impl Rds {
+    async fn describe_cluster(&self, identifier: &str) -> Result<Option<DbCluster>, Fault> {
+        match self.client.describe_db_clusters().db_cluster_identifier(identifier).send().await {
+            Ok(described) => Ok(described.db_clusters.unwrap_or_default().into_iter().next()),
             Err(error) if error.as_service_error().is_some_and(|e| e.is_db_cluster_not_found_fault()) => {
-                return Ok(None);
+                Ok(None)
             }
             Err(error) => {
                 let doing = format!("describe the cluster {identifier}");
-                return Err(aws::fault(doing, "rds:DescribeDBClusters", error));
+                Err(aws::fault(doing, "rds:DescribeDBClusters", error))
             }
-        };
-        let mut members = described.db_clusters().iter().map(members);
-        Ok(Some(members.next().unwrap_or_default()))
+        }
     }
 
-    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
-        let described = self.client.describe_db_instances().db_instance_identifier(identifier).send().await;
-        let described = match described {
-            Ok(described) => described,
+    async fn describe_instance(&self, identifier: &str) -> Result<Option<DbInstance>, Fault> {
+        match self.client.describe_db_instances().db_instance_identifier(identifier).send().await {
+            Ok(described) => Ok(described.db_instances.unwrap_or_default().into_iter().next()),
             Err(error) if error.as_service_error().is_some_and(|e| e.is_db_instance_not_found_fault()) => {
-                return Ok(None);
+                Ok(None)
             }
             Err(error) => {
                 let doing = format!("describe the instance {identifier}");
-                return Err(aws::fault(doing, "rds:DescribeDBInstances", error));
+                Err(aws::fault(doing, "rds:DescribeDBInstances", error))
             }
-        };
-        Ok(described.db_instances().first().map(|instance| Instance {
+        }
+    }
+}
+
+impl Clusters for Rds {
+    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
+        let described = self.describe_cluster(identifier).await?;
+        Ok(described.as_ref().map(members))
+    }
+
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
+        let described = self.describe_instance(identifier).await?;
+        Ok(described.map(|instance| Instance {
             endpoint: instance.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),
             status: instance.db_instance_status().unwrap_or_default().to_owned(),
             is_multi_az: instance.multi_az().unwrap_or(false),

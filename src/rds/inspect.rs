@@ -1,7 +1,8 @@
 //! What the doctor asks of databases.
 
+use aws_sdk_rds::types::Endpoint;
+
 use super::Rds;
-use crate::aws;
 use crate::doctor::{Database, DatabaseKind, InspectDatabases};
 use crate::fault::Fault;
 use crate::reconcile::Cluster;
@@ -22,47 +23,25 @@ impl InspectDatabases for Rds {
 
 impl Rds {
     async fn inspect_cluster(&self, identifier: &str) -> Result<Option<Database>, Fault> {
-        let described = self.client.describe_db_clusters().db_cluster_identifier(identifier).send().await;
-        let described = match described {
-            Ok(described) => described,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_db_cluster_not_found_fault()) => {
-                return Ok(None);
-            }
-            Err(error) => {
-                let doing = format!("describe the cluster {identifier}");
-                return Err(aws::fault(doing, "rds:DescribeDBClusters", error));
-            }
-        };
-        Ok(described.db_clusters().first().map(|cluster| Database {
+        let described = self.describe_cluster(identifier).await?;
+        Ok(described.map(|cluster| Database {
             kind: DatabaseKind::Cluster,
             identifier: cluster.db_cluster_identifier().unwrap_or(identifier).to_owned(),
             status: cluster.status().unwrap_or("of an unknown status").to_owned(),
             port: cluster.port().and_then(|port| u16::try_from(port).ok()),
-            members: super::members(cluster),
+            members: super::members(&cluster),
             cluster: None,
         }))
     }
 
     async fn inspect_instance(&self, identifier: &str) -> Result<Option<Database>, Fault> {
-        let described = self.client.describe_db_instances().db_instance_identifier(identifier).send().await;
-        let described = match described {
-            Ok(described) => described,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_db_instance_not_found_fault()) => {
-                return Ok(None);
-            }
-            Err(error) => {
-                let doing = format!("describe the instance {identifier}");
-                return Err(aws::fault(doing, "rds:DescribeDBInstances", error));
-            }
-        };
-        Ok(described.db_instances().first().map(|instance| Database {
+        let described = self.describe_instance(identifier).await?;
+        let port = |endpoint: &Endpoint| endpoint.port().and_then(|port| u16::try_from(port).ok());
+        Ok(described.map(|instance| Database {
             kind: DatabaseKind::Instance,
             identifier: instance.db_instance_identifier().unwrap_or(identifier).to_owned(),
             status: instance.db_instance_status().unwrap_or("of an unknown status").to_owned(),
-            port: instance
-                .endpoint()
-                .and_then(|endpoint| endpoint.port())
-                .and_then(|port| u16::try_from(port).ok()),
+            port: instance.endpoint().and_then(port),
             members: Cluster::default(),
             cluster: instance.db_cluster_identifier().filter(|name| !name.is_empty()).map(str::to_owned),
         }))
