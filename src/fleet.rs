@@ -22,6 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 use crate::budget::Pace;
 use crate::config::{Binding, Config};
 use crate::fault::{Fault, Kind};
+use crate::plan::Family;
 use crate::reconcile::{
     Answer, Call, Clusters, Dns, Mode, Nominations, Report, Roster, Status, TargetGroups, Urgency, World,
     reconcile,
@@ -282,8 +283,8 @@ impl Fleet {
             Scope::Check { relisted: true } => FLOOR,
             Scope::Patrol => due as usize,
         };
-        // More than all of them need no turn.
-        self.due.set((due - share as f64).clamp(0.0, bindings as f64));
+        // A patrol keeps the fractions. A check that leaves some out makes up for them by what is planned.
+        self.due.set(if scope == Scope::Patrol { due.fract() } else { 0.0 });
         share
     }
 
@@ -300,8 +301,8 @@ impl Fleet {
         let looking = async {
             let _one = self.at_once.acquire().await;
             let group = world.groups.describe(&binding.target_group).await?;
-            self.lookups.turn().await;
-            roster.resolve(world, binding, group.family, self.period).await
+            let dns = Paced { dns: &world.dns, pace: &self.lookups };
+            roster.resolve(&dns, &world.clusters, binding, group.family, self.period).await
         };
         let answer = timeout_at(deadline, looking).await.unwrap_or_else(|_| {
             let doing = format!("look {} up before the invocation's time ran out", binding.endpoint);
@@ -334,6 +335,19 @@ fn add(found: &mut BTreeMap<String, Report>, mut report: Report) {
     }
     if !report.registered.is_empty() || !report.evicted.is_empty() {
         found.insert(report.target_group.clone(), report);
+    }
+}
+
+/// A name server that is asked no faster than this.
+struct Paced<'a, D> {
+    dns: &'a D,
+    pace: &'a Pace,
+}
+
+impl<D: Dns> Dns for Paced<'_, D> {
+    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Answer, Fault> {
+        self.pace.turn().await;
+        self.dns.resolve(endpoint, family).await
     }
 }
 

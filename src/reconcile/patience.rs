@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Mode, Pace};
+use super::{FRESH, Mode, Pace};
 use crate::fault::{Fault, Kind};
 
 /// How many rounds a check adds when the API fails. The SDK has made three attempts by then; with
@@ -20,6 +20,8 @@ pub(super) enum Next {
     Changed,
     /// Looks at once: the last look is not fresh enough to act on.
     Again,
+    /// Looks at once: the last look grew old while others had their turns at the API.
+    Behind,
     /// Looks after the poll interval.
     Poll,
     /// Stops.
@@ -92,6 +94,13 @@ impl Patience {
         self.started.elapsed()
     }
 
+    /// Leaves time out of what a check may wait: others had their turns in it.
+    pub fn forgive(&mut self, time: Duration) {
+        if let Some(since) = &mut self.waiting_since {
+            *since += time;
+        }
+    }
+
     /// What comes after a step that went well. A check waits at most twice the confirmation time; a
     /// watch has a patience of its own.
     pub fn after(&mut self, next: Next) -> Pause {
@@ -101,8 +110,9 @@ impl Patience {
         // A pause longer than the confirmation would outlast the bound for nothing.
         let poll = if is_check { self.pace.poll.min(self.pace.confirm) } else { self.pace.poll };
         let is_enough = match next {
-            Next::Changed | Next::End => false,
-            Next::Again => is_check && waited() > bound,
+            Next::Changed | Next::Behind | Next::End => false,
+            // Looking once more is no waiting, unless it goes on and on.
+            Next::Again => is_check && waited() > bound.max(FRESH),
             Next::Poll => is_check && (bound.is_zero() || waited() + poll > bound),
         };
         if is_enough {

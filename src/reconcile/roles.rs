@@ -28,28 +28,29 @@ pub(crate) async fn resolve<D: Dns, T, C: Clusters>(
     binding: &Binding,
     family: Family,
 ) -> Result<Answer, Fault> {
-    Roster::default().resolve(world, binding, family, Duration::ZERO).await
+    Roster::default().resolve(&world.dns, &world.clusters, binding, family, Duration::ZERO).await
 }
 
 impl Roster {
     /// As [`resolve`], but the names of readers may be known for this long.
-    pub async fn resolve<D: Dns, T, C: Clusters>(
+    pub async fn resolve<D: Dns, C: Clusters>(
         &self,
-        world: &World<D, T, C>,
+        dns: &D,
+        clusters: &C,
         binding: &Binding,
         family: Family,
         age: Duration,
     ) -> Result<Answer, Fault> {
-        let mut answer = world.dns.resolve(&binding.endpoint, family).await?;
+        let mut answer = dns.resolve(&binding.endpoint, family).await?;
         match binding.role {
             Role::Writer => only(answer),
             Role::All => Ok(answer),
             Role::Readers => {
                 let names = match self.younger_than(age) {
                     Some(names) => names,
-                    None => self.keep(readers(&world.clusters, &cluster_identifier(binding, &answer)).await?),
+                    None => self.keep(readers(clusters, &cluster_identifier(binding, &answer)).await?),
                 };
-                let lookups = names.iter().map(async |name| only(world.dns.resolve(name, family).await?));
+                let lookups = names.iter().map(async |name| only(dns.resolve(name, family).await?));
                 let addresses = try_join_all(lookups).await?;
                 let addresses = addresses.iter().flat_map(|answer| answer.writer.addresses());
                 let readers = Writer::parse(addresses).map_err(|not| {

@@ -105,7 +105,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     /// Follows DNS until there is nothing left to do, or no time or patience left to do it.
     pub async fn follow(&mut self) -> Result<Status, Fault> {
         loop {
-            let pause = match self.step().await {
+            let step = self.step().await;
+            self.patience.forgive(self.sight.take_queued());
+            let pause = match step {
                 Ok(Next::End) => return self.end(),
                 Ok(next) => match self.patience.after(next) {
                     Pause::None => continue,
@@ -210,20 +212,28 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         let (writer, nominees): (BTreeSet<_>, BTreeSet<_>) =
             register.into_iter().partition(|target| wanted.contains(target));
         if !writer.is_empty() {
-            self.register(writer).await?;
-            return Ok(Next::Changed);
+            return match self.turn_to_write(Urgency::Failover, look).await? {
+                true => self.register(writer).await.map(|()| Next::Changed),
+                false => Ok(Next::Behind),
+            };
         }
         if !nominees.is_empty() {
-            self.preregister(nominees).await;
-            return Ok(Next::Again);
+            return match self.turn_to_write(Urgency::Failover, look).await {
+                Ok(true) => {
+                    self.preregister(nominees).await;
+                    Ok(Next::Again)
+                }
+                Ok(false) => Ok(Next::Behind),
+                // A courtesy fails nothing; the time that is over is seen by what comes next.
+                Err(_) => Ok(Next::Poll),
+            };
         }
         let evict = self.left_to_do(Change::Evict, &plan.evict);
         if !evict.is_empty() {
-            self.turn_to_write(Urgency::Tidy).await?;
-            if !self.sight.is_fresh() {
-                // The look grew old while the others had their turns.
+            let has_turn = self.turn_to_write(Urgency::Tidy, look).await?;
+            if !has_turn || !self.sight.is_fresh() {
                 self.sight.look_afresh();
-                return Ok(Next::Again);
+                return Ok(Next::Behind);
             }
             self.evict(evict).await?;
             return Ok(Next::Changed);
@@ -246,13 +256,18 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         }
     }
 
-    /// Waits for a turn to write, once for each write, however often the look before it is repeated.
-    async fn turn_to_write(&mut self, urgency: Urgency) -> Result<(), Fault> {
+    /// Waits for a turn to write, once for each write however often the look before it is repeated, and says
+    /// whether the look still stands: what DNS says, how sure that is, and who is nominated may have changed
+    /// meanwhile.
+    async fn turn_to_write(&mut self, urgency: Urgency, look: &Look) -> Result<bool, Fault> {
+        let (beside, is_steady) = (self.scout.beside(), self.sight.is_steady());
         if !self.has_turn {
             self.sight.turn(urgency, Call::Write).await?;
             self.has_turn = true;
         }
-        Ok(())
+        // The last lookup may have failed as well.
+        let is_same = self.sight.known_for().is_some() && self.sight.answer.as_ref() == Some(&look.answer);
+        Ok(is_same && self.sight.is_steady() == is_steady && self.scout.beside() == beside)
     }
 
     /// Whether DNS has moved since the failover began, as far as this run can tell: what a watch stays
@@ -336,7 +351,6 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             Role::Readers => "it is a reader of the cluster",
             Role::All => "DNS names it",
         };
-        self.turn_to_write(Urgency::Failover).await?;
         say!(info, self.binding, "register", targets = %list(&targets), reason, "registers");
         let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
         let result = self.sight.bounded("register the writer", registering).await;
@@ -350,13 +364,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     async fn preregister(&mut self, targets: BTreeSet<SocketAddr>) {
         let reason = "it was nominated as the next writer";
         say!(info, self.binding, "register", targets = %list(&targets), reason, "registers early");
-        let result = match self.turn_to_write(Urgency::Failover).await {
-            Ok(()) => {
-                let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
-                self.sight.bounded("register a nominee", registering).await
-            }
-            Err(fault) => Err(fault),
-        };
+        let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
+        let result = self.sight.bounded("register a nominee", registering).await;
         match self.changed(Change::Register, &targets, result) {
             Ok(()) => self.registered.extend(targets),
             Err(fault) => {

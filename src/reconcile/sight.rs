@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::evidence::Steady;
 use super::roles::Roster;
@@ -48,6 +49,9 @@ pub(super) struct Sight<'a, D, T, C> {
     pub urgency: Urgency,
     /// Whether a turn to list was waited for and is not used yet.
     has_turn: bool,
+    /// The pause between lookups.
+    poll: Duration,
+    queued: Duration,
     deadline: Instant,
     pub answer: Option<Answer>,
     roster: Roster,
@@ -66,6 +70,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             binding,
             urgency: Urgency::Routine,
             has_turn: false,
+            poll: pace.poll,
+            queued: Duration::ZERO,
             deadline,
             answer: None,
             roster: Roster::default(),
@@ -153,13 +159,37 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         self.steady.since().map(|since| since.elapsed())
     }
 
-    /// Waits until the API's limits allow the call. What was seen grows older meanwhile.
-    pub async fn turn(&self, urgency: Urgency, call: Call) -> Result<(), Fault> {
-        let waiting = async {
-            self.world.groups.turn(urgency, call).await;
-            Ok(())
-        };
-        self.bounded("wait for a turn at the load balancing API, whose limits are near,", waiting).await
+    /// Waits until the API's limits allow the call, and watches DNS meanwhile: what was seen of the group
+    /// grows older, but a gap between lookups would confirm nothing.
+    pub async fn turn(&mut self, urgency: Urgency, call: Call) -> Result<(), Fault> {
+        let asked = Instant::now();
+        let turn = self.world.groups.turn(urgency, call);
+        let mut turn = pin!(turn);
+        loop {
+            let waiting = timeout(self.poll, turn.as_mut());
+            let doing = "wait for a turn at the load balancing API, whose limits are near,";
+            let waited = self.bounded(doing, async { Ok(waiting.await) }).await;
+            match (waited, self.group) {
+                (Ok(Ok(())), _) => break,
+                (Ok(Err(_)), Some(Group { family, .. })) => {
+                    let asked = Instant::now();
+                    let answer = self.resolve(family).await;
+                    if let Err(fault) = self.keep_answer(answer, asked) {
+                        // The look that follows tells, if it stays.
+                        say!(debug, self.binding, "look", reason = %fault.explain(), "waits for its turn");
+                    }
+                }
+                (Ok(Err(_)), None) => {}
+                (Err(fault), _) => return Err(fault),
+            }
+        }
+        self.queued += asked.elapsed();
+        Ok(())
+    }
+
+    /// How long turns were waited for since that was asked for last.
+    pub fn take_queued(&mut self) -> Duration {
+        std::mem::take(&mut self.queued)
     }
 
     /// Ends a call at the deadline, and says so.
@@ -176,7 +206,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
 
     /// Looks the endpoint up, and says when it was answered: a listing beside it may take longer.
     async fn resolve(&self, family: Family) -> Result<(Answer, Instant), Fault> {
-        let resolving = self.roster.resolve(self.world, self.binding, family, OPINION);
+        let resolving =
+            self.roster.resolve(&self.world.dns, &self.world.clusters, self.binding, family, OPINION);
         let answer = self.bounded("resolve the endpoint", resolving).await?;
         Ok((answer, Instant::now()))
     }

@@ -49,6 +49,8 @@ pub enum Harm {
     WakesUp,
     /// A member whose address was another's before.
     ReusedAddress,
+    /// Other bindings are first: a call waits for its turn.
+    Crowded,
 }
 
 impl Harm {
@@ -75,7 +77,7 @@ impl Harm {
         Self::Loopback,
         Self::LinkLocal,
     ];
-    const REST: [Self; 12] = [
+    const REST: [Self; 13] = [
         Self::StaleServer,
         Self::StaleListing,
         Self::RateLimit,
@@ -88,6 +90,7 @@ impl Harm {
         Self::WrongNominee,
         Self::WakesUp,
         Self::ReusedAddress,
+        Self::Crowded,
     ];
 
     /// Every harm.

@@ -46,6 +46,8 @@ struct Server {
 pub struct State {
     pub schedule: Schedule,
     dice: Rng,
+    /// For turns alone, where they are waited for.
+    turns: Option<Rng>,
     world: World,
     servers: Vec<Server>,
     /// The member that the RDS API calls the writer.
@@ -75,6 +77,9 @@ pub struct Outside {
     state: Rc<RefCell<State>>,
 }
 
+/// In one of so many schedules the API's limits are near.
+const CROWDED: u64 = 7;
+
 /// What becomes of a call.
 pub struct Fate {
     /// Until it takes effect, if it does.
@@ -101,6 +106,10 @@ impl Outside {
         let servers = vec![None; schedule.servers];
         let mut state = State {
             dice: Rng::with_seed(!schedule.seed),
+            turns: schedule
+                .seed
+                .is_multiple_of(CROWDED)
+                .then(|| Rng::with_seed(schedule.seed ^ 0x7475_726e_7300)),
             servers: (0..schedule.servers).map(|_| Server { member: 0, broken: None }).collect(),
             rds: None,
             failing_over: false,
@@ -340,6 +349,14 @@ impl State {
         let (from, until) = self.schedule.latency;
         let (from, until) = (from.as_millis() as u64, until.as_millis() as u64);
         if until == 0 { Duration::ZERO } else { Duration::from_millis(self.dice.u64(from..=until)) }
+    }
+
+    /// How long a call waits for its turn, if it does.
+    pub fn turn(&mut self) -> Option<Duration> {
+        let turns = self.turns.as_mut()?;
+        let waits = turns.bool().then(|| Duration::from_millis(turns.u64(..4000)))?;
+        self.tally.count(Harm::Crowded);
+        Some(waits)
     }
 
     pub fn up_to(&mut self, seconds: u64) -> Duration {

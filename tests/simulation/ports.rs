@@ -7,7 +7,7 @@ use std::time::Duration;
 use rds_nlb_sync::dns::LOOKUP;
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
-use rds_nlb_sync::reconcile::{Answer, Cluster, Clusters, Dns, Group, Instance, TargetGroups};
+use rds_nlb_sync::reconcile::{Answer, Call, Cluster, Clusters, Dns, Group, Instance, TargetGroups, Urgency};
 use tokio::time::sleep;
 
 use super::harm::Harm;
@@ -227,6 +227,13 @@ impl Dns for Ports {
 }
 
 impl TargetGroups for Ports {
+    async fn turn(&self, _: Urgency, _: Call) {
+        let wait = self.outside.state().turn();
+        if let Some(wait) = wait {
+            sleep(wait).await;
+        }
+    }
+
     async fn describe(&self, _: &str) -> Result<Group, Fault> {
         let (cold, family) = {
             let state = self.outside.state();
