@@ -68,6 +68,8 @@ pub struct Fleet {
     memory: RefCell<BTreeMap<String, Seen>>,
     /// The target groups that are being looked at.
     busy: RefCell<BTreeSet<String>>,
+    /// How many bindings are being reconciled.
+    repairs: Cell<usize>,
     passed: Cell<Option<Instant>>,
     /// How many groups' turn it is by now, in fractions.
     due: Cell<f64>,
@@ -110,6 +112,7 @@ impl Fleet {
             period: config.verify,
             memory: RefCell::default(),
             busy: RefCell::default(),
+            repairs: Cell::new(0),
             passed: Cell::new(None),
             due: Cell::new(0.0),
             lookups: Pace::new(LOOKUPS, LOOKUPS),
@@ -138,6 +141,7 @@ impl Fleet {
         let run = async |index: usize, urgency| {
             let Some(binding) = bindings.get(index) else { return };
             let _busy = Busy::new(&self.busy, binding);
+            let _repair = Repair::new(&self.repairs);
             let closed = Nominations::Closed;
             // Boxed, because most bindings need none of it.
             let running = Box::pin(reconcile(world, binding, config.pace, mode, &closed, urgency, deadline));
@@ -200,11 +204,17 @@ impl Fleet {
         let mut passes = FuturesUnordered::new();
         let mut ticks = interval_at(Instant::now() + PATROL, PATROL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let mut is_over = false;
+        // While some are being repaired, others may move as well: their own events may still be waiting.
+        while !is_over || self.repairs.get() > 0 {
             tokio::select! {
-                () = over.notified() => break,
-                _ = ticks.tick() => passes.push(self.pass(world, bindings, config, mode, Scope::Patrol, deadline)),
-                Some(reports) = passes.next(), if !passes.is_empty() => reports.into_iter().for_each(|report| add(&mut found, report)),
+                () = over.notified(), if !is_over => is_over = true,
+                _ = ticks.tick() => {
+                    passes.push(self.pass(world, bindings, config, mode, Scope::Patrol, deadline));
+                }
+                Some(reports) = passes.next(), if !passes.is_empty() => {
+                    reports.into_iter().for_each(|report| add(&mut found, report));
+                }
             }
         }
         // What was begun is brought to its end.
@@ -364,6 +374,22 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.borrow_mut().remove(&self.1);
+    }
+}
+
+/// Counts a binding that is being reconciled, for as long as that takes.
+struct Repair<'a>(&'a Cell<usize>);
+
+impl<'a> Repair<'a> {
+    fn new(repairs: &'a Cell<usize>) -> Self {
+        repairs.set(repairs.get() + 1);
+        Self(repairs)
+    }
+}
+
+impl Drop for Repair<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

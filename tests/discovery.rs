@@ -65,6 +65,16 @@ async fn further_tags_hold_the_options() {
 }
 
 #[tokio::test]
+async fn a_tag_says_that_a_group_holds_the_readers() {
+    let (world, _) = tagged();
+    let group = world.tagged("readers", &[(TAG, ENDPOINT), ("rds-nlb-sync:role", "readers")]);
+    let function = discovering(&world, "").await;
+    check(&function).await.unwrap();
+    assert_eq!(world.targets_of(&group), "10.0.2.20:5432", "orders-2, by its own name");
+    assert_eq!(world.targets_of(GROUP), "10.0.1.10:5432", "which is not tagged");
+}
+
+#[tokio::test]
 async fn a_wrong_tag_fails_its_group_alone_and_by_name() {
     let (world, good) = tagged();
     let bad = world

@@ -13,7 +13,8 @@ use rds_nlb_sync::elb::LoadBalancing;
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State};
 use rds_nlb_sync::rds::Rds;
-use rds_nlb_sync::reconcile::{Answer, Clusters, Dns, Instance, TargetGroups};
+use rds_nlb_sync::reconcile::{Answer, Call, Clusters, Dns, Instance, TargetGroups, Urgency};
+use tokio::time::timeout;
 
 use crate::world::{Action, ENDPOINT, GROUP, ONE, Record, THREE, TWO, Trouble, World, addresses};
 
@@ -349,6 +350,19 @@ mod api_trouble {
             groups.register(GROUP, &targets(&["10.0.2.20:5432"])).await.unwrap();
             assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432", "{trouble:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn holds_up_what_is_routine_and_nothing_else() {
+        let world = World::new();
+        let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, world), Budget::new(5));
+        groups.describe(GROUP).await.unwrap();
+        let turn = |urgency| timeout(Duration::from_secs(1), groups.turn(urgency, Call::Describe));
+        assert!(turn(Urgency::Routine).await.is_ok());
+        world.next(Action::DescribeTargetHealth, &[Trouble::Throttled]);
+        groups.targets(GROUP).await.unwrap();
+        assert!(turn(Urgency::Failover).await.is_ok());
+        assert!(turn(Urgency::Routine).await.is_err(), "it rests for five seconds");
     }
 
     #[tokio::test]
