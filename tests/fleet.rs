@@ -8,9 +8,9 @@ use rds_nlb_sync::budget::Budget;
 use rds_nlb_sync::config::{Binding, Config, Role};
 use rds_nlb_sync::fleet::{BOX, Fleet, PATROL};
 use rds_nlb_sync::lambda::{Answer, Failed, Outcome, handle};
-use rds_nlb_sync::reconcile::{self, Status};
+use rds_nlb_sync::reconcile::{self, Call, Status, Urgency};
 use serde_json::{Value, json};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::world::fleet::{address, endpoint, group};
 use crate::world::ports::PACE;
@@ -332,4 +332,30 @@ mod readers {
         }
         assert!(started.elapsed() <= seconds(900), "{:?}", started.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_waits_for_its_turns_goes_on_watching_dns_and_evicts_at_last() {
+    let world = World::new();
+    world.promote("orders-2");
+    world.writer_per_rds("orders-2");
+    let budget = Arc::new(Budget::new(5));
+    world.state().budget = Some(Arc::clone(&budget));
+    // For half a minute, others take every token: the writer gets in, and nothing else does.
+    let others = async {
+        sleep(seconds(1)).await;
+        let crowd = async {
+            loop {
+                budget.turn(Urgency::Failover, Call::Describe).await;
+            }
+        };
+        let _ = timeout(seconds(30), crowd).await;
+    };
+    let (report, ()) = tokio::join!(world.check(), others);
+    assert_eq!(report.status, Status::Updated, "{report:?}");
+    assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+    let [registered] = &world.calls(Action::RegisterTargets)[..] else { panic!("one registration") };
+    let [evicted] = &world.calls(Action::DeregisterTargets)[..] else { panic!("one eviction") };
+    assert!(evicted.at - registered.at > seconds(30), "after the others");
+    assert!(world.count(Action::Lookup) > 50, "twice a second: {}", world.count(Action::Lookup));
 }
