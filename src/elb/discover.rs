@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws_sdk_elasticloadbalancingv2::config::{self, retry::RetryConfig};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
@@ -25,6 +26,12 @@ const AT_ONCE: usize = 4;
 /// For how many groups of the account a list's age is meant. Listing more of them costs more, and is done
 /// as much less often.
 const FEW: f64 = 300.0;
+
+/// Makes a call of a listing again more often than others: one that fails fails all that were made for it.
+fn patient() -> config::Builder {
+    let retries = RetryConfig::standard().with_initial_backoff(super::BACKOFF).with_max_attempts(6);
+    config::Config::builder().retry_config(retries)
+}
 
 /// The groups that carry the tag, as last listed.
 #[derive(Clone)]
@@ -48,7 +55,8 @@ impl LoadBalancing {
         let mut marker = None;
         for _ in 0..PAGES {
             self.budget.turn(urgency, Call::Describe).await;
-            let page = self.client.describe_target_groups().page_size(PAGE).set_marker(marker).send().await;
+            let page = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
+            let page = page.customize().config_override(patient()).send().await;
             let page = page.map_err(|error| {
                 aws::fault(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
             })?;
@@ -71,7 +79,8 @@ impl LoadBalancing {
 
     async fn with_tag(&self, key: &str, arns: &[String], urgency: Urgency) -> Result<Vec<Tagged>, Fault> {
         self.budget.turn(urgency, Call::Describe).await;
-        let described = self.client.describe_tags().set_resource_arns(Some(arns.to_vec())).send().await;
+        let described = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
+        let described = described.customize().config_override(patient()).send().await;
         let described = described.map_err(|error| {
             let doing = "read the target groups' tags".to_owned();
             aws::fault(doing, "elasticloadbalancing:DescribeTags", error)
