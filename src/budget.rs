@@ -21,47 +21,31 @@ const ROUTINE_BURST: f64 = 6.0;
 /// For how long routine calls leave an API alone that has just refused or failed one.
 const REST: Duration = Duration::from_secs(5);
 
-/// How long it takes a bucket that was slowed down to a standstill to be as fast as before.
-const RECOVERY: Duration = Duration::from_secs(20);
-/// The slowest that a bucket becomes, in parts of its rate.
-const SLOWEST: f64 = 0.125;
-
 /// Tokens that come back at a rate, up to a number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
     tokens: f64,
     burst: f64,
     rate: f64,
-    /// What of the rate counts: less than one after others were found to use the same limits.
-    share: f64,
     at: Instant,
 }
 
 impl Bucket {
     /// A full bucket.
     pub fn new(burst: f64, rate: f64) -> Self {
-        Self { tokens: burst, burst, rate, share: 1.0, at: Instant::now() }
+        Self { tokens: burst, burst, rate, at: Instant::now() }
     }
 
     /// How long until this many tokens are there.
     fn until(&mut self, tokens: f64) -> Duration {
         let now = Instant::now();
-        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.rate * self.share).min(self.burst);
-        self.share = (self.share + elapsed / RECOVERY.as_secs_f64()).min(1.0);
-        self.at = now;
-        Duration::from_secs_f64((tokens - self.tokens).max(0.0) / (self.rate * self.share))
+        let refill = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
+        (self.tokens, self.at) = ((self.tokens + refill).min(self.burst), now);
+        Duration::from_secs_f64((tokens - self.tokens).max(0.0) / self.rate)
     }
 
     fn take(&mut self) {
         self.tokens -= 1.0;
-    }
-
-    /// Loses all tokens that there are, and half of the rate for a while: somebody else has the others.
-    fn yields(&mut self) {
-        self.until(1.0);
-        self.tokens = self.tokens.min(0.0);
-        self.share = (self.share / 2.0).max(SLOWEST);
     }
 }
 
@@ -141,16 +125,10 @@ impl Budget {
         }
     }
 
-    /// Heeds that a call is made again because the API refused or failed it. Others use the account as well,
-    /// perhaps another of these functions: there are no tokens left where we thought that there were, and
-    /// they come back more slowly at first. Routine calls leave such an API alone for a while.
-    pub fn repeated(&self, call: Call) {
-        let mut state = self.state();
-        state.all.yields();
-        if call == Call::Write {
-            state.writes.yields();
-        }
-        state.rests_until = Instant::now() + REST;
+    /// Heeds that a call is made again because the API refused or failed it: routine calls leave such an API
+    /// alone for a while. What is urgent goes on at its own pace, which the API allows if nobody else is there.
+    pub fn repeated(&self) {
+        self.state().rests_until = Instant::now() + REST;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -294,35 +272,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_api_in_trouble_is_left_alone_by_routine_and_by_nobody_else() {
         let budget = Budget::new(5);
-        let started = Instant::now();
-        budget.repeated(Call::Describe);
-        make(&budget, 1, Failover, Call::Describe).await;
-        make(&budget, 1, Tidy, Call::Write).await;
-        assert!(started.elapsed() < seconds(1));
-        make(&budget, 1, Routine, Call::Describe).await;
-        assert_eq!(started.elapsed(), REST);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_call_tells_that_others_have_the_tokens() {
-        let budget = Budget::new(5);
-        budget.repeated(Call::Describe);
-        let took = make(&budget, 1, Failover, Call::Describe).await;
-        assert!(is_about(took, Duration::from_millis(200)), "five instead of ten per second: {took:?}");
-        budget.repeated(Call::Write);
-        let took = make(&budget, 1, Failover, Call::Write).await;
-        assert!(is_about(took, Duration::from_millis(500)), "two instead of four per second: {took:?}");
-        sleep(RECOVERY).await;
-        let took = make(&budget, 59, Failover, Call::Describe).await;
-        assert!(is_about(took, seconds(2)), "as fast as before: {took:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn however_often_it_is_refused_it_goes_on() {
-        let budget = Budget::new(5);
-        (0..100).for_each(|_| budget.repeated(Call::Write));
-        let took = make(&budget, 1, Failover, Call::Write).await;
-        assert!(took <= seconds(2), "an eighth of four per second: {took:?}");
+        (0..100).for_each(|_| budget.repeated());
+        assert_eq!(make(&budget, 20, Failover, Call::Describe).await, Duration::ZERO);
+        assert_eq!(make(&budget, 19, Tidy, Call::Write).await, Duration::ZERO);
+        assert_eq!(make(&budget, 1, Routine, Call::Describe).await, REST);
     }
 
     #[tokio::test(start_paused = true)]

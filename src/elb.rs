@@ -131,6 +131,7 @@ impl TargetGroups for LoadBalancing {
                     return Err(aws::fault(doing, "elasticloadbalancing:RegisterTargets", error));
                 }
                 outside.extend(newly_outside);
+                self.budget.turn(Urgency::Failover, Call::Write).await;
             }
         }
         Ok(())

@@ -68,7 +68,7 @@ pub struct Fleet {
     memory: RefCell<BTreeMap<String, Seen>>,
     /// The target groups that are being looked at.
     busy: RefCell<BTreeSet<String>>,
-    /// How many bindings are being reconciled.
+    /// How many bindings have moved, and are being followed.
     repairs: Cell<usize>,
     passed: Cell<Option<Instant>>,
     /// How many groups' turn it is by now, in fractions.
@@ -90,7 +90,7 @@ struct Verified {
     writer: Vec<String>,
     /// The names of its readers.
     roster: Roster,
-    at: Instant,
+    at: Cell<Instant>,
 }
 
 /// What is to be done about which binding, by index.
@@ -115,7 +115,7 @@ impl Fleet {
             repairs: Cell::new(0),
             passed: Cell::new(None),
             due: Cell::new(0.0),
-            lookups: Pace::new(LOOKUPS, LOOKUPS),
+            lookups: Pace::new(LOOKUPS_AT_ONCE as f64, LOOKUPS),
             at_once: Semaphore::new(LOOKUPS_AT_ONCE),
         }
     }
@@ -140,8 +140,7 @@ impl Fleet {
         let reports = RefCell::new(BTreeMap::new());
         let run = async |index: usize, urgency| {
             let Some(binding) = bindings.get(index) else { return };
-            let _busy = Busy::new(&self.busy, binding);
-            let _repair = Repair::new(&self.repairs);
+            let Some(_busy) = Busy::new(&self.busy, binding) else { return };
             let closed = Nominations::Closed;
             // Boxed, because most bindings need none of it.
             let running = Box::pin(reconcile(world, binding, config.pace, mode, &closed, urgency, deadline));
@@ -160,6 +159,7 @@ impl Fleet {
             let each = compare.for_each_concurrent(None, async |(place, (index, verified))| {
                 let Some(report) = self.compare(world, &verified, scope, deadline).await else {
                     // It has moved: a failover was missed.
+                    let _repair = Repair::new(&self.repairs);
                     return run(index, Some(Urgency::Failover)).await;
                 };
                 let is_due = place < due && report.status == Status::InSync;
@@ -205,7 +205,7 @@ impl Fleet {
         let mut ticks = interval_at(Instant::now() + PATROL, PATROL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_over = false;
-        // While some are being repaired, others may move as well: their own events may still be waiting.
+        // While some are being followed, others may move as well: their own events may still be waiting.
         while !is_over || self.repairs.get() > 0 {
             tokio::select! {
                 () = over.notified(), if !is_over => is_over = true,
@@ -229,7 +229,7 @@ impl Fleet {
                 binding: binding.clone(),
                 writer: report.writer.clone(),
                 roster: Roster::default(),
-                at: Instant::now(),
+                at: Cell::new(Instant::now()),
             })),
             // Without an answer of DNS there is nothing to go on with before the next check.
             Status::Failed if report.writer.is_empty() => return self.forget(binding),
@@ -265,18 +265,22 @@ impl Fleet {
                     }
                 }
                 _ if scope == Scope::Patrol => {}
-                // What stays amiss from check to check must not crowd out everybody else.
+                // A few at once; many that stay amiss from check to check must not crowd out everybody else.
+                Some(Seen::Amiss(urgency, _)) if tour.again.len() < FLOOR => {
+                    tour.again.push((index, *urgency))
+                }
                 Some(Seen::Amiss(..)) => amiss.push(index),
                 Some(Seen::InSync(_)) | None => tour.list.push(index),
             }
         }
         tour.list.splice(0..0, amiss);
         // Those whose turn it is are the ones that were longest ago.
-        tour.compare.sort_by_key(|(_, verified)| verified.at);
+        tour.compare.sort_by_key(|(_, verified)| verified.at.get());
         tour.due = self.share(bindings.len(), scope).min(tour.compare.len());
-        if bindings.len() <= FLOOR && matches!(scope, Scope::Check { .. }) {
-            // All of them are due, and listing one looks it up as well.
-            tour.list.extend(tour.compare.drain(..).map(|(index, _)| index));
+        if bindings.len() <= FLOOR && scope != Scope::Patrol {
+            // So few need no line: all of them are due, and listing one looks it up as well.
+            let all = (0..bindings.len()).map(|index| (index, Urgency::Tidy)).collect();
+            return Tour { again: all, ..Tour::default() };
         }
         tour
     }
@@ -318,6 +322,10 @@ impl Fleet {
             let doing = format!("look {} up before the invocation's time ran out", binding.endpoint);
             Err(Fault::new(Kind::OutOfTime, doing).cure("raise the function's time-out"))
         });
+        if answer.is_err() {
+            // To the end of the line, so that names that are gone do not keep the others from their turn.
+            verified.at.set(Instant::now());
+        }
         match answer {
             Ok(answer) if addresses(&answer) == *writer => Some(in_sync(binding, &answer)),
             Ok(_) => None,
@@ -336,9 +344,14 @@ impl Fleet {
 fn add(found: &mut BTreeMap<String, Report>, mut report: Report) {
     let before = found.remove(&report.target_group);
     let was_changed = before.is_some();
-    if let Some(Report { registered, evicted, .. }) = before {
+    if let Some(Report { writer, registered, evicted, elapsed_ms, follow_ms, .. }) = before {
+        if report.writer.is_empty() {
+            report.writer = writer;
+        }
         report.registered.extend(registered);
         report.evicted.extend(evicted);
+        report.elapsed_ms += elapsed_ms;
+        report.follow_ms = report.follow_ms.max(follow_ms);
     }
     if was_changed && report.status == Status::InSync {
         report.status = Status::Updated;
@@ -365,9 +378,10 @@ impl<D: Dns> Dns for Paced<'_, D> {
 struct Busy<'a>(&'a RefCell<BTreeSet<String>>, String);
 
 impl<'a> Busy<'a> {
-    fn new(busy: &'a RefCell<BTreeSet<String>>, binding: &Binding) -> Self {
-        busy.borrow_mut().insert(binding.target_group.clone());
-        Self(busy, binding.target_group.clone())
+    /// Nothing where somebody else looks at it already.
+    fn new(busy: &'a RefCell<BTreeSet<String>>, binding: &Binding) -> Option<Self> {
+        let group = binding.target_group.clone();
+        busy.borrow_mut().insert(group.clone()).then(|| Self(busy, group))
     }
 }
 
@@ -377,7 +391,7 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Counts a binding that is being reconciled, for as long as that takes.
+/// Counts a binding that is being followed, for as long as that takes.
 struct Repair<'a>(&'a Cell<usize>);
 
 impl<'a> Repair<'a> {

@@ -8,7 +8,7 @@ use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Binding, Config, Role};
 use crate::discovery::{self, Bound, Discover, MISS, PERIOD};
@@ -16,7 +16,8 @@ use crate::doctor::{Examination, InspectDatabases, InspectGroups, Level, examine
 use crate::event::{self, Refused, Request, Watched};
 use crate::fleet::{Fleet, Scope};
 use crate::reconcile::{
-    Clusters, Dns, Instance, Mode, Nominations, Report, Status, TargetGroups, Urgency, World, reconcile,
+    Clusters, Dns, Instance, Mode, Nominations, OBJECTION, Report, Status, TargetGroups, Urgency, World,
+    reconcile,
 };
 
 /// What of an invocation's time is kept back, in which the result is logged and reported: some
@@ -224,8 +225,10 @@ async fn moved_readers<'a, D, T, C: Clusters>(
 ) -> Vec<&'a Binding> {
     let readers: Vec<&Binding> = bindings.iter().filter(|binding| binding.role == Role::Readers).collect();
     let Some(instance) = event::instance(event).filter(|_| !readers.is_empty()) else { return Vec::new() };
-    let described = timeout_at(deadline, world.clusters.instance(instance)).await;
+    let soon = deadline.min(Instant::now() + OBJECTION);
+    let described = timeout_at(soon, world.clusters.instance(instance)).await;
     match described {
+        Ok(Ok(Some(Instance { cluster: None, .. }))) => Vec::new(),
         Ok(Ok(Some(Instance { cluster: Some(cluster), .. }))) => {
             readers.into_iter().filter(|binding| binding.is_about(&cluster)).collect()
         }
@@ -233,6 +236,10 @@ async fn moved_readers<'a, D, T, C: Clusters>(
         _ => readers,
     }
 }
+
+/// How long a check may take to read the tags again, where they are known. A thousand groups take some five
+/// seconds at the routine rate.
+const REFRESH: Duration = Duration::from_secs(30);
 
 /// Reads the event, beside the bindings that it may be about. What is known of tags serves a watch,
 /// which must not wait; everything else, and an event about a database that is not bound, has them read
@@ -257,7 +264,18 @@ async fn asked<D, T: Discover, C>(
         Request::Watch(_) => Ok((request, Bound { failed: Vec::new(), ..known })),
         _ if known.are_new => Ok((request, known)),
         _ if event::tells_of_a_stranger(event, &known.bindings) => bound(MISS, urgency).await,
-        _ => bound(PERIOD, Urgency::Routine).await,
+        _ => match timeout(REFRESH, bound(PERIOD, Urgency::Routine)).await {
+            Ok(bound) => bound,
+            // What is known serves better than none, and the next check goes on.
+            Err(_) => {
+                tracing::warn!(
+                    decision = "retry",
+                    reason = "the tags are not read in time",
+                    "goes on with the known groups"
+                );
+                Ok((request, known))
+            }
+        },
     }
 }
 

@@ -359,3 +359,20 @@ async fn a_check_that_waits_for_its_turns_goes_on_watching_dns_and_evicts_at_las
     assert!(evicted.at - registered.at > seconds(30), "after the others");
     assert!(world.count(Action::Lookup) > 50, "twice a second: {}", world.count(Action::Lookup));
 }
+
+#[tokio::test(start_paused = true)]
+async fn names_that_are_gone_keep_no_other_from_its_turn() {
+    let estate = Estate::of(200);
+    estate.warm().await;
+    for number in 0..40 {
+        estate.world.state().names.insert(endpoint(number), Trouble::NxDomain);
+    }
+    estate.world.state().groups.get_mut(&group(150)).expect("a group").targets.clear();
+    let mut minutes = interval(seconds(60));
+    for _ in 0..15 {
+        minutes.tick().await;
+        let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+        assert!(estate.invoke(event).await.is_err(), "it tells of the names");
+    }
+    assert_eq!(estate.world.targets_of(&group(150)), format!("{}:5432", address(150, 1)));
+}

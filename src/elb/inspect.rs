@@ -11,6 +11,7 @@ use super::LoadBalancing;
 use crate::aws;
 use crate::doctor::{Attributes, Balancer, Group, Health, HealthCheck, InspectGroups, Listener};
 use crate::fault::{Fault, Kind};
+use crate::reconcile::{Call, TargetGroups, Urgency};
 
 /// What every network load balancer does unless told otherwise.
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
@@ -18,6 +19,7 @@ const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 impl InspectGroups for LoadBalancing {
     async fn group(&self, group: &str) -> Result<Group, Fault> {
         let doing = || format!("describe the target group {group}");
+        self.turn(Urgency::Routine, Call::Describe).await;
         let described = self.client.describe_target_groups().target_group_arns(group).send().await;
         let described = described
             .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
@@ -41,6 +43,7 @@ impl InspectGroups for LoadBalancing {
     }
 
     async fn attributes(&self, group: &str) -> Result<Attributes, Fault> {
+        self.turn(Urgency::Routine, Call::Describe).await;
         let read = self.client.describe_target_group_attributes().target_group_arn(group).send().await;
         let read = read.map_err(|error| {
             let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
@@ -53,6 +56,7 @@ impl InspectGroups for LoadBalancing {
     }
 
     async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Fault> {
+        self.turn(Urgency::Routine, Call::Describe).await;
         let health = self.client.describe_target_health().target_group_arn(group).send().await;
         let health = health.map_err(|error| {
             let action = "elasticloadbalancing:DescribeTargetHealth";
@@ -63,6 +67,7 @@ impl InspectGroups for LoadBalancing {
 
     async fn balancers(&self, balancers: &[String]) -> Result<Vec<Balancer>, Fault> {
         let arns = Some(balancers.to_vec());
+        self.turn(Urgency::Routine, Call::Describe).await;
         let described = self.client.describe_load_balancers().set_load_balancer_arns(arns).send().await;
         let described = described.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancers";
@@ -72,6 +77,7 @@ impl InspectGroups for LoadBalancing {
     }
 
     async fn cross_zone(&self, balancer: &str) -> Result<bool, Fault> {
+        self.turn(Urgency::Routine, Call::Describe).await;
         let read = self.client.describe_load_balancer_attributes().load_balancer_arn(balancer).send().await;
         let read = read.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancerAttributes";
@@ -82,6 +88,7 @@ impl InspectGroups for LoadBalancing {
     }
 
     async fn listeners(&self, balancer: &str) -> Result<Vec<Listener>, Fault> {
+        self.turn(Urgency::Routine, Call::Describe).await;
         let pages =
             self.client.describe_listeners().load_balancer_arn(balancer).into_paginator().items().send();
         let listeners: Result<Vec<_>, _> = pages.collect().await;

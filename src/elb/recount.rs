@@ -1,4 +1,4 @@
-//! Counts the attempts that the SDK adds to a call.
+//! Notices the attempts that the SDK adds to a call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,9 @@ use std::sync::Arc;
 use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_elasticloadbalancingv2::error::BoxError;
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 
 use crate::budget::Budget;
-use crate::reconcile::Call;
 
 /// Tells the budget of every attempt after a call's first.
 pub(super) struct Recount(pub Arc<Budget>);
@@ -33,9 +31,7 @@ impl Intercept for Recount {
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if bag.load::<RequestAttempts>().is_some_and(|made| made.attempts() > 1) {
-            let writes = ["RegisterTargets", "DeregisterTargets"];
-            let is_write = bag.load::<Metadata>().is_some_and(|of| writes.contains(&of.name()));
-            self.0.repeated(if is_write { Call::Write } else { Call::Describe });
+            self.0.repeated();
         }
         Ok(())
     }

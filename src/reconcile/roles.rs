@@ -18,9 +18,9 @@ use crate::plan::{Family, Writer};
 /// status").
 const COMING_OR_GOING: [&str; 2] = ["creating", "deleting"];
 
-/// The names of a cluster's readers, as the RDS API last gave them.
+/// The names of a cluster's readers, as the RDS API last gave them, and what DNS gave for the endpoint then.
 #[derive(Default)]
-pub(crate) struct Roster(RefCell<Option<(Instant, Vec<String>)>>);
+pub(crate) struct Roster(RefCell<Option<(Instant, Writer, Vec<String>)>>);
 
 /// Looks up the addresses that the binding's group must hold.
 pub(crate) async fn resolve<D: Dns, T, C: Clusters>(
@@ -46,9 +46,11 @@ impl Roster {
             Role::Writer => only(answer),
             Role::All => Ok(answer),
             Role::Readers => {
-                let names = match self.younger_than(age) {
+                let names = match self.younger_than(age, &answer) {
                     Some(names) => names,
-                    None => self.keep(readers(clusters, &cluster_identifier(binding, &answer)).await?),
+                    None => {
+                        self.keep(&answer, readers(clusters, &cluster_identifier(binding, &answer)).await?)
+                    }
                 };
                 let lookups = names.iter().map(async |name| only(dns.resolve(name, family).await?));
                 let addresses = try_join_all(lookups).await?;
@@ -64,13 +66,19 @@ impl Roster {
         }
     }
 
-    fn younger_than(&self, age: Duration) -> Option<Vec<String>> {
+    /// The names, if they are known for no longer than this, and the writer is still the one that it was then.
+    /// A reader endpoint says nothing of that: it gives one reader after the other.
+    fn younger_than(&self, age: Duration, answer: &Answer) -> Option<Vec<String>> {
         let known = self.0.borrow();
-        known.as_ref().filter(|(at, _)| at.elapsed() < age).map(|(_, names)| names.clone())
+        let (at, writer, names) = known.as_ref()?;
+        let is_of_kind =
+            |name: &String| name.split_once('.').is_some_and(|(_, rest)| rest.starts_with("cluster-ro-"));
+        let is_same = *writer == answer.writer || answer.chain.iter().any(is_of_kind);
+        (is_same && at.elapsed() < age).then(|| names.clone())
     }
 
-    fn keep(&self, names: Vec<String>) -> Vec<String> {
-        self.0.replace(Some((Instant::now(), names.clone())));
+    fn keep(&self, answer: &Answer, names: Vec<String>) -> Vec<String> {
+        self.0.replace(Some((Instant::now(), answer.writer.clone(), names.clone())));
         names
     }
 }

@@ -247,10 +247,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
 
     /// How urgent the next look at the group is.
     fn urgency(&self, look: &Look, plan: &Plan) -> Urgency {
-        if !self.registered.is_empty() || (self.mode == Mode::Watch && self.has_followed(look)) {
-            Urgency::Tidy
-        } else if !plan.register.is_empty() {
+        if !plan.register.is_empty() {
             Urgency::Failover
+        } else if !self.registered.is_empty() || (self.mode == Mode::Watch && self.has_followed(look)) {
+            Urgency::Tidy
         } else {
             self.sight.urgency
         }

@@ -1,11 +1,12 @@
 //! What a reconciliation sees: DNS at every look, and the group as seldom as is safe.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::evidence::Steady;
 use super::roles::Roster;
@@ -162,29 +163,40 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
     /// Waits until the API's limits allow the call, and watches DNS meanwhile: what was seen of the group
     /// grows older, but a gap between lookups would confirm nothing.
     pub async fn turn(&mut self, urgency: Urgency, call: Call) -> Result<(), Fault> {
-        let asked = Instant::now();
-        let turn = self.world.groups.turn(urgency, call);
-        let mut turn = pin!(turn);
+        let began = Instant::now();
+        let world = self.world;
+        let mut turn = pin!(timeout_at(self.deadline, world.groups.turn(urgency, call)));
         loop {
-            let waiting = timeout(self.poll, turn.as_mut());
-            let doing = "wait for a turn at the load balancing API, whose limits are near,";
-            let waited = self.bounded(doing, async { Ok(waiting.await) }).await;
-            match (waited, self.group) {
-                (Ok(Ok(())), _) => break,
-                (Ok(Err(_)), Some(Group { family, .. })) => {
-                    let asked = Instant::now();
-                    let answer = self.resolve(family).await;
-                    if let Err(fault) = self.keep_answer(answer, asked) {
-                        // The look that follows tells, if it stays.
-                        say!(debug, self.binding, "look", reason = %fault.explain(), "waits for its turn");
+            // Both are polled at once: who is first in line must not keep the others waiting for a lookup.
+            let (asked, answer) = tokio::select! {
+                biased;
+                turn = turn.as_mut() => match turn {
+                    Ok(()) => break,
+                    Err(_) => {
+                        let doing = "wait for a turn at the load balancing API before the invocation's time ran out";
+                        let cure = "look into what else uses up the API's limits, or raise the function's time-out";
+                        return Err(Fault::new(Kind::OutOfTime, doing).cure(cure));
                     }
-                }
-                (Ok(Err(_)), None) => {}
-                (Err(fault), _) => return Err(fault),
+                },
+                looked = self.look_up_later() => looked,
+            };
+            if let Err(fault) = self.keep_answer(answer, asked) {
+                // The look that follows tells, if it stays.
+                say!(debug, self.binding, "look", reason = %fault.explain(), "waits for its turn");
             }
         }
-        self.queued += asked.elapsed();
+        self.queued += began.elapsed();
         Ok(())
+    }
+
+    /// Looks the endpoint up after the usual pause, once the group is known.
+    async fn look_up_later(&self) -> (Instant, Result<(Answer, Instant), Fault>) {
+        sleep(self.poll).await;
+        let asked = Instant::now();
+        match self.group {
+            Some(Group { family, .. }) => (asked, self.resolve(family).await),
+            None => pending().await,
+        }
     }
 
     /// How long turns were waited for since that was asked for last.
