@@ -185,6 +185,8 @@ pub struct State {
     pub limits: Option<fleet::Limits>,
     /// What the function in process may call.
     pub budget: Option<Arc<rds_nlb_sync::budget::Budget>>,
+    /// The turns that the function in process has asked for.
+    pub turns: Vec<(rds_nlb_sync::reconcile::Urgency, rds_nlb_sync::reconcile::Call)>,
     /// What stands around the groups.
     pub estate: estate::Estate,
     pub calls: Vec<Call>,

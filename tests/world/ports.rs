@@ -126,7 +126,11 @@ impl Dns for World {
 
 impl TargetGroups for World {
     async fn turn(&self, urgency: Urgency, call: Call) {
-        let budget = self.state().budget.clone();
+        let budget = {
+            let mut state = self.state();
+            state.turns.push((urgency, call));
+            state.budget.clone()
+        };
         if let Some(budget) = budget {
             budget.turn(urgency, call).await;
         }
