@@ -9,6 +9,7 @@ pub mod api;
 pub mod estate;
 pub mod fleet;
 pub mod lambda;
+pub mod log;
 pub mod name_server;
 pub mod ports;
 
