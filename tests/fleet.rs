@@ -392,8 +392,11 @@ mod readers {
     async fn an_event_about_an_instance_has_its_clusters_group_listed() {
         let estate = clusters().await;
         let event = joins(&estate, 59);
+        estate.world.forget_calls();
         let outcome = estate.invoke(event).await.unwrap();
         assert_eq!(changed(&outcome), ["db-59"]);
+        let listed = estate.world.count(Action::DescribeTargetHealth);
+        assert!(listed <= 20 + 2, "its own besides those whose turn it is, and once more: {listed}");
         assert_eq!(
             estate.world.targets_of(&group(59)),
             format!("{}:5432 {}:5432", address(59, 1), address(59, 9))

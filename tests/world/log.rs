@@ -31,14 +31,14 @@ impl Log {
         Self(lines, set_default(log))
     }
 
-    /// The decisions, in order.
-    pub fn decisions(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<Value> {
         let bytes = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lines = String::from_utf8(bytes).expect("text");
-        let decision = |line: &str| {
-            let line: Value = serde_json::from_str(line).expect("JSON");
-            line["decision"].as_str().map(str::to_owned)
-        };
-        lines.lines().filter_map(decision).collect()
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// The decisions, in order.
+    pub fn decisions(&self) -> Vec<String> {
+        self.lines().iter().filter_map(|line| line["decision"].as_str().map(str::to_owned)).collect()
     }
 }

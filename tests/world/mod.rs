@@ -171,6 +171,10 @@ pub struct State {
     pub groups: BTreeMap<String, Group>,
     /// Group → its tags.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// How old a list of tagged groups the function in process takes, and how urgent that is.
+    pub tag_ages: Vec<(Duration, rds_nlb_sync::reconcile::Urgency)>,
+    /// Whether the function in process knows a list of them that is young enough.
+    pub tags_are_known: bool,
     /// Groups on a page.
     pub page: usize,
     /// What the function in process has learnt of groups.

@@ -175,11 +175,12 @@ impl TargetGroups for World {
 }
 
 impl Discover for World {
-    async fn tagged(&self, key: &str, _age: Duration, _: Urgency) -> Result<Tags, Fault> {
+    async fn tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Tags, Fault> {
+        self.state().tag_ages.push((age, urgency));
         self.call(Action::DescribeTags, key.to_owned(), |state| {
             let tags = state.tags.iter().filter(|(_, tags)| tags.contains_key(key));
             let groups = tags.map(|(group, tags)| Tagged { group: group.clone(), tags: tags.clone() });
-            Ok(Tags { groups: groups.collect(), are_new: true })
+            Ok(Tags { groups: groups.collect(), are_new: !state.tags_are_known })
         })
         .await
     }
