@@ -246,9 +246,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_urgent_go_first_however_late_they_come() {
-        for (kind, burst) in [(Call::Describe, 40), (Call::Write, 20)] {
+        for (kind, burst) in [(Call::Describe, ALL.0), (Call::Write, WRITES.0)] {
             let budget = Budget::new(10);
-            make(&budget, burst, Failover, kind).await;
+            make(&budget, burst as usize, Failover, kind).await;
             let order = RefCell::new(Vec::new());
             let call = async |urgency, after| {
                 sleep(Duration::from_millis(after)).await;

@@ -13,7 +13,8 @@ use rds_nlb_sync::elb::LoadBalancing;
 use rds_nlb_sync::fault::{Fault, Kind};
 use rds_nlb_sync::plan::{Family, State};
 use rds_nlb_sync::rds::Rds;
-use rds_nlb_sync::reconcile::{Answer, Clusters, Dns, Instance, TargetGroups};
+use rds_nlb_sync::reconcile::{Answer, Call, Clusters, Dns, Instance, TargetGroups, Urgency};
+use tokio::time::timeout;
 
 use crate::world::{Action, ENDPOINT, GROUP, ONE, Record, THREE, TWO, Trouble, World, addresses};
 
@@ -249,6 +250,26 @@ mod target_groups {
             assert!(told.contains(GROUP) && told.contains(what), "{told}");
             assert_eq!(fault.kind(), Kind::Permanent);
         }
+    }
+
+    #[tokio::test]
+    async fn without_a_port_are_refused() {
+        let world = World::new();
+        world.group(|group| group.port = 0);
+        let told = groups(&world).await.describe(GROUP).await.unwrap_err().explain();
+        assert!(told.contains("it has no port"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn are_listed_only_when_it_is_their_turn() {
+        let world = World::new();
+        let api = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, world), Budget::new(1));
+        let turn = async || timeout(Duration::ZERO, api.turn(Urgency::Routine, Call::Describe)).await;
+        let mut turns = 0;
+        while turns < 100 && turn().await.is_ok() {
+            turns += 1;
+        }
+        assert_eq!(turns, 6, "six seconds' worth at once");
     }
 
     #[tokio::test]
