@@ -101,3 +101,23 @@ fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_sent_is_permanent_and_what_got_no_answer_is_not() {
+        let refused = || HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
+        let cases: [(SdkError<(), HttpResponse>, Kind); 4] = [
+            (SdkError::construction_failure("no region"), Kind::Permanent),
+            (SdkError::timeout_error("after 3 s"), Kind::Transient),
+            (SdkError::response_error("no XML", refused()), Kind::Transient),
+            (SdkError::service_error((), refused()), Kind::Permanent),
+        ];
+        for (error, expected) in cases {
+            let status = error.raw_response().map(|response| response.status().as_u16());
+            assert_eq!(kind(&error, "", status), expected, "{error:?}");
+        }
+    }
+}

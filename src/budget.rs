@@ -235,17 +235,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_urgent_go_first_however_late_they_come() {
-        let budget = Budget::new(10);
-        make(&budget, 39, Failover, Call::Describe).await;
-        let order = RefCell::new(Vec::new());
-        let call = async |urgency, after| {
-            sleep(Duration::from_millis(after)).await;
-            budget.turn(urgency, Call::Describe).await;
-            order.borrow_mut().push(urgency);
-        };
-        let calls = [(Routine, 0), (Routine, 1), (Tidy, 2), (Tidy, 3), (Failover, 4), (Failover, 5)];
-        join_all(calls.map(|(urgency, after)| call(urgency, after))).await;
-        assert_eq!(order.into_inner(), [Failover, Failover, Tidy, Tidy, Routine, Routine]);
+        for (kind, burst) in [(Call::Describe, ALL.0), (Call::Write, WRITES.0)] {
+            let budget = Budget::new(10);
+            make(&budget, burst as usize, Failover, kind).await;
+            let order = RefCell::new(Vec::new());
+            let call = async |urgency, after| {
+                sleep(Duration::from_millis(after)).await;
+                budget.turn(urgency, kind).await;
+                order.borrow_mut().push(urgency);
+            };
+            let calls = [(Routine, 0), (Routine, 1), (Tidy, 2), (Tidy, 3), (Failover, 4), (Failover, 5)];
+            join_all(calls.map(|(urgency, after)| call(urgency, after))).await;
+            assert_eq!(order.into_inner(), [Failover, Failover, Tidy, Tidy, Routine, Routine], "{kind:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

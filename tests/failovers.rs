@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rds_nlb_sync::reconcile::{Mode, Pace, Report, Status};
+use rds_nlb_sync::reconcile::{Mode, OPINION, Pace, Report, SETTLE, Status};
 use tokio::time::{Instant, sleep};
 
 use crate::world::ports::PACE;
@@ -61,6 +61,15 @@ async fn a_failover_is_followed_while_it_happens() {
     assert!(evicted >= seconds(26), "confirmed for 6 s first, not after {evicted:?}");
     assert!(started.elapsed() < seconds(30), "a followed failover ends the watch");
     settled(&world, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_it_took_to_follow_counts_from_the_first_sight_of_the_writer() {
+    let world = World::new();
+    assert_eq!(world.check().await.follow_ms, None);
+    world.resolves_to(&[TWO]);
+    world.next(Action::RegisterTargets, &[Trouble::Slow(seconds(2))]);
+    assert_eq!(world.check().await.follow_ms, Some(2000));
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,6 +147,22 @@ async fn a_failback_within_one_watch_is_followed() {
     world.watch().await;
     later(&world, 30, |world| world.resolves_to(&[ONE]));
     assert_eq!(world.watch().await.status, Status::Updated);
+    settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failback_amid_the_eviction_registers_again_whatever_an_older_listing_shows() {
+    let world = World::new();
+    world.resolves_to(&[TWO]);
+    world.holds(&[ONE, TWO]);
+    world.next(Action::DeregisterTargets, &[Trouble::Slow(seconds(3))]);
+    world.next(Action::RegisterTargets, &[Trouble::Throttled]);
+    later(&world, 8, |world| world.resolves_to(&[ONE]));
+    // A listing from before the eviction, while its target is to be registered again.
+    later(&world, 14, |world| world.holds(&[ONE, TWO]));
+    assert_eq!(world.watch().await.status, Status::Updated);
+    let (register, evict) = ("RegisterTargets 10.0.1.10:5432", "DeregisterTargets 10.0.2.20:5432");
+    assert_eq!(world.writes(), ["DeregisterTargets 10.0.1.10:5432", register, register, evict]);
     settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
 }
 
@@ -338,6 +363,16 @@ mod the_rds_api {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn is_asked_again_once_its_opinion_is_five_seconds_old() {
+        let world = moved();
+        world.writer_per_rds("orders-1");
+        world.check().await;
+        let asked = world.calls(Action::DescribeDBClusters);
+        assert_eq!(asked.len(), 2, "in the six seconds between the confirmation and the bound");
+        assert_eq!(asked[1].at - asked[0].at, OPINION);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn vetoes_the_return_of_a_draining_target_as_well() {
         let world = moved();
         world.holds(&[ONE, "10.0.2.20~"]);
@@ -395,6 +430,31 @@ mod when_the_api_fails {
         assert_eq!(report.status, Status::Failed);
         assert!(error(&report).contains("AccessDenied"), "{report:?}");
         assert_eq!(world.targets(), "10.0.1.10:5432");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_denial_after_another_failure_is_told_as_what_it_is() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        world.next(Action::RegisterTargets, &[Trouble::Throttled, Trouble::Denied]);
+        let report = world.check().await;
+        assert!(error(&report).contains("AccessDenied"), "{report:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_registration_of_whom_dns_names_no_more_is_forgotten() {
+        let world = World::new();
+        sleep(seconds(60)).await;
+        world.state().lag = seconds(60);
+        world.resolves_to(&[TWO]);
+        later(&world, 1, |world| {
+            world.resolves_to(&[THREE]);
+            world.always(Action::RegisterTargets, Some(Trouble::Throttled));
+        });
+        later(&world, 2, |world| world.resolves_to(&[TWO]));
+        let report = world.reconcile(Mode::Check, seconds(6)).await;
+        assert_eq!(report.status, Status::Pending, "{report:?}");
+        assert!(report.waiting.contains(&"10.0.2.20:5432 is not listed as registered yet".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -543,6 +603,8 @@ mod when_the_api_fails {
         assert_eq!(report.status, Status::Pending);
         let count = world.count(Action::RegisterTargets);
         assert!((1..=19).contains(&count), "at most every ten seconds, not {count} times");
+        let registered = world.calls(Action::RegisterTargets);
+        assert_eq!(registered[1].at - registered[0].at, SETTLE);
     }
 }
 
@@ -769,6 +831,7 @@ mod nominations {
         assert_eq!(report.status, Status::Pending);
         assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
         assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+        assert_eq!(world.count(Action::DescribeDBInstances), 1, "found once, and not sought again");
         assert_eq!(world.check().await.status, Status::Updated, "a stale target like any other");
         settled(&world, "10.0.1.10:5432 10.0.2.20:5432~").await;
     }
@@ -1002,7 +1065,9 @@ mod nominations {
 
     #[tokio::test(start_paused = true)]
     async fn a_nominee_that_cannot_be_registered_is_no_failure() {
-        for trouble in [Trouble::Denied, Trouble::Throttled, Trouble::Hangs] {
+        // What is denied is not tried again, and what is throttled every ten seconds.
+        let troubles = [(Trouble::Denied, 1..=1), (Trouble::Throttled, 2..=7), (Trouble::Hangs, 1..=1)];
+        for (trouble, tries) in troubles {
             let world = World::new();
             world.always(Action::RegisterTargets, Some(trouble));
             let nominations = Nominations::Open { event: Some("orders-2".to_owned()) };
@@ -1010,7 +1075,7 @@ mod nominations {
             let report =
                 world.reconcile_binding(&binding, PACE, Mode::Watch, &nominations, seconds(60)).await;
             assert_ne!(report.status, Status::Failed, "{trouble:?}: {report:?}");
-            assert!(world.count(Action::RegisterTargets) <= 7, "{trouble:?}");
+            assert!(tries.contains(&world.count(Action::RegisterTargets)), "{trouble:?}");
         }
     }
 }
@@ -1177,6 +1242,16 @@ mod a_warm_standby {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn is_kept_for_a_name_that_says_nothing_to_the_rds_api() {
+        let world = instance();
+        world.state().instances.clear();
+        moves(&world, TWO);
+        world.holds(&["10.0.1.10!", TWO]);
+        assert_eq!(keeps(&world, Mode::Check).await.status, Status::InSync);
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn costs_no_failover_any_time_while_it_is_judged() {
         let world = instance();
         world.always(Action::DescribeDBInstances, Some(Trouble::Hangs));
@@ -1190,11 +1265,86 @@ mod a_warm_standby {
 
 #[tokio::test(start_paused = true)]
 async fn a_hang_after_other_failures_is_told_with_what_failed_before() {
-    let world = World::new();
-    world.resolves_to(&[TWO]);
-    world.next(Action::RegisterTargets, &[Trouble::Throttled, Trouble::Hangs]);
-    let report = world.reconcile(Mode::Check, seconds(30)).await;
-    let told = error(&report);
-    assert!(told.contains("before the invocation's time ran out"), "{told}");
-    assert!(told.contains("Rate exceeded"), "{told}");
+    for hangs in [Action::RegisterTargets, Action::DescribeTargetHealth] {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        world.next(Action::RegisterTargets, &[Trouble::Throttled]);
+        if hangs == Action::DescribeTargetHealth {
+            // The look that finds the writer missing is answered.
+            world.next(hangs, &[Trouble::Slow(Duration::ZERO)]);
+        }
+        world.next(hangs, &[Trouble::Hangs]);
+        let report = world.reconcile(Mode::Check, seconds(30)).await;
+        let told = error(&report);
+        assert!(told.contains("before the invocation's time ran out"), "{told}");
+        assert!(told.contains("Rate exceeded"), "{told}");
+    }
+}
+
+/// How urgent each call is, for where the API's limits are near.
+mod turns {
+    use rds_nlb_sync::reconcile::Call::{Describe, Write};
+    use rds_nlb_sync::reconcile::Urgency::{Failover, Routine, Tidy};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_check_that_finds_a_failover_come_first_until_the_writer_is_in() {
+        let world = World::new();
+        world.resolves_to(&[TWO]);
+        world.check().await;
+        let turns = [
+            (Routine, Describe),
+            (Failover, Write),
+            (Failover, Describe),
+            // The look before the eviction, the eviction, and the look after it.
+            (Tidy, Describe),
+            (Tidy, Write),
+            (Tidy, Describe),
+        ];
+        assert_eq!(world.state().turns, turns);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_watch_in_which_nothing_happens_stay_as_urgent_as_they_were() {
+        let world = World::new();
+        world.watch().await;
+        let turns = world.state().turns.clone();
+        assert!(turns.len() > 1 && turns.iter().all(|turn| *turn == (Routine, Describe)), "{turns:?}");
+    }
+}
+
+mod the_log {
+    use super::*;
+    use crate::world::log::Log;
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_each_step_of_a_failover_once() {
+        let (world, log) = (World::new(), Log::open());
+        later(&world, 20, |world| world.resolves_to(&[TWO]));
+        world.watch().await;
+        assert_eq!(log.decisions(), ["moved", "plan", "register", "plan", "plan", "evict"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_of_a_flicker_once_however_long_it_lasts() {
+        let (world, log) = (World::new(), Log::open());
+        world.flickers(&[ONE, TWO]);
+        world.watch().await;
+        assert_eq!(log.decisions(), ["moved", "plan", "register", "plan", "plan"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_once_why_somebody_is_not_nominated() {
+        let (world, log) = (World::new(), Log::open());
+        world.watch_nominating("billing-1").await;
+        assert_eq!(log.decisions(), ["nominate"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_that_time_was_over() {
+        let (world, log) = (World::new(), Log::open());
+        world.reconcile(Mode::Watch, seconds(30)).await;
+        assert_eq!(log.decisions(), ["stop"]);
+    }
 }

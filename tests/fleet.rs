@@ -183,6 +183,7 @@ async fn what_an_operator_asks_for_is_of_every_group() {
         estate.world.forget_calls();
         estate.invoke(json!({"command": command})).await.unwrap();
         assert_eq!(estate.world.count(Action::DescribeTargetHealth), 60, "{command}");
+        assert_eq!(estate.world.count(Action::Lookup), 60, "{command}");
     }
 }
 
@@ -202,6 +203,27 @@ async fn a_binding_that_was_not_in_sync_is_listed_again_by_the_next_check() {
     let before = estate.world.count(Action::DescribeTargetHealth);
     estate.check().await;
     assert_eq!(estate.world.count(Action::DescribeTargetHealth) - before, 20, "and then as before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_was_changed_is_listed_by_the_next_check() {
+    let mut estate = Estate::of(60);
+    estate.warm().await;
+    estate.check().await;
+    estate.config.bindings[59].port = Some(6432);
+    assert_eq!(changed(&estate.check().await.0), ["db-59"]);
+    assert_eq!(estate.world.targets_of(&group(59)), format!("{0}:5432~ {0}:6432", address(59, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_that_is_gone_is_forgotten_and_listed_when_it_is_back() {
+    let mut estate = Estate::of(60);
+    estate.warm().await;
+    estate.check().await;
+    let binding = estate.config.bindings.pop().expect("a binding");
+    estate.check().await;
+    estate.config.bindings.push(binding);
+    assert_eq!(estate.check().await.1, 20 + 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,6 +265,62 @@ async fn names_that_fail_meanwhile_do_not_fail_a_watch() {
     estate.world.state().names.insert(endpoint(2), Trouble::NxDomain);
     let outcome = estate.watch(0).await;
     assert_eq!((outcome.bindings.len(), outcome.bindings[0].status), (1, Status::InSync));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_listing_the_groups_whose_turn_it_is() {
+    let estate = Estate::of(100);
+    estate.warm().await;
+    estate.check().await;
+    estate.world.forget_calls();
+    estate.watch(0).await;
+    let listed = estate.world.count(Action::DescribeTargetHealth);
+    let (own, others) = (180 / 30 + 1, 100 * 180 / (900 * 9 / 10));
+    assert!((others..=others + own + 1).contains(&listed), "{listed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_check_could_not_repair_a_watch_tries_again_every_ten_seconds() {
+    let estate = Estate::of(60);
+    estate.warm().await;
+    estate.world.fails_over(59);
+    estate.world.always(Action::RegisterTargets, Some(Trouble::Denied));
+    let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    assert!(estate.invoke(event).await.is_err());
+    let world = estate.world.clone();
+    tokio::spawn(async move {
+        sleep(seconds(60)).await;
+        world.always(Action::RegisterTargets, None);
+    });
+    assert_eq!(changed(&estate.watch(0).await), ["db-59"]);
+    assert!(estate.is_followed(59));
+    let tries = estate.world.count(Action::RegisterTargets);
+    assert!((6..=8).contains(&tries), "{tries}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_failed_is_left_to_the_next_check() {
+    let estate = Estate::of(3);
+    estate.warm().await;
+    estate.world.state().names.insert(endpoint(2), Trouble::NxDomain);
+    let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
+    assert!(estate.invoke(event).await.is_err());
+    estate.world.forget_calls();
+    estate.watch(0).await;
+    assert!(estate.world.calls(Action::Lookup).iter().all(|call| call.detail != endpoint(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_cannot_evict_elsewhere_says_that_it_failed() {
+    let estate = Estate::of(3);
+    estate.warm().await;
+    estate.world.fails_over(2);
+    estate.world.always(Action::DeregisterTargets, Some(Trouble::Denied));
+    let arn = "arn:aws:rds:us-east-1:123456789012:db:db-0";
+    let event = json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
+    let Err(Failed::Bindings(outcome)) = estate.invoke(event).await else { panic!("expected a failure") };
+    assert_eq!(outcome.bindings[1].status, Status::Failed, "{outcome:?}");
+    assert_eq!(outcome.bindings[1].registered.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,8 +392,11 @@ mod readers {
     async fn an_event_about_an_instance_has_its_clusters_group_listed() {
         let estate = clusters().await;
         let event = joins(&estate, 59);
+        estate.world.forget_calls();
         let outcome = estate.invoke(event).await.unwrap();
         assert_eq!(changed(&outcome), ["db-59"]);
+        let listed = estate.world.count(Action::DescribeTargetHealth);
+        assert!(listed <= 20 + 2, "its own besides those whose turn it is, and once more: {listed}");
         assert_eq!(
             estate.world.targets_of(&group(59)),
             format!("{}:5432 {}:5432", address(59, 1), address(59, 9))

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use rds_nlb_sync::config::{Binding, Config};
+use rds_nlb_sync::discovery::{MISS, PERIOD};
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Answer, Failed, Outcome, Trigger, handle};
+use rds_nlb_sync::reconcile::Urgency::{Failover, Routine};
 use rds_nlb_sync::reconcile::{self, Report, Status};
 use serde_json::{Value, json};
 
+use crate::world::log::Log;
 use crate::world::ports::PACE;
 use crate::world::{Action, ENDPOINT, GROUP, Group, TWO, Trouble, World, addresses};
 
@@ -28,10 +31,20 @@ fn billing_group() -> String {
 }
 
 async fn invoke(world: &World, event: Value, time: Duration) -> Result<Outcome, Failed> {
+    invoke_with(None, world, event, time).await
+}
+
+/// The same, with groups that have this tag besides.
+async fn invoke_with(
+    tag: Option<&str>,
+    world: &World,
+    event: Value,
+    time: Duration,
+) -> Result<Outcome, Failed> {
     let bindings = vec![Binding::new(ENDPOINT, GROUP), Binding::new(BILLING, &billing_group())];
     let config = Config {
         bindings,
-        discovery: None,
+        discovery: tag.map(str::to_owned),
         pace: PACE,
         nameservers: None,
         preregister: true,
@@ -44,6 +57,16 @@ async fn invoke(world: &World, event: Value, time: Duration) -> Result<Outcome, 
         Answer::Outcome(outcome) => Ok(outcome),
         other => panic!("expected bindings, not {other:?}"),
     }
+}
+
+/// A failover of this instance.
+fn failover(instance: &str) -> Value {
+    let arn = format!("arn:aws:rds:us-east-1:123456789012:db:{instance}");
+    json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}})
+}
+
+fn schedule() -> Value {
+    json!({"source": "aws.events", "detail-type": "Scheduled Event"})
 }
 
 fn minute() -> Duration {
@@ -62,10 +85,7 @@ async fn a_check_is_of_all_bindings_and_a_watch_of_those_that_the_event_is_about
     let world = two_databases();
     let check = invoke(&world, json!({"command": "check"}), minute()).await.unwrap();
     assert_eq!((check.trigger, check.bindings.len()), (Trigger::Check, 2));
-    let event = json!({"source": "aws.rds", "detail": {
-        "SourceArn": "arn:aws:rds:us-east-1:123456789012:db:BILLING", "EventCategories": ["failover"]
-    }});
-    let watch = invoke(&world, event, minute()).await.unwrap();
+    let watch = invoke(&world, failover("BILLING"), minute()).await.unwrap();
     assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 1));
     assert_eq!(watch.bindings[0].endpoint, BILLING);
 }
@@ -112,4 +132,52 @@ async fn the_number_and_the_state_of_other_databases_do_not_matter() {
     let outcome = invoke(&world, json!({"command": "check"}), minute()).await.unwrap();
     assert_eq!(outcome.bindings[0].status, Status::Updated);
     assert_eq!(world.count(Action::DescribeDBClusters), 1, "asked for by name, never listed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_old_a_list_of_tagged_groups_serves_depends_on_the_event() {
+    let any = |urgency| (Duration::MAX, urgency);
+    for (event, are_known, expected) in [
+        (failover("billing"), true, vec![any(Failover)]),
+        (failover("sales"), true, vec![any(Failover), (MISS, Failover)]),
+        (failover("sales"), false, vec![any(Failover)]),
+        (schedule(), true, vec![any(Routine), (PERIOD, Routine)]),
+        (schedule(), false, vec![any(Routine)]),
+    ] {
+        let world = two_databases();
+        world.state().tags_are_known = are_known;
+        invoke_with(Some("rds-endpoint"), &world, event.clone(), minute()).await.unwrap();
+        assert_eq!(world.state().tag_ages, expected, "{event}, {are_known}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_not_bound_fails_a_check_and_no_watch() {
+    let world = two_databases();
+    world.tagged("odd", &[("rds-endpoint", "not a name")]);
+    let invoke = async |event| invoke_with(Some("rds-endpoint"), &world, event, minute()).await;
+    assert_eq!(invoke(failover("billing")).await.unwrap().bindings.len(), 1);
+    let reports = failed(invoke(schedule()).await);
+    assert_eq!((reports.len(), reports[2].status), (3, Status::Failed));
+    assert!(reports[2].error.as_ref().is_some_and(|error| error.contains("not a name")), "{reports:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_counts_those_in_sync_and_tells_of_the_others() {
+    let (world, log) = (two_databases(), Log::open());
+    invoke(&world, schedule(), minute()).await.unwrap();
+    let lines = log.lines();
+    let done = lines.iter().find(|line| line["decision"] == "done").expect("a line that says so");
+    assert_eq!((&done["trigger"], &done["in_sync"]), (&json!("check"), &json!(1)));
+    let told: Vec<Value> = serde_json::from_str(done["result"].as_str().expect("a text")).expect("JSON");
+    assert_eq!(told.iter().map(|report| &report["endpoint"]).collect::<Vec<_>>(), [BILLING]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_runtime_logs_a_failure_by_its_message() {
+    let world = two_databases();
+    world.state().names.insert(BILLING.into(), Trouble::NxDomain);
+    let failure = invoke(&world, schedule(), minute()).await.unwrap_err();
+    assert_eq!(format!("{failure:?}"), failure.to_string());
+    assert!(failure.to_string().contains(BILLING), "{failure}");
 }

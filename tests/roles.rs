@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rds_nlb_sync::config::{Binding, Role};
-use rds_nlb_sync::reconcile::{Mode, Nominations, Report, Status};
+use rds_nlb_sync::reconcile::{Mode, Nominations, OPINION, Report, Status};
 use tokio::time::sleep;
 
 use crate::world::ports::PACE;
@@ -156,7 +156,9 @@ mod readers {
         let world = cluster();
         reconcile(&world, Role::Readers, Mode::Watch).await;
         assert!(world.count(Action::Lookup) > 300);
-        assert!(world.count(Action::DescribeDBClusters) <= 180 / 5 + 1);
+        let asked = world.calls(Action::DescribeDBClusters);
+        assert!(asked.len() <= 180 / 5 + 1);
+        assert_eq!(asked[1].at - asked[0].at, OPINION);
     }
 
     #[tokio::test(start_paused = true)]

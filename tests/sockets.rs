@@ -253,6 +253,26 @@ mod target_groups {
     }
 
     #[tokio::test]
+    async fn without_a_port_are_refused() {
+        let world = World::new();
+        world.group(|group| group.port = 0);
+        let told = groups(&world).await.describe(GROUP).await.unwrap_err().explain();
+        assert!(told.contains("it has no port"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn are_listed_only_when_it_is_their_turn() {
+        let world = World::new();
+        let api = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, world), Budget::new(1));
+        let turn = async || timeout(Duration::ZERO, api.turn(Urgency::Routine, Call::Describe)).await;
+        let mut turns = 0;
+        while turns < 100 && turn().await.is_ok() {
+            turns += 1;
+        }
+        assert_eq!(turns, 6, "six seconds' worth at once");
+    }
+
+    #[tokio::test]
     async fn with_tls_tcp_udp_or_ipv6_are_accepted() {
         for protocol in ["TCP", "TLS", "TCP_UDP"] {
             let world = World::new();

@@ -136,7 +136,9 @@ fn discovery_by_tag_needs_no_bindings() {
 
 #[test]
 fn what_is_no_tag_key_is_refused_by_name() {
-    for wrong in ["rds?endpoint", "aws:endpoint", &"x".repeat(128)] {
+    // A tag's key has 128 characters at most, and the longest option adds ":database".
+    assert!(Config::parse(|name| (name == DISCOVERY_TAG).then(|| "x".repeat(119))).is_ok());
+    for wrong in ["rds?endpoint", "aws:endpoint", &"x".repeat(120)] {
         let expected = format!("DISCOVERY_TAG: {wrong:?} is not a tag key, such as rds-nlb-sync");
         assert_eq!(problems(&[(DISCOVERY_TAG, wrong)]), [expected]);
     }

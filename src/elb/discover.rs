@@ -131,3 +131,25 @@ impl Discover for LoadBalancing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_more_groups_an_account_has_the_longer_their_list_serves() {
+        let asked = Instant::now();
+        let listed = [20, 300, 3000].map(|all| Listed { asked, all, tagged: Vec::new() });
+        let young = |seconds| {
+            let age = Duration::from_secs(seconds);
+            listed.iter().map(|listed| listed.is_younger_than(age)).collect::<Vec<_>>()
+        };
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(young(60), [true, true, true]);
+        assert_eq!(young(59), [false, false, true]);
+        assert_eq!(young(5), [false, false, false]);
+        assert!(listed.iter().all(|listed| listed.is_younger_than(Duration::MAX)));
+    }
+}

@@ -216,6 +216,28 @@ fn an_event_about_anything_but_a_bound_database_is_checked() {
 }
 
 #[test]
+fn a_stranger_is_an_unbound_database_that_would_be_watched() {
+    let tells = |event: &Value| tells_of_a_stranger(event, &bindings());
+    let stranger = failover_of("arn:aws:rds:us-east-1:123456789012:cluster:sales");
+    assert!(tells(&stranger));
+    assert!(!tells(&failover_with("/id", "")), "bound");
+    for (path, other) in [("/source", json!("aws.events")), ("/detail/EventCategories", json!(["backup"]))] {
+        let mut event = stranger.clone();
+        *event.pointer_mut(path).unwrap() = other;
+        assert!(!tells(&event), "{path}");
+    }
+}
+
+#[test]
+fn only_an_event_of_rds_is_about_an_instance() {
+    let mut event = failover_of("arn:aws:rds:us-east-1:123456789012:db:orders-1");
+    assert_eq!(instance(&event), Some("orders-1"));
+    assert_eq!(instance(&failover_with("/id", "")), None, "about a cluster");
+    event["source"] = json!("aws.events");
+    assert_eq!(instance(&event), None);
+}
+
+#[test]
 fn databases_are_compared_without_case_in_every_partition() {
     for arn in [
         "arn:aws:rds:us-east-1:123456789012:cluster:ORDERS",

@@ -259,9 +259,26 @@ mod tests {
             assert_eq!(watch.after_failure(Kind::Transient), Some(Duration::from_millis(500)));
             assert!(within(watch.rests_until.unwrap() - Instant::now(), ceiling), "{ceiling}");
             assert!(watch.rests());
-            advance(seconds(ceiling)).await;
+            advance(watch.rests_until.unwrap() - Instant::now()).await;
             assert!(!watch.rests());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_recovery_starts_the_backoff_of_a_watch_anew_and_gives_a_check_no_more_rounds() {
+        let mut of_both = [patience(Mode::Check), patience(Mode::Watch)];
+        for patience in &mut of_both {
+            for _ in 0..2 {
+                assert_ne!(patience.after_failure(Kind::Transient), None);
+            }
+            patience.suffer(Stage::Change, Fault::new(Kind::Transient, "register"));
+            assert!(!patience.recovered(Stage::Look) && patience.recovered(Stage::Change));
+        }
+        let [mut check, mut watch] = of_both;
+        assert_eq!(check.after_failure(Kind::Transient), None);
+        assert!(!watch.rests());
+        watch.after_failure(Kind::Transient);
+        assert!(watch.rests_until.unwrap() - Instant::now() <= seconds(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ pub mod api;
 pub mod estate;
 pub mod fleet;
 pub mod lambda;
+pub mod log;
 pub mod name_server;
 pub mod ports;
 
@@ -170,6 +171,10 @@ pub struct State {
     pub groups: BTreeMap<String, Group>,
     /// Group → its tags.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// How old a list of tagged groups the function in process takes, and how urgent that is.
+    pub tag_ages: Vec<(Duration, rds_nlb_sync::reconcile::Urgency)>,
+    /// Whether the function in process knows a list of them that is young enough.
+    pub tags_are_known: bool,
     /// Groups on a page.
     pub page: usize,
     /// What the function in process has learnt of groups.
@@ -185,6 +190,8 @@ pub struct State {
     pub limits: Option<fleet::Limits>,
     /// What the function in process may call.
     pub budget: Option<Arc<rds_nlb_sync::budget::Budget>>,
+    /// The turns that the function in process has asked for.
+    pub turns: Vec<(rds_nlb_sync::reconcile::Urgency, rds_nlb_sync::reconcile::Call)>,
     /// What stands around the groups.
     pub estate: estate::Estate,
     pub calls: Vec<Call>,

@@ -126,7 +126,11 @@ impl Dns for World {
 
 impl TargetGroups for World {
     async fn turn(&self, urgency: Urgency, call: Call) {
-        let budget = self.state().budget.clone();
+        let budget = {
+            let mut state = self.state();
+            state.turns.push((urgency, call));
+            state.budget.clone()
+        };
         if let Some(budget) = budget {
             budget.turn(urgency, call).await;
         }
@@ -171,11 +175,12 @@ impl TargetGroups for World {
 }
 
 impl Discover for World {
-    async fn tagged(&self, key: &str, _age: Duration, _: Urgency) -> Result<Tags, Fault> {
+    async fn tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Tags, Fault> {
+        self.state().tag_ages.push((age, urgency));
         self.call(Action::DescribeTags, key.to_owned(), |state| {
             let tags = state.tags.iter().filter(|(_, tags)| tags.contains_key(key));
             let groups = tags.map(|(group, tags)| Tagged { group: group.clone(), tags: tags.clone() });
-            Ok(Tags { groups: groups.collect(), are_new: true })
+            Ok(Tags { groups: groups.collect(), are_new: !state.tags_are_known })
         })
         .await
     }
