@@ -1,7 +1,6 @@
 //! What a reconciliation sees: DNS at every look, and the group as seldom as is safe.
 
 use std::collections::BTreeSet;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -14,6 +13,12 @@ use super::{Answer, Call, Clusters, Dns, FRESH, Group, OPINION, Pace, RELIST, Ta
 use crate::config::Binding;
 use crate::fault::{Fault, Kind};
 use crate::plan::{Beside, Evidence, Family, Plan, Targets, Writer, plan};
+
+fn late() -> Fault {
+    let doing = "wait for a turn at the load balancing API before the invocation's time ran out";
+    let cure = "look into what else uses up the API's limits, or raise the function's time-out";
+    Fault::new(Kind::OutOfTime, doing).cure(cure)
+}
 
 /// One complete look: what DNS says beside what the group holds.
 pub(super) struct Look {
@@ -60,6 +65,8 @@ pub(super) struct Sight<'a, D, T, C> {
     listing: Option<Listing>,
     /// The family and the port of the targets, once the group was described.
     group: Option<Group>,
+    /// What was seen as soon as both DNS and the group had been.
+    pub first: Option<Look>,
     /// Every answer so far: one that comes back is no news.
     known: BTreeSet<Writer>,
 }
@@ -79,6 +86,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             steady: Steady::new(pace),
             listing: None,
             group: None,
+            first: None,
             known: BTreeSet::new(),
         }
     }
@@ -166,20 +174,30 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         let began = Instant::now();
         let world = self.world;
         let mut turn = pin!(timeout_at(self.deadline, world.groups.turn(urgency, call)));
-        loop {
+        let mut has_turn = false;
+        while !has_turn {
             // Both are polled at once: who is first in line must not keep the others waiting for a lookup.
-            let (asked, answer) = tokio::select! {
+            tokio::select! {
                 biased;
-                turn = turn.as_mut() => match turn {
-                    Ok(()) => break,
-                    Err(_) => {
-                        let doing = "wait for a turn at the load balancing API before the invocation's time ran out";
-                        let cure = "look into what else uses up the API's limits, or raise the function's time-out";
-                        return Err(Fault::new(Kind::OutOfTime, doing).cure(cure));
-                    }
-                },
-                looked = self.look_up_later() => looked,
+                turn = turn.as_mut() => {
+                    turn.map_err(|_| late())?;
+                    break;
+                }
+                () = sleep(self.poll) => {}
+            }
+            let Some(Group { family, .. }) = self.group else { continue };
+            let asked = Instant::now();
+            let looking = async {
+                let mut looking = pin!(self.resolve(family));
+                tokio::select! {
+                    biased;
+                    // The lookup is brought to its end: without it there were a gap.
+                    turn = turn.as_mut() => turn.map(|()| has_turn = true).map_err(|_| late())?,
+                    answer = looking.as_mut() => return Ok(answer),
+                }
+                Ok::<_, Fault>(looking.await)
             };
+            let answer = looking.await?;
             if let Err(fault) = self.keep_answer(answer, asked) {
                 // The look that follows tells, if it stays.
                 say!(debug, self.binding, "look", reason = %fault.explain(), "waits for its turn");
@@ -187,16 +205,6 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         }
         self.queued += began.elapsed();
         Ok(())
-    }
-
-    /// Looks the endpoint up after the usual pause, once the group is known.
-    async fn look_up_later(&self) -> (Instant, Result<(Answer, Instant), Fault>) {
-        sleep(self.poll).await;
-        let asked = Instant::now();
-        match self.group {
-            Some(Group { family, .. }) => (asked, self.resolve(family).await),
-            None => pending().await,
-        }
     }
 
     /// How long turns were waited for since that was asked for last.
@@ -250,11 +258,19 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             _ => {}
         }
         self.answer = Some(answer.clone());
+        self.note_first();
         Ok(answer)
     }
 
     fn keep_listing(&mut self, targets: Targets, asked: Instant) {
         self.listing = Some(Listing { targets, asked, outdated: false });
+        self.note_first();
+    }
+
+    fn note_first(&mut self) {
+        if self.first.is_none() {
+            self.first = self.seen();
+        }
     }
 
     /// Whether the group must be listed before the next plan. Lookups are cheap, listings are not: an

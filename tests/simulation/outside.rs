@@ -351,6 +351,11 @@ impl State {
         if until == 0 { Duration::ZERO } else { Duration::from_millis(self.dice.u64(from..=until)) }
     }
 
+    /// From now on nobody waits for a turn.
+    pub fn uncrowd(&mut self) {
+        self.turns = None;
+    }
+
     /// How long a call waits for its turn, if it does.
     pub fn turn(&mut self) -> Option<Duration> {
         let turns = self.turns.as_mut()?;

@@ -179,6 +179,7 @@ async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, r
         runs += 1;
     }
     outside.record(Event::Calm { writer });
+    outside.state().uncrowd();
     for run in runs..=runs + CHECKS {
         let check = check();
         invoke(outside, run, check, pace, sabotage).await;
