@@ -121,8 +121,9 @@ async fn storms(rows: &mut Rows) {
                 seconds(storm.median()),
                 storm.refused
             ),
-            Some((
-                &format!("1.2 × {:.1} s", seconds(best)),
+            // Two share what one could have: that is told, and not advised.
+            (functions == 1).then_some((
+                format!("1.2 × {:.1} s", seconds(best)).as_str(),
                 storm.registered.len() == STORM && storm.last() <= best.mul_f64(1.2),
             )),
         );
