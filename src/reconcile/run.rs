@@ -166,7 +166,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
                 return Ok(Next::End);
             }
             Err(fault) => {
-                self.note_first();
+                // What it has shown counts: by the next look, another run may have registered the writer.
+                if let Some(seen) = self.sight.seen() {
+                    self.first.get_or_insert_with(|| First::of(&seen));
+                }
                 return Err((Stage::Look, fault));
             }
         };
@@ -278,17 +281,9 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         })
     }
 
-    /// Keeps how things stood at first, be it in a look that failed then: by the next one, another run may
-    /// have registered the writer.
-    fn note_first(&mut self) {
-        if self.first.is_none() {
-            self.first = self.sight.first.as_ref().map(First::of);
-        }
-    }
-
     /// Compares the look with the first one, and with the changes that none has shown so far.
     fn compare(&mut self, look: &Look, rests: bool) {
-        self.note_first();
+        self.first.get_or_insert_with(|| First::of(look));
         let first = self.first.as_ref().map(|first| first.active.iter().map(SocketAddr::ip).collect());
         self.scout.show(|| Scene {
             answer: look.answer.clone(),

@@ -65,8 +65,6 @@ pub(super) struct Sight<'a, D, T, C> {
     listing: Option<Listing>,
     /// The family and the port of the targets, once the group was described.
     group: Option<Group>,
-    /// What was seen as soon as both DNS and the group had been.
-    pub first: Option<Look>,
     /// Every answer so far: one that comes back is no news.
     known: BTreeSet<Writer>,
 }
@@ -86,7 +84,6 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             steady: Steady::new(pace),
             listing: None,
             group: None,
-            first: None,
             known: BTreeSet::new(),
         }
     }
@@ -121,7 +118,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             self.keep_answer(answer, asked)?
         };
         if self.must_list(port, rests) {
-            self.turn(self.urgency, Call::Describe).await?;
+            // At once: what was seen must not grow old, and an answer that is news is worth the call.
             let asked = Instant::now();
             let targets = self.list().await?;
             self.keep_listing(targets, asked);
@@ -258,19 +255,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             _ => {}
         }
         self.answer = Some(answer.clone());
-        self.note_first();
         Ok(answer)
     }
 
     fn keep_listing(&mut self, targets: Targets, asked: Instant) {
         self.listing = Some(Listing { targets, asked, outdated: false });
-        self.note_first();
-    }
-
-    fn note_first(&mut self) {
-        if self.first.is_none() {
-            self.first = self.seen();
-        }
     }
 
     /// Whether the group must be listed before the next plan. Lookups are cheap, listings are not: an
