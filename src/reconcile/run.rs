@@ -230,10 +230,14 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         }
         let evict = self.left_to_do(Change::Evict, &plan.evict);
         if !evict.is_empty() {
-            let has_turn = self.turn_to_write(Urgency::Tidy, look).await?;
-            if !has_turn || !self.sight.is_fresh() {
-                self.sight.look_afresh();
-                return Ok(Next::Behind);
+            if !self.has_turn {
+                let has_waited = self.sight.turn(Urgency::Tidy, Call::Write).await?;
+                self.has_turn = true;
+                if has_waited {
+                    // All that speaks for it, the RDS API's opinion included, may have changed meanwhile.
+                    self.sight.look_afresh();
+                    return Ok(Next::Behind);
+                }
             }
             self.evict(evict).await?;
             return Ok(Next::Changed);

@@ -1,6 +1,7 @@
 //! What a reconciliation sees: DNS at every look, and the group as seldom as is safe.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -166,11 +167,16 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
     }
 
     /// Waits until the API's limits allow the call, and watches DNS meanwhile: what was seen of the group
-    /// grows older, but a gap between lookups would confirm nothing.
-    pub async fn turn(&mut self, urgency: Urgency, call: Call) -> Result<(), Fault> {
+    /// grows older, but a gap between lookups would confirm nothing. Says whether it had to wait.
+    pub async fn turn(&mut self, urgency: Urgency, call: Call) -> Result<bool, Fault> {
         let began = Instant::now();
         let world = self.world;
         let mut turn = pin!(timeout_at(self.deadline, world.groups.turn(urgency, call)));
+        tokio::select! {
+            biased;
+            turn = turn.as_mut() => return turn.map(|()| false).map_err(|_| late()),
+            () = ready(()) => {}
+        }
         let mut has_turn = false;
         while !has_turn {
             // Both are polled at once: who is first in line must not keep the others waiting for a lookup.
@@ -201,7 +207,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             }
         }
         self.queued += began.elapsed();
-        Ok(())
+        Ok(true)
     }
 
     /// How long turns were waited for since that was asked for last.

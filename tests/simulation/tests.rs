@@ -60,7 +60,7 @@ fn what_once_broke_an_invariant_does_not_again() {
     // A stranger registered while the RDS API was silent to the scout, and had answered to the loop.
     let told_to_the_loop = [3_535_436, 11_118_000, 11_928_999];
     // Changes by a look that had stood no more, once the call's turn had come; and turns that never led to one.
-    let crowded = [210, 392, 1085, 3171, 40_088_545, 40_260_395];
+    let crowded = [210, 392, 1085, 3171, 40_088_545, 40_260_395, 60_014_486, 60_111_807];
     // A nominee of no known cluster, registered because its address was in the group at another port.
     let elsewhere = [40_283_273];
     let nominees =
