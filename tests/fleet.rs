@@ -280,7 +280,7 @@ async fn a_watch_goes_on_listing_the_groups_whose_turn_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_check_could_not_repair_a_watch_tries_again_every_ten_seconds() {
+async fn what_a_check_could_not_repair_a_watch_tries_again_every_five_seconds() {
     let estate = Estate::of(60);
     estate.warm().await;
     estate.world.fails_over(59);
@@ -295,7 +295,7 @@ async fn what_a_check_could_not_repair_a_watch_tries_again_every_ten_seconds() {
     assert_eq!(changed(&estate.watch(0).await), ["db-59"]);
     assert!(estate.is_followed(59));
     let tries = estate.world.count(Action::RegisterTargets);
-    assert!((6..=8).contains(&tries), "{tries}");
+    assert!((12..=15).contains(&tries), "{tries}");
 }
 
 #[tokio::test(start_paused = true)]

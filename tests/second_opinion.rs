@@ -332,8 +332,8 @@ mod of_unbound {
     async fn an_answer_too_long_for_udp_comes_whole_over_tcp() {
         let many: Vec<String> = (1..=200).map(|host| format!("many A 10.0.7.{host}\n")).collect();
         let server = or_skip!(Unbound::start(&many.concat()));
-        let told = resolve(&server, "many.us-east-1.rds.amazonaws.com").await.unwrap_err().explain();
-        assert!(told.contains("the answer holds 200 addresses"), "{told}");
+        let answer = resolve(&server, "many.us-east-1.rds.amazonaws.com").await.unwrap();
+        assert_eq!(answer.writer.addresses().count(), 200);
     }
 }
 
