@@ -59,9 +59,11 @@ async fn growth(rows: &mut Rows) {
     for count in [1, 10, 100] {
         let fleet = Fleet::of(count).await;
         let cold = fleet.check().await;
+        // Long enough for the tokens to come back.
+        sleep(Duration::from_secs(10)).await;
         let warm = fleet.check().await;
         rows.tell(
-            &format!("{count} bindings: a cold function's first check, and the next"),
+            &format!("{count} binding(s): a cold function's first check; a later one"),
             format!("{cold}; {warm}"),
             None,
         );
@@ -220,7 +222,8 @@ fn refused(world: &World) -> usize {
 }
 
 fn calls(world: &World) -> usize {
-    world.state().calls.len() - world.count(Action::Lookup)
+    let lookups = world.count(Action::Lookup);
+    world.state().calls.len() - lookups
 }
 
 /// An event about the database.
