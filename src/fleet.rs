@@ -99,7 +99,7 @@ struct Tour {
     /// Not known to be in sync: to be listed when it is their turn.
     list: Vec<usize>,
     /// Not brought into sync a moment ago: to be taken up again at once.
-    again: Vec<(usize, Urgency)>,
+    again: Vec<(usize, Option<Urgency>)>,
     /// To be looked up; the first so many of them to be listed all the same.
     compare: Vec<(usize, Rc<Verified>)>,
     due: usize,
@@ -152,8 +152,7 @@ impl Fleet {
         // It is read to its end below: nothing that is sent is lost.
         let queue = move |index| line.send(index).unwrap_or_default();
         list.into_iter().for_each(&queue);
-        let repairing =
-            stream::iter(again).for_each_concurrent(None, |(index, urgency)| run(index, Some(urgency)));
+        let repairing = stream::iter(again).for_each_concurrent(None, |(index, urgency)| run(index, urgency));
         let comparing = async {
             let compare = stream::iter(compare.into_iter().enumerate());
             let each = compare.for_each_concurrent(None, async |(place, (index, verified))| {
@@ -261,13 +260,13 @@ impl Fleet {
                 }
                 Some(Seen::Amiss(urgency, at)) if scope == Scope::Patrol => {
                     if at.elapsed() >= AGAIN {
-                        tour.again.push((index, *urgency));
+                        tour.again.push((index, Some(*urgency)));
                     }
                 }
                 _ if scope == Scope::Patrol => {}
                 // A few at once; many that stay amiss from check to check must not crowd out everybody else.
                 Some(Seen::Amiss(urgency, _)) if tour.again.len() < FLOOR => {
-                    tour.again.push((index, *urgency))
+                    tour.again.push((index, Some(*urgency)))
                 }
                 Some(Seen::Amiss(..)) => amiss.push(index),
                 Some(Seen::InSync(_)) | None => tour.list.push(index),
@@ -278,8 +277,8 @@ impl Fleet {
         tour.compare.sort_by_key(|(_, verified)| verified.at.get());
         tour.due = self.share(bindings.len(), scope).min(tour.compare.len());
         if bindings.len() <= FLOOR && scope != Scope::Patrol {
-            // So few need no line: all of them are due, and listing one looks it up as well.
-            let all = (0..bindings.len()).map(|index| (index, Urgency::Tidy)).collect();
+            // So few need no line and no turn: all of them are due, and listing one looks it up as well.
+            let all = (0..bindings.len()).map(|index| (index, None)).collect();
             return Tour { again: all, ..Tour::default() };
         }
         tour
