@@ -15,6 +15,7 @@ use crate::config::Binding;
 use crate::fault::Fault;
 use crate::plan::{Family, Targets, Writer};
 
+mod changes;
 mod evidence;
 mod objection;
 mod patience;

@@ -1,43 +1,20 @@
 //! One reconciliation under way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::changes::{Change, Changes};
 use super::objection::Opinion;
 use super::patience::{Ending, Next, Patience, Pause, Stage};
 use super::scout::{Scene, Scout};
 use super::sight::{Look, Sight};
-use super::{Call, Clusters, Dns, Mode, Pace, Report, SETTLE, Status, TargetGroups, Urgency, World};
+use super::{Call, Clusters, Dns, Mode, Pace, Report, Status, TargetGroups, Urgency, World};
 use crate::config::{Binding, Role};
 use crate::fault::{Fault, Kind};
-use crate::plan::{Evidence, Plan, State, Targets, active, list, outcome};
-
-/// What is done to a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Register,
-    Evict,
-}
-
-impl Change {
-    /// Whether a listing shows the change.
-    fn shows(self, target: &SocketAddr, targets: &Targets) -> bool {
-        targets.get(target).is_some_and(|state| state.is_active()) == (self == Self::Register)
-    }
-}
-
-/// A change that a listing may not show yet.
-struct Unseen {
-    change: Change,
-    at: Instant,
-    /// Whether the API has accepted it. Even a failed call may have taken effect.
-    accepted: bool,
-    /// Whether a listing has shown it. The next one may be older than that again.
-    shown: bool,
-}
+use crate::plan::{Evidence, Plan, active, list, outcome};
 
 /// How things stood when both DNS and the group had been seen for the first time.
 struct First {
@@ -62,11 +39,7 @@ pub(super) struct Run<'a, D, T, C> {
     first: Option<First>,
     /// The last plan.
     planned: Option<Plan>,
-    unseen: BTreeMap<SocketAddr, Unseen>,
-    /// When this run evicted each target that it has not registered again since.
-    evictions: BTreeMap<SocketAddr, Instant>,
-    registered: BTreeSet<SocketAddr>,
-    evicted: BTreeSet<SocketAddr>,
+    changes: Changes,
     follow: Option<Duration>,
     /// Whether a turn to write was waited for and is not used yet.
     has_turn: bool,
@@ -92,10 +65,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             opinion: None,
             first: None,
             planned: None,
-            unseen: BTreeMap::new(),
-            evictions: BTreeMap::new(),
-            registered: BTreeSet::new(),
-            evicted: BTreeSet::new(),
+            changes: Changes::default(),
             follow: None,
             has_turn: false,
             told: BTreeSet::new(),
@@ -145,8 +115,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         }
         say!(info, self.binding, "plan", plan = %plan, reason = "a dry run", "plans, and changes nothing");
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
-        self.registered.clone_from(&plan.register);
-        self.evicted.clone_from(&plan.evict);
+        self.changes.registered.clone_from(&plan.register);
+        self.changes.evicted.clone_from(&plan.evict);
         self.planned = Some(plan);
         self.scout.refusal().map_or(Ok(status), Err)
     }
@@ -175,7 +145,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         };
         self.recovered(Stage::Look);
         self.compare(&look, rests);
-        let look = self.doubt(look);
+        let look = self.changes.doubt(look);
         if self.has_followed(&look) && self.sight.is_steady() {
             self.scout.close();
         }
@@ -183,7 +153,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         let plan = self.plan(&look, evidence);
         self.remember(&plan, evidence);
         self.sight.urgency = self.urgency(&look, &plan);
-        if !self.still_wants_what_failed(&look, &plan) {
+        if !self.changes.failed_what_is_wanted(&look, &plan) {
             self.recovered(Stage::Change);
         }
         let next = self.act(&look, &plan, evidence).await.map_err(|fault| (Stage::Change, fault))?;
@@ -207,8 +177,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         if self.patience.rests() {
             return Ok(Next::Poll);
         }
-        let register = self.left_to_do(Change::Register, &plan.register);
         let wanted = look.wanted();
+        let register = self.changes.left_to_do(Change::Register, &plan.register, &wanted);
         let (writer, nominees): (BTreeSet<_>, BTreeSet<_>) =
             register.into_iter().partition(|target| wanted.contains(target));
         if !writer.is_empty() {
@@ -228,7 +198,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
                 Err(_) => Ok(Next::Poll),
             };
         }
-        let evict = self.left_to_do(Change::Evict, &plan.evict);
+        let evict = self.changes.left_to_do(Change::Evict, &plan.evict, &wanted);
         if !evict.is_empty() {
             if !self.has_turn {
                 let has_waited = self.sight.turn(Urgency::Tidy, Call::Write).await?;
@@ -253,7 +223,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     fn urgency(&self, look: &Look, plan: &Plan) -> Urgency {
         if !plan.register.is_empty() {
             Urgency::Failover
-        } else if !self.registered.is_empty() || (self.mode == Mode::Watch && self.has_followed(look)) {
+        } else if !self.changes.registered.is_empty() || (self.mode == Mode::Watch && self.has_followed(look))
+        {
             Urgency::Tidy
         } else {
             self.sight.urgency
@@ -298,58 +269,10 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
                 .map(|target| target.ip())
                 .collect(),
         });
-        if rests {
-            // The listing may be older than the changes.
-            return;
+        // While the API rests, the listing may be older than the changes.
+        if !rests {
+            self.changes.see(&look.targets);
         }
-        for (target, unseen) in &mut self.unseen {
-            if unseen.shown || !unseen.change.shows(target, &look.targets) {
-                continue;
-            }
-            unseen.shown = true;
-            // What was not accepted, but took effect, is this run's work all the same.
-            match unseen.change {
-                Change::Register => self.registered.insert(*target),
-                Change::Evict => self.evicted.insert(*target),
-            };
-        }
-    }
-
-    /// Counts the writer as draining where this run evicted it a moment ago, whatever the listing
-    /// says: it may be older than the eviction, and evicting the others by it would leave nobody.
-    fn doubt(&self, mut look: Look) -> Look {
-        for target in look.wanted() {
-            if self.evictions.get(&target).is_some_and(|at| at.elapsed() < SETTLE)
-                && let Some(state) = look.targets.get_mut(&target)
-            {
-                *state = State::Draining;
-            }
-        }
-        look
-    }
-
-    /// Whether the plan still is for a change that failed.
-    fn still_wants_what_failed(&self, look: &Look, plan: &Plan) -> bool {
-        let (wanted, Plan { register, evict, waiting }) = (look.wanted(), plan);
-        self.unseen.iter().filter(|(_, unseen)| !unseen.accepted && !unseen.shown).any(|(target, unseen)| {
-            let is_planned =
-                register.contains(target) || evict.contains(target) || waiting.contains_key(target);
-            is_planned && wanted.contains(target) == (unseen.change == Change::Register)
-        })
-    }
-
-    /// Leaves out what the API accepted a moment ago: a listing may take a while to show it.
-    fn left_to_do(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
-        let is_done = |target: &SocketAddr| {
-            self.unseen.get(target).is_some_and(|unseen| {
-                // A nominee is tried again as seldom: it is a courtesy.
-                let is_courtesy = change == Change::Register && !self.sight.wants(target);
-                let is_recent = unseen.at.elapsed() < SETTLE;
-                let counts = unseen.accepted || is_courtesy;
-                unseen.change == change && counts && !unseen.shown && is_recent
-            })
-        };
-        targets.iter().copied().filter(|target| !is_done(target)).collect()
     }
 
     async fn register(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Fault> {
@@ -362,7 +285,6 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
         let result = self.sight.bounded("register the writer", registering).await;
         self.changed(Change::Register, &targets, result)?;
-        self.registered.extend(targets);
         self.follow = self.follow.max(self.sight.known_for());
         Ok(())
     }
@@ -373,14 +295,11 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         say!(info, self.binding, "register", targets = %list(&targets), reason, "registers early");
         let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
         let result = self.sight.bounded("register a nominee", registering).await;
-        match self.changed(Change::Register, &targets, result) {
-            Ok(()) => self.registered.extend(targets),
-            Err(fault) => {
-                let reason = fault.explain();
-                say!(warn, self.binding, "nominate", reason = %reason, "could not register the nominee");
-                if fault.kind() == Kind::Permanent {
-                    self.scout.forget(targets.iter().map(SocketAddr::ip));
-                }
+        if let Err(fault) = self.changed(Change::Register, &targets, result) {
+            let reason = fault.explain();
+            say!(warn, self.binding, "nominate", reason = %reason, "could not register the nominee");
+            if fault.kind() == Kind::Permanent {
+                self.scout.forget(targets.iter().map(SocketAddr::ip));
             }
         }
     }
@@ -390,9 +309,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         say!(info, self.binding, "evict", targets = %list(&targets), reason, "deregisters");
         let deregistering = self.sight.world.groups.deregister(&self.binding.target_group, &targets);
         let result = self.sight.bounded("deregister stale targets", deregistering).await;
-        self.changed(Change::Evict, &targets, result)?;
-        self.evicted.extend(targets);
-        Ok(())
+        self.changed(Change::Evict, &targets, result)
     }
 
     fn changed(
@@ -402,14 +319,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         result: Result<(), Fault>,
     ) -> Result<(), Fault> {
         self.has_turn = false;
-        let (at, accepted, shown) = (Instant::now(), result.is_ok(), false);
-        match change {
-            Change::Evict => self.evictions.extend(targets.iter().map(|target| (*target, at))),
-            Change::Register if accepted => self.evictions.retain(|target, _| !targets.contains(target)),
-            // It may still be gone.
-            Change::Register => {}
-        }
-        self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted, shown })));
+        self.changes.made(change, targets, result.is_ok());
         self.sight.look_afresh();
         result
     }
@@ -443,7 +353,7 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
         }
         Ok(match &self.planned {
             Some(plan) if !plan.is_empty() => Status::Pending,
-            _ if self.registered.is_empty() && self.evicted.is_empty() => Status::InSync,
+            _ if self.changes.are_none() => Status::InSync,
             _ => Status::Updated,
         })
     }
@@ -507,8 +417,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
             target_group: self.binding.target_group.clone(),
             status,
             writer: writer.map(|address| address.to_string()).collect(),
-            registered: self.registered.clone(),
-            evicted: self.evicted.clone(),
+            registered: self.changes.registered.clone(),
+            evicted: self.changes.evicted.clone(),
             waiting,
             error,
             elapsed_ms: millis(self.patience.elapsed()),

@@ -135,13 +135,6 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         Some(Look { answer, targets, family, port })
     }
 
-    /// Whether this is the target that DNS asks for.
-    pub fn wants(&self, target: &SocketAddr) -> bool {
-        self.answer
-            .as_ref()
-            .is_some_and(|answer| answer.writer.addresses().any(|address| address == target.ip()))
-    }
-
     /// Lists the group at the next look, however young the last listing is.
     pub fn look_afresh(&mut self) {
         if let Some(listing) = &mut self.listing {
