@@ -6,8 +6,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, interval, sleep, sleep_until};
@@ -29,6 +31,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 const FLEET: usize = 1000;
 const STORM: usize = 100;
+/// How many functions take its events.
+const FUNCTIONS: [usize; 3] = [1, 2, 10];
 /// How long it takes the zone's databases to fail over, one after the other.
 const STORM_TAKES: Duration = Duration::from_secs(5);
 /// RegisterTargets, at once and per second (ELB API throttling).
@@ -109,21 +113,20 @@ async fn cold_and_warm(rows: &mut Rows) {
 
 async fn storms(rows: &mut Rows) {
     let best = at_best();
-    let warm = [warmed(), warmed()];
-    let [one, two] = warm.map(tokio::spawn);
-    let warm = [one.await.expect("a warm function"), two.await.expect("a warm function")];
-    for (functions, warm) in (1..).zip(warm) {
+    let warm = FUNCTIONS.map(|functions| tokio::spawn(async move { (functions, warmed().await) }));
+    for (functions, warm) in join_all(warm).await.into_iter().map(|warm| warm.expect("a warm function")) {
         let storm = Storm::of(functions, warm).await;
         rows.tell(
             &format!("storm: {STORM} of 1,000 fail over in 5 s; ReservedConcurrency={functions}"),
             format!(
-                "last of {} writers registered after {:.1} s, median {:.1} s; {} calls refused",
+                "last of {} writers registered after {:.1} s, median {:.1} s; {} calls refused, {} runs failed",
                 storm.registered.len(),
                 seconds(storm.last()),
                 seconds(storm.median()),
-                storm.refused
+                storm.refused,
+                storm.failed
             ),
-            // Two share what one could have: that is told, and not advised.
+            // Several share what one could have: that is told, and not advised.
             (functions == 1).then_some((
                 format!("1.2 × {:.1} s", seconds(best)).as_str(),
                 storm.registered.len() == STORM && storm.last() <= best.mul_f64(1.2),
@@ -334,6 +337,8 @@ struct Storm {
     /// From the first failover to each registration, in order.
     registered: Vec<Duration>,
     refused: usize,
+    /// Runs that failed, and were taken up again.
+    failed: usize,
 }
 
 /// A function that knows the fleet, in an account whose limits are untouched.
@@ -353,16 +358,16 @@ impl Storm {
             state.limits = Some(Limits::of_aws());
         }
         let (queue, events) = mpsc::unbounded_channel();
-        let events = Arc::new(Mutex::new(events));
-        let mut workers = vec![tokio::spawn(serve(world.clone(), Some(warm), events.clone()))];
-        workers.extend((1..functions).map(|_| tokio::spawn(serve(world.clone(), None, events.clone()))));
+        let line = Arc::new(Line { queue, events: events.into(), failed: AtomicUsize::new(0) });
+        let mut workers = vec![tokio::spawn(serve(world.clone(), Some(warm), line.clone()))];
+        workers.extend((1..functions).map(|_| tokio::spawn(serve(world.clone(), None, line.clone()))));
         let began = Instant::now();
         let mut ticks = interval(STORM_TAKES / STORM as u32);
         // Every tenth database of the fleet, in no order that the function knows.
         for number in (0..STORM).map(|failed| (failed * 7 % STORM) * (FLEET / STORM)) {
             ticks.tick().await;
             world.fails_over(number);
-            events_of(number, &queue);
+            line.add_events_of(number);
         }
         let times = |world: &World| {
             let all = (0..FLEET).filter_map(|number| registered(world, number));
@@ -374,7 +379,8 @@ impl Storm {
             sleep(Duration::from_millis(200)).await;
         }
         workers.iter().for_each(tokio::task::JoinHandle::abort);
-        Self { registered: times(&world), refused: refused(&world) }
+        let failed = line.failed.load(Ordering::Relaxed);
+        Self { registered: times(&world), refused: refused(&world), failed }
     }
 
     fn last(&self) -> Duration {
@@ -386,31 +392,43 @@ impl Storm {
     }
 }
 
-/// Queues a database's events as RDS sends them: at once, and one and two seconds later.
-fn events_of(number: usize, queue: &mpsc::UnboundedSender<String>) {
-    for (event, after) in events(number).into_iter().zip(0..) {
-        let queue = queue.clone();
+/// Lambda's queue.
+struct Line {
+    queue: mpsc::UnboundedSender<String>,
+    events: Mutex<mpsc::UnboundedReceiver<String>>,
+    failed: AtomicUsize,
+}
+
+impl Line {
+    /// Adds a database's events as RDS sends them: at once, and one and two seconds later.
+    fn add_events_of(&self, number: usize) {
+        for (event, seconds) in events(number).into_iter().zip(0..) {
+            self.add(event, Duration::from_secs(seconds));
+        }
+    }
+
+    fn add(&self, event: String, after: Duration) {
+        let queue = self.queue.clone();
         tokio::spawn(async move {
-            sleep(Duration::from_secs(after)).await;
+            sleep(after).await;
             let _ = queue.send(event);
         });
     }
 }
 
-/// Takes one event after the other, in a function that starts with the first.
-async fn serve(
-    world: World,
-    mut function: Option<Function>,
-    events: Arc<Mutex<mpsc::UnboundedReceiver<String>>>,
-) {
+/// Takes one event after the other, in a function that starts with the first. One that fails is taken up
+/// again after a minute, as Lambda does.
+async fn serve(world: World, mut function: Option<Function>, line: Arc<Line>) {
     loop {
-        let Some(event) = events.lock().await.recv().await else { return };
+        let Some(event) = line.events.lock().await.recv().await else { return };
         if function.is_none() {
             function = Some(start(&world).await);
         }
         let Some(function) = &function else { return };
-        if let Err(error) = function.invoke(event, TIME).await {
+        if let Err(error) = function.invoke(&event, TIME).await {
             eprintln!("{error}");
+            line.failed.fetch_add(1, Ordering::Relaxed);
+            line.add(event, MINUTE);
         }
     }
 }

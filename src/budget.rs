@@ -1,8 +1,8 @@
 //! How many calls the load balancing API gets, and whose come first.
 //!
 //! Its limits are the account's: everybody's deployments share them with us. Failovers may use all of
-//! them, and come first; routine calls get a small share, and what the API's troubles leave of it. The
-//! invariant kept here: a call waits for no other that is less urgent than itself.
+//! them, and come first; routine calls get what failovers leave of a small share, and less of an API in trouble.
+//! The invariant kept here: a call waits for no other that is less urgent than itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,8 +18,9 @@ const ALL: (f64, f64) = (39.0, 10.0);
 const WRITES: (f64, f64) = (19.0, 4.0);
 /// How many seconds' worth of routine calls may come at once.
 const ROUTINE_BURST: f64 = 6.0;
-/// For how long routine calls leave an API alone that has just refused or failed one.
-const REST: Duration = Duration::from_secs(5);
+/// For how long an API is left alone that has just refused or failed a call: by failovers, which try again at
+/// their own pace, by what tidies up after them, and by routine calls.
+const REST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(10)];
 
 /// Tokens that come back at a rate, up to a number.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,12 @@ impl Bucket {
 
     fn take(&mut self) {
         self.tokens -= 1.0;
+    }
+
+    /// Somebody else has used up what was there.
+    fn empty(&mut self) {
+        self.until(0.0);
+        self.tokens = self.tokens.min(0.0);
     }
 }
 
@@ -81,8 +88,8 @@ struct State {
     all: Bucket,
     writes: Bucket,
     routine: Bucket,
-    /// Until when routine calls leave the API alone.
-    rests_until: Instant,
+    /// When the API last refused or failed a call.
+    refused: Option<Instant>,
     /// Who waits for a token, by urgency and call.
     heads: [[bool; 2]; 3],
 }
@@ -105,8 +112,7 @@ impl Budget {
     }
 
     fn of(all: Bucket, writes: Bucket, routine: Bucket) -> Self {
-        let (rests_until, heads) = (Instant::now(), [[false; 2]; 3]);
-        let state = State { all, writes, routine, rests_until, heads };
+        let state = State { all, writes, routine, refused: None, heads: [[false; 2]; 3] };
         Self { state: Mutex::new(state), queues: Default::default() }
     }
 
@@ -125,10 +131,13 @@ impl Budget {
         }
     }
 
-    /// Heeds that a call is made again because the API refused or failed it: routine calls leave such an API
-    /// alone for a while. What is urgent goes on at its own pace, which the API allows if nobody else is there.
-    pub fn repeated(&self) {
-        self.state().rests_until = Instant::now() + REST;
+    /// Heeds that the API refused or failed a call. Others may use up what the account has, another run of
+    /// this function among them, and a failover there must not wait for what is less urgent here. Of what is
+    /// thought to be left for many calls at once, nothing is.
+    pub fn refused(&self) {
+        let mut state = self.state();
+        state.refused = Some(Instant::now());
+        state.all.empty();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -149,8 +158,12 @@ impl State {
         if call == Call::Write {
             wait = wait.max(self.writes.until(1.0 + writes as f64));
         }
+        let left_of_routine = self.routine.until(1.0);
         if urgency == Urgency::Routine {
-            wait = wait.max(self.routine.until(1.0)).max(self.rests_until - Instant::now());
+            wait = wait.max(left_of_routine);
+        }
+        if let (Some(refused), Some(rest)) = (self.refused, REST.get(urgency as usize)) {
+            wait = wait.max(rest.saturating_sub(refused.elapsed()));
         }
         if !wait.is_zero() {
             // A token's worth of rounding would wake it for nothing.
@@ -160,7 +173,7 @@ impl State {
         if call == Call::Write {
             self.writes.take();
         }
-        if urgency == Urgency::Routine {
+        if left_of_routine.is_zero() {
             self.routine.take();
         }
         None
@@ -272,12 +285,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_api_in_trouble_is_left_alone_by_routine_and_by_nobody_else() {
+    async fn an_api_in_trouble_is_left_alone_by_all_but_failovers() {
+        for (urgency, rest) in [(Failover, 0), (Tidy, 5), (Routine, 10)] {
+            let budget = Budget::new(5);
+            (0..100).for_each(|_| budget.refused());
+            let took = make(&budget, 1, urgency, Call::Describe).await;
+            assert!(is_about(took, seconds(rest) + Duration::from_millis(if rest == 0 { 100 } else { 0 })));
+            sleep(seconds(10)).await;
+            assert_eq!(make(&budget, 19, urgency, Call::Write).await, Duration::ZERO, "and then as before");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_call_shows_that_nothing_is_left_for_many_at_once() {
         let budget = Budget::new(5);
-        (0..100).for_each(|_| budget.repeated());
-        assert_eq!(make(&budget, 20, Failover, Call::Describe).await, Duration::ZERO);
-        assert_eq!(make(&budget, 19, Tidy, Call::Write).await, Duration::ZERO);
-        assert_eq!(make(&budget, 1, Routine, Call::Describe).await, REST);
+        make(&budget, 5, Failover, Call::Describe).await;
+        budget.refused();
+        let took = make(&budget, 20, Failover, Call::Describe).await;
+        assert!(is_about(took, seconds(2)), "10 per second: {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_urgent_uses_up_what_routine_calls_may_take() {
+        let budget = Budget::new(5);
+        make(&budget, 35, Failover, Call::Describe).await;
+        sleep(seconds(10)).await;
+        let took = make(&budget, 40, Routine, Call::Describe).await;
+        assert!(
+            is_about(took, Duration::from_secs(2)),
+            "30 less 30, 50 that came back, 30 at most: {took:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -143,8 +143,8 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
     };
     let done = match arguments.command {
         Command::Completions { shell } => complete(shell),
-        Command::Check(common) => check(&common, variable, Trigger::Check).await,
-        Command::Plan(common) => check(&common, variable, Trigger::Plan).await,
+        Command::Check(common) => check(&common, variable, now(), Trigger::Check).await,
+        Command::Plan(common) => check(&common, variable, now(), Trigger::Plan).await,
         Command::Doctor(common) => doctor(&common, variable).await,
         Command::Watch { common, interval } => watch(&common, variable, interval, now).await,
     };
@@ -170,6 +170,7 @@ fn complete(shell: Shell) -> Result<u8, Error> {
 async fn check(
     common: &Common,
     variable: impl Fn(&str) -> Option<String>,
+    now: SystemTime,
     trigger: Trigger,
 ) -> Result<u8, Error> {
     let Started { config, world } = common.start(variable).await?;
@@ -179,7 +180,7 @@ async fn check(
     };
     let spinner = common.spinner(format!("{doing} {}", count(config.bindings.len(), "binding")));
     let command = json!({"command": command}).to_string();
-    let result = handle(&config, &world, &Fleet::new(&config), &command, common.time()).await;
+    let result = handle(&config, &world, &Fleet::new(&config), &command, now, common.time()).await;
     spinner.finish_and_clear();
     let outcome = match result {
         Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) => outcome,

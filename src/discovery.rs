@@ -4,6 +4,7 @@
 //! that has lost its tag is let go, untouched; one whose tags are wrong fails alone, by name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +19,10 @@ pub const PERIOD: Duration = Duration::from_secs(300);
 /// How old it may be when an event tells of a database that no binding is for: it may be a new one, but
 /// in most accounts it is one that nobody has bound.
 pub const MISS: Duration = Duration::from_secs(60);
+
+/// How often the tags are read where the API refuses it. From the second time on, failovers elsewhere in the
+/// account come first.
+const TRIES: usize = 10;
 
 /// A target group that carries the tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +72,20 @@ pub async fn bound<T: Discover>(
 ) -> Bound {
     let mut bound = Bound { bindings: config.bindings.clone(), ..Bound::default() };
     let Some(key) = &config.discovery else { return bound };
-    let listing = timeout_at(deadline, groups.tagged(key, age, urgency)).await.unwrap_or_else(|_| {
-        Err(Fault::new(Kind::OutOfTime, "discover target groups by tag before the invocation's time ran out"))
-    });
+    // Where there is nothing else to do, it is worth some waiting: what was read is not read again.
+    let tries = if config.bindings.is_empty() { TRIES } else { 1 };
+    let mut listing = Err(Fault::new(
+        Kind::OutOfTime,
+        "discover target groups by tag before the invocation's time ran out",
+    ));
+    for urgency in iter::once(urgency).chain(iter::repeat_n(urgency.max(Urgency::Tidy), tries - 1)) {
+        let Ok(listed) = timeout_at(deadline, groups.tagged(key, age, urgency)).await else { break };
+        let is_over = !matches!(&listed, Err(fault) if fault.kind() == Kind::Transient);
+        listing = listed;
+        if is_over {
+            break;
+        }
+    }
     let tagged = match listing {
         Ok(Tags { groups, are_new }) => {
             bound.are_new = are_new;

@@ -41,6 +41,8 @@ pub struct LoadBalancing {
     groups: Mutex<BTreeMap<String, Group>>,
     /// The groups that carry the discovery tag, as last listed.
     tagged: Mutex<Option<discover::Listed>>,
+    /// The listing of them that is under way.
+    reading: tokio::sync::Mutex<Option<discover::Reading>>,
 }
 
 impl LoadBalancing {
@@ -51,7 +53,14 @@ impl LoadBalancing {
         let retries = client.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         let config = client.config().to_builder().interceptor(Bounded).interceptor(recount);
         let config = config.retry_config(retries.with_initial_backoff(BACKOFF)).build();
-        Self { client: Client::from_conf(config), budget, groups: Mutex::default(), tagged: Mutex::default() }
+        let client = Client::from_conf(config);
+        Self {
+            client,
+            budget,
+            groups: Mutex::default(),
+            tagged: Mutex::default(),
+            reading: Default::default(),
+        }
     }
 
     fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
@@ -158,7 +167,13 @@ impl TargetGroups for LoadBalancing {
                 let is_gone = error.as_service_error().is_some_and(|e| e.is_invalid_target_exception());
                 let doing = format!("deregister {} from {group}", list(batch));
                 let fault = aws::fault(doing, "elasticloadbalancing:DeregisterTargets", error);
-                return Err(if is_gone { fault.transient() } else { fault });
+                if is_gone {
+                    return Err(fault.transient());
+                }
+                if fault.kind() == Kind::Transient {
+                    self.budget.refused();
+                }
+                return Err(fault);
             }
         }
         Ok(())

@@ -4,6 +4,10 @@
 //! which is registered early and evicts nobody. Its fields may be absent, unknown or
 //! of another type than documented; only its `source` decides whether it is for us at all.
 
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use serde_json::Value;
 
 use crate::config::Binding;
@@ -123,6 +127,13 @@ fn watched(event: &Value) -> Option<&str> {
         names.into_iter().any(|name| WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name)))
     };
     database(event).filter(|_| categories.iter().any(is_watched))
+}
+
+/// How long ago the event was made, if it says when.
+pub fn age(event: &Value, now: SystemTime) -> Option<Duration> {
+    let time = event.get("time").and_then(Value::as_str)?;
+    let made = DateTime::from_str(time, Format::DateTimeWithOffset).ok()?;
+    now.duration_since(SystemTime::try_from(made).ok()?).ok()
 }
 
 /// The instance that an event of RDS is about, if it is about one.

@@ -57,7 +57,7 @@ pub enum Scope {
         /// Whether it was.
         relisted: bool,
     },
-    /// Those that this function has seen before.
+    /// All of them, beside a watch, which comes first.
     Patrol,
 }
 
@@ -82,6 +82,8 @@ enum Seen {
     InSync(Rc<Verified>),
     /// Something was left to do, this urgent, and this was when.
     Amiss(Urgency, Instant),
+    /// DNS gave no answer: there is nothing to go on with before the next check.
+    Unresolved,
 }
 
 /// A group that was found in sync.
@@ -179,7 +181,7 @@ impl Fleet {
         let listing = turns.for_each_concurrent(None, async |(index, has_turn)| {
             if has_turn {
                 run(index, None).await;
-            } else if let Some(binding) = bindings.get(index) {
+            } else if let Some(binding) = bindings.get(index).filter(|_| scope != Scope::Patrol) {
                 // One that was looked up is in sync, as far as that tells.
                 reports.borrow_mut().entry(index).or_insert_with(|| put_off(binding));
             }
@@ -230,8 +232,7 @@ impl Fleet {
                 roster: Roster::default(),
                 at: Cell::new(Instant::now()),
             })),
-            // Without an answer of DNS there is nothing to go on with before the next check.
-            Status::Failed if report.writer.is_empty() => return self.forget(binding),
+            Status::Failed if report.writer.is_empty() => Seen::Unresolved,
             Status::Failed => Seen::Amiss(Urgency::Failover, Instant::now()),
             Status::Pending | Status::Planned => Seen::Amiss(Urgency::Tidy, Instant::now()),
         };
@@ -263,13 +264,15 @@ impl Fleet {
                         tour.again.push((index, Some(*urgency)));
                     }
                 }
-                _ if scope == Scope::Patrol => {}
+                Some(Seen::Unresolved) if scope == Scope::Patrol => {}
+                // So few are listed by the next check at once.
+                _ if scope == Scope::Patrol && bindings.len() <= FLOOR => {}
                 // A few at once; many that stay amiss from check to check must not crowd out everybody else.
                 Some(Seen::Amiss(urgency, _)) if tour.again.len() < FLOOR => {
                     tour.again.push((index, Some(*urgency)))
                 }
                 Some(Seen::Amiss(..)) => amiss.push(index),
-                Some(Seen::InSync(_)) | None => tour.list.push(index),
+                Some(Seen::InSync(_) | Seen::Unresolved) | None => tour.list.push(index),
             }
         }
         tour.list.splice(0..0, amiss);

@@ -1,7 +1,7 @@
 //! The handler: an event and a deadline in, a result or a failed invocation out.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join, join_all};
 use lambda_runtime::Diagnostic;
@@ -121,12 +121,14 @@ impl From<Failed> for Diagnostic {
     }
 }
 
-/// Does what the event asks for, within `remaining`, which is the time until Lambda ends the function.
+/// Does what the event asks for, within `remaining`, which is the time until Lambda ends the function. The
+/// time of day, `now`, tells how old the event is.
 pub async fn handle<D, T, C>(
     config: &Config,
     world: &World<D, T, C>,
     fleet: &Fleet,
     event: &str,
+    now: SystemTime,
     remaining: Duration,
 ) -> Result<Answer, Failed>
 where
@@ -145,7 +147,8 @@ where
     let pass = async |mode, scope| fleet.pass(world, &bindings, config, mode, scope, deadline).await;
     let (trigger, mut reports) = match request {
         Request::Watch(watched) => {
-            (Trigger::Watch, watch(config, world, fleet, &bindings, watched, deadline).await)
+            let is_late = event::age(&event, now).is_some_and(|age| age > config.pace.watch && age < LOST);
+            (Trigger::Watch, watch(config, world, fleet, &bindings, watched, is_late, deadline).await)
         }
         Request::Check => {
             let readers = moved_readers(world, &event, &bindings, deadline).await;
@@ -175,18 +178,26 @@ where
     if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(Answer::Outcome(outcome)) }
 }
 
+/// Lambda keeps an event no longer than this for a function that is not free (`MaximumEventAgeInSeconds` in
+/// the template). One that is older was sent by hand, and its time says nothing.
+const LOST: Duration = Duration::from_secs(3600);
+
 /// Watches the bindings that the event is about, side by side: one that fails or waits delays no other.
-/// Meanwhile it looks after the others that it knows, and tells of those that had moved as well.
+/// Meanwhile it looks after the others, and tells of those that had moved as well.
+///
+/// After a storm, events wait for a function that is free. One that has waited for longer than a watch is
+/// about a failover that is over: a check tells whether it was followed.
 async fn watch<D: Dns, T: TargetGroups, C: Clusters>(
     config: &Config,
     world: &World<D, T, C>,
     fleet: &Fleet,
     bindings: &[Binding],
     watched: Vec<Watched>,
+    is_late: bool,
     deadline: Instant,
 ) -> Vec<Report> {
-    let (mode, other) =
-        if config.dry_run { (Mode::DryRun, Mode::DryRun) } else { (Mode::Watch, Mode::Check) };
+    let other = if config.dry_run { Mode::DryRun } else { Mode::Check };
+    let mode = if config.dry_run || is_late { other } else { Mode::Watch };
     let is_watched = |index: &usize| watched.iter().any(|watched| watched.binding == *index);
     let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(index));
     let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();

@@ -41,10 +41,10 @@ async fn main() -> ExitCode {
     let (config, world, fleet, function) = (&config, &world, &fleet, &function);
     let service = service_fn(async |invocation: LambdaEvent<String>| {
         let LambdaEvent { payload, context } = invocation;
-        let remaining = Duration::from_millis(context.deadline).saturating_sub(now());
-        let result = handle(config, world, fleet, &payload, remaining).await;
+        let remaining = Duration::from_millis(context.deadline).saturating_sub(since_1970());
+        let result = handle(config, world, fleet, &payload, SystemTime::now(), remaining).await;
         if let Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) = &result {
-            let now = u64::try_from(now().as_millis()).unwrap_or_default();
+            let now = u64::try_from(since_1970().as_millis()).unwrap_or_default();
             metrics::lines(outcome, function, now).iter().for_each(|line| println!("{line}"));
         }
         result
@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
     }
 }
 
-fn now() -> Duration {
+fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

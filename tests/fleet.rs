@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::budget::Budget;
 use rds_nlb_sync::config::{Binding, Config, Role};
@@ -48,7 +48,16 @@ impl Estate {
     async fn invoke(&self, event: Value) -> Result<Outcome, Failed> {
         let world = self.world.clone();
         let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world };
-        match handle(&self.config, &ports, &self.fleet, &event.to_string(), seconds(240)).await? {
+        match handle(
+            &self.config,
+            &ports,
+            &self.fleet,
+            &event.to_string(),
+            SystemTime::UNIX_EPOCH,
+            seconds(240),
+        )
+        .await?
+        {
             Answer::Outcome(outcome) => Ok(outcome),
             other => panic!("expected bindings, not {other:?}"),
         }
@@ -251,11 +260,40 @@ async fn a_watch_looks_after_the_others_that_it_knows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_of_a_cold_function_leaves_the_others_alone() {
-    let estate = Estate::of(100);
+async fn a_watch_of_a_cold_function_leaves_a_few_others_to_the_next_check() {
+    let estate = Estate::of(20);
     estate.watch(0).await;
     let lookups = estate.world.calls(Action::Lookup);
     assert!(lookups.iter().all(|call| call.detail == endpoint(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_a_cold_function_lists_many_others_at_the_routine_rate() {
+    let estate = Estate::of(400);
+    (250..300).for_each(|number| estate.world.fails_over(number));
+    let started = Instant::now();
+    let outcome = estate.watch(0).await;
+    assert_eq!(changed(&outcome).len(), 50);
+    let registered = estate.world.calls(Action::RegisterTargets);
+    let last = registered.iter().map(|call| call.at).max().expect("registrations") - started;
+    // Failovers take from what routine calls may.
+    let in_line = Duration::from_secs_f64((300.0 - 30.0 + 50.0 * 2.0) / 5.0);
+    assert!(last <= in_line + seconds(5), "{last:?}");
+    let listed = estate.world.count(Action::DescribeTargetHealth);
+    let in_turn = 400 * 180 / (900 * 9 / 10);
+    let most = 400 + in_turn + 4 * 50 + 180 / 30;
+    assert!(listed <= most, "each once, some in turn, and those that moved until all is done: {listed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_fail_keep_a_patrol_from_no_other() {
+    let estate = Estate::of(200);
+    for number in 1..100 {
+        estate.world.state().names.insert(endpoint(number), Trouble::NxDomain);
+    }
+    estate.world.fails_over(199);
+    let outcome = estate.watch(0).await;
+    assert_eq!(changed(&outcome), ["db-199"]);
 }
 
 #[tokio::test(start_paused = true)]

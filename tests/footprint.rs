@@ -6,7 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Answer, handle};
@@ -115,7 +115,9 @@ fn a_check_in_sync_costs_little_and_keeps_nothing() {
         let check = async || {
             let before = allocated();
             let event = json!({"command": "check"}).to_string();
-            match handle(&config, &ports, &fleet, &event, Duration::from_secs(60)).await {
+            match handle(&config, &ports, &fleet, &event, SystemTime::UNIX_EPOCH, Duration::from_secs(60))
+                .await
+            {
                 Ok(Answer::Outcome(outcome)) => assert_eq!(outcome.bindings[0].status, Status::InSync),
                 other => panic!("expected an outcome, not {other:?}"),
             }

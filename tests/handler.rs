@@ -1,6 +1,6 @@
 //! The handler with several bindings, on a paused clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::config::{Binding, Config};
 use rds_nlb_sync::discovery::{MISS, PERIOD};
@@ -9,6 +9,7 @@ use rds_nlb_sync::lambda::{Answer, Failed, Outcome, Trigger, handle};
 use rds_nlb_sync::reconcile::Urgency::{Failover, Routine};
 use rds_nlb_sync::reconcile::{self, Report, Status};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::world::log::Log;
 use crate::world::ports::PACE;
@@ -53,10 +54,17 @@ async fn invoke_with(
         dry_run: false,
     };
     let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world.clone() };
-    match handle(&config, &ports, &Fleet::new(&config), &event.to_string(), time).await? {
+    match handle(&config, &ports, &Fleet::new(&config), &event.to_string(), noon(), time).await? {
         Answer::Outcome(outcome) => Ok(outcome),
         other => panic!("expected bindings, not {other:?}"),
     }
+}
+
+/// Noon of a day, as an event writes it and as a clock does.
+const NOON: &str = "2026-11-20T12:00:00Z";
+
+fn noon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_176_000)
 }
 
 /// A failover of this instance.
@@ -90,6 +98,46 @@ async fn a_check_is_of_all_bindings_and_a_watch_of_those_that_the_event_is_about
     assert_eq!(watch.bindings[0].endpoint, BILLING);
 }
 
+/// How long a watch that nothing happens in lasts, by the time that its event carries.
+async fn watched_for(time: Value) -> Duration {
+    let world = two_databases();
+    let mut event = failover("orders");
+    event["time"] = time;
+    let started = Instant::now();
+    let outcome = invoke(&world, event, Duration::from_secs(240)).await.unwrap();
+    assert_eq!((outcome.trigger, outcome.bindings.len()), (Trigger::Watch, 1));
+    assert_eq!(outcome.bindings[0].status, Status::InSync);
+    started.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_has_waited_for_longer_than_a_watch_is_a_check_of_its_binding() {
+    for late in ["2026-11-20T11:56:59Z", "2026-11-20T11:00:01Z"] {
+        assert!(watched_for(json!(late)).await < Duration::from_secs(1), "{late}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_time_is_recent_or_says_nothing_is_watched_to_the_end() {
+    let times =
+        [NOON, "2026-11-20T11:57:00Z", "2026-11-20T12:00:05Z", "2026-11-20T11:00:00Z", "", "yesterday"];
+    for time in times.map(|time| json!(time)).into_iter().chain([json!(null), json!(7)]) {
+        assert!(watched_for(time.clone()).await > PACE.watch - Duration::from_secs(1), "{time}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_event_has_a_failover_followed_that_nobody_has_followed() {
+    let world = two_databases();
+    world.promote("orders-2");
+    world.writer_per_rds("orders-2");
+    let mut event = failover("orders");
+    event["time"] = json!("2026-11-20T11:50:00Z");
+    let outcome = invoke(&world, event, Duration::from_secs(240)).await.unwrap();
+    assert_eq!((outcome.trigger, outcome.bindings[0].status), (Trigger::Watch, Status::Updated));
+    assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_binding_that_hangs_delays_no_other() {
     let world = two_databases();
@@ -106,7 +154,7 @@ async fn a_binding_that_hangs_delays_no_other() {
 async fn one_that_hangs_to_the_end_spares_the_others_and_leaves_time_to_report() {
     let world = two_databases();
     world.next(Action::DescribeTargetHealth, &[Trouble::Hangs]);
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let reports = failed(invoke(&world, json!({"command": "check"}), minute()).await);
     assert_eq!([reports[0].status, reports[1].status], [Status::Failed, Status::Updated]);
     assert_eq!(started.elapsed(), minute() - rds_nlb_sync::lambda::RESERVE);

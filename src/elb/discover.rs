@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_elasticloadbalancingv2::config::{self, retry::RetryConfig};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
@@ -27,12 +26,6 @@ const AT_ONCE: usize = 4;
 /// as much less often.
 const FEW: f64 = 300.0;
 
-/// Makes a call of a listing again more often than others: one that fails fails all that were made for it.
-fn patient() -> config::Builder {
-    let retries = RetryConfig::standard().with_initial_backoff(super::BACKOFF).with_max_attempts(6);
-    config::Config::builder().retry_config(retries)
-}
-
 /// The groups that carry the tag, as last listed.
 #[derive(Clone)]
 pub(super) struct Listed {
@@ -42,10 +35,25 @@ pub(super) struct Listed {
     tagged: Vec<Tagged>,
 }
 
-impl Listed {
-    fn is_younger_than(&self, age: Duration) -> bool {
-        age == Duration::MAX || self.asked.elapsed() <= age.mul_f64((self.all as f64 / FEW).max(1.0))
+/// A listing that failed or ran out of time goes on where it stopped: an API that has just refused some calls
+/// would refuse others if all were made again.
+pub(super) struct Reading {
+    asked: Instant,
+    arns: Vec<String>,
+    /// The tags of each score of them.
+    read: BTreeMap<usize, Vec<Tagged>>,
+}
+
+impl Reading {
+    fn unread(&self) -> Vec<(usize, Vec<String>)> {
+        let scores = self.arns.chunks(TAGGED_AT_ONCE).map(<[String]>::to_vec).enumerate();
+        scores.filter(|(score, _)| !self.read.contains_key(score)).collect()
     }
+}
+
+/// Whether a listing of an account with so many groups was begun no longer ago than this.
+fn is_younger(asked: Instant, all: usize, age: Duration) -> bool {
+    age == Duration::MAX || asked.elapsed() <= age.mul_f64((all as f64 / FEW).max(1.0))
 }
 
 impl LoadBalancing {
@@ -56,8 +64,7 @@ impl LoadBalancing {
         for _ in 0..PAGES {
             self.budget.turn(urgency, Call::Describe).await;
             let page = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
-            let page = page.customize().config_override(patient()).send().await;
-            let page = page.map_err(|error| {
+            let page = page.send().await.map_err(|error| {
                 aws::fault(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
             })?;
             for group in page.target_groups() {
@@ -80,8 +87,7 @@ impl LoadBalancing {
     async fn with_tag(&self, key: &str, arns: &[String], urgency: Urgency) -> Result<Vec<Tagged>, Fault> {
         self.budget.turn(urgency, Call::Describe).await;
         let described = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let described = described.customize().config_override(patient()).send().await;
-        let described = described.map_err(|error| {
+        let described = described.send().await.map_err(|error| {
             let doing = "read the target groups' tags".to_owned();
             aws::fault(doing, "elasticloadbalancing:DescribeTags", error)
         })?;
@@ -97,12 +103,29 @@ impl LoadBalancing {
         Ok(tagged.collect())
     }
 
-    async fn list_tagged(&self, key: &str, urgency: Urgency) -> Result<Listed, Fault> {
-        let asked = Instant::now();
-        let arns = self.arns(urgency).await?;
-        let calls = arns.chunks(TAGGED_AT_ONCE).map(|arns| self.with_tag(key, arns, urgency));
-        let tagged = stream::iter(calls).buffered(AT_ONCE).try_concat().await?;
-        Ok(Listed { asked, all: arns.len(), tagged })
+    /// Lists them all, but for what was read no longer ago than this.
+    async fn list_tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Vec<Tagged>, Fault> {
+        let mut begun = self.reading.lock().await;
+        let reading = match &mut *begun {
+            Some(reading) if is_younger(reading.asked, reading.arns.len(), age) => reading,
+            none => {
+                let asked = Instant::now();
+                none.insert(Reading { asked, arns: self.arns(urgency).await?, read: BTreeMap::new() })
+            }
+        };
+        let calls = reading
+            .unread()
+            .into_iter()
+            .map(async |(score, arns)| Ok((score, self.with_tag(key, &arns, urgency).await?)));
+        let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
+        while let Some((score, tagged)) = calls.try_next().await? {
+            reading.read.insert(score, tagged);
+        }
+        let tagged: Vec<Tagged> = reading.read.values().flatten().cloned().collect();
+        *self.listed() =
+            Some(Listed { asked: reading.asked, all: reading.arns.len(), tagged: tagged.clone() });
+        *begun = None;
+        Ok(tagged)
     }
 
     fn listed(&self) -> MutexGuard<'_, Option<Listed>> {
@@ -113,15 +136,13 @@ impl LoadBalancing {
 impl Discover for LoadBalancing {
     async fn tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Tags, Fault> {
         let known = self.listed().clone();
-        if let Some(Listed { tagged, .. }) = known.as_ref().filter(|listed| listed.is_younger_than(age)) {
+        if let Some(Listed { tagged, .. }) =
+            known.as_ref().filter(|listed| is_younger(listed.asked, listed.all, age))
+        {
             return Ok(Tags { groups: tagged.clone(), are_new: false });
         }
-        match (self.list_tagged(key, urgency).await, known) {
-            (Ok(listed), _) => {
-                let groups = listed.tagged.clone();
-                *self.listed() = Some(listed);
-                Ok(Tags { groups, are_new: true })
-            }
+        match (self.list_tagged(key, age, urgency).await, known) {
+            (Ok(groups), _) => Ok(Tags { groups, are_new: true }),
             // An old list serves the known databases better than none.
             (Err(fault), Some(Listed { tagged, .. })) => {
                 tracing::warn!(decision = "retry", reason = %fault.explain(), "goes on with the known groups");
@@ -141,15 +162,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_more_groups_an_account_has_the_longer_their_list_serves() {
         let asked = Instant::now();
-        let listed = [20, 300, 3000].map(|all| Listed { asked, all, tagged: Vec::new() });
         let young = |seconds| {
             let age = Duration::from_secs(seconds);
-            listed.iter().map(|listed| listed.is_younger_than(age)).collect::<Vec<_>>()
+            [20, 300, 3000].map(|all| is_younger(asked, all, age))
         };
         advance(Duration::from_secs(60)).await;
         assert_eq!(young(60), [true, true, true]);
         assert_eq!(young(59), [false, false, true]);
         assert_eq!(young(5), [false, false, false]);
-        assert!(listed.iter().all(|listed| listed.is_younger_than(Duration::MAX)));
+        assert!([20, 3000].iter().all(|all| is_younger(asked, *all, Duration::MAX)));
     }
 }

@@ -31,7 +31,7 @@ impl Intercept for Recount {
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if bag.load::<RequestAttempts>().is_some_and(|made| made.attempts() > 1) {
-            self.0.repeated();
+            self.0.refused();
         }
         Ok(())
     }

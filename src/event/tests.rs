@@ -520,3 +520,23 @@ fn an_event_of_an_instance_or_of_another_cluster_nominates_nobody() {
         assert_eq!(nominates(&failover_of(arn)), None, "{arn}");
     }
 }
+
+#[test]
+fn an_event_is_as_old_as_its_time_says() {
+    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_176_000);
+    let cases = [
+        (json!("2026-11-20T12:00:00Z"), Some(0)),
+        (json!("2026-11-20T11:59:30Z"), Some(30)),
+        (json!("2026-11-20T13:59:30+02:00"), Some(30)),
+        (json!("2026-11-20T12:00:01Z"), None),
+        (json!("1969-12-31T23:59:59Z"), Some(1_795_176_001)),
+        (json!("2026-11-20"), None),
+        (json!("12:00"), None),
+        (json!(1_795_176_000), None),
+        (json!(null), None),
+    ];
+    for (time, expected) in cases {
+        assert_eq!(age(&json!({"time": time}), noon), expected.map(Duration::from_secs), "{time}");
+    }
+    assert_eq!(age(&json!({}), noon), None);
+}

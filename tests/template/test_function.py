@@ -97,9 +97,16 @@ def test_in_a_vpc():
     assert "VpcConfig" not in function()
 
 
-def test_nothing_is_reserved_unless_asked_for():
-    assert "ReservedConcurrentExecutions" not in function()
-    assert function(**TWO_PARAMETERS, ReservedConcurrency="0")["ReservedConcurrentExecutions"] == "0"
+@pytest.mark.parametrize("parameters,reserved", [
+    (TWO_PARAMETERS, None),
+    (TWO_PARAMETERS | {"ReservedConcurrency": "none"}, None),
+    (TWO_PARAMETERS | {"ReservedConcurrency": "0"}, "0"),
+    ({"DiscoveryTag": "rds-nlb-sync"}, 1),
+    ({"DiscoveryTag": "rds-nlb-sync", "ReservedConcurrency": "none"}, None),
+    ({"DiscoveryTag": "rds-nlb-sync", "ReservedConcurrency": "4"}, "4"),
+])
+def test_a_fleet_has_one_run_at_a_time_unless_told_otherwise(parameters, reserved):
+    assert function(**parameters).get("ReservedConcurrentExecutions") == reserved
 
 
 def test_failed_runs_are_kept():

@@ -79,6 +79,7 @@ def test_impossible_together(parameters, reason):
     ("LogRetentionDays", "31"),
     ("KmsKeyArn", "alias/mine"),
     ("ReservedConcurrency", "-1"),
+    ("ReservedConcurrency", "nine"),
 ])
 def test_impossible_alone(parameter, value):
     with pytest.raises(Refused, match=f"^{parameter}:"):
