@@ -26,8 +26,9 @@ pub const API: Duration = Duration::from_millis(20);
 pub const DNS: Duration = Duration::from_millis(4);
 /// The default poll interval of a watch.
 pub const POLL: Duration = Duration::from_millis(500);
-/// The defaults, which the world's functions would otherwise shorten.
-const PACE: [(&str, &str); 2] = [("POLL_MILLIS", "500"), ("CONFIRM_SECONDS", "6")];
+/// The defaults, which the world's functions would otherwise shorten; but without pre-registration, which
+/// would be there before DNS.
+const PACE: [(&str, &str); 3] = [("POLL_MILLIS", "500"), ("CONFIRM_SECONDS", "6"), ("PREREGISTER", "false")];
 
 /// Debian keeps every trusted certificate twice, in this bundle and in a folder, and without a word all are
 /// parsed twice. In the layout of Amazon Linux, on which Lambda runs, the folder only links to the bundle.
