@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -171,4 +173,27 @@ async fn the_doctor_sees_discovered_groups() {
     let function = discovering(&world, "").await;
     let result = function.invoke(json!({"command": "doctor"}), TIME).await.unwrap();
     assert_eq!(result["bindings"][0]["endpoint"], BILLING);
+}
+
+#[tokio::test]
+async fn what_was_read_before_the_api_refused_is_not_read_again() {
+    let (world, group) = tagged();
+    for number in 0..98 {
+        world.tagged(&format!("other-{number:02}"), &[("team", "other")]);
+    }
+    // Of five calls two are answered, and then none for a while: more than the SDK tries again.
+    let (mut asked, answered) = (0, Arc::new(AtomicUsize::new(0)));
+    let count = answered.clone();
+    world.state().chooser = Some(Box::new(move |action| {
+        asked += usize::from(action == Action::DescribeTags);
+        let refuses = action == Action::DescribeTags && (3..=14).contains(&asked);
+        count.fetch_add(usize::from(action == Action::DescribeTags && !refuses), Ordering::Relaxed);
+        refuses.then_some(Trouble::Throttled)
+    }));
+    let function = discovering(&world, "").await;
+    check(&function).await.unwrap();
+    assert_eq!(world.targets_of(&group), "10.0.2.20:5432");
+    assert!(world.count(Action::DescribeTags) >= 5 + 3, "{}", world.count(Action::DescribeTags));
+    assert_eq!(answered.load(Ordering::Relaxed), 5, "a hundred groups, twenty at a time");
+    assert_eq!(world.count(Action::DescribeTargetGroups), 1);
 }
