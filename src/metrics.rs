@@ -4,7 +4,8 @@
 //! binding is a property of the lines that are about one. The format: CloudWatch user guide,
 //! "Specification: Embedded metric format".
 
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use crate::lambda::{Outcome, Trigger};
 use crate::reconcile::{Report, Status};
@@ -28,17 +29,15 @@ pub fn lines(outcome: &Outcome, function: &str, now: u64) -> Vec<String> {
     if *trigger == Trigger::Plan {
         return Vec::new();
     }
-    let mut lines = vec![line(invocation(*trigger, bindings), Map::new(), function, now)];
-    for report in bindings {
+    let line = |metrics, properties: &[(&'static str, &str)]| {
+        serde_json::to_string(&Line { now, function, properties, metrics }).ok()
+    };
+    let of_bindings = bindings.iter().filter_map(|report| {
         let changes = changes(report);
-        if !changes.is_empty() {
-            let mut properties = Map::new();
-            properties.insert("endpoint".to_owned(), json!(report.endpoint));
-            properties.insert("target_group".to_owned(), json!(report.target_group));
-            lines.push(line(changes, properties, function, now));
-        }
-    }
-    lines
+        let names = [("endpoint", &*report.endpoint), ("target_group", &*report.target_group)];
+        if changes.is_empty() { None } else { line(changes, &names) }
+    });
+    line(invocation(*trigger, bindings), &[]).into_iter().chain(of_bindings).collect()
 }
 
 type Metrics = Vec<(&'static str, &'static str, u64)>;
@@ -74,24 +73,69 @@ fn changes(report: &Report) -> Metrics {
     metrics
 }
 
-fn line(metrics: Metrics, properties: Map<String, Value>, function: &str, now: u64) -> String {
-    let definitions: Vec<Value> =
-        metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
-    let mut line = properties;
-    line.insert(
-        "_aws".to_owned(),
-        json!({"Timestamp": now, "CloudWatchMetrics": [
-            {"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": definitions}
-        ]}),
-    );
-    line.insert(DIMENSION.to_owned(), json!(function));
-    line.extend(metrics.into_iter().map(|(name, _, value)| (name.to_owned(), json!(value))));
-    Value::Object(line).to_string()
+/// A line in the embedded metric format. It is written as it stands, without a [`serde_json::Value`] of it
+/// in between: that would take more time than the rest of what a check reports.
+struct Line<'a> {
+    now: u64,
+    function: &'a str,
+    properties: &'a [(&'static str, &'a str)],
+    metrics: Metrics,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let definitions = self.metrics.iter().map(|&(name, unit, _)| Definition { name, unit }).collect();
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry(
+            "_aws",
+            &Metadata {
+                timestamp: self.now,
+                directives: [Directive {
+                    namespace: NAMESPACE,
+                    dimensions: [[DIMENSION]],
+                    metrics: definitions,
+                }],
+            },
+        )?;
+        line.serialize_entry(DIMENSION, self.function)?;
+        for (name, value) in self.properties {
+            line.serialize_entry(name, value)?;
+        }
+        for (name, _, value) in &self.metrics {
+            line.serialize_entry(name, value)?;
+        }
+        line.end()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    timestamp: u64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: [Directive; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    namespace: &'static str,
+    dimensions: [[&'static str; 1]; 1],
+    metrics: Vec<Definition>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: &'static str,
+    unit: &'static str,
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -67,7 +68,11 @@ async fn sdk(variable: impl Fn(&str) -> Option<String>) -> SdkConfig {
         .operation_attempt_timeout(ATTEMPT)
         .operation_timeout(CALL)
         .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(timeouts)
+        // An answer that stalls ends with its attempt. Watching its throughput besides would add nothing
+        // but work.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(region) = set("AWS_REGION") {
         loader = loader.region(Region::new(region));
     }

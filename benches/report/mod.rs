@@ -28,11 +28,12 @@ impl Measured {
     }
 }
 
-/// The median, and from the 5th to the 95th percentile.
+/// The median, and from the 5th to the 95th percentile, with one decimal unless told otherwise.
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [median, low, high] = [0.5, 0.05, 0.95].map(|part| millis(self.at(part)));
-        write!(f, "{median:.1} ms ({low:.1}–{high:.1})")
+        let decimals = f.precision().unwrap_or(1);
+        write!(f, "{median:.decimals$} ms ({low:.decimals$}–{high:.decimals$})")
     }
 }
 
@@ -42,7 +43,7 @@ pub struct Report {
     /// A call to the API, as a bare socket sees it.
     pub round_trip: Measured,
     pub check: [Measured; 3],
-    pub cpu: [Duration; 3],
+    pub cpu: [Measured; 3],
     pub calls: [[f64; 2]; 3],
     pub early_memory: [u64; 3],
     pub memory: [u64; 3],
@@ -64,7 +65,7 @@ impl Report {
         let [init, floor, _] = self.init.each_ref().map(|init| millis(init.median()));
         let longer = millis(self.round_trip.median());
         let check = millis(self.check[0].median());
-        let cpu = self.cpu.map(millis);
+        let cpu = self.cpu.each_ref().map(|cpu| millis(cpu.median()));
         let flip = POLL + DNS + API + Duration::from_millis(20);
         let mib = |kib: u64| kib as f64 / 1024.0;
         let growth = self.memory[0].saturating_sub(self.early_memory[0]);
@@ -86,7 +87,7 @@ impl Report {
             },
             Row {
                 figure: "processor time of that check",
-                cells: cpu.map(|cpu| format!("{cpu:.2} ms")),
+                cells: self.cpu.each_ref().map(|cpu| format!("{cpu:.2}")),
                 ratios: Some(cpu),
                 must_reach: "1 ms".into(),
                 is_met: cpu[0] <= 1.0,
@@ -184,7 +185,7 @@ impl Report {
         for memory in [128.0, 256.0] {
             for (architecture, price) in GB_SECOND {
                 let billed = [0, 2].map(|index| {
-                    let (wall, cpu) = (millis(self.check[index].median()), millis(self.cpu[index]));
+                    let (wall, cpu) = (millis(self.check[index].median()), millis(self.cpu[index].median()));
                     ((wall - cpu).max(0.0) + cpu * WHOLE_CORE / memory).ceil()
                 });
                 let cost = |seconds: f64| seconds * memory / 1024.0 * price + REQUEST;
