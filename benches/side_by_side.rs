@@ -101,8 +101,9 @@ async fn main() -> ExitCode {
     eprintln!("init is measured; {CHECKS} checks each take a minute");
     let mut checks = Vec::new();
     for subject in Subject::ALL {
-        checks.push(Checks::of(subject).await);
+        checks.push(Checks::of(subject, world()).await);
     }
+    let at_once = Checks::of(Subject::This, World::new()).await;
     eprintln!("the checks are measured; {FLIPS} failovers take another");
     let flips = flips().await;
     let bootstrap = built("BOOTSTRAP", "bootstrap");
@@ -113,6 +114,7 @@ async fn main() -> ExitCode {
         round_trip,
         check: [of_this.wall, of_floor.wall, of_python.wall],
         cpu: [of_this.cpu, of_floor.cpu, of_python.cpu],
+        cpu_at_once: at_once.cpu,
         calls: [of_this.calls, of_floor.calls, of_python.calls],
         early_memory: [of_this.early_memory, of_floor.early_memory, of_python.early_memory],
         memory: [of_this.memory, of_floor.memory, of_python.memory],
@@ -179,8 +181,7 @@ struct Checks {
 }
 
 impl Checks {
-    async fn of(subject: Subject) -> Self {
-        let world = world();
+    async fn of(subject: Subject, world: World) -> Self {
         let function = subject.start(&world).await;
         let process = function.process_id().expect("a running function");
         let mut polls = 1;
