@@ -185,13 +185,15 @@ impl Checks {
         let function = subject.start(&world).await;
         let process = function.process_id().expect("a running function");
         let mut polls = 1;
+        function.polled(polls).await;
         let check = async |polls: &mut usize| {
-            function.polled(*polls).await;
             *polls += 1;
             let asked = Instant::now();
             let result = function.invoke(SCHEDULE, TIME).await;
             let took = asked.elapsed();
             assert!(result.is_ok(), "{subject:?}: {result:?}, {:?}", function.log);
+            // It ends with the poll for the next event.
+            function.polled(*polls).await;
             took
         };
         // The first checks connect, and learn what the group is.
@@ -205,8 +207,6 @@ impl Checks {
                 early_memory = peak_memory(process);
             }
             samples.push(check(&mut polls).await);
-            // A check ends with the poll for the next event.
-            function.polled(polls).await;
             used.push(cpu(process));
         }
         let lookups = world.count(Action::Lookup);
@@ -214,7 +214,7 @@ impl Checks {
         let per_check = |count: usize| count as f64 / f64::from(CHECKS);
         Self {
             wall: Measured::new(samples),
-            cpu: Measured::new(used.windows(2).map(|pair| pair[1] - pair[0]).collect()),
+            cpu: Measured::new(used.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect()),
             calls: [per_check(calls), per_check(lookups)],
             early_memory,
             memory: peak_memory(process),

@@ -30,6 +30,7 @@ pub fn lines(outcome: &Outcome, function: &str, now: u64) -> Vec<String> {
         return Vec::new();
     }
     let line = |metrics, properties: &[(&'static str, &str)]| {
+        // Text and numbers: there is nothing that could not be written.
         serde_json::to_string(&Line { now, function, properties, metrics }).ok()
     };
     let of_bindings = bindings.iter().filter_map(|report| {
@@ -40,51 +41,66 @@ pub fn lines(outcome: &Outcome, function: &str, now: u64) -> Vec<String> {
     line(invocation(*trigger, bindings), &[]).into_iter().chain(of_bindings).collect()
 }
 
-type Metrics = Vec<(&'static str, &'static str, u64)>;
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
+    #[serde(skip)]
+    value: u64,
+}
 
-fn invocation(trigger: Trigger, bindings: &[Report]) -> Metrics {
+impl Metric {
+    fn count(name: &'static str, value: usize) -> Self {
+        Self { name, unit: "Count", value: value as u64 }
+    }
+
+    fn millis(name: &'static str, value: u64) -> Self {
+        Self { name, unit: "Milliseconds", value }
+    }
+}
+
+fn invocation(trigger: Trigger, bindings: &[Report]) -> Vec<Metric> {
     // A binding that was not even looked up waits for its turn among many, and for nothing that is wrong.
     let is_told = |report: &&Report| report.status != Status::Pending || !report.writer.is_empty();
     let told = || bindings.iter().filter(is_told);
-    let count = |status| told().filter(|report| report.status == status).count() as u64;
-    let mut metrics =
-        vec![("Pending", "Count", count(Status::Pending)), ("Failed", "Count", count(Status::Failed))];
+    let count = |status| told().filter(|report| report.status == status).count();
+    let (pending, failed) = (count(Status::Pending), count(Status::Failed));
+    let mut metrics = vec![Metric::count("Pending", pending), Metric::count("Failed", failed)];
     let is_check = trigger == Trigger::Check;
-    if count(Status::Failed) == 0 {
-        metrics.push((if is_check { "Checks" } else { "Watches" }, "Count", 1));
+    if failed == 0 {
+        metrics.push(Metric::count(if is_check { "Checks" } else { "Watches" }, 1));
     }
     if let Some(slowest) = bindings.iter().map(|report| report.elapsed_ms).max().filter(|_| is_check) {
-        metrics.push(("CheckMillis", "Milliseconds", slowest));
+        metrics.push(Metric::millis("CheckMillis", slowest));
     }
     metrics
 }
 
-fn changes(report: &Report) -> Metrics {
-    let mut metrics = Metrics::new();
+fn changes(report: &Report) -> Vec<Metric> {
+    let mut metrics = Vec::new();
     if report.status == Status::Planned {
         return metrics;
     }
     for (name, targets) in [("Registered", &report.registered), ("Evicted", &report.evicted)] {
         if !targets.is_empty() {
-            metrics.push((name, "Count", targets.len() as u64));
+            metrics.push(Metric::count(name, targets.len()));
         }
     }
-    metrics.extend(report.follow_ms.map(|follow| ("FollowMillis", "Milliseconds", follow)));
+    metrics.extend(report.follow_ms.map(|follow| Metric::millis("FollowMillis", follow)));
     metrics
 }
 
-/// A line in the embedded metric format. It is written as it stands, without a [`serde_json::Value`] of it
-/// in between: that would take more time than the rest of what a check reports.
+/// A line in the embedded metric format: what it declares, and then the values by their names.
 struct Line<'a> {
     now: u64,
     function: &'a str,
     properties: &'a [(&'static str, &'a str)],
-    metrics: Metrics,
+    metrics: Vec<Metric>,
 }
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let definitions = self.metrics.iter().map(|&(name, unit, _)| Definition { name, unit }).collect();
         let mut line = serializer.serialize_map(None)?;
         line.serialize_entry(
             "_aws",
@@ -93,7 +109,7 @@ impl Serialize for Line<'_> {
                 directives: [Directive {
                     namespace: NAMESPACE,
                     dimensions: [[DIMENSION]],
-                    metrics: definitions,
+                    metrics: &self.metrics,
                 }],
             },
         )?;
@@ -101,7 +117,7 @@ impl Serialize for Line<'_> {
         for (name, value) in self.properties {
             line.serialize_entry(name, value)?;
         }
-        for (name, _, value) in &self.metrics {
+        for Metric { name, value, .. } in &self.metrics {
             line.serialize_entry(name, value)?;
         }
         line.end()
@@ -110,25 +126,18 @@ impl Serialize for Line<'_> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Metadata {
+struct Metadata<'a> {
     timestamp: u64,
     #[serde(rename = "CloudWatchMetrics")]
-    directives: [Directive; 1],
+    directives: [Directive<'a>; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Directive {
+struct Directive<'a> {
     namespace: &'static str,
     dimensions: [[&'static str; 1]; 1],
-    metrics: Vec<Definition>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Definition {
-    name: &'static str,
-    unit: &'static str,
+    metrics: &'a [Metric],
 }
 
 #[cfg(test)]
@@ -199,8 +208,19 @@ mod tests {
         let lines = parsed(Trigger::Watch, vec![report(Status::InSync), changed]);
         assert_eq!(metrics(&lines[0]), ["Failed=0", "Pending=0", "Watches=1"]);
         assert_eq!(metrics(&lines[1]), ["Evicted=1", "FollowMillis=40", "Registered=1"]);
-        assert_eq!(lines[1]["endpoint"], "orders.example.com");
-        assert_eq!(lines[1]["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["FunctionName"]]));
+        assert_eq!(
+            lines[1],
+            json!({
+                "_aws": {"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [{
+                    "Namespace": "rds-nlb-sync", "Dimensions": [["FunctionName"]], "Metrics": [
+                        {"Name": "Registered", "Unit": "Count"}, {"Name": "Evicted", "Unit": "Count"},
+                        {"Name": "FollowMillis", "Unit": "Milliseconds"},
+                    ]
+                }]},
+                "FunctionName": "sync", "endpoint": "orders.example.com", "target_group": "arn:…",
+                "Registered": 1, "Evicted": 1, "FollowMillis": 40,
+            })
+        );
         assert_eq!(lines.len(), 2);
     }
 

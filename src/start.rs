@@ -70,8 +70,8 @@ async fn sdk(variable: impl Fn(&str) -> Option<String>) -> SdkConfig {
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(timeouts)
-        // An answer that stalls ends with its attempt. Watching its throughput besides would add nothing
-        // but work.
+        // An answer that stalls ends with its attempt, sooner than the five seconds of grace after which the
+        // SDK's watch on throughput would end it.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(region) = set("AWS_REGION") {
         loader = loader.region(Region::new(region));

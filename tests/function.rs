@@ -218,10 +218,12 @@ async fn an_api_that_hangs_is_an_error_before_the_time_out() {
 async fn one_attempt_that_hangs_costs_a_retry_and_not_the_invocation() {
     let world = World::new();
     let function = start(&world, &[]).await;
-    world.next(Action::DescribeTargetHealth, &[Trouble::Hangs]);
-    // Less time than all attempts of a call may take together: the first must end long before.
-    function.invoke(check(), Duration::from_secs(8)).await.unwrap();
-    assert_eq!(world.count(Action::DescribeTargetHealth), 2);
+    for (trouble, calls) in [(Trouble::Hangs, 2), (Trouble::Stalls, 4)] {
+        world.next(Action::DescribeTargetHealth, &[trouble]);
+        // Less time than all attempts of a call may take together: the first must end long before.
+        function.invoke(check(), Duration::from_secs(8)).await.unwrap();
+        assert_eq!(world.count(Action::DescribeTargetHealth), calls, "{trouble:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! The world's ELBv2 and RDS APIs, on a loopback socket: the AWS query protocol in plain HTTP.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use futures_util::{StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -28,6 +31,23 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
+/// Marks an answer that is not sent to its end.
+#[derive(Clone)]
+struct Stalls;
+
+/// The answer as it is sent: the whole, or a beginning that nothing follows.
+fn sent(reply: Response<Full<Bytes>>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let stalls = reply.extensions().get::<Stalls>().is_some();
+    reply.map(|whole| {
+        if stalls {
+            let beginning = stream::iter([Ok(Frame::data(Bytes::from("<Describe")))]);
+            StreamBody::new(beginning.chain(stream::pending())).boxed_unsync()
+        } else {
+            whole.boxed_unsync()
+        }
+    })
+}
+
 impl World {
     /// Serves the AWS APIs until the process ends, and returns where.
     pub async fn serve_aws(&self) -> SocketAddr {
@@ -40,7 +60,7 @@ impl World {
                 let serving = world.clone();
                 let service = service_fn(move |request| {
                     let world = serving.clone();
-                    async move { world.serve_call(request).await }
+                    async move { world.serve_call(request).await.map(sent) }
                 });
                 let connection = tokio::spawn(
                     hyper::server::conn::http1::Builder::new()
@@ -95,7 +115,10 @@ impl World {
             let mut state = self.state();
             (state.begin(action, detail), state.latency)
         };
-        sleep(latency).await;
+        // The shortest sleep lasts for a millisecond.
+        if !latency.is_zero() {
+            sleep(latency).await;
+        }
         let refuse =
             |status, code, message: &str| error(&ApiError { status, code, message: message.to_owned() });
         match trouble {
@@ -111,6 +134,11 @@ impl World {
             }
             Some(Trouble::Garbage) => return Ok(Response::new(Full::from("<html>no such service</html"))),
             Some(Trouble::Reset) => return Err(Broken),
+            Some(Trouble::Stalls) => {
+                let mut reply = Response::new(Full::default());
+                reply.extensions_mut().insert(Stalls);
+                return Ok(reply);
+            }
             _ => {}
         }
         let reply = self.effect(action, &field("TargetGroupArn"), &form, &targets);

@@ -71,6 +71,8 @@ pub enum Trouble {
     Denied,
     /// No answer ever.
     Hangs,
+    /// An answer that begins and never ends.
+    Stalls,
     /// The connection breaks before the call took effect.
     Reset,
     /// The call takes effect, and then its answer is lost.

@@ -66,14 +66,17 @@ impl World {
                 state.lookup_latency.unwrap_or(state.latency),
             )
         };
-        sleep(latency).await;
+        // The shortest sleep lasts for a millisecond.
+        if !latency.is_zero() {
+            sleep(latency).await;
+        }
         let mut reply = Message::response(query.id, query.op_code);
         reply.metadata.message_type = MessageType::Response;
         reply.metadata.recursion_desired = query.recursion_desired;
         reply.metadata.recursion_available = true;
         reply.add_query(question.clone());
         let fails_with = match trouble {
-            Some(Trouble::Hangs) => return Reply::Nothing,
+            Some(Trouble::Hangs | Trouble::Stalls) => return Reply::Nothing,
             Some(Trouble::Garbage) => {
                 let mut bytes = query.id.to_be_bytes().to_vec();
                 bytes.extend([0xff; 60]);

@@ -82,7 +82,7 @@ impl World {
         match trouble {
             None => {}
             Some(Trouble::Slow(time)) => sleep(time).await,
-            Some(Trouble::Hangs) => std::future::pending().await,
+            Some(Trouble::Hangs | Trouble::Stalls) => std::future::pending().await,
             Some(Trouble::Throttled) => return fault(Kind::Transient, "Rate exceeded"),
             Some(Trouble::ServerError) => return fault(Kind::Transient, "InternalError"),
             Some(Trouble::Denied) => return fault(Kind::Permanent, "AccessDenied"),
@@ -110,7 +110,7 @@ impl Dns for World {
         match trouble {
             None => {}
             Some(Trouble::Slow(time)) => sleep(time).await,
-            Some(Trouble::Hangs) => sleep(rds_nlb_sync::dns::LOOKUP).await,
+            Some(Trouble::Hangs | Trouble::Stalls) => sleep(rds_nlb_sync::dns::LOOKUP).await,
             Some(_) => {}
         }
         match trouble {
