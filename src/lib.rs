@@ -70,5 +70,6 @@ pub mod plan;
 pub mod rds;
 pub mod reconcile;
 pub mod start;
+pub mod trust;
 
 pub use plan::plan;

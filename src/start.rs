@@ -9,11 +9,7 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Connector, proxy::ProxyConfig};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -24,6 +20,7 @@ use crate::dns::NameServers;
 use crate::elb::LoadBalancing;
 use crate::rds::Rds;
 use crate::reconcile::World;
+use crate::trust;
 
 /// Why a binary does not start, or ends.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -36,8 +33,6 @@ pub struct Started {
     pub world: World<NameServers, LoadBalancing, Rds>,
 }
 
-/// A connection to an API in the same region stands within milliseconds.
-const CONNECT: Duration = Duration::from_secs(1);
 /// One attempt of an API call.
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// An API call with all its retries: three attempts, and the backoff between them.
@@ -47,7 +42,7 @@ const CALL: Duration = Duration::from_secs(12);
 pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<Started, Error> {
     let config = Config::parse(&variable)?;
     let dns = NameServers::new(config.nameservers.as_deref()).map_err(|fault| fault.explain())?;
-    let sdk = sdk(&variable).await.into_builder().http_client(connections()).build();
+    let sdk = sdk(&variable, trust::connections(&variable)?).await;
     if sdk.region().is_none() {
         return Err("no region is set; set AWS_REGION".into());
     }
@@ -61,15 +56,16 @@ pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<Started,
 ///
 /// Lambda sets region and credentials. Where they are set, the providers behind them, such as instance
 /// metadata and SSO, are not built: the SDK would not ask them either.
-async fn sdk(variable: impl Fn(&str) -> Option<String>) -> SdkConfig {
+async fn sdk(variable: impl Fn(&str) -> Option<String>, connections: SharedHttpClient) -> SdkConfig {
     let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
+        .connect_timeout(trust::CONNECT)
         .operation_attempt_timeout(ATTEMPT)
         .operation_timeout(CALL)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(timeouts)
+        .http_client(connections)
         // An answer that stalls ends with its attempt, sooner than the five seconds of grace after which the
         // SDK's watch on throughput would end it.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -80,24 +76,6 @@ async fn sdk(variable: impl Fn(&str) -> Option<String>) -> SdkConfig {
         loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
     }
     loader.load().await
-}
-
-/// The connections to the AWS APIs, kept over invocations and shared by the services.
-///
-/// The SDK's own client would parse the system's trusted certificates for every service at the start,
-/// throw the result away, and parse them once more at the first call. Here that happens once. Which
-/// certificates are trusted, and how, stays the SDK's and the system's matter. (On a thread of its own it
-/// is no faster: that takes more processor time than it hides.)
-fn connections() -> SharedHttpClient {
-    // As the SDK builds its own, but for the time-out, which it would take from the configuration.
-    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT).build();
-    let connector = Connector::builder()
-        .connector_settings(settings)
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .proxy_config(ProxyConfig::from_env())
-        .build();
-    let connector = SharedHttpConnector::new(connector);
-    http_client_fn(move |_, _| connector.clone())
 }
 
 /// Logs as Lambda's advanced logging controls ask for: JSON unless `AWS_LAMBDA_LOG_FORMAT` says text,
