@@ -18,8 +18,13 @@ use rds_nlb_sync::lambda::{Answer, Failed, envelope, handle};
 use rds_nlb_sync::metrics;
 use rds_nlb_sync::start::{self, Error, Started};
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main(flavor = "local")]
 async fn main() -> ExitCode {
+    // As a task, for which a wake-up is an entry in a queue: the main future's is a system call.
+    tokio::task::spawn_local(serve()).await.unwrap_or(ExitCode::FAILURE)
+}
+
+async fn serve() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
     start::log(variable);
     if variable("AWS_LAMBDA_RUNTIME_API").is_none() {
