@@ -142,7 +142,7 @@ impl Dns for NameServers {
         let fault = || Fault::new(Kind::NoAnswer, format!("resolve {endpoint} ({kind})"));
         let mut name = Name::from_ascii(endpoint).map_err(|error| fault().because(error))?;
         name.set_fqdn(true);
-        let lookup = match timeout(LOOKUP, self.lookup(&name, kind)).await {
+        let lookup = match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
             Ok(Ok(lookup)) => lookup,
             Ok(Err(error)) => return Err(explained(fault(), error)),
             Err(_) => return Err(explained(fault(), NetError::Timeout)),

@@ -1,4 +1,7 @@
 //! The target groups, by `aws-sdk-elasticloadbalancingv2`. The only module that knows it.
+//!
+//! Calls are boxed: a call's future takes five kilobytes, which every layer above would carry once or twice
+//! for each of its calls, whether it makes them or not.
 
 mod discover;
 mod inspect;
@@ -77,13 +80,8 @@ impl LoadBalancing {
             let zone = outside.contains(&target.ip()).then(|| ALL_ZONES.to_owned());
             description(target).set_availability_zone(zone).build()
         });
-        self.client
-            .register_targets()
-            .target_group_arn(group)
-            .set_targets(Some(targets.collect()))
-            .send()
-            .await
-            .map(|_| ())
+        let register = self.client.register_targets().target_group_arn(group);
+        Box::pin(register.set_targets(Some(targets.collect())).send()).await.map(|_| ())
     }
 }
 
@@ -99,7 +97,7 @@ impl TargetGroups for LoadBalancing {
         let doing = || format!("describe the target group {group}");
         // Once per group and cold start, and a failover may be waiting for it.
         self.budget.turn(Urgency::Failover, Call::Describe).await;
-        let described = self.client.describe_target_groups().target_group_arns(group).send().await;
+        let described = Box::pin(self.client.describe_target_groups().target_group_arns(group).send()).await;
         let described = described
             .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
         let found = described
@@ -117,7 +115,7 @@ impl TargetGroups for LoadBalancing {
     async fn targets(&self, group: &str) -> Result<Targets, Fault> {
         let doing = || format!("list the targets of {group}");
         let port = self.describe(group).await?.port;
-        let health = self.client.describe_target_health().target_group_arn(group).send().await;
+        let health = Box::pin(self.client.describe_target_health().target_group_arn(group).send()).await;
         let health = health
             .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetHealth", error))?;
         health
@@ -153,15 +151,14 @@ impl TargetGroups for LoadBalancing {
             aws_sdk_elasticloadbalancingv2::config::Config::builder().retry_config(RetryConfig::disabled());
         for batch in targets.chunks(BATCH) {
             let descriptions = batch.iter().map(|target| description(target).build()).collect();
-            let result = self
+            let deregister = self
                 .client
                 .deregister_targets()
                 .target_group_arn(group)
                 .set_targets(Some(descriptions))
                 .customize()
-                .config_override(once.clone())
-                .send()
-                .await;
+                .config_override(once.clone());
+            let result = Box::pin(deregister.send()).await;
             if let Err(error) = result {
                 // AWS takes a target that is gone already for a success; stand-ins refuse the batch.
                 let is_gone = error.as_service_error().is_some_and(|e| e.is_invalid_target_exception());

@@ -28,7 +28,8 @@ impl Rds {
 
 impl Rds {
     async fn describe_cluster(&self, identifier: &str) -> Result<Option<DbCluster>, Fault> {
-        match self.client.describe_db_clusters().db_cluster_identifier(identifier).send().await {
+        let call = self.client.describe_db_clusters().db_cluster_identifier(identifier).send();
+        match Box::pin(call).await {
             Ok(described) => Ok(described.db_clusters.unwrap_or_default().into_iter().next()),
             Err(error) if error.as_service_error().is_some_and(|e| e.is_db_cluster_not_found_fault()) => {
                 Ok(None)
@@ -41,7 +42,8 @@ impl Rds {
     }
 
     async fn describe_instance(&self, identifier: &str) -> Result<Option<DbInstance>, Fault> {
-        match self.client.describe_db_instances().db_instance_identifier(identifier).send().await {
+        let call = self.client.describe_db_instances().db_instance_identifier(identifier).send();
+        match Box::pin(call).await {
             Ok(described) => Ok(described.db_instances.unwrap_or_default().into_iter().next()),
             Err(error) if error.as_service_error().is_some_and(|e| e.is_db_instance_not_found_fault()) => {
                 Ok(None)
