@@ -1,7 +1,7 @@
 //! The target groups, by `aws-sdk-elasticloadbalancingv2`. The only module that knows it.
 //!
-//! Calls are boxed: a call's future takes five kilobytes, which every layer above would carry once or twice
-//! for each of its calls, whether it makes them or not.
+//! But for the doctor's, calls are boxed: a call's future takes five kilobytes, which every layer above would
+//! carry once or twice for each of its calls, whether it makes them or not.
 
 mod discover;
 mod inspect;

@@ -140,9 +140,8 @@ where
     let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
     let event: Value = serde_json::from_str(event)
         .map_err(|error| Failed::Refused(Refused::not_json(&error.to_string())))?;
-    // Boxed: the future of everything is deep enough for the compiler without it.
-    let asking = Box::pin(asked(config, world, &event, deadline));
-    let (request, Bound { bindings, failed: unbound, are_new: relisted }) = asking.await?;
+    let (request, Bound { bindings, failed: unbound, are_new: relisted }) =
+        asked(config, world, &event, deadline).await?;
     let mode = if config.dry_run { Mode::DryRun } else { Mode::Check };
     let pass = async |mode, scope| fleet.pass(world, &bindings, config, mode, scope, deadline).await;
     let (trigger, mut reports) = match request {

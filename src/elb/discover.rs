@@ -64,7 +64,7 @@ impl LoadBalancing {
         for _ in 0..PAGES {
             self.budget.turn(urgency, Call::Describe).await;
             let page = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
-            let page = page.send().await.map_err(|error| {
+            let page = Box::pin(page.send()).await.map_err(|error| {
                 aws::fault(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
             })?;
             for group in page.target_groups() {
@@ -87,7 +87,7 @@ impl LoadBalancing {
     async fn with_tag(&self, key: &str, arns: &[String], urgency: Urgency) -> Result<Vec<Tagged>, Fault> {
         self.budget.turn(urgency, Call::Describe).await;
         let described = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let described = described.send().await.map_err(|error| {
+        let described = Box::pin(described.send()).await.map_err(|error| {
             let doing = "read the target groups' tags".to_owned();
             aws::fault(doing, "elasticloadbalancing:DescribeTags", error)
         })?;
