@@ -11,10 +11,11 @@ use futures_util::stream::FuturesUnordered;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
-use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::udp::UdpClientStream;
+use hickory_resolver::net::xfer::{DnsRequestSender, FirstAnswer};
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
@@ -25,12 +26,13 @@ use crate::fault::{Fault, Kind};
 use crate::plan::{Family, NotAWriter, Writer};
 use crate::reconcile::{Answer, Dns};
 
-/// One attempt, sent again by the resolver some times while it lasts. A name server inside a VPC
-/// answers within milliseconds.
-const ATTEMPT: Duration = Duration::from_secs(1);
-/// Attempts after the first over UDP.
-const RETRIES: usize = 1;
-/// A whole lookup: two attempts over UDP and one over TCP, with some room.
+/// What UDP may take; meanwhile the query is sent again every third of a second, [`SENDINGS`] times in all. A
+/// name server inside a VPC answers within milliseconds.
+const UDP: Duration = Duration::from_secs(2);
+const SENDINGS: u8 = 5;
+/// What TCP may take.
+const TCP: Duration = Duration::from_secs(1);
+/// A whole lookup: over UDP and then over TCP, with some room.
 pub const LOOKUP: Duration = Duration::from_secs(4);
 const DNS_PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -43,10 +45,12 @@ const HEAD_START: Duration = Duration::from_millis(300);
 /// The name servers, in the order in which they are asked.
 pub struct NameServers(Vec<NameServer>);
 
-/// A name server. One resolver asks over UDP, and over TCP where an answer is truncated; the other
-/// over TCP alone, where UDP brings nothing usable.
+/// A name server. It is asked over UDP, without the resolver: caches, hosts files, search lists and
+/// statistics of servers, which are not wanted here, would be half of the work.
 struct NameServer {
-    resolver: TokioResolver,
+    address: SocketAddr,
+    runtime: TokioRuntimeProvider,
+    /// Asks over TCP, where UDP brings nothing usable or not the whole answer.
     tcp: TokioResolver,
 }
 
@@ -59,15 +63,12 @@ impl NameServers {
                 .map_err(|error| unreadable(error.into()))
                 .and_then(|text| system(&text))?,
         };
-        let server = |server: &SocketAddr| {
-            Ok(NameServer { resolver: resolver(server, true)?, tcp: resolver(server, false)? })
-        };
-        Ok(Self(servers.iter().map(server).collect::<Result<_, Fault>>()?))
+        Ok(Self(servers.into_iter().map(NameServer::new).collect::<Result<_, Fault>>()?))
     }
 
     /// Asks one server after the other, the next as soon as one fails or is slow. The first usable
     /// answer counts, and so does word from any of them that there is no such name or record.
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, NetError> {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
         let mut left = self.0.iter();
         let mut asked = FuturesUnordered::new();
         let mut failure = NetError::NoConnections;
@@ -75,7 +76,7 @@ impl NameServers {
             asked.extend(left.next().map(|server| server.lookup(name, kind)));
             let patience = if left.len() > 0 { HEAD_START } else { LOOKUP };
             match timeout(patience, asked.next()).await {
-                Ok(Some(Ok(lookup))) => return Ok(lookup),
+                Ok(Some(Ok(answer))) => return Ok(answer),
                 Ok(Some(Err(none @ NetError::Dns(DnsError::NoRecordsFound(_))))) => return Err(none),
                 Ok(Some(Err(error))) => failure = error,
                 Ok(None) if left.len() == 0 => return Err(failure),
@@ -86,18 +87,38 @@ impl NameServers {
 }
 
 impl NameServer {
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, NetError> {
-        let error = match self.resolver.lookup(name.clone(), kind).await {
-            Ok(lookup) => return Ok(lookup),
+    fn new(address: SocketAddr) -> Result<Self, Fault> {
+        let runtime = TokioRuntimeProvider::default();
+        Ok(Self { address, tcp: over_tcp(address, runtime.clone())?, runtime })
+    }
+
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
+        let brought = self.over_udp(name, kind).await;
+        match &brought {
+            Ok(answer) if !follow(name, answer).1.is_empty() => return brought,
             // The server was reached and has answered; another transport brings no other answer.
-            Err(error @ (NetError::Dns(_) | NetError::Truncated)) => return Err(error),
-            Err(error) => error,
-        };
-        // A malformed answer or none at all: what TCP brings counts, but UDP's failure explains.
-        match self.tcp.lookup(name.clone(), kind).await {
-            Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => Err(error),
-            other => other,
+            Err(NetError::Dns(_)) => return brought,
+            // A malformed answer, none at all, a truncated one, or an alias whose end is left to the asker.
+            Ok(_) | Err(_) => {}
         }
+        match self.tcp.lookup(name.clone(), kind).await {
+            Ok(lookup) => Ok(lookup.message().clone()),
+            // What TCP brings counts, but UDP explains.
+            Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => brought,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// With a random identifier, and from a random port at each sending.
+    async fn over_udp(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
+        let mut udp = UdpClientStream::builder(self.address, self.runtime.clone())
+            .with_timeout(Some(UDP))
+            .with_max_retries(SENDINGS)
+            .build();
+        let query = Query::query(name.clone(), kind);
+        let request = DnsRequest::from_query(query, DnsRequestOptions::default());
+        let answer = DnsError::from_response(udp.send_message(request).first_answer().await?)?;
+        if answer.truncation { Err(NetError::Truncated) } else { Ok(answer.into_message()) }
     }
 }
 
@@ -113,19 +134,16 @@ fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> Fault {
         .cure("set NAMESERVERS, such as NAMESERVERS=169.254.169.253 in a VPC")
 }
 
-fn resolver(server: &SocketAddr, udp: bool) -> Result<TokioResolver, Fault> {
-    let mut connections = vec![ConnectionConfig::tcp()];
-    if udp {
-        connections.insert(0, ConnectionConfig::udp());
-    }
-    connections.iter_mut().for_each(|connection| connection.port = server.port());
-    let server = NameServerConfig::new(server.ip(), true, connections);
+fn over_tcp(server: SocketAddr, runtime: TokioRuntimeProvider) -> Result<TokioResolver, Fault> {
+    let mut connection = ConnectionConfig::tcp();
+    connection.port = server.port();
+    let server = NameServerConfig::new(server.ip(), true, vec![connection]);
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let mut builder = Resolver::builder_with_config(config, runtime);
     let ResolverOpts { timeout, attempts, cache_size, use_hosts_file, preserve_intermediates, .. } =
         builder.options_mut();
-    *timeout = ATTEMPT;
-    *attempts = if udp { RETRIES } else { 0 };
+    *timeout = TCP;
+    *attempts = 0;
     *cache_size = 0;
     *use_hosts_file = ResolveHosts::Never;
     // The CNAMEs say which cluster member the answer stands for.
@@ -142,16 +160,16 @@ impl Dns for NameServers {
         let fault = || Fault::new(Kind::NoAnswer, format!("resolve {endpoint} ({kind})"));
         let mut name = Name::from_ascii(endpoint).map_err(|error| fault().because(error))?;
         name.set_fqdn(true);
-        let lookup = match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
-            Ok(Ok(lookup)) => lookup,
+        let answer = match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
+            Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(explained(fault(), error)),
             Err(_) => return Err(explained(fault(), NetError::Timeout)),
         };
-        let code = lookup.message().response_code;
+        let code = answer.response_code;
         if code != ResponseCode::NoError {
             return Err(explained(fault(), NetError::Dns(DnsError::ResponseCode(code))));
         }
-        let (chain, addresses) = follow(&name, &lookup);
+        let (chain, addresses) = follow(&name, &answer);
         match Writer::parse(addresses) {
             Ok(writer) => Ok(Answer { writer, chain }),
             Err(not) => {
@@ -170,11 +188,11 @@ impl Dns for NameServers {
 
 /// Follows the CNAMEs from the name through the answer, and takes the addresses at their end. Other
 /// records, whoever put them there, are not about this name.
-fn follow(name: &Name, lookup: &Lookup) -> (Vec<String>, Vec<IpAddr>) {
+fn follow(name: &Name, answer: &Message) -> (Vec<String>, Vec<IpAddr>) {
     let mut at = name.clone();
     let mut chain = vec![label(&at)];
     while chain.len() <= CHAIN {
-        let next = lookup.answers().iter().find_map(|record| match &record.data {
+        let next = answer.answers.iter().find_map(|record| match &record.data {
             RData::CNAME(CNAME(target)) if record.name == at => Some(target.clone()),
             _ => None,
         });
@@ -182,7 +200,7 @@ fn follow(name: &Name, lookup: &Lookup) -> (Vec<String>, Vec<IpAddr>) {
         chain.push(label(&next));
         at = next;
     }
-    let addresses = lookup.answers().iter().filter(|record| record.name == at).filter_map(|record| {
+    let addresses = answer.answers.iter().filter(|record| record.name == at).filter_map(|record| {
         record.data.ip_addr().filter(|_| matches!(record.data, RData::A(_) | RData::AAAA(_)))
     });
     (chain, addresses.collect())

@@ -23,6 +23,12 @@ async fn resolve(world: &World) -> Result<Answer, Fault> {
     NameServers::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V4).await
 }
 
+/// What each lookup came over.
+fn transports(world: &World) -> Vec<String> {
+    let calls = world.calls(Action::Lookup).into_iter();
+    calls.filter_map(|call| call.detail.split(' ').nth(1).map(str::to_owned)).collect()
+}
+
 /// The settings of the SDK's clients: those of the function, but with less patience.
 macro_rules! client {
     ($sdk:ident, $world:expr) => {
@@ -120,20 +126,35 @@ mod dns {
         let world = World::new();
         world.always(Action::Lookup, Some(Trouble::Truncated));
         assert_eq!(resolve(&world).await.unwrap().writer.to_string(), ONE);
-        assert!(world.calls(Action::Lookup).iter().any(|call| call.detail.ends_with("tcp")));
+        assert_eq!(transports(&world), ["udp", "tcp"]);
     }
 
     #[tokio::test]
     async fn garbage_over_udp_is_cured_by_tcp() {
         let world = World::new();
-        world.state().chooser = Some(Box::new({
-            let mut udp = 2;
-            move |_| {
-                udp -= 1;
-                (udp >= 0).then_some(Trouble::Garbage)
-            }
-        }));
+        world.next(Action::Lookup, &[Trouble::Garbage]);
         assert_eq!(resolve(&world).await.unwrap().writer.to_string(), ONE);
+        assert_eq!(transports(&world), ["udp", "tcp"]);
+    }
+
+    #[tokio::test]
+    async fn an_alias_that_comes_alone_is_followed() {
+        let world = World::new();
+        world.next(Action::Lookup, &[Trouble::AliasAlone, Trouble::AliasAlone]);
+        let answer = resolve(&world).await.unwrap();
+        assert_eq!(answer.writer.to_string(), ONE);
+        assert_eq!(answer.chain.len(), 2, "{:?}", answer.chain);
+        assert_eq!(transports(&world), ["udp", "tcp", "tcp"], "the name, again, and what it stands for");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_is_asked_once_whatever_it_says() {
+        for trouble in [Trouble::NxDomain, Trouble::NoRecords, Trouble::ServerError, Trouble::Denied] {
+            let world = World::new();
+            world.always(Action::Lookup, Some(trouble));
+            resolve(&world).await.unwrap_err();
+            assert_eq!(transports(&world), ["udp"], "{trouble:?}");
+        }
     }
 
     #[tokio::test]

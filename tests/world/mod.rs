@@ -87,6 +87,8 @@ pub enum Trouble {
     Truncated,
     /// The answer is cut short over both (lookups only).
     TruncatedAlways,
+    /// The alias, and not what it stands for (lookups only).
+    AliasAlone,
     /// The answer arrives late.
     Slow(Duration),
 }

@@ -90,7 +90,7 @@ impl World {
             Some(Trouble::Denied | Trouble::Throttled) => Some(ResponseCode::Refused),
             Some(Trouble::NxDomain) => Some(ResponseCode::NXDomain),
             Some(Trouble::NoRecords) => Some(ResponseCode::NoError),
-            Some(Trouble::Truncated | Trouble::TruncatedAlways) | None => None,
+            Some(Trouble::Truncated | Trouble::TruncatedAlways | Trouble::AliasAlone) | None => None,
         };
         let is_cut =
             trouble == Some(Trouble::TruncatedAlways) || (trouble == Some(Trouble::Truncated) && udp);
@@ -100,6 +100,9 @@ impl World {
             reply.metadata.truncation = true;
         } else {
             self.fill(&mut reply, &name, question.query_type());
+            if trouble == Some(Trouble::AliasAlone) {
+                reply.answers.truncate(1);
+            }
         }
         Reply::Bytes(reply.to_vec().expect("an encodable reply"))
     }

@@ -114,7 +114,7 @@ impl Dns for World {
             Some(_) => {}
         }
         match trouble {
-            None | Some(Trouble::Slow(_) | Trouble::Truncated) => {}
+            None | Some(Trouble::Slow(_) | Trouble::Truncated | Trouble::AliasAlone) => {}
             Some(other) => return Err(fault(&format!("{other:?}"))),
         }
         let found = self.state().find(endpoint, family == Family::V6);
