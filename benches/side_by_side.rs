@@ -30,10 +30,6 @@ pub const POLL: Duration = Duration::from_millis(500);
 /// would be there before DNS.
 const PACE: [(&str, &str); 3] = [("POLL_MILLIS", "500"), ("CONFIRM_SECONDS", "6"), ("PREREGISTER", "false")];
 
-/// Debian keeps every trusted certificate twice, in this bundle and in a folder, and without a word all are
-/// parsed twice. In the layout of Amazon Linux, on which Lambda runs, the folder only links to the bundle.
-const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-
 const CHECKS: u32 = 1000;
 const STARTS: usize = 100;
 const FLIPS: usize = 100;
@@ -67,11 +63,7 @@ impl Subject {
                 command
             }
         };
-        let mut variables = PACE.to_vec();
-        if Path::new(BUNDLE).exists() {
-            variables.push(("SSL_CERT_FILE", BUNDLE));
-        }
-        Function::launch(world, command, &variables).await
+        Function::launch(world, command, &PACE).await
     }
 }
 

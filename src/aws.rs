@@ -70,6 +70,12 @@ where
                     .permanent()
                     .cure("give the function a role, or the process credentials that the AWS SDK finds");
             }
+            if fault.explain().contains("invalid peer certificate") {
+                return fault.cure(
+                    "nobody whom the function trusts vouches for this API; if a proxy or a private authority stands \
+                     before it, name its certificates in AWS_CA_BUNDLE",
+                );
+            }
             fault
         }
     };

@@ -1,6 +1,6 @@
 //! What both binaries do first: parse the environment, build the clients, set up the log.
 //!
-//! All of it happens before the first poll of the Runtime API, the trust store included: Lambda gives the
+//! All of it happens before the first poll of the Runtime API, whom to trust included: Lambda gives the
 //! init phase whole cores, and an invocation at 128 MB a fourteenth of one.
 
 use std::time::Duration;

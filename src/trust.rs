@@ -42,7 +42,7 @@ pub fn connections(variable: impl Fn(&str) -> Option<String>) -> Result<SharedHt
     } else if set("SSL_CERT_FILE").or(set("SSL_CERT_DIR")).is_some() {
         only(system)
     } else {
-        first(TrustStore::empty().with_pem_certificate(AMAZON), system)
+        in_turn(TrustStore::empty().with_pem_certificate(AMAZON), system)
     }
 }
 
@@ -54,7 +54,7 @@ fn only(trusted: TrustStore) -> Result<SharedHttpClient, BoxError> {
 
 /// Connections to those for whom the first or the second vouch. The second are not parsed before they are
 /// needed.
-pub fn first(first: TrustStore, second: TrustStore) -> Result<SharedHttpClient, BoxError> {
+pub fn in_turn(first: TrustStore, second: TrustStore) -> Result<SharedHttpClient, BoxError> {
     let (first, second) = (connector(context(first)?), context(second)?);
     let connector = SharedHttpConnector::new(Vouched { first, second, turned: Arc::default() });
     Ok(http_client_fn(move |_, _| connector.clone()))
@@ -96,7 +96,7 @@ fn context(trusted: TrustStore) -> Result<TlsContext, BoxError> {
     Ok(TlsContext::builder().with_trust_store(trusted).build()?)
 }
 
-/// Turns to the second authorities for good when the first do not know an API.
+/// Turns to the second authorities for good when the first do not know an API's.
 #[derive(Clone, Debug)]
 struct Vouched {
     first: SharedHttpConnector,
@@ -124,11 +124,44 @@ impl HttpConnector for Vouched {
     }
 }
 
-/// Whether a certificate was refused because no authority is known that signed it.
+/// Whether a certificate was refused for want of an authority that signed it; one of the same name may have
+/// another key.
 fn is_unknown(error: &(dyn Error + 'static)) -> bool {
-    let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    use CertificateError::{BadSignature, UnknownIssuer};
     // An I/O error's cause is its payload, which `source` skips.
     let payload = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     let cause = payload.map(|payload| payload as &(dyn Error + 'static)).or_else(|| error.source());
-    error.downcast_ref() == Some(&unknown) || cause.is_some_and(is_unknown)
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)))
+        || cause.is_some_and(is_unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    /// The public key as the certificate holds it. Of a trust anchor's, the outer tag and length are gone.
+    fn public_key(content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).unwrap();
+        let length = match (length, length.to_be_bytes()) {
+            (..128, [_, low]) => vec![low],
+            (..256, [_, low]) => vec![0x81, low],
+            (_, [high, low]) => vec![0x82, high, low],
+        };
+        [&[0x30], &length[..], content].concat()
+    }
+
+    #[test]
+    fn the_five_of_amazon_trust_services_are_compiled_in() {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(AMAZON.as_bytes()) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        assert_eq!(roots.len(), 5);
+        for root in &roots.roots {
+            let hash = Sha256::digest(public_key(&root.subject_public_key_info));
+            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert!(AMAZON.contains(&hash), "{hash} is not among those that are published");
+        }
+    }
 }

@@ -17,3 +17,4 @@ mod roles;
 mod second_opinion;
 mod simulation;
 mod sockets;
+mod trust;
