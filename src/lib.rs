@@ -29,9 +29,9 @@
 //! knows its library. [`config`] parses the environment, [`discovery`] finds bindings by tag, [`event`]
 //! says what an event asks for, [`fleet`] which groups it is worth to list and [`budget`] whose turn it is to
 //! call the API, and [`lambda`] joins them; [`metrics`] counts what came of it. [`doctor`]
-//! examines what the vendors' guides ask for. [`start`] sets up what the two binaries share:
-//! `src/main.rs`, the function, and `src/bin/rds-nlb-sync.rs`, the command line. They alone read the
-//! environment and the wall clock.
+//! examines what the vendors' guides ask for. [`trust`] says whom to take for an AWS API, and [`start`] sets up
+//! what the two binaries share: `src/main.rs`, the function, and `src/bin/rds-nlb-sync.rs`, the command line.
+//! They alone read the environment and the wall clock.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(

@@ -116,6 +116,7 @@ impl HttpConnector for Vouched {
         HttpConnectorFuture::new(async move {
             match (first.await, again) {
                 (Err(error), Some(request)) if is_unknown(&error) => {
+                    tracing::info!(decision = "trust", reason = %error, "asks the system's authorities");
                     turned.get_or_init(|| connector(second)).call(request).await
                 }
                 (result, _) => result,
