@@ -1,0 +1,297 @@
+//! What a binding may say.
+
+use super::*;
+
+#[test]
+fn bindings_are_an_array_of_objects() {
+    let not_an_object = "not an object with endpoint and target_group";
+    for (bindings, expected) in [
+        (json!([]), "BINDINGS: the array is empty; give at least one binding".to_owned()),
+        (json!({"endpoint": ENDPOINT}), "BINDINGS: is an object, not an array of bindings".to_owned()),
+        (json!("orders"), "BINDINGS: is a string, not an array of bindings".to_owned()),
+        (json!(7), "BINDINGS: is a number, not an array of bindings".to_owned()),
+        (json!(true), "BINDINGS: is a boolean, not an array of bindings".to_owned()),
+        (json!(null), "BINDINGS: is null, not an array of bindings".to_owned()),
+        (json!([ENDPOINT]), format!("BINDINGS[0]: is a string, {not_an_object}")),
+        (json!([[]]), format!("BINDINGS[0]: is an array, {not_an_object}")),
+        (json!([with("port", 5432), null]), format!("BINDINGS[1]: is null, {not_an_object}")),
+    ] {
+        assert_eq!(binding_problems(bindings), [expected]);
+    }
+}
+
+#[test]
+fn bindings_that_are_not_json_are_refused_with_the_place() {
+    assert_eq!(
+        problems(&[(BINDINGS, "[{]")]),
+        ["BINDINGS: is not JSON: key must be a string at line 1 column 3"]
+    );
+}
+
+#[test]
+fn required_fields_are_named() {
+    assert_eq!(
+        binding_problems(json!([{}])),
+        ["BINDINGS[0].endpoint: is missing", "BINDINGS[0].target_group: is missing"]
+    );
+    assert_eq!(
+        binding_problems(json!([with("endpoint", Value::Null)])),
+        ["BINDINGS[0].endpoint: is missing"]
+    );
+}
+
+#[test]
+fn optional_fields_may_be_null() {
+    for field in ["port", "database", "role"] {
+        assert_eq!(only_binding(json!([with(field, Value::Null)])), Binding::new(ENDPOINT, GROUP));
+    }
+}
+
+#[test]
+fn fields_of_text_hold_nothing_else() {
+    for field in ["endpoint", "target_group", "database", "role"] {
+        for (value, kind) in [(json!(7), "a number"), (json!(["x"]), "an array"), (json!({}), "an object")] {
+            assert_eq!(
+                binding_problems(json!([with(field, value)])),
+                [format!("BINDINGS[0].{field}: is {kind}, not a string")]
+            );
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_is_a_fully_qualified_name() {
+    let longest_label = format!("{}.example.com", "a".repeat(63));
+    let longest_name = vec!["a".repeat(49); 5].join(".") + ".com";
+    assert_eq!(longest_name.len(), 253);
+    let with_dot = format!("{longest_name}.");
+    for valid in
+        ["db.internal", "Orders.Example.COM", "_db.example.com.", &longest_label, &longest_name, &with_dot]
+    {
+        assert_eq!(only_binding(json!([with("endpoint", valid)])).endpoint, valid);
+    }
+    let long_label = format!("{}.example.com", "a".repeat(64));
+    let long_name = format!("a{longest_name}");
+    for bad in [
+        "",
+        ".",
+        "orders",
+        "orders.",
+        "db..internal",
+        ".db.internal",
+        "db.internal..",
+        " db.internal",
+        "db.internal:5432",
+        "postgres://db.internal/orders",
+        "*.internal",
+        "datenbänke.example.com",
+        &long_label,
+        &long_name,
+    ] {
+        assert_eq!(
+            binding_problems(json!([with("endpoint", bad)])),
+            [format!(
+                "BINDINGS[0].endpoint: {bad:?} is not a fully qualified DNS name; give the DNS name alone, such \
+                 as orders.cluster-….rds.amazonaws.com"
+            )]
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_is_no_address() {
+    for address in ["10.0.1.10", "fd00::1"] {
+        assert_eq!(
+            binding_problems(json!([with("endpoint", address)])),
+            [format!(
+                "BINDINGS[0].endpoint: {address:?} is an address, which never follows a failover; give the DNS \
+                 name alone, such as orders.cluster-….rds.amazonaws.com"
+            )]
+        );
+    }
+}
+
+#[test]
+fn a_target_group_is_an_arn() {
+    for valid in [
+        GROUP,
+        "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/orders/0123456789abcdef",
+        "arn:aws-us-gov:elasticloadbalancing:us-gov-west-1:123456789012:targetgroup/orders/0123456789abcdef",
+    ] {
+        assert_eq!(only_binding(json!([with("target_group", valid)])).target_group, valid);
+    }
+    for bad in [
+        "",
+        "orders",
+        "targetgroup/orders/0123456789abcdef",
+        "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/orders/0123456789abcdef",
+        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders",
+        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/",
+        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup//0123456789abcdef",
+        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef/more",
+        "arn:aws:elasticloadbalancing:us-east-1::targetgroup/orders/0123456789abcdef",
+        "arn:aws:elasticloadbalancing::123456789012:targetgroup/orders/0123456789abcdef",
+        "arn::elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef",
+        "arn:aws:rds:us-east-1:123456789012:cluster:orders",
+        " arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef",
+        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef\n",
+    ] {
+        assert_eq!(
+            binding_problems(json!([with("target_group", bad)])),
+            [format!(
+                "BINDINGS[0].target_group: {bad:?} is not a target group's ARN, \
+                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
+            )]
+        );
+    }
+}
+
+#[test]
+fn a_port_is_a_number_from_1_to_65535() {
+    for valid in [1, 5432, 65535] {
+        assert_eq!(only_binding(json!([with("port", valid)])).port, Some(valid));
+    }
+    for bad in [json!(0), json!(65536), json!(-1), json!(54.5), json!("5432"), json!(true), json!([5432])] {
+        assert_eq!(
+            binding_problems(json!([with("port", bad.clone())])),
+            [format!("BINDINGS[0].port: {bad} is not a port from 1 to 65535")]
+        );
+    }
+}
+
+#[test]
+fn a_database_that_no_event_can_name_is_refused() {
+    for wrong in ["", " ", " orders", "arn:aws:rds:us-east-1:123456789012:db:orders"] {
+        assert_eq!(
+            binding_problems(json!([with("database", wrong)])),
+            [format!(
+                "BINDINGS[0].database: {wrong:?} is not the identifier of a cluster or instance, such as orders; or leave it out"
+            )]
+        );
+    }
+}
+
+#[test]
+fn an_address_is_refused_with_its_final_dot_as_well() {
+    for wrong in ["10.0.0.1", "10.0.0.1."] {
+        let problems = binding_problems(json!([with("endpoint", wrong)]));
+        assert!(problems[0].contains("never follows a failover"), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_role_is_one_of_three() {
+    for (name, role) in [("writer", Role::Writer), ("readers", Role::Readers), ("all", Role::All)] {
+        let expected = Binding { role, ..Binding::new(ENDPOINT, GROUP) };
+        assert_eq!(only_binding(json!([with("role", name)])), expected);
+    }
+    for role in ["reader", "Writer", ""] {
+        let cure = "is not a role; give \"writer\", \"readers\" or \"all\"";
+        assert_eq!(
+            binding_problems(json!([with("role", role)])),
+            [format!("BINDINGS[0].role: {role:?} {cure}")]
+        );
+    }
+}
+
+#[test]
+fn only_a_writer_has_a_standby_to_keep() {
+    for role in ["readers", "all"] {
+        let binding = json!({"endpoint": "orders.abc123.us-east-1.rds.amazonaws.com", "target_group": GROUP, "role": role, "standby": "keep"});
+        assert_eq!(
+            binding_problems(json!([binding])),
+            ["BINDINGS[0].standby: \"keep\" goes with the role \"writer\" alone"]
+        );
+    }
+}
+
+#[test]
+fn unknown_fields_are_refused_by_name() {
+    let problem = |field: &str| {
+        format!(
+            "BINDINGS[0].{field}: is not a field of a binding, which has endpoint, target_group, port, database, \
+             standby and role"
+        )
+    };
+    for field in ["targetgroup", "Endpoint", "region"] {
+        assert_eq!(binding_problems(json!([with(field, "x")])), [problem(field)]);
+    }
+}
+
+#[test]
+fn no_two_bindings_share_a_group() {
+    let problem = |index: usize, other: usize| {
+        format!(
+            "BINDINGS[{index}].target_group: {GROUP} is bound by BINDINGS[{other}] already; two endpoints would \
+             fight over it"
+        )
+    };
+    let other = json!({"endpoint": ENDPOINT, "target_group": OTHER_GROUP});
+    assert_eq!(binding_problems(json!([with("port", 5432), other, with("port", 6432)])), [problem(2, 0)]);
+    assert_eq!(
+        binding_problems(json!([with("port", 1), with("port", 2), with("port", 3)])),
+        [problem(1, 0), problem(2, 1)]
+    );
+}
+
+#[test]
+fn a_group_that_two_bindings_share_is_reported_beside_their_other_problems() {
+    let names: Vec<String> = binding_problems(json!([with("endpoint", "orders"), with("port", 0)]))
+        .iter()
+        .map(|problem| problem.split(": ").next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["BINDINGS[0].endpoint", "BINDINGS[1].port", "BINDINGS[1].target_group"]);
+}
+
+#[test]
+fn what_is_no_group_is_not_shared() {
+    let binding = with("target_group", "orders");
+    let problems = binding_problems(json!([binding, binding]));
+    assert!(problems.iter().all(|problem| problem.contains("is not a target group's ARN")), "{problems:?}");
+}
+
+#[test]
+fn one_endpoint_may_have_several_groups() {
+    let other = json!({"endpoint": ENDPOINT, "target_group": OTHER_GROUP});
+    assert_eq!(binding_problems(json!([with("port", 5432), other])), [""; 0]);
+}
+
+#[test]
+fn an_identifier_is_about_the_first_label_or_the_database_without_case() {
+    let binding = Binding {
+        database: Some("Billing".to_owned()),
+        ..Binding::new("Orders.cluster-abc123.us-east-1.rds.amazonaws.com", GROUP)
+    };
+    for identifier in ["orders", "ORDERS", "billing", "BILLING"] {
+        assert!(binding.is_about(identifier), "{identifier}");
+    }
+    for identifier in ["", "orders-1", "order", "cluster-abc123", "rds"] {
+        assert!(!binding.is_about(identifier), "{identifier}");
+    }
+}
+
+#[test]
+fn a_standby_is_kept_for_instances_alone() {
+    let of = |endpoint: &str, standby: &str| json!([{"endpoint": endpoint, "target_group": GROUP, "standby": standby}]);
+    let instance = "billing.abc123.us-east-1.rds.amazonaws.com";
+    assert_eq!(only_binding(of(instance, "keep")).standby, Standby::Keep);
+    assert_eq!(only_binding(json!([with("standby", Value::Null)])).standby, Standby::Evict);
+    for endpoint in [
+        ENDPOINT,
+        "Orders.Cluster-RO-abc123.us-east-1.rds.amazonaws.com",
+        "world.global-abc.global.rds.amazonaws.com",
+    ] {
+        let problems = binding_problems(of(endpoint, "keep"));
+        assert_eq!(problems, [format!("BINDINGS[0].standby: {KEPT_OF_A_CLUSTER}")], "{endpoint}");
+    }
+    for other in ["evict", "Keep", "", "warm"] {
+        let expected = format!(
+            "BINDINGS[0].standby: {other:?} is not \"keep\"; leave it out to evict the writer before"
+        );
+        assert_eq!(binding_problems(of(instance, other)), [expected]);
+    }
+    assert_eq!(
+        binding_problems(json!([with("standby", true)])),
+        ["BINDINGS[0].standby: is a boolean, not a string"]
+    );
+}

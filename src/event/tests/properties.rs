@@ -1,0 +1,83 @@
+//! What holds for any event.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Any JSON, and often what looks like an event.
+fn any_json() -> impl Strategy<Value = Value> {
+    let name = || {
+        prop::sample::select(vec![
+            "source",
+            "detail-type",
+            "detail",
+            "resources",
+            "command",
+            "EventCategories",
+            "SourceArn",
+        ])
+    };
+    let text = prop::sample::select(vec![
+        "aws.rds",
+        "aws.events",
+        "Scheduled Event",
+        "failover",
+        "check",
+        "arn:aws:rds:us-east-1:123456789012:cluster:orders",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 4, move |inner| {
+        let field = (prop_oneof![4 => name().prop_map(str::to_owned), 1 => any::<String>()], inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Value::Array),
+            prop::collection::vec(field, 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// An event from RDS, with any JSON for what it says.
+fn any_rds_event() -> impl Strategy<Value = Value> {
+    (any_json(), any_json(), any_json()).prop_map(|(arn, categories, resources)| {
+        json!({
+            "source": "aws.rds",
+            "resources": resources,
+            "detail": {"SourceArn": arn, "EventCategories": [categories]},
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_json_is_understood_or_refused_in_full(event in any_json()) {
+        match request(&event, &bindings()) {
+            Ok(_) => {}
+            Err(refused) => {
+                let told = refused.to_string();
+                prop_assert!(told.ends_with(ACCEPTED));
+                // Each character quoted may be escaped.
+                prop_assert!(told.len() < ACCEPTED.len() + 2500, "{} bytes", told.len());
+            }
+        }
+    }
+
+    #[test]
+    fn any_event_from_rds_is_watched_or_checked(event in any_rds_event()) {
+        match request(&event, &bindings()) {
+            Ok(Request::Watch(about)) => prop_assert_eq!(about.iter().map(|watched| watched.binding).collect::<Vec<_>>(), [0]),
+            other => prop_assert_eq!(other, Ok(Request::Check)),
+        }
+    }
+
+    #[test]
+    fn any_text_is_quoted_briefly(text in any::<String>()) {
+        let quoted = brief(&text);
+        prop_assert!(quoted == text || quoted.chars().count() == 101);
+        prop_assert!(text.starts_with(quoted.trim_end_matches('…')));
+    }
+}
