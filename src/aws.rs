@@ -9,8 +9,10 @@ use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeCompon
 use aws_sdk_elasticloadbalancingv2::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
+use rustls::CertificateError;
 
 use crate::fault::{Fault, Kind};
+use crate::trust;
 
 /// The longest answer that is read, in bytes. A full group's thousand targets take half a megabyte; the
 /// function has 128, and the SDK by itself reads for as long as bytes arrive.
@@ -62,19 +64,17 @@ where
         }
         SdkError::TimeoutError(_) => fault.because("no answer in time"),
         other => {
+            let refusal = trust::refusal(&other).map(untrusted);
             let fault = fault.because(other);
+            if let Some(cure) = refusal {
+                return fault.cure(cure);
+            }
             // Only the reasons count: a group may be called credentials.
             if fault.explain().trim_start_matches(&fault.to_string()).contains("credential") {
                 // The chain of providers has none: nothing was sent, and nothing will be.
                 return fault
                     .permanent()
                     .cure("give the function a role, or the process credentials that the AWS SDK finds");
-            }
-            if fault.explain().contains("invalid peer certificate") {
-                return fault.cure(
-                    "nobody whom the function trusts vouches for this API; if a proxy or a private authority stands \
-                     before it, name its certificates in AWS_CA_BUNDLE",
-                );
             }
             fault
         }
@@ -87,6 +87,20 @@ where
             fault.cure("it is tried again; if it stays, look into the network and the API's limits")
         }
         _ => fault,
+    }
+}
+
+/// What cures a certificate that was refused.
+fn untrusted(reason: &CertificateError) -> &'static str {
+    match reason {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "nobody whom the function trusts vouches for this API; if a proxy or a private authority stands before \
+             it, name its certificates in AWS_CA_BUNDLE"
+        }
+        _ => {
+            "the API's certificate does not hold for this name at this time; look at the endpoint (AWS_ENDPOINT_URL), at \
+             what stands before it, and at the clock"
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use hickory_resolver::net::xfer::{DnsRequestSender, FirstAnswer};
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::rdata::CNAME;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::time::timeout;
@@ -30,9 +30,9 @@ use crate::reconcile::{Answer, Dns};
 /// name server inside a VPC answers within milliseconds.
 const UDP: Duration = Duration::from_secs(2);
 const SENDINGS: u8 = 5;
-/// What TCP may take.
+/// What a connection over TCP may take, and then the query.
 const TCP: Duration = Duration::from_secs(1);
-/// A whole lookup: over UDP and then over TCP, with some room.
+/// A whole lookup, over UDP and then over TCP.
 pub const LOOKUP: Duration = Duration::from_secs(4);
 const DNS_PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -68,7 +68,7 @@ impl NameServers {
 
     /// Asks one server after the other, the next as soon as one fails or is slow. The first usable
     /// answer counts, and so does word from any of them that there is no such name or record.
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Trail, NetError> {
         let mut left = self.0.iter();
         let mut asked = FuturesUnordered::new();
         let mut failure = NetError::NoConnections;
@@ -76,7 +76,7 @@ impl NameServers {
             asked.extend(left.next().map(|server| server.lookup(name, kind)));
             let patience = if left.len() > 0 { HEAD_START } else { LOOKUP };
             match timeout(patience, asked.next()).await {
-                Ok(Some(Ok(answer))) => return Ok(answer),
+                Ok(Some(Ok(trail))) => return Ok(trail),
                 Ok(Some(Err(none @ NetError::Dns(DnsError::NoRecordsFound(_))))) => return Err(none),
                 Ok(Some(Err(error))) => failure = error,
                 Ok(None) if left.len() == 0 => return Err(failure),
@@ -92,25 +92,44 @@ impl NameServer {
         Ok(Self { address, tcp: over_tcp(address, runtime.clone())?, runtime })
     }
 
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
-        let brought = self.over_udp(name, kind).await;
-        match &brought {
-            Ok(answer) if !follow(name, answer).1.is_empty() => return brought,
-            // The server was reached and has answered; another transport brings no other answer.
-            Err(NetError::Dns(_)) => return brought,
-            // A malformed answer, none at all, a truncated one, or an alias whose end is left to the asker.
-            Ok(_) | Err(_) => {}
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Trail, NetError> {
+        let over_udp =
+            async || timeout(UDP, self.over_udp(name, kind)).await.unwrap_or(Err(NetError::Timeout));
+        let mut brought = over_udp().await;
+        if let Err(NetError::Dns(DnsError::ResponseCode(_))) = brought {
+            // A server that fails or refuses once may answer the next time.
+            brought = over_udp().await;
         }
+        let error = match brought {
+            Ok(trail) => return Ok(trail),
+            // The server was reached and has answered; another transport brings no other answer.
+            Err(error @ NetError::Dns(_)) => return Err(error),
+            Err(error) => error,
+        };
+        // Truncated, malformed, or no answer: what TCP brings counts, but where that fails, UDP explains.
         match self.tcp.lookup(name.clone(), kind).await {
-            Ok(lookup) => Ok(lookup.message().clone()),
-            // What TCP brings counts, but UDP explains.
-            Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => brought,
+            Ok(lookup) => {
+                let mut trail = Trail::new(name);
+                trail.follow(no_failure(lookup.message())?)?;
+                Ok(trail)
+            }
+            Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => Err(error),
             Err(error) => Err(error),
         }
     }
 
+    /// Asks for the name, and on for what it stands for where the server gives an alias alone.
+    async fn over_udp(&self, name: &Name, kind: RecordType) -> Result<Trail, NetError> {
+        let mut trail = Trail::new(name);
+        while trail.addresses.is_empty() {
+            let answer = self.ask(&trail.at, kind).await?;
+            trail.follow(no_failure(&answer)?)?;
+        }
+        Ok(trail)
+    }
+
     /// With a random identifier, and from a random port at each sending.
-    async fn over_udp(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
+    async fn ask(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
         let mut udp = UdpClientStream::builder(self.address, self.runtime.clone())
             .with_timeout(Some(UDP))
             .with_max_retries(SENDINGS)
@@ -119,6 +138,50 @@ impl NameServer {
         let request = DnsRequest::from_query(query, DnsRequestOptions::default());
         let answer = DnsError::from_response(udp.send_message(request).first_answer().await?)?;
         if answer.truncation { Err(NetError::Truncated) } else { Ok(answer.into_message()) }
+    }
+}
+
+fn no_failure(answer: &Message) -> Result<&Message, NetError> {
+    match answer.response_code {
+        ResponseCode::NoError => Ok(answer),
+        code => Err(NetError::Dns(DnsError::ResponseCode(code))),
+    }
+}
+
+/// Where a name leads: the names on the way, and the addresses at its end.
+struct Trail {
+    chain: Vec<String>,
+    at: Name,
+    addresses: Vec<IpAddr>,
+}
+
+impl Trail {
+    fn new(name: &Name) -> Self {
+        Self { chain: vec![label(name)], at: name.clone(), addresses: Vec::new() }
+    }
+
+    /// Follows the CNAMEs as far as the answer leads, and takes the addresses there. Other records, whoever
+    /// put them there, are not about this name.
+    fn follow(&mut self, answer: &Message) -> Result<(), NetError> {
+        let before = self.chain.len();
+        let here = |record: &&Record, at: &Name| record.name == *at && record.dns_class == DNSClass::IN;
+        while let Some(next) = answer.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(CNAME(target)) if here(&record, &self.at) => Some(target.clone()),
+            _ => None,
+        }) {
+            if self.chain.len() > CHAIN {
+                return Err(NetError::Message("its aliases have no end"));
+            }
+            self.chain.push(label(&next));
+            self.at = next;
+        }
+        let addresses = answer.answers.iter().filter(|record| here(record, &self.at));
+        let addresses = addresses.filter(|record| matches!(record.data, RData::A(_) | RData::AAAA(_)));
+        self.addresses = addresses.filter_map(|record| record.data.ip_addr()).collect();
+        if self.addresses.is_empty() && self.chain.len() == before {
+            return Err(NetError::Message("it holds no record of the name"));
+        }
+        Ok(())
     }
 }
 
@@ -160,16 +223,11 @@ impl Dns for NameServers {
         let fault = || Fault::new(Kind::NoAnswer, format!("resolve {endpoint} ({kind})"));
         let mut name = Name::from_ascii(endpoint).map_err(|error| fault().because(error))?;
         name.set_fqdn(true);
-        let answer = match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
-            Ok(Ok(answer)) => answer,
+        let Trail { chain, addresses, .. } = match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
+            Ok(Ok(trail)) => trail,
             Ok(Err(error)) => return Err(explained(fault(), error)),
             Err(_) => return Err(explained(fault(), NetError::Timeout)),
         };
-        let code = answer.response_code;
-        if code != ResponseCode::NoError {
-            return Err(explained(fault(), NetError::Dns(DnsError::ResponseCode(code))));
-        }
-        let (chain, addresses) = follow(&name, &answer);
         match Writer::parse(addresses) {
             Ok(writer) => Ok(Answer { writer, chain }),
             Err(not) => {
@@ -184,26 +242,6 @@ impl Dns for NameServers {
             }
         }
     }
-}
-
-/// Follows the CNAMEs from the name through the answer, and takes the addresses at their end. Other
-/// records, whoever put them there, are not about this name.
-fn follow(name: &Name, answer: &Message) -> (Vec<String>, Vec<IpAddr>) {
-    let mut at = name.clone();
-    let mut chain = vec![label(&at)];
-    while chain.len() <= CHAIN {
-        let next = answer.answers.iter().find_map(|record| match &record.data {
-            RData::CNAME(CNAME(target)) if record.name == at => Some(target.clone()),
-            _ => None,
-        });
-        let Some(next) = next else { break };
-        chain.push(label(&next));
-        at = next;
-    }
-    let addresses = answer.answers.iter().filter(|record| record.name == at).filter_map(|record| {
-        record.data.ip_addr().filter(|_| matches!(record.data, RData::A(_) | RData::AAAA(_)))
-    });
-    (chain, addresses.collect())
 }
 
 fn label(name: &Name) -> String {
@@ -237,7 +275,7 @@ fn explained(fault: Fault, error: NetError) -> Fault {
         NetError::Timeout => fault.because("no name server answered in time").cure(UNREACHED),
         NetError::Io(error) => fault.because(format!("no name server was reached ({error})")).cure(UNREACHED),
         NetError::Truncated => fault
-            .because("the answer was truncated, over TCP as well")
+            .because("the answer was truncated, and TCP brought no other")
             .cure("look into the name server, or allow DNS over TCP"),
         other => fault
             .because(format!("the answer is not usable ({other})"))

@@ -27,7 +27,7 @@ pub const RESERVE: Duration = Duration::from_secs(1);
 /// Wraps an invocation's body in a JSON string, so that the runtime hands it on as it is. Broken JSON is
 /// an event as well: it is answered, not died of.
 pub fn envelope(body: &[u8]) -> Vec<u8> {
-    serde_json::to_vec(&String::from_utf8_lossy(body)).unwrap_or_default()
+    Value::from(String::from_utf8_lossy(body)).to_string().into_bytes()
 }
 
 /// What woke the function.

@@ -21,7 +21,10 @@ use rds_nlb_sync::start::{self, Error, Started};
 #[tokio::main(flavor = "local")]
 async fn main() -> ExitCode {
     // As a task, for which a wake-up is an entry in a queue: the main future's is a system call.
-    tokio::task::spawn_local(serve()).await.unwrap_or(ExitCode::FAILURE)
+    tokio::task::spawn_local(serve()).await.unwrap_or_else(|error| {
+        tracing::error!(decision = "exit", reason = %error, "the function ended");
+        ExitCode::FAILURE
+    })
 }
 
 async fn serve() -> ExitCode {

@@ -1,7 +1,7 @@
 //! What both binaries do first: parse the environment, build the clients, set up the log.
 //!
-//! All of it happens before the first poll of the Runtime API, whom to trust included: Lambda gives the
-//! init phase whole cores, and an invocation at 128 MB a fourteenth of one.
+//! All of it happens before the first poll of the Runtime API: Lambda gives the init phase whole cores, and an
+//! invocation at 128 MB a fourteenth of one.
 
 use std::time::Duration;
 

@@ -2,16 +2,17 @@
 //!
 //! To parse all that a system trusts, some 140 authorities, takes most of a start. AWS has authorities of its
 //! own, and five of them (`trust/amazon.pem`) stand behind its public APIs. Those are compiled in and vouch
-//! first; an API that they do not know is put before the system's, as the SDK would do with every API. So
-//! another partition, a proxy that inspects TLS and an authority that AWS takes up one day all work, each a
-//! handshake later, and no certificate is refused that the SDK would accept.
+//! first. Once a certificate is not good enough for them, the system's are parsed and join them for the rest
+//! of the process: in another partition, behind a proxy that inspects TLS, or on the day that AWS takes up
+//! another authority, the first call takes a second handshake. So no certificate is refused that the SDK
+//! would accept.
 //!
-//! `AWS_CA_BUNDLE`, and what `SSL_CERT_FILE` and `SSL_CERT_DIR` name, are trusted instead, and nobody else.
+//! `AWS_CA_BUNDLE`, or else `SSL_CERT_FILE` and `SSL_CERT_DIR`, name whom to trust instead, and nobody else.
 
 use std::error::Error;
-use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use std::{fmt, io};
 
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -22,6 +23,7 @@ use aws_smithy_runtime_api::client::http::{
     http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::error::display::DisplayErrorContext;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, RootCertStore};
@@ -34,35 +36,60 @@ const AMAZON: &str = include_str!("trust/amazon.pem");
 
 /// The connections to the AWS APIs, kept over invocations and shared by the services: the SDK's own client
 /// would parse its certificates once per service at the start, and again at the first call.
+///
+/// # Errors
+///
+/// If `AWS_CA_BUNDLE` names no file of certificates; the error says why, and what cures it.
 pub fn connections(variable: impl Fn(&str) -> Option<String>) -> Result<SharedHttpClient, BoxError> {
-    let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-    let system = TrustStore::default();
-    if let Some(path) = set("AWS_CA_BUNDLE") {
-        only(bundle(path.trim())?)
-    } else if set("SSL_CERT_FILE").or(set("SSL_CERT_DIR")).is_some() {
-        only(system)
-    } else {
-        in_turn(TrustStore::empty().with_pem_certificate(AMAZON), system)
+    match trusted(variable)? {
+        Trusted::Only(store) => {
+            let connector = connector(context(store)?);
+            Ok(http_client_fn(move |_, _| connector.clone()))
+        }
+        Trusted::InTurn(first, all) => in_turn(first, all),
     }
 }
 
-/// Connections to those for whom these vouch.
-fn only(trusted: TrustStore) -> Result<SharedHttpClient, BoxError> {
-    let connector = connector(context(trusted)?);
+/// Connections to those for whom the first vouch, or else all, of whom the first should be a part. All are
+/// not parsed before they are needed.
+///
+/// # Panics
+///
+/// Where a store holds PEM that is none, as the SDK does.
+///
+/// # Errors
+///
+/// Where the SDK takes no such store.
+pub fn in_turn(first: TrustStore, all: TrustStore) -> Result<SharedHttpClient, BoxError> {
+    let (first, all) = (connector(context(first)?), context(all)?);
+    let connector =
+        SharedHttpConnector::new(InTurn(Arc::new(Stores { first, all, turned: OnceLock::new() })));
     Ok(http_client_fn(move |_, _| connector.clone()))
 }
 
-/// Connections to those for whom the first or the second vouch. The second are not parsed before they are
-/// needed.
-pub fn in_turn(first: TrustStore, second: TrustStore) -> Result<SharedHttpClient, BoxError> {
-    let (first, second) = (connector(context(first)?), context(second)?);
-    let connector = SharedHttpConnector::new(Vouched { first, second, turned: Arc::default() });
-    Ok(http_client_fn(move |_, _| connector.clone()))
+#[derive(Debug)]
+enum Trusted {
+    Only(TrustStore),
+    InTurn(TrustStore, TrustStore),
+}
+
+fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<Trusted, String> {
+    let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+    // The SDK's library reads SSL_CERT_FILE and SSL_CERT_DIR itself.
+    let system = TrustStore::default();
+    if let Some(path) = set("AWS_CA_BUNDLE") {
+        Ok(Trusted::Only(bundle(path.trim())?))
+    } else if set("SSL_CERT_FILE").or(set("SSL_CERT_DIR")).is_some() {
+        Ok(Trusted::Only(system))
+    } else {
+        let amazon = TrustStore::empty().with_pem_certificate(AMAZON);
+        Ok(Trusted::InTurn(amazon, system.with_pem_certificate(AMAZON)))
+    }
 }
 
 /// Reads the authorities in a PEM file, with an error for what the SDK would panic at.
 fn bundle(path: &str) -> Result<TrustStore, String> {
-    let unusable = |reason: &dyn Error| {
+    let unusable = |reason: &dyn fmt::Display| {
         format!(
             "AWS_CA_BUNDLE={path} is not usable ({reason}); name a file of certificates in PEM, or unset it to trust \
              AWS's and the system's"
@@ -70,12 +97,12 @@ fn bundle(path: &str) -> Result<TrustStore, String> {
     };
     let pem = std::fs::read(path).map_err(|error| unusable(&error))?;
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| unusable(&error))?;
-        roots.add(certificate).map_err(|error| unusable(&error))?;
+    for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
+        let unusable = |error: &dyn fmt::Display| unusable(&format!("certificate {number}: {error}"));
+        roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
     }
     if roots.is_empty() {
-        return Err(unusable(&io::Error::other("it holds no certificate")));
+        return Err(unusable(&"it holds no certificate"));
     }
     Ok(TrustStore::empty().with_pem_certificate(pem))
 }
@@ -96,44 +123,46 @@ fn context(trusted: TrustStore) -> Result<TlsContext, BoxError> {
     Ok(TlsContext::builder().with_trust_store(trusted).build()?)
 }
 
-/// Turns to the second authorities for good when the first do not know an API's.
 #[derive(Clone, Debug)]
-struct Vouched {
+struct InTurn(Arc<Stores>);
+
+#[derive(Debug)]
+struct Stores {
     first: SharedHttpConnector,
-    second: TlsContext,
-    turned: Arc<OnceLock<SharedHttpConnector>>,
+    all: TlsContext,
+    /// Connects to those for whom all vouch, once the first did not suffice.
+    turned: OnceLock<SharedHttpConnector>,
 }
 
-impl HttpConnector for Vouched {
+impl HttpConnector for InTurn {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if let Some(second) = self.turned.get() {
-            return second.call(request);
+        let stores = Arc::clone(&self.0);
+        if let Some(all) = stores.turned.get() {
+            return all.call(request);
         }
-        // Refused in the handshake, before any of it was sent.
+        // A refusal comes in the handshake, before any of the request is sent.
         let again = request.try_clone();
-        let first = self.first.call(request);
-        let Self { second, turned, .. } = self.clone();
+        let first = stores.first.call(request);
         HttpConnectorFuture::new(async move {
-            match (first.await, again) {
-                (Err(error), Some(request)) if is_unknown(&error) => {
-                    tracing::info!(decision = "trust", reason = %error, "asks the system's authorities");
-                    turned.get_or_init(|| connector(second)).call(request).await
-                }
-                (result, _) => result,
-            }
+            let (error, request) = match (first.await, again) {
+                (Err(error), Some(request)) if refusal(&error).is_some() => (error, request),
+                (result, _) => return result,
+            };
+            tracing::info!(decision = "trust", reason = %DisplayErrorContext(&error), "asks the system's authorities");
+            stores.turned.get_or_init(|| connector(stores.all.clone())).call(request).await
         })
     }
 }
 
-/// Whether a certificate was refused for want of an authority that signed it; one of the same name may have
-/// another key.
-fn is_unknown(error: &(dyn Error + 'static)) -> bool {
-    use CertificateError::{BadSignature, UnknownIssuer};
+/// Why a server's certificate was refused, where that is what failed.
+pub fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+        return Some(reason);
+    }
     // An I/O error's cause is its payload, which `source` skips.
     let payload = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     let cause = payload.map(|payload| payload as &(dyn Error + 'static)).or_else(|| error.source());
-    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)))
-        || cause.is_some_and(is_unknown)
+    cause.and_then(refusal)
 }
 
 #[cfg(test)]
@@ -163,6 +192,33 @@ mod tests {
             let hash = Sha256::digest(public_key(&root.subject_public_key_info));
             let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(AMAZON.contains(&hash), "{hash} is not among those that are published");
+        }
+    }
+
+    /// What is trusted with these variables, as the stores describe themselves.
+    fn told(variables: &[(&str, &str)]) -> String {
+        let variable =
+            |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+        format!("{:?}", trusted(variable).unwrap())
+    }
+
+    #[test]
+    fn variables_decide_whom_to_trust() {
+        let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/src/trust/amazon.pem");
+        let amazon = TrustStore::empty().with_pem_certificate(AMAZON);
+        let both = TrustStore::default().with_pem_certificate(AMAZON);
+        let in_turn = format!("{:?}", Trusted::InTurn(amazon.clone(), both));
+        let system = format!("{:?}", Trusted::Only(TrustStore::default()));
+        let only_bundle = format!("{:?}", Trusted::Only(amazon));
+        for (variables, expected) in [
+            (&[][..], &in_turn),
+            (&[("AWS_CA_BUNDLE", ""), ("SSL_CERT_FILE", " "), ("SSL_CERT_DIR", "")], &in_turn),
+            (&[("SSL_CERT_FILE", "/f.pem")], &system),
+            (&[("SSL_CERT_DIR", "/d")], &system),
+            (&[("AWS_CA_BUNDLE", bundle)], &only_bundle),
+            (&[("AWS_CA_BUNDLE", bundle), ("SSL_CERT_FILE", "/f.pem"), ("SSL_CERT_DIR", "/d")], &only_bundle),
+        ] {
+            assert_eq!(told(variables), *expected, "{variables:?}");
         }
     }
 }

@@ -96,11 +96,10 @@ impl World {
             trouble == Some(Trouble::TruncatedAlways) || (trouble == Some(Trouble::Truncated) && udp);
         if let Some(code) = fails_with {
             reply.metadata.response_code = code;
-        } else if is_cut {
-            reply.metadata.truncation = true;
         } else {
             self.fill(&mut reply, &name, question.query_type());
-            if trouble == Some(Trouble::AliasAlone) {
+            reply.metadata.truncation = is_cut;
+            if is_cut || trouble == Some(Trouble::AliasAlone) {
                 reply.answers.truncate(1);
             }
         }
