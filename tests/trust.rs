@@ -200,6 +200,17 @@ async fn what_the_first_find_fault_with_may_be_good_enough_for_all() {
 }
 
 #[tokio::test]
+async fn an_api_that_changes_its_authority_is_reached_all_the_same() {
+    let (world, amazon, system) = (World::new(), Authority::new("Amazon"), Authority::new("the system's"));
+    let (before, _) = serve(&world, &amazon, "127.0.0.1").await;
+    let (after, handshakes) = serve(&world, &system, "127.0.0.1").await;
+    let client = in_turn(&[&amazon], &[&amazon, &system]);
+    assert_eq!(targets(&groups(before, &client)).await.unwrap().len(), 1);
+    assert_eq!(targets(&groups(after, &client)).await.unwrap().len(), 1);
+    handshakes.come_to([1, 1, 0]).await;
+}
+
+#[tokio::test]
 async fn nobody_is_believed_for_whom_none_vouches_and_that_harms_no_other() {
     let (world, elsewhere) = (World::new(), World::new());
     let [amazon, system, stranger] = ["Amazon", "the system's", "a stranger"].map(Authority::new);
