@@ -121,7 +121,7 @@ pub fn tells_of_a_stranger(event: &Value, bindings: &[Binding]) -> bool {
 
 /// The identifier of the cluster or instance that the event is about, if its category is a watched one.
 fn watched(event: &Value) -> Option<&str> {
-    let categories = event["detail"]["EventCategories"].as_array()?;
+    let categories = event.get("detail")?.get("EventCategories")?.as_array()?;
     let is_watched = |category: &Value| {
         let names = category.as_str().unwrap_or_default().split(',').map(str::trim);
         names.into_iter().any(|name| WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name)))
@@ -148,7 +148,9 @@ fn database(event: &Value) -> Option<&str> {
 
 /// What the event is about: `cluster` or `db`, and its identifier.
 fn source(event: &Value) -> Option<(&str, &str)> {
-    let arn = event["detail"]["SourceArn"].as_str().or_else(|| event["resources"][0].as_str())?;
+    let named = event.get("detail").and_then(|detail| detail.get("SourceArn"));
+    let listed = || event.get("resources")?.get(0)?.as_str();
+    let arn = named.and_then(Value::as_str).or_else(listed)?;
     // arn:PARTITION:rds:REGION:ACCOUNT:cluster:NAME, or …:db:NAME
     match arn.splitn(7, ':').collect::<Vec<_>>().as_slice() {
         ["arn", _, "rds", _, _, kind @ ("cluster" | "db"), name] => Some((*kind, *name)),
@@ -167,7 +169,7 @@ fn nominee(event: &Value) -> Option<String> {
     // The longest identifier of an instance (RDS API, `DBInstanceIdentifier`).
     const LENGTH: usize = 63;
     let ("cluster", _) = source(event)? else { return None };
-    let message = event["detail"]["Message"].as_str()?;
+    let message = event.get("detail")?.get("Message")?.as_str()?;
     let name = WORDS.iter().find_map(|words| message.strip_prefix(words))?;
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

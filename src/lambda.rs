@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::{join, join_all};
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -24,10 +26,11 @@ use crate::reconcile::{
 /// milliseconds of work, which at 128 MB may get a fourteenth of a core.
 pub const RESERVE: Duration = Duration::from_secs(1);
 
-/// Wraps an invocation's body in a JSON string, so that the runtime hands it on as it is. Broken JSON is
-/// an event as well: it is answered, not died of.
-pub fn envelope(body: &[u8]) -> Vec<u8> {
-    Value::from(String::from_utf8_lossy(body)).to_string().into_bytes()
+/// A JSON string around an invocation's body that is no JSON, which the runtime would not hand on. Broken JSON
+/// is an event as well: it is answered, not died of.
+pub fn envelope(body: &[u8]) -> Option<String> {
+    let is_broken = serde_json::from_slice::<&RawValue>(body).is_err();
+    is_broken.then(|| Value::from(String::from_utf8_lossy(body)).to_string())
 }
 
 /// What woke the function.
@@ -138,8 +141,11 @@ where
 {
     // A quarter at most, so that a short time-out is not all reserve.
     let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
-    let event: Value = serde_json::from_str(event)
-        .map_err(|error| Failed::Refused(Refused::not_json(&error.to_string())))?;
+    let broken = |error: serde_json::Error| Failed::Refused(Refused::not_json(&error.to_string()));
+    let event: Value = serde_json::from_str(event).map_err(broken)?;
+    if let Value::String(enveloped) = &event {
+        serde_json::from_str::<IgnoredAny>(enveloped).map_err(broken)?;
+    }
     let (request, Bound { bindings, failed: unbound, are_new: relisted }) =
         asked(config, world, &event, deadline).await?;
     let mode = if config.dry_run { Mode::DryRun } else { Mode::Check };

@@ -17,6 +17,7 @@ use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Answer, Failed, envelope, handle};
 use rds_nlb_sync::metrics;
 use rds_nlb_sync::start::{self, Error, Started};
+use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "local")]
 async fn main() -> ExitCode {
@@ -47,19 +48,21 @@ async fn serve() -> ExitCode {
     let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let fleet = Fleet::new(&config);
     let (config, world, fleet, function) = (&config, &world, &fleet, &function);
-    let service = service_fn(async |invocation: LambdaEvent<String>| {
+    let service = service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = invocation;
         let remaining = Duration::from_millis(context.deadline).saturating_sub(since_1970());
-        let result = handle(config, world, fleet, &payload, SystemTime::now(), remaining).await;
+        let result = handle(config, world, fleet, payload.get(), SystemTime::now(), remaining).await;
         if let Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) = &result {
             let now = u64::try_from(since_1970().as_millis()).unwrap_or_default();
             metrics::lines(outcome, function, now).iter().for_each(|line| println!("{line}"));
         }
         result
     });
-    let enveloped = MapRequestLayer::new(|invocation: LambdaInvocation| LambdaInvocation {
-        body: envelope(&invocation.body).into(),
-        ..invocation
+    let enveloped = MapRequestLayer::new(|mut invocation: LambdaInvocation| {
+        if let Some(text) = envelope(&invocation.body) {
+            invocation.body = text.into();
+        }
+        invocation
     });
     match Runtime::new(service).layer(TracingLayer::new()).layer(enveloped).run().await {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rds_nlb_sync::config::{Binding, Config};
 use rds_nlb_sync::discovery::{MISS, PERIOD};
 use rds_nlb_sync::fleet::Fleet;
-use rds_nlb_sync::lambda::{Answer, Failed, Outcome, Trigger, handle};
+use rds_nlb_sync::lambda::{Answer, Failed, Outcome, Trigger, envelope, handle};
 use rds_nlb_sync::reconcile::Urgency::{Failover, Routine};
 use rds_nlb_sync::reconcile::{self, Report, Status};
 use serde_json::{Value, json};
@@ -29,6 +29,21 @@ fn two_databases() -> World {
 
 fn billing_group() -> String {
     GROUP.replace("/orders/", "/billing/")
+}
+
+#[test]
+fn only_what_the_runtime_would_not_hand_on_gets_an_envelope() {
+    for body in ["{}", " [1, 2]\n", "\"text\"", "null"] {
+        assert_eq!(envelope(body.as_bytes()), None, "{body}");
+    }
+    for (body, enveloped) in [
+        (&b"{\"command\": \"chec"[..], r#""{\"command\": \"chec""#),
+        (b"", r#""""#),
+        (b"{} and more", r#""{} and more""#),
+        (b"{\"command\": \"\xff\"}", "\"{\\\"command\\\": \\\"\u{fffd}\\\"}\""),
+    ] {
+        assert_eq!(envelope(body).as_deref(), Some(enveloped));
+    }
 }
 
 async fn invoke(world: &World, event: Value, time: Duration) -> Result<Outcome, Failed> {
