@@ -111,7 +111,10 @@ impl NameServer {
             Ok(lookup) => {
                 let mut trail = Trail::new(name);
                 trail.follow(no_failure(lookup.message())?)?;
-                Ok(trail)
+                match trail.addresses.is_empty() {
+                    true => Err(NetError::Message("its aliases lead to no address")),
+                    false => Ok(trail),
+                }
             }
             Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => Err(error),
             Err(error) => Err(error),
