@@ -111,10 +111,7 @@ impl NameServer {
             Ok(lookup) => {
                 let mut trail = Trail::new(name);
                 trail.follow(no_failure(lookup.message())?)?;
-                match trail.addresses.is_empty() {
-                    true => Err(NetError::Message("its aliases lead to no address")),
-                    false => Ok(trail),
-                }
+                Ok(trail)
             }
             Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => Err(error),
             Err(error) => Err(error),
