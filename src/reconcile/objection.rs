@@ -62,8 +62,9 @@ impl<D: Dns, T: TargetGroups, C: Clusters> Run<'_, D, T, C> {
         let answer = &look.answer;
         let member = evidence::member(answer).filter(|_| self.binding.role == Role::Writer)?;
         let identifier = evidence::cluster_identifier(self.binding, answer);
+        let world = self.sight.world;
         let asking = async {
-            timeout(OBJECTION, self.sight.world.clusters.cluster(&identifier)).await.unwrap_or_else(|_| {
+            timeout(OBJECTION, world.clusters.cluster(&identifier)).await.unwrap_or_else(|_| {
                 Err(Fault::new(Kind::Transient, "ask the RDS API").because("no answer in time"))
             })
         };

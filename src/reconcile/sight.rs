@@ -21,6 +21,18 @@ fn late() -> Fault {
     Fault::new(Kind::OutOfTime, doing).cure(cure)
 }
 
+/// Ends a call at the deadline, and says so.
+async fn bounded<R>(
+    deadline: Instant,
+    doing: &str,
+    call: impl Future<Output = Result<R, Fault>>,
+) -> Result<R, Fault> {
+    timeout_at(deadline, call).await.unwrap_or_else(|_| {
+        Err(Fault::new(Kind::OutOfTime, format!("{doing} before the invocation's time ran out"))
+            .cure("raise the function's time-out, or look into why the call takes so long"))
+    })
+}
+
 /// One complete look: what DNS says beside what the group holds.
 pub(super) struct Look {
     pub answer: Answer,
@@ -106,24 +118,25 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             self.turn(self.urgency, Call::Describe).await?;
         }
         let asked = Instant::now();
-        let answer = if lists {
-            let (answer, listed) = tokio::join!(self.resolve(family), self.list());
-            let answer = self.keep_answer(answer, asked);
+        let mut answer = if lists {
+            let (listed, answer) = self.list(Duration::ZERO).await;
             // A listing that arrived is kept, whatever became of the lookup.
             let listed = listed.map(|targets| self.keep_listing(targets, asked));
-            let answer = answer?;
+            let answer = answer.transpose()?;
             listed?;
             answer
         } else {
             let answer = self.resolve(family).await;
-            self.keep_answer(answer, asked)?
+            Some(self.keep_answer(answer, asked)?)
         };
         if self.must_list(port, rests) {
             // At once: what was seen must not grow old, and an answer that is news is worth the call.
             let asked = Instant::now();
-            let targets = self.list().await?;
-            self.keep_listing(targets, asked);
+            let (listed, later) = self.list(self.poll).await;
+            self.keep_listing(listed?, asked);
+            answer = later.transpose()?.or(answer);
         }
+        let answer = answer.or_else(|| self.answer.clone()).ok_or_else(|| late())?;
         let targets = self.listing.as_ref().map(|listing| listing.targets.clone()).unwrap_or_default();
         Ok(Look { answer, targets, family, port })
     }
@@ -159,8 +172,8 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         self.steady.since().map(|since| since.elapsed())
     }
 
-    /// Waits until the API's limits allow the call, and watches DNS meanwhile: what was seen of the group
-    /// grows older, but a gap between lookups would confirm nothing. Says whether it had to wait.
+    /// Waits until the API's limits allow the call, and says whether it had to wait. What was seen of the
+    /// group grows older meanwhile.
     pub async fn turn(&mut self, urgency: Urgency, call: Call) -> Result<bool, Fault> {
         let began = Instant::now();
         let world = self.world;
@@ -170,37 +183,46 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
             turn = turn.as_mut() => return turn.map(|()| false).map_err(|_| late()),
             () = ready(()) => {}
         }
-        let mut has_turn = false;
-        while !has_turn {
-            // Both are polled at once: who is first in line must not keep the others waiting for a lookup.
-            tokio::select! {
-                biased;
-                turn = turn.as_mut() => {
-                    turn.map_err(|_| late())?;
-                    break;
+        let (turn, _) = self.beside(self.poll, turn).await;
+        turn.map_err(|_| late())?;
+        self.queued += began.elapsed();
+        Ok(true)
+    }
+
+    /// Waits for a call while DNS is looked up, first after `pause`, then at every poll: a gap between lookups
+    /// would confirm nothing. Returns the call's result, and that of the last lookup, if there was one.
+    async fn beside<R>(
+        &mut self,
+        mut pause: Duration,
+        call: impl Future<Output = R>,
+    ) -> (R, Option<Result<Answer, Fault>>) {
+        let mut call = pin!(call);
+        let mut last = None;
+        loop {
+            if !pause.is_zero() {
+                tokio::select! {
+                    biased;
+                    result = call.as_mut() => return (result, last),
+                    () = sleep(pause) => {}
                 }
-                () = sleep(self.poll) => {}
             }
+            pause = self.poll;
             let Some(Group { family, .. }) = self.group else { continue };
             let asked = Instant::now();
-            let looking = async {
+            let (answer, result) = {
                 let mut looking = pin!(self.resolve(family));
                 tokio::select! {
                     biased;
+                    answer = looking.as_mut() => (answer, None),
                     // The lookup is brought to its end: without it there were a gap.
-                    turn = turn.as_mut() => turn.map(|()| has_turn = true).map_err(|_| late())?,
-                    answer = looking.as_mut() => return Ok(answer),
+                    result = call.as_mut() => (looking.await, Some(result)),
                 }
-                Ok::<_, Fault>(looking.await)
             };
-            let answer = looking.await?;
-            if let Err(fault) = self.keep_answer(answer, asked) {
-                // The look that follows tells, if it stays.
-                say!(debug, self.binding, "look", reason = %fault.explain(), "waits for its turn");
+            last = Some(self.keep_answer(answer, asked));
+            if let Some(result) = result {
+                return (result, last);
             }
         }
-        self.queued += began.elapsed();
-        Ok(true)
     }
 
     /// How long turns were waited for since that was asked for last.
@@ -208,29 +230,28 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Sight<'a, D, T, C> {
         std::mem::take(&mut self.queued)
     }
 
-    /// Ends a call at the deadline, and says so.
+    /// Makes a call while DNS is looked up, ends it at the deadline, and says so.
     pub async fn bounded<R>(
-        &self,
+        &mut self,
         doing: &str,
         call: impl Future<Output = Result<R, Fault>>,
     ) -> Result<R, Fault> {
-        timeout_at(self.deadline, call).await.unwrap_or_else(|_| {
-            Err(Fault::new(Kind::OutOfTime, format!("{doing} before the invocation's time ran out"))
-                .cure("raise the function's time-out, or look into why the call takes so long"))
-        })
+        let call = bounded(self.deadline, doing, call);
+        self.beside(self.poll, call).await.0
     }
 
     /// Looks the endpoint up, and says when it was answered: a listing beside it may take longer.
     async fn resolve(&self, family: Family) -> Result<(Answer, Instant), Fault> {
         let resolving =
             self.roster.resolve(&self.world.dns, &self.world.clusters, self.binding, family, OPINION);
-        let answer = self.bounded("resolve the endpoint", resolving).await?;
+        let answer = bounded(self.deadline, "resolve the endpoint", resolving).await?;
         Ok((answer, Instant::now()))
     }
 
-    async fn list(&self) -> Result<Targets, Fault> {
+    /// Lists the group while DNS is looked up, first after `pause`.
+    async fn list(&mut self, pause: Duration) -> (Result<Targets, Fault>, Option<Result<Answer, Fault>>) {
         let listing = self.world.groups.targets(&self.binding.target_group);
-        self.bounded("list the group's targets", listing).await
+        self.beside(pause, bounded(self.deadline, "list the group's targets", listing)).await
     }
 
     fn keep_answer(

@@ -75,3 +75,29 @@ async fn does_not_know_the_cluster_and_does_not_matter() {
     world.state().clusters.clear();
     assert_eq!(world.check().await.status, Status::Updated);
 }
+
+/// A real clock has no exact ties: every call takes some milliseconds.
+#[tokio::test(start_paused = true)]
+async fn that_is_silent_for_ever_holds_up_no_deregistration() {
+    for confirm in [4, 6, 20] {
+        for poll in [100, 500, 2_000] {
+            for mode in [Mode::Check, Mode::Watch] {
+                let world = moved();
+                world.state().latency = Duration::from_millis(7);
+                world.always(Action::DescribeDBClusters, Some(Trouble::Hangs));
+                world.always(Action::DescribeDBInstances, Some(Trouble::Hangs));
+                let pace = Pace {
+                    confirm: seconds(confirm),
+                    poll: Duration::from_millis(poll),
+                    watch: seconds(3 * confirm + 1),
+                };
+                let mut report = world.reconcile_at(pace, mode, seconds(120)).await;
+                if mode == Mode::Check && report.status == Status::Pending {
+                    report = world.reconcile_at(pace, mode, seconds(120)).await;
+                }
+                assert_eq!(report.status, Status::Updated, "{pace:?} {mode:?} {report:?}");
+                assert_eq!(world.writes(), ["DeregisterTargets 10.0.1.10:5432"]);
+            }
+        }
+    }
+}

@@ -178,3 +178,17 @@ async fn a_writer_that_stays_unlisted_is_not_registered_without_end() {
     let registered = world.calls(Action::RegisterTargets);
     assert_eq!(registered[1].at - registered[0].at, SETTLE);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_slower_than_a_gap_between_lookups_does_not_start_the_confirmation_anew() {
+    let world = World::new();
+    world.holds(&[ONE, TWO]);
+    world.state().latency = Duration::from_millis(7);
+    world.always(Action::DescribeTargetHealth, Some(Trouble::Slow(Duration::from_millis(3_400))));
+    let started = Instant::now();
+    let report = world.watch().await;
+    assert_eq!(report.status, Status::Pending, "a listing of 3.4 s is too old to deregister by: {report:?}");
+    let lookups = world.calls(Action::Lookup);
+    let gap = lookups.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!(gap < seconds(1), "every wait is beside the lookups: {gap:?} within {:?}", started.elapsed());
+}
