@@ -20,7 +20,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::{BINDINGS, Binding, Config, DISCOVERY_TAG};
+use crate::binding::Binding;
+use crate::config::{BINDINGS, Config, DISCOVERY_TAG};
 use crate::discovery::{self, BindingSet, Discover};
 use crate::doctor::{DoctorReport, Severity, check_settings, examine};
 use crate::fleet::Fleet;

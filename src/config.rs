@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::binding::{Binding, Role};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster};
 use crate::plan::StandbyPolicy;
 use crate::reconcile::Timing;
 
@@ -37,48 +39,7 @@ pub const DRY_RUN: &str = "DRY_RUN";
 
 const DNS_PORT: u16 = 53;
 
-/// Which addresses an endpoint stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// The one address that DNS gives.
-    #[default]
-    Writer,
-    /// Those of every reader of the endpoint's cluster, and of its writer where it has none.
-    Readers,
-    /// Every address that DNS gives.
-    All,
-}
-
-/// One endpoint name, kept in sync with one target group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// The DNS name that follows the writer, as the user wrote it.
-    pub endpoint: String,
-    /// The target group's ARN.
-    pub target_group: String,
-    /// The port to register; the group's where there is none.
-    pub port: Option<u16>,
-    /// The cluster or instance that events name, where the endpoint's first label does not.
-    pub database: Option<String>,
-    /// Which addresses the group holds.
-    pub role: Role,
-    /// What becomes of the writer before.
-    pub standby: StandbyPolicy,
-}
-
 impl Binding {
-    /// A binding with the defaults: the group's port, and the database that the endpoint names.
-    pub fn new(endpoint: &str, target_group: &str) -> Self {
-        Self {
-            endpoint: endpoint.to_owned(),
-            target_group: target_group.to_owned(),
-            port: None,
-            database: None,
-            role: Role::Writer,
-            standby: StandbyPolicy::Deregister,
-        }
-    }
-
     /// A binding from a group's tags, or what is wrong with which of them.
     pub fn from_tags(
         endpoint: &str,
@@ -103,22 +64,6 @@ impl Binding {
         });
         let problems: Vec<_> = named.collect();
         binding.filter(|_| problems.is_empty()).ok_or(problems)
-    }
-
-    /// A short name for people: the target group's, which no two bindings share.
-    pub fn name(&self) -> &str {
-        self.target_group.split('/').nth(1).unwrap_or(&self.target_group)
-    }
-
-    /// The endpoint's first label: the cluster or instance, in an endpoint of RDS's own.
-    pub fn first_label(&self) -> &str {
-        self.endpoint.split('.').next().unwrap_or_default()
-    }
-
-    /// Whether an event about this cluster or instance is about this binding.
-    pub fn is_about(&self, identifier: &str) -> bool {
-        identifier.eq_ignore_ascii_case(self.first_label())
-            || self.database.as_deref().is_some_and(|database| identifier.eq_ignore_ascii_case(database))
     }
 }
 
@@ -326,7 +271,9 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
     let role = role.map_err(|problem| add("role", problem)).ok();
     let standby = text("standby").and_then(|value| match value.as_deref() {
         None => Ok(StandbyPolicy::Deregister),
-        Some("keep") if endpoint.as_deref().is_some_and(is_of_a_cluster) => Err(KEPT_OF_A_CLUSTER.to_owned()),
+        Some("keep") if endpoint.as_deref().is_some_and(is_of_a_cluster) => {
+            Err(NO_STANDBY_IN_A_CLUSTER.to_owned())
+        }
         Some("keep") if role.is_some_and(|role| role != Role::Writer) => {
             Err("\"keep\" goes with the role \"writer\" alone".to_owned())
         }
@@ -363,18 +310,6 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
         role: role?,
         standby: standby?,
     })
-}
-
-/// Why a cluster has no standby to keep.
-pub(crate) const KEPT_OF_A_CLUSTER: &str = "\"keep\" is for Multi-AZ instances; a cluster's old writer goes on \
-     answering as a reader, so that vendors would be sent to a database that they cannot write to";
-
-/// Whether the name is an Aurora or Multi-AZ cluster's, or a global cluster's.
-pub(crate) fn is_of_a_cluster(name: &str) -> bool {
-    name.to_ascii_lowercase()
-        .split('.')
-        .skip(1)
-        .any(|label| label.starts_with("cluster-") || label.starts_with("global-"))
 }
 
 /// Checks a tag key, less the room that the options need (ELBv2 API, `Tag.Key`).

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Binding, Config};
+use crate::binding::Binding;
+use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::reconcile::{Priority, Report, Status};
 

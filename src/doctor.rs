@@ -14,9 +14,9 @@ mod targets;
 
 use serde::Serialize;
 
-use crate::config::{Binding, Role};
+use crate::binding::{Binding, Role};
 use crate::error::ErrorKind;
-use crate::reconcile::member;
+use crate::endpoint::member;
 
 pub use collect::{BindingFindings, DoctorReport, InspectDatabases, InspectGroups, examine};
 pub use facts::{
@@ -126,7 +126,7 @@ impl<'a> CheckContext<'a> {
     /// The cluster member that DNS names as the writer.
     fn member(self) -> Option<&'a str> {
         let is_of_the_writer = self.binding.role == Role::Writer;
-        self.facts.resolution.as_ref().ok().filter(|_| is_of_the_writer).and_then(member)
+        self.facts.resolution.as_ref().ok().filter(|_| is_of_the_writer).and_then(|resolution| member(&resolution.chain))
     }
 
     /// What a target that belongs into the group is.

@@ -10,7 +10,7 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use serde_json::Value;
 
-use crate::config::Binding;
+use crate::binding::Binding;
 use crate::error;
 
 /// What to do.

@@ -19,7 +19,8 @@ use futures_util::{StreamExt, future};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
-use crate::config::{Binding, Config};
+use crate::binding::Binding;
+use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::plan::Family;
 use crate::rate_limit::RateLimiter;

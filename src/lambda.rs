@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{Binding, Config, Role};
+use crate::binding::{Binding, Role};
+use crate::config::Config;
 use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, Severity, check_settings, examine};
 use crate::event::{self, Request, UnsupportedEvent, WatchedBinding};

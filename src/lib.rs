@@ -52,6 +52,7 @@ macro_rules! log_decision {
 }
 
 pub mod aws;
+pub mod binding;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
@@ -59,6 +60,7 @@ pub mod discovery;
 pub mod dns;
 pub mod doctor;
 pub mod elb;
+pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod fleet;

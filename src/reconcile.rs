@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::config::Binding;
+use crate::binding::Binding;
 use crate::error::Error;
 use crate::plan::{Addresses, Family, Targets};
 
@@ -28,7 +28,6 @@ pub(crate) use desired::{ReaderCache, resolve};
 use preregister::BackgroundTasks;
 use run::Run;
 pub use stability::{Cluster, Instance};
-pub(crate) use stability::{cluster_identifier, member};
 
 /// How old a look at DNS and at the group may be when a deregistration acts on it. Some round trips, and
 /// well below the default confirmation time, within which DNS cannot have moved elsewhere and settled.

@@ -175,7 +175,7 @@ async fn a_role_for_one_instance_alone_is_enough_to_see_it() {
 }
 
 mod in_time {
-    use rds_nlb_sync::config::Binding;
+    use rds_nlb_sync::binding::Binding;
     use rds_nlb_sync::doctor::{Severity, examine};
     use rds_nlb_sync::reconcile;
     use tokio::time::Instant;

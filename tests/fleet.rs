@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rds_nlb_sync::config::{Binding, Config, Role};
+use rds_nlb_sync::binding::{Binding, Role};
+use rds_nlb_sync::config::Config;
 use rds_nlb_sync::fleet::{BACKGROUND_INTERVAL, CHECK_BUDGET, Fleet};
 use rds_nlb_sync::lambda::{Answer, InvocationError, InvocationResult, handle};
 use rds_nlb_sync::rate_limit::ApiRateLimiter;

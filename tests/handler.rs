@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use rds_nlb_sync::config::{Binding, Config};
+use rds_nlb_sync::binding::Binding;
+use rds_nlb_sync::config::Config;
 use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Answer, InvocationError, InvocationResult, Trigger, envelope, handle};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rds_nlb_sync::config::{Binding, Role};
+use rds_nlb_sync::binding::{Binding, Role};
 use rds_nlb_sync::reconcile::{Mode, Preregistration, RDS_RECHECK_INTERVAL, Report, Status};
 use tokio::time::sleep;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rds_nlb_sync::config::Binding;
+use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::plan::StandbyPolicy;
 use rds_nlb_sync::reconcile::{Mode, Preregistration};
 use tokio::time::{Instant, interval_at, sleep_until};

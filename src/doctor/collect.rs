@@ -12,10 +12,11 @@ use super::{
     Attached, Attributes, Database, Facts, Finding, Group, Health, Listener, LoadBalancer, Read, Severity,
     findings,
 };
-use crate::config::Binding;
+use crate::binding::Binding;
+use crate::endpoint::cluster_identifier;
 use crate::error::{Error, ErrorKind};
 use crate::plan::Family;
-use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, cluster_identifier, resolve};
+use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
 
 /// How many bindings are examined at once. Each needs some six calls to the load balancing API, and an
 /// account may make 40 at once and ten per second (ELB API throttling); a failover may need them too.
@@ -134,7 +135,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         let resolving = resolve(self.clients, self.binding, family);
         let resolution = self.read("resolve the endpoint", resolving).await;
         let identifier = match (&resolution, &self.binding.database) {
-            (Ok(resolution), _) => cluster_identifier(self.binding, resolution),
+            (Ok(resolution), _) => cluster_identifier(self.binding, &resolution.chain),
             (Err(_), Some(database)) => database.clone(),
             (Err(_), None) => self.binding.first_label().to_owned(),
         };

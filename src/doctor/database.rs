@@ -1,7 +1,7 @@
 //! The endpoint and the database behind it.
 
 use super::{CheckContext, Database, DatabaseKind, Finding};
-use crate::config::Role;
+use crate::binding::Role;
 
 /// A database in one of these states, or in one that starts so, serves nobody (RDS and Aurora user
 /// guides, "Viewing DB instance status").

@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::{Clients, Cluster, RdsApi, Resolution, Resolve, cluster_identifier};
-use crate::config::{Binding, Role};
+use super::{Clients, Cluster, RdsApi, Resolution, Resolve};
+use crate::binding::{Binding, Role};
+use crate::endpoint::cluster_identifier;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family};
 
@@ -48,9 +49,10 @@ impl ReaderCache {
             Role::Readers => {
                 let names = match self.younger_than(age, &resolution) {
                     Some(names) => names,
-                    None => {
-                        self.keep(&resolution, readers(rds, &cluster_identifier(binding, &resolution)).await?)
-                    }
+                    None => self.keep(
+                        &resolution,
+                        readers(rds, &cluster_identifier(binding, &resolution.chain)).await?,
+                    ),
                 };
                 let lookups = names.iter().map(async |name| only(dns.resolve(name, family).await?));
                 let addresses = try_join_all(lookups).await?;

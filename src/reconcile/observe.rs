@@ -14,7 +14,7 @@ use super::{
     Call, Clients, MAX_OBSERVATION_AGE, Priority, RDS_RECHECK_INTERVAL, RELIST_INTERVAL, RdsApi, Resolution,
     Resolve, TargetGroupApi, TargetGroupInfo, Timing,
 };
-use crate::config::Binding;
+use crate::binding::Binding;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, AllowedExtras, Confirmation, Family, Plan, Targets, plan};
 

@@ -16,12 +16,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::desired::only;
-use super::stability::{self, Cluster, Instance};
+use super::stability::{Cluster, Instance};
 use super::{
     CANDIDATE_POLL_INTERVAL, Clients, Preregistration, RDS_TIMEOUT, RdsApi, Resolution, Resolve,
     TargetGroupApi,
 };
-use crate::config::{Binding, KEPT_OF_A_CLUSTER, Role, is_of_a_cluster};
+use crate::binding::{Binding, Role};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, cluster_identifier, is_of_a_cluster, member};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, AllowedExtras, Family, StandbyPolicy};
 
@@ -205,19 +206,19 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> BackgroundTasks<'a, D, T, C> 
 
     async fn standby_objection(&self, resolution: &Resolution) -> Result<Option<String>, Error> {
         if resolution.chain.iter().any(|name| is_of_a_cluster(name)) {
-            return Ok(Some(KEPT_OF_A_CLUSTER.to_owned()));
+            return Ok(Some(NO_STANDBY_IN_A_CLUSTER.to_owned()));
         }
         let last = resolution.chain.last().and_then(|name| name.split('.').next());
         let identifier = self.binding.database.as_deref().or(last).unwrap_or(self.binding.first_label());
         let instance = self.ask(self.clients.rds.instance(identifier)).await?;
         Ok(match instance {
-            Some(Instance { cluster: Some(_), .. }) => Some(KEPT_OF_A_CLUSTER.to_owned()),
+            Some(Instance { cluster: Some(_), .. }) => Some(NO_STANDBY_IN_A_CLUSTER.to_owned()),
             Some(Instance { is_multi_az: false, .. }) => Some(format!(
                 "the RDS API says that the instance {identifier} is not Multi-AZ: it has no standby"
             )),
             // No instance of this account by that name may be a cluster; or it is an alias that says nothing.
             None if self.ask(self.clients.rds.cluster(identifier)).await?.is_some() => {
-                Some(KEPT_OF_A_CLUSTER.to_owned())
+                Some(NO_STANDBY_IN_A_CLUSTER.to_owned())
             }
             Some(_) | None => None,
         })
@@ -235,7 +236,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> BackgroundTasks<'a, D, T, C> 
     }
 
     async fn poll_candidates(&self, snapshot: &Snapshot) {
-        let member = stability::member(&snapshot.resolution);
+        let member = member(&snapshot.resolution.chain);
         let named = match self.preregistration {
             Preregistration::On { event } => event.as_deref(),
             Preregistration::Off => None,
@@ -244,7 +245,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> BackgroundTasks<'a, D, T, C> 
             // No cluster's endpoint, and no cluster's event.
             return;
         }
-        let identifier = stability::cluster_identifier(self.binding, &snapshot.resolution);
+        let identifier = cluster_identifier(self.binding, &snapshot.resolution.chain);
         let named = named.filter(|name| !self.has_decided(name));
         let (cluster, instance) = tokio::join!(self.ask_cluster(&identifier), async {
             let name = named.filter(|name| Some(*name) != member)?;
@@ -279,7 +280,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> BackgroundTasks<'a, D, T, C> 
         let cluster = self.ask(self.clients.rds.cluster(identifier)).await?;
         self.record_cluster(cluster.as_ref());
         let snapshot = self.snapshot.borrow();
-        let member = snapshot.as_ref().and_then(|snapshot| stability::member(&snapshot.resolution));
+        let member = snapshot.as_ref().and_then(|snapshot| member(&snapshot.resolution.chain));
         if let (Some(cluster), Some(member)) = (&cluster, member)
             && cluster.contradicts(member).is_some()
         {
@@ -380,7 +381,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> BackgroundTasks<'a, D, T, C> 
 
 /// The name that a member has beside the one that DNS names: the same but for its first label.
 fn derived(resolution: &Resolution, name: &str) -> Option<String> {
-    stability::member(resolution)?;
+    member(&resolution.chain)?;
     let (_, suffix) = resolution.chain.last()?.split_once('.')?;
     Some(format!("{name}.{suffix}"))
 }

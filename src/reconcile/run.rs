@@ -12,7 +12,7 @@ use super::observe::{Observation, Observer};
 use super::preregister::{BackgroundTasks, Snapshot};
 use super::veto::RdsVerdict;
 use super::{Call, Clients, Mode, Priority, RdsApi, Report, Resolve, Status, TargetGroupApi, Timing};
-use crate::config::{Binding, Role};
+use crate::binding::{Binding, Role};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Confirmation, Plan, active, list, plan_to_fixpoint};
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Resolution, Timing};
-use crate::config::Binding;
+use super::Timing;
 use crate::plan::Addresses;
 
 /// A row of lookups that gave the same answer.
@@ -110,28 +109,9 @@ impl Cluster {
     }
 }
 
-/// The cluster member that the answer's CNAME names: the first label of the name that the chain ends
-/// in. Without a CNAME the answer names none.
-pub(crate) fn member(resolution: &Resolution) -> Option<&str> {
-    let [_, .., last] = resolution.chain.as_slice() else { return None };
-    last.split('.').next()
-}
-
-/// The cluster that the endpoint belongs to: the binding's `database`, else the first cluster endpoint
-/// (`NAME.cluster-…`) among the names followed, else what the endpoint's first label names.
-pub(crate) fn cluster_identifier(binding: &Binding, resolution: &Resolution) -> String {
-    if let Some(database) = &binding.database {
-        return database.clone();
-    }
-    let of_cluster = resolution.chain.iter().find_map(|name| {
-        let (label, rest) = name.split_once('.')?;
-        rest.starts_with("cluster-").then(|| label.to_owned())
-    });
-    of_cluster.unwrap_or_else(|| binding.first_label().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Resolution;
     use super::*;
 
     fn cluster(members: &[(&str, bool)]) -> Cluster {
@@ -151,23 +131,6 @@ mod tests {
     fn resolution(chain: &[&str]) -> Resolution {
         let addresses = Addresses::parse(["10.0.1.10".parse().unwrap()]).unwrap();
         Resolution { addresses, chain: chain.iter().map(|name| (*name).to_owned()).collect() }
-    }
-
-    #[test]
-    fn the_chain_names_the_member_and_the_cluster() {
-        let cname = resolution(&["orders.cluster-x.rds.example", "orders-1.x.rds.example"]);
-        assert_eq!(member(&cname), Some("orders-1"));
-        assert_eq!(member(&resolution(&["billing.x.rds.example"])), None);
-
-        let bound = |endpoint: &str| Binding::new(endpoint, "arn:…");
-        assert_eq!(cluster_identifier(&bound("orders.cluster-x.rds.example"), &cname), "orders");
-        let custom =
-            resolution(&["db.example.com", "orders.cluster-x.rds.example", "orders-1.x.rds.example"]);
-        assert_eq!(cluster_identifier(&bound("db.example.com"), &custom), "orders");
-        let named = Binding { database: Some("sales".into()), ..bound("db.example.com") };
-        assert_eq!(cluster_identifier(&named, &custom), "sales");
-        let plain = resolution(&["orders.example.com", "orders-1.example.com"]);
-        assert_eq!(cluster_identifier(&bound("orders.example.com"), &plain), "orders");
     }
 
     fn stability(confirm: u64) -> AnswerStability {

@@ -4,9 +4,9 @@ use tokio::time::{Instant, timeout};
 
 use super::observe::Observation;
 use super::run::Run;
-use super::stability;
 use super::{RDS_RECHECK_INTERVAL, RDS_TIMEOUT, RdsApi, Resolution, Resolve, TargetGroupApi};
-use crate::config::Role;
+use crate::binding::Role;
+use crate::endpoint::{cluster_identifier, member};
 use crate::error::{Error, ErrorKind};
 use crate::plan::Confirmation;
 
@@ -67,8 +67,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// cluster, may not be asked or does not answer in time, it does not object.
     pub(super) async fn ask_rds(&mut self, observation: &Observation) -> Option<Confirmation> {
         let resolution = &observation.resolution;
-        let member = stability::member(resolution).filter(|_| self.binding.role == Role::Writer)?;
-        let identifier = stability::cluster_identifier(self.binding, resolution);
+        let member = member(&resolution.chain).filter(|_| self.binding.role == Role::Writer)?;
+        let identifier = cluster_identifier(self.binding, &resolution.chain);
         let clients = self.observer.clients;
         let asking = async {
             timeout(RDS_TIMEOUT, clients.rds.cluster(&identifier)).await.unwrap_or_else(|_| {

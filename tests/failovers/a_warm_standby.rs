@@ -1,4 +1,4 @@
-use rds_nlb_sync::config::Binding;
+use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::plan::StandbyPolicy;
 use rds_nlb_sync::reconcile::Preregistration;
 

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rds_nlb_sync::config::Binding;
+use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::plan::StandbyPolicy;
 use rds_nlb_sync::reconcile::{Clients, Mode, Preregistration, Priority, Report, Timing, reconcile};
 use tokio::task::LocalSet;

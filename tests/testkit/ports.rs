@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rds_nlb_sync::config::Binding;
+use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::discovery::{Discover, Tagged, Tags};
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};

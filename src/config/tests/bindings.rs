@@ -282,7 +282,7 @@ fn a_standby_is_kept_for_instances_alone() {
         "world.global-abc.global.rds.amazonaws.com",
     ] {
         let problems = binding_problems(of(endpoint, "keep"));
-        assert_eq!(problems, [format!("BINDINGS[0].standby: {KEPT_OF_A_CLUSTER}")], "{endpoint}");
+        assert_eq!(problems, [format!("BINDINGS[0].standby: {NO_STANDBY_IN_A_CLUSTER}")], "{endpoint}");
     }
     for other in ["deregister", "Keep", "", "warm"] {
         let expected = format!(
