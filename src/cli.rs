@@ -27,7 +27,8 @@ use crate::doctor::{DoctorReport, Severity, check_settings, examine};
 use crate::fleet::Fleet;
 use crate::lambda::{Answer, InvocationError, InvocationResult, Trigger, handle};
 use crate::logging;
-use crate::reconcile::{Clients, Priority, Report, Status};
+use crate::rate_limit::Priority;
+use crate::reconcile::{Clients, Report, Status};
 use crate::startup::{self, App, BoxError};
 use render::TextReport;
 
@@ -197,7 +198,7 @@ fn code(outcome: &InvocationResult) -> u8 {
     let any = |statuses: &[Status]| outcome.bindings.iter().any(|report| statuses.contains(&report.status));
     if any(&[Status::Failed]) {
         FAILED
-    } else if any(&[Status::Pending, Status::Planned]) {
+    } else if any(&[Status::Pending, Status::Deferred, Status::Planned]) {
         WOULD_CHANGE
     } else {
         IN_SYNC

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::binding::Binding;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::reconcile::{Priority, Report, Status};
+use crate::rate_limit::Priority;
+use crate::reconcile::{Report, Status};
 
 /// How old the list of tagged groups may be for a check, in an account of some hundred groups: a listing
 /// makes a call for each twenty of them, and tags change by deployments.

@@ -15,8 +15,8 @@ mod targets;
 use serde::Serialize;
 
 use crate::binding::{Binding, Role};
-use crate::error::ErrorKind;
 use crate::endpoint::member;
+use crate::error::ErrorKind;
 
 pub use collect::{BindingFindings, DoctorReport, InspectDatabases, InspectGroups, examine};
 pub use facts::{
@@ -126,7 +126,12 @@ impl<'a> CheckContext<'a> {
     /// The cluster member that DNS names as the writer.
     fn member(self) -> Option<&'a str> {
         let is_of_the_writer = self.binding.role == Role::Writer;
-        self.facts.resolution.as_ref().ok().filter(|_| is_of_the_writer).and_then(|resolution| member(&resolution.chain))
+        self.facts
+            .resolution
+            .as_ref()
+            .ok()
+            .filter(|_| is_of_the_writer)
+            .and_then(|resolution| member(&resolution.chain))
     }
 
     /// What a target that belongs into the group is.

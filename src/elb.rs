@@ -25,8 +25,8 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use crate::aws::{self, Bounded};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Family, TargetState, Targets};
-use crate::rate_limit::ApiRateLimiter;
-use crate::reconcile::{Call, Priority, TargetGroupApi, TargetGroupInfo};
+use crate::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
+use crate::reconcile::{TargetGroupApi, TargetGroupInfo};
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
@@ -86,8 +86,12 @@ impl Elb {
 }
 
 impl TargetGroupApi for Elb {
-    async fn permit(&self, priority: Priority, call: Call) {
-        self.rate_limiter.permit(priority, call).await;
+    async fn permit(&self, priority: Priority, call: Call) -> Permit {
+        self.rate_limiter.permit(priority, call).await
+    }
+
+    fn immediate_permit(&self) -> Permit {
+        self.rate_limiter.immediate_permit()
     }
 
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error> {
@@ -96,7 +100,7 @@ impl TargetGroupApi for Elb {
         }
         let doing = || format!("describe the target group {group}");
         // Once per group and cold start, and a failover may be waiting for it.
-        self.rate_limiter.permit(Priority::Failover, Call::Describe).await;
+        let _permit = self.rate_limiter.permit(Priority::Failover, Call::Describe).await;
         let described = Box::pin(self.client.describe_target_groups().target_group_arns(group).send()).await;
         let described = described
             .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
@@ -114,7 +118,7 @@ impl TargetGroupApi for Elb {
         Ok(group_is)
     }
 
-    async fn targets(&self, group: &str) -> Result<Targets, Error> {
+    async fn targets(&self, _permit: Permit, group: &str) -> Result<Targets, Error> {
         let doing = || format!("list the targets of {group}");
         let port = self.describe(group).await?.port;
         let health = Box::pin(self.client.describe_target_health().target_group_arn(group).send()).await;
@@ -128,7 +132,12 @@ impl TargetGroupApi for Elb {
             .map_err(|reason| Error::new(ErrorKind::Transient, doing()).with_source(reason))
     }
 
-    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+    async fn register(
+        &self,
+        _permit: Permit,
+        group: &str,
+        targets: &BTreeSet<SocketAddr>,
+    ) -> Result<(), Error> {
         let targets: Vec<SocketAddr> = targets.iter().copied().collect();
         for batch in targets.chunks(BATCH) {
             let mut outside = BTreeSet::new();
@@ -140,13 +149,18 @@ impl TargetGroupApi for Elb {
                     return Err(aws::call_error(doing, "elasticloadbalancing:RegisterTargets", error));
                 }
                 outside.extend(newly_outside);
-                self.rate_limiter.permit(Priority::Failover, Call::Write).await;
+                let _permit = self.rate_limiter.permit(Priority::Failover, Call::Write).await;
             }
         }
         Ok(())
     }
 
-    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+    async fn deregister(
+        &self,
+        _permit: Permit,
+        group: &str,
+        targets: &BTreeSet<SocketAddr>,
+    ) -> Result<(), Error> {
         let targets: Vec<SocketAddr> = targets.iter().copied().collect();
         // A retry inside the SDK would act on a look that has grown old.
         let once =

@@ -22,11 +22,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 use crate::binding::Binding;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::plan::Family;
+use crate::plan::{Addresses, Family};
 use crate::rate_limit::RateLimiter;
+use crate::rate_limit::{Call, Priority};
 use crate::reconcile::{
-    Call, Clients, Mode, Preregistration, Priority, RdsApi, ReaderCache, Report, Resolution, Resolve, Status,
-    TargetGroupApi, reconcile,
+    Clients, FirstPermit, Mode, Options, Preregistration, RdsApi, ReaderCache, Report, Resolution, Resolve,
+    Status, TargetGroupApi, reconcile,
 };
 
 /// How many groups a check lists at least, if there are as many: with the routine calls' default rate, as
@@ -90,7 +91,7 @@ enum LastResult {
 /// A group that was found in sync.
 struct InSyncRecord {
     binding: Binding,
-    addresses: Vec<String>,
+    addresses: Option<Addresses>,
     /// The names of its readers.
     reader_cache: ReaderCache,
     at: Cell<Instant>,
@@ -141,13 +142,16 @@ impl Fleet {
             Scope::Background => deadline.min(Instant::now() + BACKGROUND_INTERVAL),
         };
         let reports = RefCell::new(BTreeMap::new());
-        let run = async |index: usize, priority| {
+        let run = async |index: usize, first_permit| {
             let Some(binding) = bindings.get(index) else { return };
             let Some(_in_progress) = InProgressGuard::new(&self.busy, binding) else { return };
             let closed = Preregistration::Off;
             // Boxed, because most bindings need none of it.
-            let running =
-                Box::pin(reconcile(clients, binding, config.timing, mode, &closed, priority, deadline));
+            let running = Box::pin(reconcile(
+                clients,
+                binding,
+                Options { timing: config.timing, mode, preregistration: &closed, first_permit, deadline },
+            ));
             let report = running.await;
             self.remember(binding, &report);
             reports.borrow_mut().insert(index, report);
@@ -156,15 +160,20 @@ impl Fleet {
         // It is read to its end below: nothing that is sent is lost.
         let queue = move |index| line.send(index).unwrap_or_default();
         list.into_iter().for_each(&queue);
-        let repairing =
-            stream::iter(again).for_each_concurrent(None, |(index, priority)| run(index, priority));
+        let repairing = stream::iter(again).for_each_concurrent(None, |(index, priority)| {
+            let first_permit = match priority {
+                Some(priority) => FirstPermit::At(priority),
+                None => FirstPermit::Held(clients.groups.immediate_permit()),
+            };
+            run(index, first_permit)
+        });
         let comparing = async {
             let compare = stream::iter(compare.into_iter().enumerate());
             let each = compare.for_each_concurrent(None, async |(place, (index, record))| {
                 let Some(report) = self.compare(clients, &record, scope, deadline).await else {
                     // It has moved: a failover was missed.
                     let _repair = RepairGuard::new(&self.repairs);
-                    return run(index, Some(Priority::Failover)).await;
+                    return run(index, FirstPermit::At(Priority::Failover)).await;
                 };
                 let is_due = place < due && report.status == Status::InSync;
                 reports.borrow_mut().insert(index, report);
@@ -179,11 +188,11 @@ impl Fleet {
         // One after the other gets its turn; then they go on side by side.
         let permits = in_line.then(async |index| {
             let permit = clients.groups.permit(Priority::Routine, Call::Describe);
-            (index, timeout_at(until, permit).await.is_ok())
+            (index, timeout_at(until, permit).await)
         });
-        let listing = permits.for_each_concurrent(None, async |(index, has_permit)| {
-            if has_permit {
-                run(index, None).await;
+        let listing = permits.for_each_concurrent(None, async |(index, permit)| {
+            if let Ok(permit) = permit {
+                run(index, FirstPermit::Held(permit)).await;
             } else if let Some(binding) = bindings.get(index).filter(|_| scope != Scope::Background) {
                 // One that was looked up is in sync, as far as that tells.
                 reports.borrow_mut().entry(index).or_insert_with(|| postponed(binding));
@@ -235,9 +244,11 @@ impl Fleet {
                 reader_cache: ReaderCache::default(),
                 at: Cell::new(Instant::now()),
             })),
-            Status::Failed if report.addresses.is_empty() => LastResult::Unresolved,
+            Status::Failed if report.addresses.is_none() => LastResult::Unresolved,
             Status::Failed => LastResult::NeedsSync(Priority::Failover, Instant::now()),
-            Status::Pending | Status::Planned => LastResult::NeedsSync(Priority::Tidy, Instant::now()),
+            Status::Pending | Status::Deferred | Status::Planned => {
+                LastResult::NeedsSync(Priority::Tidy, Instant::now())
+            }
         };
         self.memory.borrow_mut().insert(binding.target_group.clone(), last_result);
     }
@@ -333,14 +344,14 @@ impl Fleet {
             record.at.set(Instant::now());
         }
         match resolution {
-            Ok(resolution) if address_strings(&resolution) == *addresses => {
+            Ok(resolution) if Some(&resolution.addresses) == addresses.as_ref() => {
                 Some(in_sync(binding, &resolution))
             }
             Ok(_) => None,
             // The next check tells of it, if it stays.
             Err(error) if scope == Scope::Background => {
                 log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "leaves it to the next check");
-                Some(Report::new(&binding.endpoint, &binding.target_group, Status::Pending))
+                Some(Report::new(&binding.endpoint, &binding.target_group, Status::Deferred))
             }
             Err(error) => Some(Report::failed(binding, &error)),
         }
@@ -355,7 +366,7 @@ fn add(found: &mut BTreeMap<String, Report>, mut report: Report) {
     if let Some(Report { addresses, registered, deregistered, elapsed_ms, registration_latency_ms, .. }) =
         before
     {
-        if report.addresses.is_empty() {
+        if report.addresses.is_none() {
             report.addresses = addresses;
         }
         report.registered.extend(registered);
@@ -417,14 +428,10 @@ impl Drop for RepairGuard<'_> {
     }
 }
 
-fn address_strings(resolution: &Resolution) -> Vec<String> {
-    resolution.addresses.iter().map(|address| address.to_string()).collect()
-}
-
 /// A binding whose endpoint has not moved since its group was found in sync.
 fn in_sync(binding: &Binding, resolution: &Resolution) -> Report {
     Report {
-        addresses: address_strings(resolution),
+        addresses: Some(resolution.addresses.clone()),
         ..Report::new(&binding.endpoint, &binding.target_group, Status::InSync)
     }
 }
@@ -435,6 +442,6 @@ fn postponed(binding: &Binding) -> Report {
                    limits are shared with the whole account";
     Report {
         waiting: vec![waiting.to_owned()],
-        ..Report::new(&binding.endpoint, &binding.target_group, Status::Pending)
+        ..Report::new(&binding.endpoint, &binding.target_group, Status::Deferred)
     }
 }

@@ -18,9 +18,10 @@ use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKN
 use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, Severity, check_settings, examine};
 use crate::event::{self, Request, UnsupportedEvent, WatchedBinding};
 use crate::fleet::{Fleet, Scope};
+use crate::rate_limit::Priority;
 use crate::reconcile::{
-    Clients, Instance, Mode, Preregistration, Priority, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
-    TargetGroupApi, reconcile,
+    Clients, FirstPermit, Instance, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve,
+    Status, TargetGroupApi, reconcile,
 };
 
 /// What of an invocation's time is kept back, in which the result is logged and reported: some
@@ -215,12 +216,21 @@ async fn watch<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         let (binding, timing) = (bindings.get(*binding)?, config.timing);
         Some(async move {
             let preregistration = match config.preregister {
-                true => Preregistration::On { event: promoted_instance.clone() },
+                true => Preregistration::On { promoted_instance: promoted_instance.clone() },
                 false => Preregistration::Off,
             };
-            let priority = Some(Priority::Failover);
-            let report =
-                reconcile(clients, binding, timing, mode, &preregistration, priority, deadline).await;
+            let report = reconcile(
+                clients,
+                binding,
+                Options {
+                    timing,
+                    mode,
+                    preregistration: &preregistration,
+                    first_permit: FirstPermit::At(Priority::Failover),
+                    deadline,
+                },
+            )
+            .await;
             fleet.remember(binding, &report);
             report
         })

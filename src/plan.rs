@@ -52,7 +52,7 @@ impl Addresses {
     }
 
     /// The same, if it is one address: what a writer has.
-    pub fn only(self) -> Result<Self, InvalidAnswer> {
+    pub fn single(self) -> Result<Self, InvalidAnswer> {
         if self.0.len() == 1 { Ok(self) } else { Err(InvalidAnswer::Several(self.0)) }
     }
 

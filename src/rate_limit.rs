@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::reconcile::{Call, Priority};
-
 /// All actions of the account, at once and per second: 40 and 10 (ELB API throttling), less one at once,
 /// because calls may arrive closer together than they were sent.
 const ALL: (f64, f64) = (39.0, 10.0);
@@ -21,6 +19,30 @@ const ROUTINE_BURST: f64 = 6.0;
 /// For how long an API is left alone that has just refused or failed a call: by failovers, which try again at
 /// their own pace, by what tidies up after them, and by routine calls.
 const REST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(10)];
+
+/// Which calls come first when the API's limits are near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// An address of the endpoint may be missing in its group.
+    Failover,
+    /// The addresses are in the group; stale targets are left.
+    Tidy,
+    /// Nothing is known to be wrong.
+    Routine,
+}
+
+/// What the API limits separately, in addition to all calls together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Describe,
+    /// RegisterTargets and DeregisterTargets.
+    Write,
+}
+
+/// The right to make one call. Only [`ApiRateLimiter::permit`] gives it.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit(());
 
 /// Tokens that come back at a rate, up to a number.
 #[derive(Clone, Copy, Debug)]
@@ -117,18 +139,25 @@ impl ApiRateLimiter {
     }
 
     /// Waits until the call may be made.
-    pub async fn permit(&self, priority: Priority, call: Call) {
+    pub async fn permit(&self, priority: Priority, call: Call) -> Permit {
         let (row, column) = (priority as usize, call as usize);
-        let Some(queue) = self.queues.get(row).and_then(|row| row.get(column)) else { return };
+        let Some(queue) = self.queues.get(row).and_then(|row| row.get(column)) else {
+            return std::future::pending().await;
+        };
         let _first = queue.lock().await;
         let _waiting = Waiting::new(self, row, column);
         loop {
             let wait = self.state().take(priority, call);
             match wait {
                 Some(wait) => sleep(wait).await,
-                None => return,
+                None => return Permit(()),
             }
         }
+    }
+
+    /// A permit for a check of so few groups that their listings need no pacing.
+    pub fn immediate_permit(&self) -> Permit {
+        Permit(())
     }
 
     /// Heeds that the API refused or failed a call. Others may use up what the account has, another run of
@@ -254,7 +283,7 @@ mod tests {
             let order = RefCell::new(Vec::new());
             let call = async |priority, after| {
                 sleep(Duration::from_millis(after)).await;
-                rate_limiter.permit(priority, kind).await;
+                let _permit = rate_limiter.permit(priority, kind).await;
                 order.borrow_mut().push(priority);
             };
             let calls = [(Routine, 0), (Routine, 1), (Tidy, 2), (Tidy, 3), (Failover, 4), (Failover, 5)];
@@ -268,7 +297,7 @@ mod tests {
         let rate_limiter = ApiRateLimiter::new(5);
         let order = RefCell::new(Vec::new());
         join_all((0..60).map(async |number| {
-            rate_limiter.permit(Failover, Call::Write).await;
+            let _permit = rate_limiter.permit(Failover, Call::Write).await;
             order.borrow_mut().push(number);
         }))
         .await;

@@ -1,258 +1,616 @@
-//! The bounded loop around the plan: observe, plan, apply, look again.
+//! One bounded reconciliation of a binding: observe, confirm, plan, apply, and observe again.
 //!
-//! One path serves a failover and a drift check; they differ only in how long they stay
-//! ([`Mode`]). The invariants kept here: a deregistration acts on a lookup and a listing no older than
-//! [`MAX_OBSERVATION_AGE`], made after the evidence for it was complete; and every await ends at the deadline.
+//! A failover and a drift check take the same path; they differ only in how long they go on ([`Mode`]). The
+//! invariants kept here: a deregistration acts on a lookup and a list that are no older than
+//! [`MAX_OBSERVATION_AGE`] and were made after everything that speaks for it was known; nothing that a run waits
+//! for interrupts its lookups; and every await ends at the deadline.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Serialize;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
-use crate::binding::Binding;
-use crate::error::Error;
-use crate::plan::{Addresses, Family, Targets};
+use crate::binding::{Binding, Role};
+use crate::endpoint::{cluster_identifier, member};
+use crate::error::{Error, ErrorKind};
+use crate::plan::{AllowedExtras, Confirmation, Plan, active, list, plan_to_fixpoint};
+use crate::rate_limit::{Call, Permit, Priority};
 
 mod change_log;
 mod desired;
 mod loop_control;
 mod observe;
+mod options;
+mod ports;
 mod preregister;
-mod run;
+mod rds_query;
+mod report;
 mod stability;
+mod standby;
 mod veto;
 
+pub use change_log::LISTING_LAG;
 pub(crate) use desired::{ReaderCache, resolve};
-use preregister::BackgroundTasks;
-use run::Run;
-pub use stability::{Cluster, Instance};
+pub use observe::{MAX_OBSERVATION_AGE, RELIST_INTERVAL};
+pub use options::{FirstPermit, Mode, Options, Preregistration, Timing};
+pub use ports::{Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo};
+pub use preregister::CANDIDATE_POLL_INTERVAL;
+pub use rds_query::RDS_TIMEOUT;
+pub(crate) use rds_query::ask;
+pub use report::{Report, Status};
+pub use veto::RDS_RECHECK_INTERVAL;
 
-/// How old a look at DNS and at the group may be when a deregistration acts on it. Some round trips, and
-/// well below the default confirmation time, within which DNS cannot have moved elsewhere and settled.
-pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
-/// How often a watch lists the group when nothing happens. A hundred watches at once then make three
-/// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
-pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
-/// How long a change may take to show in a listing before it is made again. Listings lag by moments;
-/// longer than that, and the call has been lost or undone.
-pub const LISTING_LAG: Duration = Duration::from_secs(10);
-/// How long the RDS API's opinion counts before it is asked again. Its limits are unpublished, so a
-/// watch that it objects to asks a dozen times a minute, not at every poll.
-pub const RDS_RECHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the RDS API may take to object: some round trips. Silence is no objection, because a
-/// failover that breaks the API as well must be followed all the same.
-pub const RDS_TIMEOUT: Duration = Duration::from_secs(3);
+use change_log::{Change, ChangeLog};
+use loop_control::{LoopControl, Stage, Stop, Then};
+use observe::{Observation, Observer};
+use preregister::{Preregister, Snapshot};
+use standby::StandbyCheck;
+use veto::{RdsVerdict, Veto};
 
-/// How often a watch asks the RDS API for a new writer that DNS does not name yet. Half of that is what it
-/// would save on average; the API's limits are unpublished.
-pub const CANDIDATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
-
-/// What DNS says: the endpoint's address, and the names followed on the way to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolution {
-    /// The address.
-    pub addresses: Addresses,
-    /// The endpoint's name, then every CNAME's target, lower case, without the final dot.
-    pub chain: Vec<String>,
-}
-
-/// What the loop needs to know of a target group; it does not change while the group exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TargetGroupInfo {
-    /// The family of the addresses that it holds.
-    pub family: Family,
-    /// The port of targets that are registered without one.
-    pub port: u16,
-}
-
-/// How urgent a call to the load balancing API is: whose turn comes first where its limits are near.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// A writer may be missing in its group.
-    Failover,
-    /// The writer is in; what is left over is cleared up.
-    Tidy,
-    /// Nothing is known to be wrong.
-    Routine,
-}
-
-/// What the load balancing API counts by itself, beside all calls together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
-    /// One that reads.
-    Describe,
-    /// RegisterTargets and DeregisterTargets.
-    Write,
-}
-
-/// A name server.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
-pub trait Resolve {
-    /// Looks a name up, past every cache of our own. How many addresses there may be is the role's matter.
-    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error>;
-}
-
-/// The target groups of the account.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
-pub trait TargetGroupApi {
-    /// Waits until the API's limits allow the call, the more urgent ones first.
-    async fn permit(&self, _priority: Priority, _call: Call) {}
-    /// What the group is, refused if it cannot hold a database's addresses.
-    async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error>;
-    /// The group's targets and their states.
-    async fn targets(&self, group: &str) -> Result<Targets, Error>;
-    /// Registers targets; already registered ones are fine.
-    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error>;
-    /// Deregisters targets, in one attempt: a retry needs a fresh look first.
-    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error>;
-}
-
-/// The clusters and instances of the account.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
-pub trait RdsApi {
-    /// A cluster's members, or `None` where there is no such cluster.
-    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error>;
-    /// An instance, or `None` where there is no such instance.
-    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error>;
-}
-
-/// Everything outside.
-pub struct Clients<D, T, C> {
-    /// The name servers.
-    pub dns: D,
-    /// The target groups.
-    pub groups: T,
-    /// The clusters.
-    pub rds: C,
-}
-
-/// How patient the loop is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// How long a watch waits for a failover.
-    pub watch: Duration,
-    /// The pause between lookups.
-    pub poll: Duration,
-    /// How long DNS must give the same answer before it may deregister.
-    pub confirm: Duration,
-}
-
-/// How long a reconciliation stays, and whether it writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Observe, repair, return; wait only for the confirmation that a repair needs.
-    Check,
-    /// A failover may be under way: stay until one has been followed, or patience is over.
-    Watch,
-    /// Observe once and report what would be done.
-    DryRun,
-}
-
-/// Whether a watch may register who is about to become the writer, before DNS names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Preregistration {
-    /// Nobody is nominated.
-    #[default]
-    Off,
-    /// The event and the RDS API may nominate members of the bound cluster.
-    On {
-        /// The member that the event names as the one being promoted.
-        event: Option<String>,
-    },
-}
-
-/// How a binding stands at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// The group holds the writer and nothing else; nothing was changed.
-    InSync,
-    /// The group holds the writer and nothing else, because it was changed.
-    Updated,
-    /// Something waits, and `waiting` says what for; the next check takes it up.
-    Pending,
-    /// A dry run would have made the changes listed.
-    Planned,
-    /// It could not be brought into sync; `error` says why.
-    Failed,
-}
-
-/// What became of one binding.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// The binding's endpoint.
-    pub endpoint: String,
-    /// The binding's target group.
-    pub target_group: String,
-    /// How it stands.
-    pub status: Status,
-    /// The last answer of DNS.
-    pub addresses: Vec<String>,
-    /// The targets registered; in a dry run, those that would be.
-    pub registered: BTreeSet<SocketAddr>,
-    /// The targets deregistered; in a dry run, those that would be.
-    pub deregistered: BTreeSet<SocketAddr>,
-    /// What waits, and for what.
-    pub waiting: Vec<String>,
-    /// Why it failed.
-    pub error: Option<String>,
-    /// How long it took, in milliseconds.
-    pub elapsed_ms: u64,
-    /// How long after its first sight the writer was registered, in milliseconds: a metric.
-    #[serde(skip)]
-    pub registration_latency_ms: Option<u64>,
-}
-
-impl Report {
-    /// A report that tells of nothing but how the binding stands.
-    pub(crate) fn new(endpoint: &str, target_group: &str, status: Status) -> Self {
-        Self {
-            endpoint: endpoint.to_owned(),
-            target_group: target_group.to_owned(),
-            status,
-            addresses: Vec::new(),
-            registered: BTreeSet::new(),
-            deregistered: BTreeSet::new(),
-            waiting: Vec::new(),
-            error: None,
-            elapsed_ms: 0,
-            registration_latency_ms: None,
-        }
-    }
-
-    /// A binding that failed before its group was looked at.
-    pub(crate) fn failed(binding: &Binding, error: &Error) -> Self {
-        let reason = error.explain();
-        log_decision!(error, binding, "fail", reason = %reason, "the binding failed");
-        Self { error: Some(reason), ..Self::new(&binding.endpoint, &binding.target_group, Status::Failed) }
-    }
-}
-
-/// Brings one binding's group into sync with DNS, and says how that went. Ends before the deadline.
-/// Nominations count in a watch alone. The urgency is that of the first look, or `None` where its turn was
-/// waited for already; what it finds sets that of the calls after it.
+/// Brings one binding's group into sync with DNS, and reports what was done.
 pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
     clients: &Clients<D, T, C>,
     binding: &Binding,
-    timing: Timing,
-    mode: Mode,
-    preregistration: &Preregistration,
-    priority: Option<Priority>,
-    deadline: Instant,
+    options: Options<'_>,
 ) -> Report {
+    let Options { timing, mode, preregistration, first_permit, deadline } = options;
     let preregistration = if mode == Mode::Watch { preregistration } else { &Preregistration::Off };
-    let background = BackgroundTasks::new(clients, binding, preregistration, deadline);
-    let mut run = Run::new(clients, binding, &background, timing, mode, deadline);
-    run.observer.begin(priority);
+    let (snapshot, _) = watch::channel(None);
+    let standby = StandbyCheck::new(clients, binding, deadline);
+    let preregister = Preregister::new(clients, binding, preregistration, deadline, &snapshot);
+    let mut run = Run {
+        binding,
+        mode,
+        deadline,
+        control: LoopControl::new(mode, timing, deadline),
+        observer: Observer::new(clients, binding, timing, first_permit, deadline),
+        snapshot: &snapshot,
+        standby: &standby,
+        preregister: &preregister,
+        veto: Veto::default(),
+        baseline: None,
+        plan: None,
+        changes: ChangeLog::default(),
+        registration_latency: None,
+        write_permit: None,
+        logged: BTreeSet::new(),
+    };
     let result = match mode {
         Mode::DryRun => run.dry_run().await,
-        Mode::Check | Mode::Watch => tokio::select! {
-            biased;
-            result = run.sync() => result,
-            never = background.run() => match never {},
-        },
+        Mode::Check | Mode::Watch => {
+            let beside_the_loop = async {
+                tokio::join!(standby.run(&snapshot), preregister.run());
+                pending::<Infallible>().await
+            };
+            tokio::select! {
+                biased;
+                result = run.sync() => result,
+                never = beside_the_loop => match never {},
+            }
+        }
     };
-    run.report(result)
+    run.into_report(result)
+}
+
+/// The endpoint and the group when both had been seen for the first time.
+struct Baseline {
+    wanted: BTreeSet<SocketAddr>,
+    active: BTreeSet<SocketAddr>,
+}
+
+impl Baseline {
+    fn of(observation: &Observation) -> Self {
+        Self { wanted: observation.wanted(), active: active(&observation.targets).collect() }
+    }
+}
+
+/// One reconciliation in progress.
+struct Run<'a, D, T, C> {
+    binding: &'a Binding,
+    mode: Mode,
+    deadline: Instant,
+    control: LoopControl,
+    observer: Observer<'a, D, T, C>,
+    snapshot: &'a watch::Sender<Option<Snapshot>>,
+    standby: &'a StandbyCheck<'a, D, T, C>,
+    preregister: &'a Preregister<'a, D, T, C>,
+    veto: Veto,
+    baseline: Option<Baseline>,
+    /// The last plan.
+    plan: Option<Plan>,
+    changes: ChangeLog,
+    registration_latency: Option<Duration>,
+    /// A permit that was waited for while the observation grew old. The next write uses it.
+    write_permit: Option<Permit>,
+    /// Messages are logged once in a run.
+    logged: BTreeSet<String>,
+}
+
+impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
+    /// Repeats [`Self::step`] until nothing is left to do, or no time to do it.
+    async fn sync(&mut self) -> Result<Status, Error> {
+        loop {
+            let then = match self.step().await {
+                Ok(then) => then,
+                Err((stage, error)) => self.retry(stage, error),
+            };
+            match then {
+                Then::Again => {}
+                Then::Sleep(pause) => sleep(pause).await,
+                Then::Stop(reason) => return self.finish(reason),
+            }
+        }
+    }
+
+    /// Observes, confirms, plans, and makes at most one change.
+    async fn step(&mut self) -> Result<Then, (Stage, Error)> {
+        let is_backing_off = self.control.is_backing_off();
+        let observation = match self.observer.observe(is_backing_off).await {
+            Ok(observation) => observation,
+            Err(error) => return self.observation_failed(error),
+        };
+        self.clear_error(Stage::Observation);
+        self.record(&observation, is_backing_off);
+        let observation = self.changes.mask_deregistered(observation);
+        if self.dns_has_moved(&observation) && self.observer.is_confirmed() {
+            self.preregister.close();
+        }
+        let confirmation = self.confirmation(&observation).await;
+        self.control.exclude(self.observer.take_permit_wait());
+        if !self.still_holds(&observation) {
+            // DNS changed while the RDS API was asked.
+            return Ok(self.control.at_once());
+        }
+        let plan = observation.plan(confirmation, &self.allowed_extras());
+        self.keep_plan(&plan, confirmation);
+        if let Some(priority) = self.priority(&observation, &plan) {
+            self.observer.set_priority(priority);
+        }
+        if !self.changes.failed_what_is_wanted(&observation, &plan) {
+            self.clear_error(Stage::Change);
+        }
+        let then =
+            self.apply(&observation, &plan, confirmation).await.map_err(|error| (Stage::Change, error))?;
+        if then == Then::Stop(Stop::Done) && self.standby.is_unknown() {
+            // The standby decides whether anything is left to do.
+            self.standby.known().await;
+            return Ok(self.control.recheck());
+        }
+        Ok(then)
+    }
+
+    fn observation_failed(&mut self, error: Error) -> Result<Then, (Stage, Error)> {
+        if error.kind() == ErrorKind::DeadlineExceeded
+            && self.plan.is_some()
+            && !self.control.has_pending_error()
+        {
+            // The last complete observation counts.
+            return Ok(Then::Stop(Stop::Deadline));
+        }
+        // What was seen counts: by the next observation, another invocation may have registered the writer.
+        if let Some(seen) = self.observer.last() {
+            self.baseline.get_or_insert_with(|| Baseline::of(&seen));
+        }
+        Err((Stage::Observation, error))
+    }
+
+    /// How far the last answer of DNS is confirmed. A deregistration acts only on a recent observation, so that
+    /// is checked last.
+    async fn confirmation(&mut self, observation: &Observation) -> Confirmation {
+        if !self.observer.is_confirmed() {
+            return Confirmation::Unconfirmed;
+        }
+        let extras = self.allowed_extras();
+        if observation.plan(Confirmation::Unconfirmed, &extras)
+            == observation.plan(Confirmation::Confirmed, &extras)
+        {
+            // Nothing depends on it, so the RDS API is not asked.
+            return Confirmation::Confirmed;
+        }
+        if self.control.is_backing_off() {
+            return Confirmation::StaleObservation;
+        }
+        if self.preregister.take_disagreement() {
+            // The last verdict is older than this disagreement.
+            self.veto.discard();
+        }
+        let verdict = match self.veto.current(&observation.resolution) {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = self.ask_rds(observation).await;
+                self.veto.record(&observation.resolution, verdict);
+                if verdict == RdsVerdict::NoVeto {
+                    // A deregistration needs an observation that is newer than the question.
+                    self.observer.require_new_list();
+                }
+                verdict
+            }
+        };
+        if let Some(veto) = verdict.veto() {
+            return veto;
+        }
+        if !self.observer.is_fresh() {
+            self.observer.require_new_list();
+            return Confirmation::StaleObservation;
+        }
+        Confirmation::Confirmed
+    }
+
+    /// Asks the RDS API about the writer that DNS names. Without an answer there is no veto.
+    async fn ask_rds(&mut self, observation: &Observation) -> RdsVerdict {
+        let chain = &observation.resolution.chain;
+        let Some(member) = member(chain).filter(|_| self.binding.role == Role::Writer) else {
+            return RdsVerdict::NoVeto;
+        };
+        let identifier = cluster_identifier(self.binding, chain);
+        let question = ask(self.deadline, self.observer.clients.rds.cluster(&identifier));
+        let answer = match self.mode {
+            // A dry run plans by one lookup.
+            Mode::DryRun => question.await,
+            Mode::Check | Mode::Watch => self.observer.while_resolving("ask the RDS API", question).await,
+        };
+        let cluster = match answer {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                let reason = error.explain();
+                if self.is_new(&reason) {
+                    log_decision!(warn, self.binding, "rds_unavailable", reason = %reason, "continuing without the RDS API");
+                }
+                return RdsVerdict::NoVeto;
+            }
+        };
+        self.preregister.record_cluster(cluster.as_ref());
+        let verdict = RdsVerdict::of(cluster.as_ref(), member, self.dns_has_moved(observation));
+        match verdict {
+            RdsVerdict::NoVeto => {}
+            RdsVerdict::Disagrees => {
+                let other = cluster.as_ref().and_then(|cluster| cluster.other_writer(member));
+                if self.is_new(&format!("veto {member} {other:?}")) {
+                    let reason = "the RDS API names another writer than DNS";
+                    log_decision!(
+                        info,
+                        self.binding,
+                        "veto",
+                        dns = member,
+                        rds = other,
+                        reason,
+                        "deregistration blocked by RDS"
+                    );
+                }
+            }
+            RdsVerdict::FailoverInProgress => {
+                if self.is_new("veto failover in progress") {
+                    let reason = "the RDS API reports a failover in progress";
+                    log_decision!(
+                        info,
+                        self.binding,
+                        "veto",
+                        dns = member,
+                        reason,
+                        "deregistration blocked by RDS"
+                    );
+                }
+            }
+        }
+        verdict
+    }
+
+    /// Makes the plan's next change: registers first, and deregisters when there is nothing to register.
+    async fn apply(
+        &mut self,
+        observation: &Observation,
+        plan: &Plan,
+        confirmation: Confirmation,
+    ) -> Result<Then, Error> {
+        if self.control.is_backing_off() {
+            return Ok(self.control.poll());
+        }
+        let wanted = observation.wanted();
+        let register = self.changes.left_to_do(Change::Register, &plan.register, &wanted);
+        let (missing, candidates): (BTreeSet<_>, BTreeSet<_>) =
+            register.into_iter().partition(|target| wanted.contains(target));
+        if !missing.is_empty() {
+            if let Some(permit) = self.permit_to_register(observation).await? {
+                self.register(permit, missing).await?;
+            }
+            return Ok(self.control.at_once());
+        }
+        if !candidates.is_empty() {
+            // Best effort: an error here does not fail the binding. The next step sees a deadline that is over.
+            let Ok(permit) = self.permit_to_register(observation).await else {
+                return Ok(self.control.poll());
+            };
+            let Some(permit) = permit else { return Ok(self.control.at_once()) };
+            self.register_candidates(permit, candidates).await;
+            return Ok(self.control.recheck());
+        }
+        let deregister = self.changes.left_to_do(Change::Deregister, &plan.deregister, &wanted);
+        if !deregister.is_empty() {
+            if let Some(permit) = self.permit_to_deregister().await? {
+                self.deregister(permit, deregister).await?;
+            }
+            return Ok(self.control.at_once());
+        }
+        if confirmation == Confirmation::StaleObservation {
+            return Ok(self.control.recheck());
+        }
+        let is_done =
+            self.mode == Mode::Check || (self.dns_has_moved(observation) && self.observer.is_confirmed());
+        Ok(if plan.is_empty() && is_done { Then::Stop(Stop::Done) } else { self.control.poll() })
+    }
+
+    /// Whether DNS still gives the observed answer: lookups go on during every wait. A lookup that failed leaves
+    /// no answer to compare.
+    fn still_holds(&self, observation: &Observation) -> bool {
+        self.observer.known_for().is_some() && self.observer.resolution() == Some(&observation.resolution)
+    }
+
+    /// Waits for a permit to register, once for each registration. Returns none, and keeps the permit for the
+    /// next step, if the observation no longer holds after the wait.
+    async fn permit_to_register(&mut self, observation: &Observation) -> Result<Option<Permit>, Error> {
+        let (extras, is_confirmed) = (self.allowed_extras(), self.observer.is_confirmed());
+        let permit = match self.write_permit.take() {
+            Some(permit) => permit,
+            None => self.wait_to_write(Priority::Failover).await?.0,
+        };
+        if self.still_holds(observation)
+            && self.observer.is_confirmed() == is_confirmed
+            && self.allowed_extras() == extras
+        {
+            return Ok(Some(permit));
+        }
+        self.write_permit = Some(permit);
+        Ok(None)
+    }
+
+    /// Waits for a permit to deregister. Returns none, and keeps the permit for the next step, if it had to wait:
+    /// everything that speaks for the deregistration may have changed.
+    async fn permit_to_deregister(&mut self) -> Result<Option<Permit>, Error> {
+        if let Some(permit) = self.write_permit.take() {
+            return Ok(Some(permit));
+        }
+        let (permit, has_waited) = self.wait_to_write(Priority::Tidy).await?;
+        if !has_waited {
+            return Ok(Some(permit));
+        }
+        self.write_permit = Some(permit);
+        self.observer.require_new_list();
+        Ok(None)
+    }
+
+    async fn wait_to_write(&mut self, priority: Priority) -> Result<(Permit, bool), Error> {
+        let permit = self.observer.permit(priority, Call::Write).await?;
+        self.control.exclude(self.observer.take_permit_wait());
+        Ok(permit)
+    }
+
+    async fn register(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
+        let reason = match self.binding.role {
+            Role::Writer => "DNS names it as the writer",
+            Role::Readers => "it is a reader of the cluster",
+            Role::All => "DNS names it",
+        };
+        log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registering targets");
+        let call = self.observer.clients.groups.register(permit, &self.binding.target_group, &targets);
+        let result = self.observer.while_resolving("register the endpoint's addresses", call).await;
+        self.record_change(Change::Register, &targets, result)?;
+        self.clear_error(Stage::Change);
+        self.registration_latency = self.registration_latency.max(self.observer.known_for());
+        Ok(())
+    }
+
+    /// Best effort: a failure is logged and does not fail the binding.
+    async fn register_candidates(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) {
+        let reason = "it is about to become the writer";
+        log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registering targets early");
+        let call = self.observer.clients.groups.register(permit, &self.binding.target_group, &targets);
+        let result = self.observer.while_resolving("register a candidate", call).await;
+        if let Err(error) = self.record_change(Change::Register, &targets, result) {
+            let reason = error.explain();
+            log_decision!(warn, self.binding, "preregister", reason = %reason, "registering the candidate failed");
+            if error.kind() == ErrorKind::Permanent {
+                self.preregister.reject_addresses(&targets.iter().map(SocketAddr::ip).collect());
+            }
+        }
+    }
+
+    async fn deregister(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
+        let reason = "DNS has confirmed the endpoint's addresses, which are registered";
+        log_decision!(info, self.binding, "deregister", targets = %list(&targets), reason, "deregistering targets");
+        let call = self.observer.clients.groups.deregister(permit, &self.binding.target_group, &targets);
+        let result = self.observer.while_resolving("deregister stale targets", call).await;
+        self.record_change(Change::Deregister, &targets, result)?;
+        self.clear_error(Stage::Change);
+        Ok(())
+    }
+
+    fn record_change(
+        &mut self,
+        change: Change,
+        targets: &BTreeSet<SocketAddr>,
+        result: Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.changes.record(change, targets, result.is_ok());
+        self.observer.require_new_list();
+        result
+    }
+
+    /// Observes once, and plans without applying.
+    async fn dry_run(&mut self) -> Result<Status, Error> {
+        let observation = self.observer.observe(false).await?;
+        self.record(&observation, false);
+        self.standby.check(&observation.resolution.chain).await;
+        let extras = self.allowed_extras();
+        let outcome = |confirmation| {
+            let Observation { resolution, targets, group } = &observation;
+            plan_to_fixpoint(&resolution.addresses, group.port, targets, confirmation, &extras)
+        };
+        let mut plan = outcome(Confirmation::Confirmed);
+        if plan != outcome(Confirmation::Unconfirmed)
+            && let Some(veto) = self.ask_rds(&observation).await.veto()
+        {
+            plan = outcome(veto);
+        }
+        log_decision!(info, self.binding, "plan", plan = %plan, reason = "a dry run", "plan computed, nothing changed");
+        let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
+        self.changes.registered.clone_from(&plan.register);
+        self.changes.deregistered.clone_from(&plan.deregister);
+        self.plan = Some(plan);
+        self.standby.error().map_or(Ok(status), Err)
+    }
+
+    /// What may be in the group beside the endpoint's addresses.
+    fn allowed_extras(&self) -> AllowedExtras {
+        AllowedExtras { candidates: self.preregister.addresses(), standby: self.standby.policy() }
+    }
+
+    /// The priority of the next listing.
+    fn priority(&self, observation: &Observation, plan: &Plan) -> Option<Priority> {
+        if !plan.register.is_empty() {
+            return Some(Priority::Failover);
+        }
+        let is_followed = self.mode == Mode::Watch && self.dns_has_moved(observation);
+        (is_followed || !self.changes.registered.is_empty()).then_some(Priority::Tidy)
+    }
+
+    /// Whether DNS has moved since the failover began, as far as this run can know: a watch goes on until then.
+    /// Either the addresses were not in the group at first, or the others were. A name that only switched to
+    /// another address and back has not moved.
+    fn dns_has_moved(&self, observation: &Observation) -> bool {
+        let wanted = observation.wanted();
+        self.baseline.as_ref().is_some_and(|first| {
+            !wanted.is_subset(&first.active)
+                || (first.wanted.is_subset(&first.active) && wanted != first.wanted)
+        })
+    }
+
+    /// Shows the observation to everything that keeps track of it.
+    fn record(&mut self, observation: &Observation, is_backing_off: bool) {
+        let baseline = self.baseline.get_or_insert_with(|| Baseline::of(observation));
+        if self.preregister.is_open() || self.standby.is_unknown() {
+            let Observation { resolution, targets, group } = observation;
+            let held = active(targets).filter(|target| target.port() == group.port);
+            self.snapshot.send_replace(Some(Snapshot {
+                resolution: resolution.clone(),
+                family: group.family,
+                first: baseline.active.iter().map(SocketAddr::ip).collect(),
+                held: held.map(|target| target.ip()).collect(),
+            }));
+        }
+        // During a backoff the list may be older than the changes.
+        if !is_backing_off {
+            self.changes.record_list(&observation.targets);
+        }
+    }
+
+    /// Keeps the plan, and logs a new one.
+    fn keep_plan(&mut self, plan: &Plan, confirmation: Confirmation) {
+        // A stale observation is repeated at once; its plan is not worth a line.
+        let is_worth_logging = !plan.is_empty() && confirmation != Confirmation::StaleObservation;
+        if is_worth_logging && self.is_new(&plan.to_string()) {
+            log_decision!(info, self.binding, "plan", plan = %plan, reason = "the group differs from DNS", "plan computed");
+        }
+        self.plan = Some(plan.clone());
+    }
+
+    fn retry(&mut self, stage: Stage, error: Error) -> Then {
+        let earlier = self.control.take_pending_error();
+        let error = match earlier {
+            // If time runs out while something fails, that failure is the reason.
+            Some(earlier) if error.kind() == ErrorKind::DeadlineExceeded => {
+                error.with_source(earlier.explain())
+            }
+            _ => error,
+        };
+        let reason = error.explain();
+        let then = self.control.retry(stage, error);
+        if then != Then::Stop(Stop::Failed) && self.is_new(&reason) {
+            log_decision!(warn, self.binding, "retry", reason = %reason, "retrying after error");
+        }
+        then
+    }
+
+    fn clear_error(&mut self, stage: Stage) {
+        if self.control.clear_error(stage) {
+            log_decision!(
+                info,
+                self.binding,
+                "recovered",
+                reason = "what failed before works again",
+                "error cleared"
+            );
+        }
+    }
+
+    /// The binding's status at the end, or why it failed.
+    fn finish(&mut self, reason: Stop) -> Result<Status, Error> {
+        if reason == Stop::Deadline {
+            let reason = "the invocation's time is over; the next one continues";
+            log_decision!(info, self.binding, "deadline", reason, "stopping early");
+        }
+        if let Some(error) = self.control.take_pending_error() {
+            return Err(error);
+        }
+        // What was seen after the last plan counts as well: the time may have ended during an observation.
+        if self.plan.as_ref().is_none_or(Plan::is_empty)
+            && let Some(seen) = self.observer.last()
+        {
+            self.plan = Some(seen.plan(Confirmation::Unconfirmed, &self.allowed_extras()));
+        }
+        if let Some(error) = self.standby.error() {
+            return Err(error);
+        }
+        Ok(match &self.plan {
+            Some(plan) if !plan.is_empty() => Status::Pending,
+            _ if self.changes.is_empty() => Status::InSync,
+            _ => Status::Updated,
+        })
+    }
+
+    fn into_report(self, result: Result<Status, Error>) -> Report {
+        let (status, error) = match result {
+            Ok(status) => (status, None),
+            Err(error) => (Status::Failed, Some(error.explain())),
+        };
+        match &error {
+            Some(reason) => log_decision!(error, self.binding, "fail", reason = %reason, "binding failed"),
+            None => log_decision!(debug, self.binding, "end", status = ?status, "binding done"),
+        }
+        let plan = self.plan.unwrap_or_default();
+        Report {
+            addresses: self.observer.resolution().map(|found| found.addresses.clone()),
+            registered: self.changes.registered,
+            deregistered: self.changes.deregistered,
+            waiting: waiting_lines(plan, self.mode),
+            error,
+            elapsed_ms: millis(self.control.elapsed()),
+            registration_latency_ms: self.registration_latency.map(millis),
+            ..Report::new(&self.binding.endpoint, &self.binding.target_group, status)
+        }
+    }
+
+    /// Whether this was not logged before in this run.
+    fn is_new(&mut self, message: &str) -> bool {
+        self.logged.insert(message.to_owned())
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is still to be done, in words.
+fn waiting_lines(plan: Plan, mode: Mode) -> Vec<String> {
+    let Plan { register, deregister, waiting } = plan;
+    let waiting = waiting.iter().map(|(target, reason)| format!("{target} {reason}"));
+    if mode == Mode::DryRun {
+        return waiting.collect();
+    }
+    let register = register.iter().map(|target| format!("{target} is not listed as registered yet"));
+    let deregister = deregister.iter().map(|target| format!("{target} is still listed as registered"));
+    register.chain(deregister).chain(waiting).collect()
 }

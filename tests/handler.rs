@@ -7,7 +7,7 @@ use rds_nlb_sync::config::Config;
 use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Answer, InvocationError, InvocationResult, Trigger, envelope, handle};
-use rds_nlb_sync::reconcile::Priority::{Failover, Routine};
+use rds_nlb_sync::rate_limit::Priority::{Failover, Routine};
 use rds_nlb_sync::reconcile::{self, Report, Status};
 use serde_json::{Value, json};
 use tokio::time::Instant;

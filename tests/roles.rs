@@ -7,6 +7,7 @@ use rds_nlb_sync::reconcile::{Mode, Preregistration, RDS_RECHECK_INTERVAL, Repor
 use tokio::time::sleep;
 
 use crate::testkit::ports::TIMING;
+use crate::testkit::ports::addresses as addresses_of;
 use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Instance, ONE, THREE, TWO, addresses};
 
 /// The cluster `orders` of `orders-1`, the writer, and of `orders-2` and `orders-3`, and a group that
@@ -38,7 +39,7 @@ fn becomes(aws: &FakeAws, member: &str, status: &'static str) {
 
 async fn reconcile(aws: &FakeAws, role: Role, mode: Mode) -> Report {
     let binding = Binding { role, ..Binding::new(ENDPOINT, GROUP) };
-    let preregistration = Preregistration::On { event: Some("orders-2".to_owned()) };
+    let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
     aws.reconcile_binding(&binding, TIMING, mode, &preregistration, Duration::from_secs(240)).await
 }
 
@@ -54,7 +55,7 @@ mod readers {
         let aws = cluster();
         let report = check(&aws).await;
         assert_eq!(
-            (report.status, report.addresses),
+            (report.status, addresses_of(&report)),
             (Status::InSync, vec![TWO.to_owned(), THREE.to_owned()])
         );
         aws.holds(&[ONE, TWO]);
@@ -81,10 +82,10 @@ mod readers {
         for status in ["creating", "deleting"] {
             let aws = cluster();
             becomes(&aws, "orders-3", status);
-            assert_eq!(check(&aws).await.addresses, [TWO], "{status}");
+            assert_eq!(addresses_of(&check(&aws).await), [TWO], "{status}");
             assert_eq!(aws.targets(), "10.0.2.20:5432 10.0.3.30:5432~", "{status}");
             becomes(&aws, "orders-3", "available");
-            assert_eq!(check(&aws).await.addresses, [TWO, THREE]);
+            assert_eq!(addresses_of(&check(&aws).await), [TWO, THREE]);
         }
     }
 
@@ -94,7 +95,7 @@ mod readers {
         becomes(&aws, "orders-3", "rebooting");
         assert_eq!(check(&aws).await.status, Status::InSync);
         aws.state().instances.remove("orders-3");
-        assert_eq!(check(&aws).await.addresses, [TWO]);
+        assert_eq!(addresses_of(&check(&aws).await), [TWO]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -102,7 +103,7 @@ mod readers {
         let aws = cluster();
         aws.state().clusters.insert("orders".into(), [("orders-1".to_owned(), true)].into());
         let report = check(&aws).await;
-        assert_eq!((report.status, report.addresses), (Status::Updated, vec![ONE.to_owned()]));
+        assert_eq!((report.status, addresses_of(&report)), (Status::Updated, vec![ONE.to_owned()]));
         assert_eq!(
             aws.writes(),
             ["RegisterTargets 10.0.1.10:5432", "DeregisterTargets 10.0.2.20:5432 10.0.3.30:5432"]

@@ -12,8 +12,9 @@ use rds_nlb_sync::elb::Elb;
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Family, TargetState};
 use rds_nlb_sync::rate_limit::ApiRateLimiter;
+use rds_nlb_sync::rate_limit::{Call, Priority};
 use rds_nlb_sync::rds::Rds;
-use rds_nlb_sync::reconcile::{Call, Instance, Priority, RdsApi, Resolution, Resolve, TargetGroupApi};
+use rds_nlb_sync::reconcile::{Instance, RdsApi, Resolution, Resolve, TargetGroupApi};
 use tokio::time::timeout;
 
 use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, ONE, Record, THREE, TWO, addresses};

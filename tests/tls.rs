@@ -149,7 +149,7 @@ fn in_turn(first: &[&Authority], all: &[&Authority]) -> SharedHttpClient {
 
 /// Two calls: one describes the group, one lists its targets.
 async fn targets(groups: &Elb) -> Result<Targets, Error> {
-    groups.targets(GROUP).await
+    groups.targets(groups.immediate_permit(), GROUP).await
 }
 
 #[tokio::test]

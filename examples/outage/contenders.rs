@@ -111,7 +111,7 @@ async fn reconcile(aws: &FakeAws, contender: Contender, database: Database, mode
         if contender == Contender::WithStandby { StandbyPolicy::Keep } else { StandbyPolicy::Deregister };
     let preregistration = match contender {
         // Both of the cluster's events name the member.
-        Contender::Preregistering => Preregistration::On { event: Some("orders-2".to_owned()) },
+        Contender::Preregistering => Preregistration::On { promoted_instance: Some("orders-2".to_owned()) },
         _ => Preregistration::Off,
     };
     let binding = Binding { standby, ..Binding::new(endpoint, GROUP) };

@@ -164,7 +164,7 @@ pub fn line(report: &Report) -> String {
     let (word, _) = status(*of);
     let style = Style::new().fg_color(Some(match of {
         Status::InSync | Status::Updated => AnsiColor::Green.into(),
-        Status::Pending | Status::Planned => AnsiColor::Yellow.into(),
+        Status::Pending | Status::Deferred | Status::Planned => AnsiColor::Yellow.into(),
         Status::Failed => AnsiColor::Red.into(),
     }));
     format!("{style}{word}{style:#} {endpoint} → {}: {}", name(target_group), changes(report).join(", "))
@@ -178,7 +178,7 @@ fn changes(report: &Report) -> Vec<String> {
     lines.extend(waiting.iter().map(|what| format!("? {what}")));
     lines.extend(error.iter().cloned());
     if lines.is_empty() && *of != Status::Failed {
-        lines.push(format!("= {}", addresses.join(", ")));
+        lines.extend(addresses.iter().map(|addresses| format!("= {addresses}")));
     }
     lines
 }
@@ -187,7 +187,7 @@ fn status(status: Status) -> (&'static str, Color) {
     match status {
         Status::InSync => ("in sync", Color::Green),
         Status::Updated => ("updated", Color::Green),
-        Status::Pending => ("pending", Color::Yellow),
+        Status::Pending | Status::Deferred => ("pending", Color::Yellow),
         Status::Planned => ("would change", Color::Yellow),
         Status::Failed => ("failed", Color::Red),
     }

@@ -12,8 +12,9 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 use crate::error::Error;
 use crate::plan::{Family, Targets};
+use crate::rate_limit::{Call, Permit, Priority};
 use crate::reconcile::{
-    Call, Clients, Cluster, Instance, Priority, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
+    Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
 };
 
 /// What every call passes.
@@ -57,24 +58,38 @@ impl<P: Resolve> Resolve for Guarded<P> {
 }
 
 impl<P: TargetGroupApi> TargetGroupApi for Guarded<P> {
-    async fn permit(&self, priority: Priority, call: Call) {
-        self.inner.permit(priority, call).await;
+    async fn permit(&self, priority: Priority, call: Call) -> Permit {
+        self.inner.permit(priority, call).await
+    }
+
+    fn immediate_permit(&self) -> Permit {
+        self.inner.immediate_permit()
     }
 
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error> {
         self.guarded(self.inner.describe(group)).await
     }
 
-    async fn targets(&self, group: &str) -> Result<Targets, Error> {
-        self.guarded(self.inner.targets(group)).await
+    async fn targets(&self, permit: Permit, group: &str) -> Result<Targets, Error> {
+        self.guarded(self.inner.targets(permit, group)).await
     }
 
-    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
-        self.guarded(self.inner.register(group, targets)).await
+    async fn register(
+        &self,
+        permit: Permit,
+        group: &str,
+        targets: &BTreeSet<SocketAddr>,
+    ) -> Result<(), Error> {
+        self.guarded(self.inner.register(permit, group, targets)).await
     }
 
-    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
-        self.guarded(self.inner.deregister(group, targets)).await
+    async fn deregister(
+        &self,
+        permit: Permit,
+        group: &str,
+        targets: &BTreeSet<SocketAddr>,
+    ) -> Result<(), Error> {
+        self.guarded(self.inner.deregister(permit, group, targets)).await
     }
 }
 

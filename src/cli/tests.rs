@@ -15,7 +15,10 @@ fn report(status: Status) -> crate::reconcile::Report {
         endpoint: ENDPOINT.to_owned(),
         target_group: GROUP.to_owned(),
         status,
-        addresses: vec!["fd00:1234:5678:9abc:def0:1234:5678:9abc".to_owned()],
+        addresses: crate::plan::Addresses::parse(["fd00:1234:5678:9abc:def0:1234:5678:9abc"
+            .parse()
+            .unwrap()])
+        .ok(),
         registered: ["[fd00:1234:5678:9abc:def0:1234:5678:9abc]:65535".parse().unwrap()].into(),
         deregistered: ["10.0.1.10:5432".parse().unwrap()].into(),
         waiting: vec!["10.0.9.9:5432 is deregistered once DNS has confirmed the writer".to_owned()],

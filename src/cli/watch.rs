@@ -11,7 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::shutdown::Shutdown;
 use super::{Output, print, render};
 use crate::lambda::{InvocationResult, Trigger};
-use crate::reconcile::{Mode, Preregistration, Priority, Report, reconcile};
+use crate::rate_limit::Priority;
+use crate::reconcile::{FirstPermit, Mode, Options, Preregistration, Report, reconcile};
 use crate::startup::{App, BoxError};
 
 /// Where the checks are shown.
@@ -40,9 +41,18 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
             ticks.tick().await;
             let deadline = Instant::now() + time;
             let closed = Preregistration::Off;
-            let report =
-                reconcile(&clients, binding, config.timing, mode, &closed, Some(Priority::Routine), deadline)
-                    .await;
+            let report = reconcile(
+                &clients,
+                binding,
+                Options {
+                    timing: config.timing,
+                    mode,
+                    preregistration: &closed,
+                    first_permit: FirstPermit::At(Priority::Routine),
+                    deadline,
+                },
+            )
+            .await;
             screen.show(report, &shown)?;
         }
     }));

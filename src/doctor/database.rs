@@ -163,7 +163,7 @@ fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding>
 /// The RDS API and DNS name the same member as the writer.
 fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let member = context.member().filter(|_| database.kind == DatabaseKind::Cluster)?;
-    match database.members.contradicts(member) {
+    match database.members.other_writer(member) {
         None => Some(Finding::ok("writer", format!("{member}, by DNS; RDS names no other"))),
         Some(other) => Some(Finding::warning(
             "writer",

@@ -11,7 +11,7 @@ use super::Elb;
 use crate::aws;
 use crate::discovery::{Discover, Tagged, Tags};
 use crate::error::{Error, ErrorKind};
-use crate::reconcile::{Call, Priority};
+use crate::rate_limit::{Call, Priority};
 
 /// Groups on a page (ELBv2 API, `PageSize`).
 const PAGE: i32 = 400;
@@ -62,7 +62,7 @@ impl Elb {
         let mut arns = Vec::new();
         let mut marker = None;
         for _ in 0..PAGES {
-            self.rate_limiter.permit(priority, Call::Describe).await;
+            let _permit = self.rate_limiter.permit(priority, Call::Describe).await;
             let page = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
             let page = Box::pin(page.send()).await.map_err(|error| {
                 aws::call_error(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
@@ -85,7 +85,7 @@ impl Elb {
     }
 
     async fn with_tag(&self, key: &str, arns: &[String], priority: Priority) -> Result<Vec<Tagged>, Error> {
-        self.rate_limiter.permit(priority, Call::Describe).await;
+        let _permit = self.rate_limiter.permit(priority, Call::Describe).await;
         let described = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let described = Box::pin(described.send()).await.map_err(|error| {
             let doing = "read the target groups' tags".to_owned();

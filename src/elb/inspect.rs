@@ -9,7 +9,8 @@ use super::Elb;
 use crate::aws;
 use crate::doctor::{Attributes, Group, Health, HealthCheck, InspectGroups, Listener, LoadBalancer};
 use crate::error::{Error, ErrorKind};
-use crate::reconcile::{Call, Priority, TargetGroupApi};
+use crate::rate_limit::{Call, Priority};
+use crate::reconcile::TargetGroupApi;
 
 /// What every network load balancer does unless told otherwise.
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
@@ -17,7 +18,7 @@ const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 impl InspectGroups for Elb {
     async fn group(&self, group: &str) -> Result<Group, Error> {
         let doing = || format!("describe the target group {group}");
-        self.permit(Priority::Routine, Call::Describe).await;
+        let _permit = self.permit(Priority::Routine, Call::Describe).await;
         let described = self.client.describe_target_groups().target_group_arns(group).send().await;
         let described = described
             .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
@@ -42,7 +43,7 @@ impl InspectGroups for Elb {
     }
 
     async fn attributes(&self, group: &str) -> Result<Attributes, Error> {
-        self.permit(Priority::Routine, Call::Describe).await;
+        let _permit = self.permit(Priority::Routine, Call::Describe).await;
         let read = self.client.describe_target_group_attributes().target_group_arn(group).send().await;
         let read = read.map_err(|error| {
             let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
@@ -55,7 +56,7 @@ impl InspectGroups for Elb {
     }
 
     async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Error> {
-        self.permit(Priority::Routine, Call::Describe).await;
+        let _permit = self.permit(Priority::Routine, Call::Describe).await;
         let health = self.client.describe_target_health().target_group_arn(group).send().await;
         let health = health.map_err(|error| {
             let action = "elasticloadbalancing:DescribeTargetHealth";
@@ -66,7 +67,7 @@ impl InspectGroups for Elb {
 
     async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
         let arns = Some(load_balancers.to_vec());
-        self.permit(Priority::Routine, Call::Describe).await;
+        let _permit = self.permit(Priority::Routine, Call::Describe).await;
         let described = self.client.describe_load_balancers().set_load_balancer_arns(arns).send().await;
         let described = described.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancers";
@@ -76,7 +77,7 @@ impl InspectGroups for Elb {
     }
 
     async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
-        self.permit(Priority::Routine, Call::Describe).await;
+        let _permit = self.permit(Priority::Routine, Call::Describe).await;
         let read =
             self.client.describe_load_balancer_attributes().load_balancer_arn(load_balancer).send().await;
         let read = read.map_err(|error| {
@@ -88,7 +89,7 @@ impl InspectGroups for Elb {
     }
 
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
-        self.permit(Priority::Routine, Call::Describe).await;
+        let _permit = self.permit(Priority::Routine, Call::Describe).await;
         let pages =
             self.client.describe_listeners().load_balancer_arn(load_balancer).into_paginator().items().send();
         let listeners: Result<Vec<_>, _> = pages.collect().await;

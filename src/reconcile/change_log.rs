@@ -1,18 +1,21 @@
-//! What a reconciliation has changed, and what listings have shown of it.
+//! What a run has changed, and which of it the lists of targets show.
 //!
-//! Listings lag, and answers get lost. The invariant kept here: what the API accepted a moment ago is not
-//! done again, and a target that was deregistered a moment ago counts as gone, whatever a listing says.
+//! Lists lag, and answers get lost. The invariant kept here: a change that the API has accepted is not made again
+//! within [`LISTING_LAG`], and a target that was deregistered within it counts as gone, whatever a list says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::LISTING_LAG;
 use super::observe::Observation;
 use crate::plan::{Plan, TargetState, Targets};
 
-/// What is done to a target.
+/// How long a change may take to show in a list before it is made again. Lists lag by moments; after longer
+/// than that, the call was lost or undone.
+pub const LISTING_LAG: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Register,
@@ -20,19 +23,19 @@ pub(super) enum Change {
 }
 
 impl Change {
-    /// Whether a listing shows the change.
+    /// Whether a list shows the change.
     fn shows(self, target: &SocketAddr, targets: &Targets) -> bool {
         targets.get(target).is_some_and(|state| state.is_active()) == (self == Self::Register)
     }
 }
 
-/// A change that a listing may not show yet.
+/// A change that a list may not show yet.
 struct Unseen {
     change: Change,
     at: Instant,
-    /// Whether the API has accepted it. Even a failed call may have taken effect.
+    /// Whether the API has accepted it. A failed call may have taken effect as well.
     accepted: bool,
-    /// Whether a listing has shown it. The next one may be older than that again.
+    /// Whether a list has shown it. A later list may be older than that one.
     shown: bool,
 }
 
@@ -42,12 +45,12 @@ pub(super) struct ChangeLog {
     pub registered: BTreeSet<SocketAddr>,
     pub deregistered: BTreeSet<SocketAddr>,
     unseen: BTreeMap<SocketAddr, Unseen>,
-    /// When each target was deregistered that was not registered again since.
+    /// The targets that were deregistered and not registered again, and when.
     deregistrations: BTreeMap<SocketAddr, Instant>,
 }
 
 impl ChangeLog {
-    /// Adds a call that was made.
+    /// Records a call that was made.
     pub fn record(&mut self, change: Change, targets: &BTreeSet<SocketAddr>, accepted: bool) {
         let (at, shown) = (Instant::now(), false);
         match change {
@@ -55,7 +58,7 @@ impl ChangeLog {
             Change::Register if accepted => {
                 self.deregistrations.retain(|target, _| !targets.contains(target))
             }
-            // It may still be gone.
+            // It may not have taken effect.
             Change::Register => {}
         }
         if accepted {
@@ -64,8 +67,8 @@ impl ChangeLog {
         self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted, shown })));
     }
 
-    /// Heeds a listing: what was not accepted, but took effect, is this run's work all the same.
-    pub fn record_listing(&mut self, targets: &Targets) {
+    /// Compares the changes with a list. A call that failed and took effect is this run's change all the same.
+    pub fn record_list(&mut self, targets: &Targets) {
         let mut seen = Vec::new();
         for (target, unseen) in &mut self.unseen {
             if !unseen.shown && unseen.change.shows(target, targets) {
@@ -83,8 +86,8 @@ impl ChangeLog {
         self.registered.is_empty() && self.deregistered.is_empty()
     }
 
-    /// Counts the writer as draining where this run deregistered it a moment ago, whatever the listing
-    /// says: it may be older than the deregistration, and deregistering the others by it would leave nobody.
+    /// Counts the endpoint's target as draining if this run has just deregistered it: the list may be older than
+    /// that, and deregistering the other targets by it would leave the group empty.
     pub fn mask_deregistered(&self, mut observation: Observation) -> Observation {
         for target in observation.wanted() {
             if self.deregistrations.get(&target).is_some_and(|at| at.elapsed() < LISTING_LAG)
@@ -96,7 +99,7 @@ impl ChangeLog {
         observation
     }
 
-    /// Whether the plan still is for a change that failed.
+    /// Whether the plan still contains a change that failed.
     pub fn failed_what_is_wanted(&self, observation: &Observation, plan: &Plan) -> bool {
         let (wanted, Plan { register, deregister, waiting }) = (observation.wanted(), plan);
         self.unseen.iter().filter(|(_, unseen)| !unseen.accepted && !unseen.shown).any(|(target, unseen)| {
@@ -106,8 +109,8 @@ impl ChangeLog {
         })
     }
 
-    /// Leaves out what the API accepted a moment ago: a listing may take a while to show it. A registration
-    /// of one that is not wanted, a candidate's, is a courtesy, and tried again as seldom.
+    /// Leaves out the changes that the API has just accepted: a list may not show them yet. The registration of a
+    /// candidate is best effort, and is repeated no sooner even if it failed.
     pub fn left_to_do(
         &self,
         change: Change,

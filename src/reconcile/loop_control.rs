@@ -1,51 +1,57 @@
-//! How long a reconciliation goes on: pauses, retries, and when enough is enough.
+//! When the loop observes again, how long it pauses before that, and when it stops.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{MAX_OBSERVATION_AGE, Mode, Timing};
+use super::observe::MAX_OBSERVATION_AGE;
+use super::options::{Mode, Timing};
 use crate::error::{Error, ErrorKind};
 
-/// How many rounds a check adds when the API fails. The SDK has made three attempts by then; with
-/// these it is nine, spread over some ten seconds, and the next check comes within the minute.
-const ROUNDS: u32 = 2;
-/// How often the loop may go round without a pause: register, look, ask, look, deregister, look, and some.
-const MAX_IMMEDIATE_STEPS: u32 = 8;
+/// How often a check tries again when the API fails. The SDK has made three attempts by then; with these
+/// two rounds it is nine, spread over some ten seconds, and the next check comes within the minute.
+const CHECK_RETRIES: u32 = 2;
+/// How often the loop may go round without a pause: register, observe, ask RDS, observe, deregister,
+/// observe, and two more.
+const ROUNDS_WITHOUT_PAUSE: u32 = 8;
 
 /// What the loop does after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Looks at once: the group was changed.
-    Changed,
-    /// Looks at once: the last look is not fresh enough to act on.
+pub(super) enum Then {
+    /// Observes at once.
     Again,
-    /// Looks at once: the last look grew old while others had their turns at the API.
-    Behind,
-    /// Looks after the poll interval.
-    Poll,
-    /// Stops.
-    End,
-}
-
-/// What comes before the next step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pause {
-    /// Nothing.
-    None,
-    /// This time.
-    For(Duration),
-    /// There is no next step: a check has waited as long as it may.
-    Enough,
+    /// Observes after this pause.
+    Sleep(Duration),
+    /// Ends the run.
+    Stop(Stop),
 }
 
 /// Why a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// The watch's patience is over.
+pub(super) enum Stop {
+    /// Nothing is left to do.
+    Done,
+    /// A check has waited as long as it may for a confirmation.
+    CheckLimit,
+    /// The time of the watch is over.
     WatchTime,
-    /// The invocation's time is over.
-    Time,
+    /// The invocation's deadline is near.
+    Deadline,
+    /// The pending error would not go away by trying again.
+    Failed,
+}
+
+/// What a step was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Observation,
+    Change,
+}
+
+/// The failure that the next step tries to clear. If the run ends first, it is the result.
+struct PendingError {
+    stage: Stage,
+    error: Error,
 }
 
 pub(super) struct LoopControl {
@@ -53,39 +59,26 @@ pub(super) struct LoopControl {
     timing: Timing,
     started: Instant,
     deadline: Instant,
+    /// When a check began to wait for a confirmation.
     waiting_since: Option<Instant>,
-    immediate_steps: u32,
-    rounds: u32,
-    /// Until when a watch leaves the API alone.
-    backoff_until: Option<Instant>,
+    rounds_without_pause: u32,
+    retries: u32,
+    /// Until when a watch makes no API calls.
+    backing_off_until: Option<Instant>,
     pending_error: Option<PendingError>,
-}
-
-/// What a step was about when it failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Observation,
-    Change,
-}
-
-/// The failure that is being tried again.
-struct PendingError {
-    stage: Stage,
-    error: Error,
 }
 
 impl LoopControl {
     pub fn new(mode: Mode, timing: Timing, deadline: Instant) -> Self {
-        let started = Instant::now();
         Self {
             mode,
             timing,
-            started,
+            started: Instant::now(),
             deadline,
             waiting_since: None,
-            immediate_steps: 0,
-            rounds: 0,
-            backoff_until: None,
+            rounds_without_pause: 0,
+            retries: 0,
+            backing_off_until: None,
             pending_error: None,
         }
     }
@@ -94,96 +87,124 @@ impl LoopControl {
         self.started.elapsed()
     }
 
-    /// Leaves time out of what a check may wait: others had their turns in it.
-    pub fn exclude(&mut self, time: Duration) {
+    /// Excludes a wait from the check's limit: the time passed for another reason than the confirmation.
+    pub fn exclude(&mut self, wait: Duration) {
         if let Some(since) = &mut self.waiting_since {
-            *since += time;
+            *since += wait;
         }
     }
 
-    /// What comes after a step that went well. A check waits at most twice the confirmation time; a
-    /// watch has a patience of its own.
-    pub fn after(&mut self, next: Next) -> Pause {
-        let is_check = self.mode == Mode::Check;
-        let mut waited = || self.waiting_since.get_or_insert_with(Instant::now).elapsed();
-        let bound = 2 * self.timing.confirm;
-        // A pause longer than the confirmation would outlast the bound for nothing.
-        let poll = if is_check { self.timing.poll.min(self.timing.confirm) } else { self.timing.poll };
-        let is_enough = match next {
-            Next::Changed | Next::Behind | Next::End => false,
-            // Looking once more is no waiting, unless it goes on and on.
-            Next::Again => is_check && waited() > bound.max(MAX_OBSERVATION_AGE),
-            Next::Poll => is_check && (bound.is_zero() || waited() + poll > bound),
-        };
-        if is_enough {
-            return Pause::Enough;
+    /// After a change, or when an observation became outdated during the wait for a permit.
+    pub fn at_once(&mut self) -> Then {
+        if self.rounds_without_pause < ROUNDS_WITHOUT_PAUSE {
+            self.rounds_without_pause += 1;
+            return Then::Again;
         }
-        if next != Next::Poll && self.immediate_steps < MAX_IMMEDIATE_STEPS {
-            self.immediate_steps += 1;
-            return Pause::None;
-        }
-        self.immediate_steps = 0;
-        Pause::For(poll)
+        self.pause(self.poll_interval())
     }
 
-    /// How long to wait before the next step after one that failed, or `None` where it would not help.
-    pub fn after_failure(&mut self, kind: ErrorKind) -> Option<Duration> {
+    /// When the observation is too old to act on. A check observes again until it reaches its limit.
+    pub fn recheck(&mut self) -> Then {
+        let limit = self.check_limit().max(MAX_OBSERVATION_AGE);
+        if self.mode == Mode::Check && self.waited() > limit {
+            return Then::Stop(Stop::CheckLimit);
+        }
+        self.at_once()
+    }
+
+    /// When there is nothing to do before the next lookup.
+    pub fn poll(&mut self) -> Then {
+        let interval = self.poll_interval();
+        let limit = self.check_limit();
+        if self.mode == Mode::Check && (limit.is_zero() || self.waited() + interval > limit) {
+            return Then::Stop(Stop::CheckLimit);
+        }
+        self.pause(interval)
+    }
+
+    /// After a step that failed: retries what may work in a moment, and keeps the error until it does.
+    pub fn retry(&mut self, stage: Stage, error: Error) -> Then {
+        let then = self.after_error(error.kind());
+        self.pending_error = Some(PendingError { stage, error });
+        then
+    }
+
+    fn after_error(&mut self, kind: ErrorKind) -> Then {
         match (self.mode, kind) {
-            (Mode::DryRun, _) | (_, ErrorKind::Permanent | ErrorKind::DeadlineExceeded) => return None,
-            (Mode::Check, ErrorKind::NoAnswer) => return None,
-            (Mode::Watch, ErrorKind::NoAnswer) => return Some(self.timing.poll),
-            (Mode::Check, ErrorKind::Transient) if self.rounds >= ROUNDS => return None,
+            (Mode::DryRun, _) | (_, ErrorKind::Permanent | ErrorKind::DeadlineExceeded) => {
+                return Then::Stop(Stop::Failed);
+            }
+            (Mode::Check, ErrorKind::NoAnswer) => return Then::Stop(Stop::Failed),
+            (Mode::Watch, ErrorKind::NoAnswer) => return self.limit(self.timing.poll),
+            (Mode::Check, ErrorKind::Transient) if self.retries >= CHECK_RETRIES => {
+                return Then::Stop(Stop::Failed);
+            }
             (Mode::Check | Mode::Watch, ErrorKind::Transient) => {}
         }
-        self.immediate_steps = 0;
-        let ceiling = Duration::from_secs(1 << self.rounds.min(3));
-        self.rounds += 1;
-        // Half of it is jitter, so that watches that failed together do not return together.
-        let rest = ceiling.mul_f64(0.5 + 0.5 * fastrand::f64());
+        let ceiling = Duration::from_secs(1 << self.retries.min(3));
+        self.retries += 1;
+        // Half of it is jitter, so that watches that failed together do not retry together.
+        let backoff = ceiling.mul_f64(0.5 + 0.5 * fastrand::f64());
         if self.mode == Mode::Check {
-            return Some(rest);
+            return self.pause(backoff);
         }
-        // A watch leaves the API alone meanwhile, but goes on watching DNS.
-        self.backoff_until = Some(Instant::now() + rest);
-        Some(self.timing.poll)
+        // A watch makes no API calls meanwhile, but goes on resolving the endpoint.
+        self.backing_off_until = Some(Instant::now() + backoff);
+        self.pause(self.timing.poll)
     }
 
-    /// Whether the API is to be left alone for now.
+    /// Whether the API gets no calls for now.
     pub fn is_backing_off(&self) -> bool {
-        self.backoff_until.is_some_and(|until| Instant::now() < until)
+        self.backing_off_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Keeps the failure that will be tried again.
-    pub fn keep_error(&mut self, stage: Stage, error: Error) {
-        self.pending_error = Some(PendingError { stage, error });
-    }
-
-    /// Forgets a failure of this stage, which has gone well, and says whether there was one.
-    pub fn recovered(&mut self, stage: Stage) -> bool {
-        let is_over = self.pending_error.take_if(|pending_error| pending_error.stage == stage).is_some();
-        if is_over && self.mode == Mode::Watch {
-            // A check's rounds are all that it gets; a watch's backoff starts anew.
-            (self.rounds, self.backoff_until) = (0, None);
+    /// Clears the pending error of this stage, which has gone well, and says whether there was one.
+    pub fn clear_error(&mut self, stage: Stage) -> bool {
+        let cleared = self.pending_error.take_if(|pending| pending.stage == stage).is_some();
+        if cleared && self.mode == Mode::Watch {
+            // A check's retries are all that it gets; a watch starts with short pauses again.
+            (self.retries, self.backing_off_until) = (0, None);
         }
-        is_over
+        cleared
     }
 
-    /// The failure that was being tried again to the end.
-    pub fn pending_error(&mut self) -> Option<Error> {
-        self.pending_error.take().map(|pending_error| pending_error.error)
+    pub fn take_pending_error(&mut self) -> Option<Error> {
+        self.pending_error.take().map(|pending| pending.error)
     }
 
     pub fn has_pending_error(&self) -> bool {
         self.pending_error.is_some()
     }
 
-    /// Why the run would end before or amid this pause, if it would.
-    pub fn ends_within(&self, pause: Duration) -> Option<Ending> {
+    /// A pause longer than the confirmation would only end a check without one.
+    fn poll_interval(&self) -> Duration {
+        match self.mode {
+            Mode::Check => self.timing.poll.min(self.timing.confirm),
+            Mode::Watch | Mode::DryRun => self.timing.poll,
+        }
+    }
+
+    /// How long a check may wait for a confirmation.
+    fn check_limit(&self) -> Duration {
+        2 * self.timing.confirm
+    }
+
+    fn waited(&mut self) -> Duration {
+        self.waiting_since.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    fn pause(&mut self, time: Duration) -> Then {
+        self.rounds_without_pause = 0;
+        self.limit(time)
+    }
+
+    /// A pause that would reach the end of the run is not begun.
+    fn limit(&self, pause: Duration) -> Then {
         let then = Instant::now() + pause;
         if self.mode == Mode::Watch && then >= self.started + self.timing.watch {
-            return Some(Ending::WatchTime);
+            return Then::Stop(Stop::WatchTime);
         }
-        (then >= self.deadline).then_some(Ending::Time)
+        if then >= self.deadline { Then::Stop(Stop::Deadline) } else { Then::Sleep(pause) }
     }
 }
 
@@ -193,108 +214,140 @@ mod tests {
 
     use super::*;
 
+    const POLL: Then = Then::Sleep(Duration::from_millis(500));
+
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
-    fn loop_control(mode: Mode) -> LoopControl {
+    fn control(mode: Mode) -> LoopControl {
         let timing = Timing { watch: seconds(180), poll: Duration::from_millis(500), confirm: seconds(6) };
         LoopControl::new(mode, timing, Instant::now() + seconds(60))
     }
 
+    fn fail(control: &mut LoopControl, kind: ErrorKind) -> Then {
+        control.retry(Stage::Change, Error::new(kind, "register"))
+    }
+
+    fn is_within(pause: Duration, ceiling: u64) -> bool {
+        (seconds(ceiling) / 2..=seconds(ceiling)).contains(&pause)
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn after_eight_rounds_without_a_pause_comes_one() {
-        for next in [Next::Changed, Next::Again] {
-            let mut loop_control = loop_control(Mode::Watch);
+    async fn eight_rounds_without_pause_are_followed_by_a_pause() {
+        for next in [LoopControl::at_once, LoopControl::recheck] {
+            let mut control = control(Mode::Watch);
             for _ in 0..2 {
                 for _ in 0..8 {
-                    assert_eq!(loop_control.after(next), Pause::None);
+                    assert_eq!(next(&mut control), Then::Again);
                 }
-                assert_eq!(loop_control.after(next), Pause::For(Duration::from_millis(500)));
+                assert_eq!(next(&mut control), POLL);
             }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_or_a_failure_makes_room_for_eight_more() {
-        for pause in [
-            |loop_control: &mut LoopControl| assert_ne!(loop_control.after(Next::Poll), Pause::None),
-            |loop_control: &mut LoopControl| {
-                assert_ne!(loop_control.after_failure(ErrorKind::Transient), None)
-            },
-        ] {
-            let mut loop_control = loop_control(Mode::Watch);
+    async fn pause_or_failure_allows_eight_more_rounds() {
+        for pause in [LoopControl::poll, |control: &mut LoopControl| fail(control, ErrorKind::Transient)] {
+            let mut control = control(Mode::Watch);
             for _ in 0..8 {
-                assert_eq!(loop_control.after(Next::Changed), Pause::None);
+                assert_eq!(control.at_once(), Then::Again);
             }
-            pause(&mut loop_control);
-            assert_eq!(loop_control.after(Next::Changed), Pause::None);
+            assert_eq!(pause(&mut control), POLL);
+            assert_eq!(control.at_once(), Then::Again);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_check_waits_to_the_bound_and_not_beyond() {
-        let mut loop_control = loop_control(Mode::Check);
-        assert_eq!(loop_control.after(Next::Poll), Pause::For(Duration::from_millis(500)));
+    async fn check_waits_up_to_its_limit() {
+        let mut control = control(Mode::Check);
+        assert_eq!(control.poll(), POLL);
         advance(Duration::from_millis(11_500)).await;
-        assert_eq!(loop_control.after(Next::Poll), Pause::For(Duration::from_millis(500)));
+        assert_eq!(control.poll(), POLL);
         advance(Duration::from_millis(1)).await;
-        assert_eq!(loop_control.after(Next::Poll), Pause::Enough);
+        assert_eq!(control.poll(), Then::Stop(Stop::CheckLimit));
         advance(Duration::from_millis(499)).await;
-        assert_eq!(loop_control.after(Next::Again), Pause::None, "12 s");
+        assert_eq!(control.recheck(), Then::Again, "12 s");
         advance(Duration::from_millis(1)).await;
-        assert_eq!(loop_control.after(Next::Again), Pause::Enough);
-        assert_eq!(loop_control.after(Next::Changed), Pause::None, "a change is always looked at");
+        assert_eq!(control.recheck(), Then::Stop(Stop::CheckLimit));
+        assert_eq!(control.at_once(), Then::Again, "a change is always observed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failing_api_is_tried_twice_more_by_a_check_and_ever_more_seldom_by_a_watch() {
-        let within = |rest: Duration, ceiling| (seconds(ceiling) / 2..=seconds(ceiling)).contains(&rest);
-        let mut check = loop_control(Mode::Check);
-        assert!(within(check.after_failure(ErrorKind::Transient).unwrap(), 1));
-        assert!(within(check.after_failure(ErrorKind::Transient).unwrap(), 2));
-        assert_eq!(check.after_failure(ErrorKind::Transient), None);
-        assert!(!check.is_backing_off(), "it sleeps instead");
+    async fn excluded_waits_do_not_count_against_the_limit() {
+        let mut control = control(Mode::Check);
+        control.poll();
+        advance(seconds(20)).await;
+        control.exclude(seconds(10));
+        assert_eq!(control.poll(), POLL);
+        advance(seconds(3)).await;
+        assert_eq!(control.poll(), Then::Stop(Stop::CheckLimit));
+    }
 
-        let mut watch = loop_control(Mode::Watch);
+    #[tokio::test(start_paused = true)]
+    async fn check_retries_a_transient_error_twice() {
+        let mut check = control(Mode::Check);
+        for ceiling in [1, 2] {
+            let then = fail(&mut check, ErrorKind::Transient);
+            assert!(matches!(then, Then::Sleep(pause) if is_within(pause, ceiling)), "{then:?}");
+        }
+        assert_eq!(fail(&mut check, ErrorKind::Transient), Then::Stop(Stop::Failed));
+        assert!(!check.is_backing_off(), "it sleeps instead");
+        assert!(check.take_pending_error().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn watch_backs_off_from_the_api_and_keeps_polling() {
+        let mut watch = control(Mode::Watch);
         for ceiling in [1, 2, 4, 8, 8, 8] {
-            assert_eq!(watch.after_failure(ErrorKind::Transient), Some(Duration::from_millis(500)));
-            assert!(within(watch.backoff_until.unwrap() - Instant::now(), ceiling), "{ceiling}");
-            assert!(watch.is_backing_off());
-            advance(watch.backoff_until.unwrap() - Instant::now()).await;
+            assert_eq!(fail(&mut watch, ErrorKind::Transient), POLL);
+            let backoff = watch.backing_off_until.unwrap() - Instant::now();
+            assert!(is_within(backoff, ceiling) && watch.is_backing_off(), "{ceiling}: {backoff:?}");
+            advance(backoff).await;
             assert!(!watch.is_backing_off());
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_recovery_starts_the_backoff_of_a_watch_anew_and_gives_a_check_no_more_rounds() {
-        let mut of_both = [loop_control(Mode::Check), loop_control(Mode::Watch)];
-        for loop_control in &mut of_both {
-            for _ in 0..2 {
-                assert_ne!(loop_control.after_failure(ErrorKind::Transient), None);
+    async fn errors_that_do_not_pass_end_the_run() {
+        for mode in [Mode::Check, Mode::Watch, Mode::DryRun] {
+            for kind in [ErrorKind::Permanent, ErrorKind::DeadlineExceeded] {
+                assert_eq!(fail(&mut control(mode), kind), Then::Stop(Stop::Failed));
             }
-            loop_control.keep_error(Stage::Change, Error::new(ErrorKind::Transient, "register"));
-            assert!(!loop_control.recovered(Stage::Observation) && loop_control.recovered(Stage::Change));
         }
-        let [mut check, mut watch] = of_both;
-        assert_eq!(check.after_failure(ErrorKind::Transient), None);
-        assert!(!watch.is_backing_off());
-        watch.after_failure(ErrorKind::Transient);
-        assert!(watch.backoff_until.unwrap() - Instant::now() <= seconds(1));
+        assert_eq!(fail(&mut control(Mode::DryRun), ErrorKind::Transient), Then::Stop(Stop::Failed));
+        assert_eq!(fail(&mut control(Mode::Check), ErrorKind::NoAnswer), Then::Stop(Stop::Failed));
+        assert_eq!(fail(&mut control(Mode::Watch), ErrorKind::NoAnswer), POLL);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_that_reaches_the_end_is_not_begun() {
+    async fn cleared_error_restarts_only_the_backoff_of_a_watch() {
+        let [mut check, mut watch] = [control(Mode::Check), control(Mode::Watch)];
+        for control in [&mut check, &mut watch] {
+            for _ in 0..2 {
+                assert_ne!(fail(control, ErrorKind::Transient), Then::Stop(Stop::Failed));
+            }
+            assert!(!control.clear_error(Stage::Observation) && control.clear_error(Stage::Change));
+            assert!(!control.has_pending_error());
+        }
+        assert_eq!(fail(&mut check, ErrorKind::Transient), Then::Stop(Stop::Failed));
+        assert!(!watch.is_backing_off());
+        fail(&mut watch, ErrorKind::Transient);
+        assert!(watch.backing_off_until.unwrap() - Instant::now() <= seconds(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pause_that_reaches_the_end_is_not_begun() {
         let just_before = |time: Duration| time - Duration::from_millis(1);
-        let check = loop_control(Mode::Check);
-        assert_eq!(check.ends_within(just_before(seconds(60))), None);
-        assert_eq!(check.ends_within(seconds(60)), Some(Ending::Time));
-        let mut watch = loop_control(Mode::Watch);
-        assert_eq!(watch.ends_within(seconds(60)), Some(Ending::Time));
+        let check = control(Mode::Check);
+        assert_eq!(check.limit(just_before(seconds(60))), Then::Sleep(just_before(seconds(60))));
+        assert_eq!(check.limit(seconds(60)), Then::Stop(Stop::Deadline));
+        let mut watch = control(Mode::Watch);
+        assert_eq!(watch.limit(seconds(60)), Then::Stop(Stop::Deadline));
         watch.deadline += seconds(600);
-        assert_eq!(watch.ends_within(just_before(seconds(180))), None);
-        assert_eq!(watch.ends_within(seconds(180)), Some(Ending::WatchTime));
+        assert_eq!(watch.limit(just_before(seconds(180))), Then::Sleep(just_before(seconds(180))));
+        assert_eq!(watch.limit(seconds(180)), Then::Stop(Stop::WatchTime));
         advance(seconds(100)).await;
-        assert_eq!(watch.ends_within(seconds(80)), Some(Ending::WatchTime), "counted from the start");
+        assert_eq!(watch.limit(seconds(80)), Then::Stop(Stop::WatchTime), "counted from the start");
     }
 }

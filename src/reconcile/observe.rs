@@ -1,4 +1,7 @@
-//! What a reconciliation sees: DNS at every look, and the group as seldom as is safe.
+//! What a run observes: DNS at every step, and the group as seldom as is safe.
+//!
+//! The invariant kept here: no wait interrupts the lookups. Whatever a run waits for (a permit, a listing, a
+//! change, the RDS API), the endpoint is resolved at every poll meanwhile.
 
 use std::collections::BTreeSet;
 use std::future::ready;
@@ -9,49 +12,37 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::desired::ReaderCache;
+use super::options::{FirstPermit, Timing};
+use super::ports::{Clients, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo};
 use super::stability::AnswerStability;
-use super::{
-    Call, Clients, MAX_OBSERVATION_AGE, Priority, RDS_RECHECK_INTERVAL, RELIST_INTERVAL, RdsApi, Resolution,
-    Resolve, TargetGroupApi, TargetGroupInfo, Timing,
-};
+use super::veto::RDS_RECHECK_INTERVAL;
 use crate::binding::Binding;
 use crate::error::{Error, ErrorKind};
-use crate::plan::{Addresses, AllowedExtras, Confirmation, Family, Plan, Targets, plan};
+use crate::plan::{Addresses, AllowedExtras, Confirmation, Plan, Targets, plan};
+use crate::rate_limit::{Call, Permit, Priority};
 
-fn late() -> Error {
-    let doing = "wait for a turn at the load balancing API before the invocation's time ran out";
-    let fix = "look into what else uses up the API's limits, or raise the function's time-out";
-    Error::new(ErrorKind::DeadlineExceeded, doing).with_fix(fix)
-}
+/// How old an observation of DNS and of the group may be when a deregistration acts on it. Some round trips, and
+/// well below the default confirmation time, within which DNS cannot have moved elsewhere and be confirmed.
+pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
+/// How often a watch lists the group when nothing happens. A hundred watches at once then make three
+/// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
+pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Ends a call at the deadline, and says so.
-async fn bounded<R>(
-    deadline: Instant,
-    doing: &str,
-    call: impl Future<Output = Result<R, Error>>,
-) -> Result<R, Error> {
-    timeout_at(deadline, call).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the invocation's time ran out"))
-            .with_fix("raise the function's time-out, or look into why the call takes so long"))
-    })
-}
-
-/// One complete look: what DNS says beside what the group holds.
+/// What DNS gives for the endpoint, and what the group holds.
 pub(super) struct Observation {
     pub resolution: Resolution,
     pub targets: Targets,
-    pub family: Family,
-    pub port: u16,
+    pub group: TargetGroupInfo,
 }
 
 impl Observation {
     /// The targets that the group must hold.
     pub fn wanted(&self) -> BTreeSet<SocketAddr> {
-        self.resolution.addresses.targets(self.port).collect()
+        self.resolution.addresses.targets(self.group.port).collect()
     }
 
-    pub fn plan(&self, confirmation: Confirmation, allowed_extras: &AllowedExtras) -> Plan {
-        plan(&self.resolution.addresses, self.port, &self.targets, confirmation, allowed_extras)
+    pub fn plan(&self, confirmation: Confirmation, extras: &AllowedExtras) -> Plan {
+        plan(&self.resolution.addresses, self.group.port, &self.targets, confirmation, extras)
     }
 }
 
@@ -59,29 +50,34 @@ impl Observation {
 struct TargetList {
     targets: Targets,
     asked: Instant,
-    /// Set when we changed the group since, or must see it afresh.
-    outdated: bool,
+    /// Set when this run changed the group since, or needs a new list.
+    is_outdated: bool,
 }
 
-/// What was seen so far.
+/// The permit for the next listing.
+enum ListPermit {
+    Held(Permit),
+    /// The next listing waits for one, at this priority.
+    At(Priority),
+}
+
+/// What was observed so far.
 pub(super) struct Observer<'a, D, T, C> {
     pub clients: &'a Clients<D, T, C>,
     pub binding: &'a Binding,
-    /// How urgent it is to see the group.
-    pub priority: Priority,
-    /// Whether a turn to list was waited for and is not used yet.
-    has_permit: bool,
+    list_permit: ListPermit,
     /// The pause between lookups.
     poll: Duration,
-    queued: Duration,
+    /// How long permits were waited for since that was last taken.
+    permit_wait: Duration,
     deadline: Instant,
-    pub resolution: Option<Resolution>,
-    reader_cache: ReaderCache,
+    resolution: Option<Resolution>,
+    readers: ReaderCache,
     stability: AnswerStability,
-    listing: Option<TargetList>,
-    /// The family and the port of the targets, once the group was described.
+    list: Option<TargetList>,
+    /// What the group is, with the binding's port, once it was described.
     group: Option<TargetGroupInfo>,
-    /// Every answer so far: one that comes back is no news.
+    /// Every answer so far: an answer that comes back is not logged again.
     known: BTreeSet<Addresses>,
 }
 
@@ -90,122 +86,144 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         clients: &'a Clients<D, T, C>,
         binding: &'a Binding,
         timing: Timing,
+        first_permit: FirstPermit,
         deadline: Instant,
     ) -> Self {
+        let list_permit = match first_permit {
+            FirstPermit::Held(permit) => ListPermit::Held(permit),
+            FirstPermit::At(priority) => ListPermit::At(priority),
+        };
         Self {
             clients,
             binding,
-            priority: Priority::Routine,
-            has_permit: false,
+            list_permit,
             poll: timing.poll,
-            queued: Duration::ZERO,
+            permit_wait: Duration::ZERO,
             deadline,
             resolution: None,
-            reader_cache: ReaderCache::default(),
+            readers: ReaderCache::default(),
             stability: AnswerStability::new(timing),
-            listing: None,
+            list: None,
             group: None,
             known: BTreeSet::new(),
         }
     }
 
-    /// Says how urgent the first look is, or that its turn was waited for.
-    pub fn begin(&mut self, priority: Option<Priority>) {
-        (self.priority, self.has_permit) = (priority.unwrap_or(Priority::Routine), priority.is_none());
-    }
-
-    /// Asks DNS, and lists the group where the last listing no longer serves; while the API `is_backing_off`, any
-    /// listing serves.
+    /// Resolves the endpoint, and lists the group if the last list no longer serves. During a backoff any list
+    /// serves.
     pub async fn observe(&mut self, is_backing_off: bool) -> Result<Observation, Error> {
         let describing = self.clients.groups.describe(&self.binding.target_group);
-        let TargetGroupInfo { family, port } = self.bounded("describe the target group", describing).await?;
-        let port = self.binding.port.unwrap_or(port);
-        self.group = Some(TargetGroupInfo { family, port });
-        let lists = self.must_list(port, is_backing_off);
-        if lists && !std::mem::take(&mut self.has_permit) {
-            self.permit(self.priority, Call::Describe).await?;
-        }
-        let asked = Instant::now();
-        let mut resolution = if lists {
-            let (listed, resolution) = self.list(Duration::ZERO).await;
-            // A listing that arrived is kept, whatever became of the lookup.
-            let listed = listed.map(|targets| self.keep_listing(targets, asked));
-            let resolution = resolution.transpose()?;
-            listed?;
-            resolution
+        let mut group = self.while_resolving("describe the target group", describing).await?;
+        group.port = self.binding.port.unwrap_or(group.port);
+        self.group = Some(group);
+        if self.must_list(is_backing_off) {
+            let permit = match std::mem::replace(&mut self.list_permit, ListPermit::At(Priority::Routine)) {
+                ListPermit::Held(permit) => permit,
+                ListPermit::At(priority) => {
+                    self.list_permit = ListPermit::At(priority);
+                    self.permit(priority, Call::Describe).await?.0
+                }
+            };
+            self.list(permit, Duration::ZERO).await?;
         } else {
-            let resolution = self.resolve(family).await;
-            Some(self.keep_resolution(resolution, asked)?)
-        };
-        if self.must_list(port, is_backing_off) {
-            // At once: what was seen must not grow old, and an answer that is news is worth the call.
-            let asked = Instant::now();
-            let (listed, later) = self.list(self.poll).await;
-            self.keep_listing(listed?, asked);
-            resolution = later.transpose()?.or(resolution);
+            self.resolve(group).await?;
         }
-        let resolution = resolution.or_else(|| self.resolution.clone()).ok_or_else(late)?;
-        let targets = self.listing.as_ref().map(|listing| listing.targets.clone()).unwrap_or_default();
-        Ok(Observation { resolution, targets, family, port })
+        if self.must_list(is_backing_off) {
+            // DNS gives an address that the group may not hold: that is worth a call at once.
+            let (permit, _) = self.permit(Priority::Failover, Call::Describe).await?;
+            self.list(permit, self.poll).await?;
+        }
+        self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
     }
 
-    /// What was seen last, be it of two looks: one may have been cut short.
-    pub fn seen(&self) -> Option<Observation> {
-        let (resolution, targets) = (self.resolution.clone()?, self.listing.as_ref()?.targets.clone());
-        let TargetGroupInfo { family, port } = self.group?;
-        Some(Observation { resolution, targets, family, port })
+    /// What was seen last, even if the last observation was cut short between DNS and the group.
+    pub fn last(&self) -> Option<Observation> {
+        let (resolution, targets) = (self.resolution.clone()?, self.list.as_ref()?.targets.clone());
+        Some(Observation { resolution, targets, group: self.group? })
     }
 
-    /// Lists the group at the next look, however young the last listing is.
-    pub fn require_new_listing(&mut self) {
-        if let Some(listing) = &mut self.listing {
-            listing.outdated = true;
+    pub fn resolution(&self) -> Option<&Resolution> {
+        self.resolution.as_ref()
+    }
+
+    /// The priority of the next listing. A permit that is held already stays.
+    pub fn set_priority(&mut self, priority: Priority) {
+        if let ListPermit::At(current) = &mut self.list_permit {
+            *current = priority;
         }
     }
 
-    /// Whether the last look is young enough to deregister by.
+    /// Lists the group at the next observation, even if the last list is recent.
+    pub fn require_new_list(&mut self) {
+        if let Some(list) = &mut self.list {
+            list.is_outdated = true;
+        }
+    }
+
+    /// Whether the last observation is recent enough to deregister by.
     pub fn is_fresh(&self) -> bool {
-        let is_young = |asked: Instant| asked.elapsed() <= MAX_OBSERVATION_AGE;
-        self.stability.asked().is_some_and(is_young)
-            && self.listing.as_ref().is_some_and(|listing| !listing.outdated && is_young(listing.asked))
+        let is_recent = |asked: Instant| asked.elapsed() <= MAX_OBSERVATION_AGE;
+        self.stability.asked().is_some_and(is_recent)
+            && self.list.as_ref().is_some_and(|list| !list.is_outdated && is_recent(list.asked))
     }
 
-    /// Whether DNS has given the same answer for long enough.
+    /// Whether DNS has given the same answer for the confirmation time.
     pub fn is_confirmed(&self) -> bool {
         self.stability.is_confirmed()
     }
 
-    /// How long ago DNS first gave the answer that it gives now.
+    /// How long ago DNS first gave the answer that it gives now. `None` if the last lookup failed.
     pub fn known_for(&self) -> Option<Duration> {
         self.stability.since().map(|since| since.elapsed())
     }
 
-    /// Waits until the API's limits allow the call, and says whether it had to wait. What was seen of the
-    /// group grows older meanwhile.
-    pub async fn permit(&mut self, priority: Priority, call: Call) -> Result<bool, Error> {
+    /// Waits until the API's limits allow the call, and says whether that took time.
+    pub async fn permit(&mut self, priority: Priority, call: Call) -> Result<(Permit, bool), Error> {
         let began = Instant::now();
-        let clients = self.clients;
-        let mut permit = pin!(timeout_at(self.deadline, clients.groups.permit(priority, call)));
-        tokio::select! {
+        let mut permit = pin!(timeout_at(self.deadline, self.clients.groups.permit(priority, call)));
+        let (permit, has_waited) = tokio::select! {
             biased;
-            permit = permit.as_mut() => return permit.map(|()| false).map_err(|_| late()),
-            () = ready(()) => {}
+            permit = permit.as_mut() => (permit, false),
+            () = ready(()) => (self.beside_lookups(self.poll, permit).await.0, true),
+        };
+        if has_waited {
+            self.permit_wait += began.elapsed();
         }
-        let (permit, _) = self.poll_dns_during(self.poll, permit).await;
-        permit.map_err(|_| late())?;
-        self.queued += began.elapsed();
-        Ok(true)
+        let permit = permit.map_err(|_| {
+            Error::new(
+                ErrorKind::DeadlineExceeded,
+                "get a permit for the load balancing API before the invocation's time ran out",
+            )
+            .with_fix("check what else uses up the API's limits, or raise the function's time-out")
+        })?;
+        Ok((permit, has_waited))
     }
 
-    /// Waits for a call while DNS is looked up, first after `pause`, then at every poll: a gap between lookups
-    /// would confirm nothing. Returns the call's result, and that of the last lookup, if there was one.
-    async fn poll_dns_during<R>(
+    /// How long permits were waited for since the last call.
+    pub fn take_permit_wait(&mut self) -> Duration {
+        std::mem::take(&mut self.permit_wait)
+    }
+
+    /// Makes a call, and ends it at the deadline.
+    pub async fn while_resolving<R>(
+        &mut self,
+        doing: &str,
+        call: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        let call = until(self.deadline, doing, call);
+        self.beside_lookups(self.poll, call).await.0
+    }
+
+    /// Waits for a call and resolves the endpoint meanwhile, first after `pause`, then at every poll: a gap
+    /// between lookups would confirm nothing. Returns the call's result and that of the last lookup, if there
+    /// was one.
+    async fn beside_lookups<R>(
         &mut self,
         mut pause: Duration,
         call: impl Future<Output = R>,
-    ) -> (R, Option<Result<Resolution, Error>>) {
+    ) -> (R, Result<(), Error>) {
         let mut call = pin!(call);
-        let mut last = None;
+        let mut last = Ok(());
         loop {
             if !pause.is_zero() {
                 tokio::select! {
@@ -215,98 +233,112 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                 }
             }
             pause = self.poll;
-            let Some(TargetGroupInfo { family, .. }) = self.group else { continue };
-            let asked = Instant::now();
-            let (resolution, result) = {
-                let mut looking = pin!(self.resolve(family));
+            // Before the group is described, its address family is not known.
+            let Some(group) = self.group else { continue };
+            let (asked, mut result) = (Instant::now(), None);
+            let answer = {
+                let mut looking = pin!(self.look_up(group));
                 tokio::select! {
                     biased;
-                    resolution = looking.as_mut() => (resolution, None),
-                    // The lookup is brought to its end: without it there were a gap.
-                    result = call.as_mut() => (looking.await, Some(result)),
+                    answer = looking.as_mut() => answer,
+                    finished = call.as_mut() => {
+                        result = Some(finished);
+                        // A lookup that is not completed would be a gap.
+                        looking.await
+                    }
                 }
             };
-            last = Some(self.keep_resolution(resolution, asked));
+            last = self.record_answer(answer, asked);
             if let Some(result) = result {
                 return (result, last);
             }
         }
     }
 
-    /// How long turns were waited for since that was asked for last.
-    pub fn take_queued(&mut self) -> Duration {
-        std::mem::take(&mut self.queued)
+    async fn resolve(&mut self, group: TargetGroupInfo) -> Result<(), Error> {
+        let asked = Instant::now();
+        let answer = self.look_up(group).await;
+        self.record_answer(answer, asked)
     }
 
-    /// Makes a call while DNS is looked up, ends it at the deadline, and says so.
-    pub async fn bounded<R>(
-        &mut self,
-        doing: &str,
-        call: impl Future<Output = Result<R, Error>>,
-    ) -> Result<R, Error> {
-        let call = bounded(self.deadline, doing, call);
-        self.poll_dns_during(self.poll, call).await.0
-    }
-
-    /// Looks the endpoint up, and says when it was answered: a listing beside it may take longer.
-    async fn resolve(&self, family: Family) -> Result<(Resolution, Instant), Error> {
-        let resolving = self.reader_cache.resolve(
-            &self.clients.dns,
-            &self.clients.rds,
+    /// Resolves the endpoint, and says when it was answered: a call beside it may take longer.
+    async fn look_up(&self, group: TargetGroupInfo) -> Result<(Resolution, Instant), Error> {
+        let clients = self.clients;
+        let resolving = self.readers.resolve(
+            &clients.dns,
+            &clients.rds,
             self.binding,
-            family,
+            group.family,
             RDS_RECHECK_INTERVAL,
         );
-        let resolution = bounded(self.deadline, "resolve the endpoint", resolving).await?;
+        let resolution = until(self.deadline, "resolve the endpoint", resolving).await?;
         Ok((resolution, Instant::now()))
     }
 
-    /// Lists the group while DNS is looked up, first after `pause`.
-    async fn list(&mut self, pause: Duration) -> (Result<Targets, Error>, Option<Result<Resolution, Error>>) {
-        let listing = self.clients.groups.targets(&self.binding.target_group);
-        self.poll_dns_during(pause, bounded(self.deadline, "list the group's targets", listing)).await
+    /// Lists the group. A list that arrived is kept, even if the lookup beside it failed.
+    async fn list(&mut self, permit: Permit, pause: Duration) -> Result<(), Error> {
+        let asked = Instant::now();
+        let listing = self.clients.groups.targets(permit, &self.binding.target_group);
+        let listing = until(self.deadline, "list the group's targets", listing);
+        let (targets, lookup) = self.beside_lookups(pause, listing).await;
+        let listed =
+            targets.map(|targets| self.list = Some(TargetList { targets, asked, is_outdated: false }));
+        lookup.and(listed)
     }
 
-    fn keep_resolution(
+    fn record_answer(
         &mut self,
-        resolution: Result<(Resolution, Instant), Error>,
+        answer: Result<(Resolution, Instant), Error>,
         asked: Instant,
-    ) -> Result<Resolution, Error> {
-        let (resolution, answered) = resolution.inspect_err(|_| self.stability.end())?;
+    ) -> Result<(), Error> {
+        let (resolution, answered) = answer.inspect_err(|error| {
+            self.stability.reset();
+            log_decision!(debug, self.binding, "lookup_failed", reason = %error.explain(), "lookup failed");
+        })?;
         self.stability.record(&resolution.addresses, asked, answered);
-        let is_news = self.known.insert(resolution.addresses.clone());
+        let is_new = self.known.insert(resolution.addresses.clone());
         match &self.resolution {
             Some(last) if last.addresses != resolution.addresses => {
                 let (from, to) = (&last.addresses, &resolution.addresses);
-                // A flicker tells its two sides once, not at every lookup.
-                if is_news {
-                    log_decision!(info, self.binding, "addresses_changed", %from, %to, reason = "DNS names another address", "follows");
+                // DNS that goes back and forth logs each address once at INFO.
+                if is_new {
+                    log_decision!(info, self.binding, "addresses_changed", %from, %to, reason = "DNS gives another address", "addresses changed");
                 } else {
-                    log_decision!(debug, self.binding, "addresses_changed", %from, %to, reason = "DNS names an earlier address again", "follows");
+                    log_decision!(debug, self.binding, "addresses_changed", %from, %to, reason = "DNS gives an earlier address again", "addresses changed");
                 }
             }
             _ => {}
         }
-        self.resolution = Some(resolution.clone());
-        Ok(resolution)
+        self.resolution = Some(resolution);
+        Ok(())
     }
 
-    fn keep_listing(&mut self, targets: Targets, asked: Instant) {
-        self.listing = Some(TargetList { targets, asked, outdated: false });
-    }
-
-    /// Whether the group must be listed before the next plan. Lookups are cheap, listings are not: an
-    /// older one serves as long as the writer is in it.
-    fn must_list(&self, port: u16, is_backing_off: bool) -> bool {
-        let Some(listing) = &self.listing else { return true };
+    /// Whether the group must be listed before the next plan. An older list serves as long as it holds the
+    /// endpoint's addresses.
+    fn must_list(&self, is_backing_off: bool) -> bool {
+        let (Some(list), Some(group)) = (&self.list, self.group) else { return true };
         if is_backing_off {
             return false;
         }
-        let age = listing.asked.elapsed();
-        let lacks_the_writer = || {
-            let mut wanted = self.resolution.iter().flat_map(|resolution| resolution.addresses.targets(port));
-            wanted.any(|target| !listing.targets.contains_key(&target))
+        let age = list.asked.elapsed();
+        let misses_an_address = || {
+            let mut wanted = self.resolution.iter().flat_map(|found| found.addresses.targets(group.port));
+            wanted.any(|target| !list.targets.contains_key(&target))
         };
-        listing.outdated || age >= RELIST_INTERVAL || (age >= MAX_OBSERVATION_AGE && lacks_the_writer())
+        list.is_outdated || age >= RELIST_INTERVAL || (age >= MAX_OBSERVATION_AGE && misses_an_address())
     }
+}
+
+/// Ends a call at the deadline.
+async fn until<R>(
+    deadline: Instant,
+    doing: &str,
+    call: impl Future<Output = Result<R, Error>>,
+) -> Result<R, Error> {
+    timeout_at(deadline, call).await.unwrap_or_else(|_| Err(deadline_exceeded(doing)))
+}
+
+fn deadline_exceeded(doing: &str) -> Error {
+    Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the invocation's time ran out"))
+        .with_fix("raise the function's time-out, or check why the call takes so long")
 }

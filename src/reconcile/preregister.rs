@@ -1,295 +1,266 @@
-//! What goes on beside the loop and never delays it: who may be the next writer, and whether there is a
-//! standby to keep.
+//! Registers the next writer of a cluster before DNS names it.
 //!
-//! **Anyone may nominate.** Whoever is nominated is registered early, so that the load balancer's wait
-//! runs beside the failover instead of after it. The invariant kept here: a candidate is a member of the
-//! bound cluster, found under its own name, and counts only within the watch that nominated it, until
-//! DNS has moved and settled.
+//! **Anyone may add.** A load balancer needs minutes to put a target into service; a candidate that is
+//! registered early spends them during the failover instead of after it. The invariant kept here: a candidate
+//! is a member of the bound cluster, resolved by its own name, and counts only in this run, until DNS has moved
+//! and is confirmed. It is never a reason to deregister anything.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
-use std::future::pending;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::desired::only;
-use super::stability::{Cluster, Instance};
-use super::{
-    CANDIDATE_POLL_INTERVAL, Clients, Preregistration, RDS_TIMEOUT, RdsApi, Resolution, Resolve,
-    TargetGroupApi,
-};
+use super::desired::single_address;
+use super::options::Preregistration;
+use super::ports::{Clients, Cluster, Instance, RdsApi, Resolution, Resolve};
+use super::rds_query::ask;
 use crate::binding::{Binding, Role};
-use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, cluster_identifier, is_of_a_cluster, member};
-use crate::error::{Error, ErrorKind};
-use crate::plan::{Addresses, AllowedExtras, Family, StandbyPolicy};
+use crate::endpoint::{cluster_identifier, member};
+use crate::error::Error;
+use crate::plan::{Addresses, Family};
 
-const NO_MEMBER: &str = "the RDS API does not list it as a member of the cluster";
+/// How often a watch asks the RDS API for a new writer that DNS does not name yet. On average a registration
+/// then comes half of it too late; the API's limits are unpublished.
+pub const CANDIDATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+const NOT_A_MEMBER: &str = "the RDS API does not list it as a member of the cluster";
 
 /// What the loop has seen, as far as it matters here.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Snapshot {
     pub resolution: Resolution,
     pub family: Family,
-    /// Who was in the group at the first look.
+    /// The addresses in the group at the first observation.
     pub first: BTreeSet<IpAddr>,
-    /// Who is in it now.
+    /// The addresses in the group now.
     pub held: BTreeSet<IpAddr>,
 }
 
-/// Who nominates.
+/// Who named a candidate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NamedBy {
     Event,
     Rds,
 }
 
-/// Whether the standby may be kept.
-#[derive(Clone)]
-enum StandbyState {
-    Unknown,
-    Allowed,
-    Refused(String),
+/// What the RDS API said about the cluster last.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum ClusterAnswer {
+    #[default]
+    None,
+    NoSuchCluster,
+    Known(Cluster),
 }
 
-pub(super) struct BackgroundTasks<'a, D, T, C> {
-    clients: &'a Clients<D, T, C>,
-    binding: &'a Binding,
-    deadline: Instant,
-    preregistration: &'a Preregistration,
-    snapshot: RefCell<Option<Snapshot>>,
-    /// Wakes whoever waits for the first scene, or for the judgement.
-    news: Notify,
-    /// Whether nominations still count.
-    is_open: Cell<bool>,
-    /// Whether the RDS API has objected since that was asked for last.
-    vetoed: Cell<bool>,
-    /// What the RDS API said of the cluster last, if it has answered: `None` where it knows no such cluster.
-    last_cluster: RefCell<Option<Option<Cluster>>>,
-    candidates: RefCell<BTreeMap<String, Option<IpAddr>>>,
-    standby_state: RefCell<StandbyState>,
-    logged: RefCell<BTreeSet<String>>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Candidate {
+    Accepted(IpAddr),
+    /// The RDS API does not list it, or the group refuses it. No later silence of the API makes it a candidate.
+    Rejected,
 }
 
-impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> BackgroundTasks<'a, D, T, C> {
-    pub fn new(
-        clients: &'a Clients<D, T, C>,
-        binding: &'a Binding,
-        preregistration: &'a Preregistration,
-        deadline: Instant,
-    ) -> Self {
-        let standby_state = match binding.standby {
-            StandbyPolicy::Deregister => StandbyState::Allowed,
-            StandbyPolicy::Keep => StandbyState::Unknown,
-        };
-        Self {
-            clients,
-            binding,
-            deadline,
-            preregistration,
-            snapshot: RefCell::new(None),
-            news: Notify::new(),
-            is_open: Cell::new(*preregistration != Preregistration::Off && binding.role == Role::Writer),
-            vetoed: Cell::new(false),
-            last_cluster: RefCell::default(),
-            candidates: RefCell::default(),
-            standby_state: RefCell::new(standby_state),
-            logged: RefCell::default(),
+/// The candidates of one run.
+#[derive(Debug, Default)]
+struct State {
+    is_closed: bool,
+    /// Whether the API named another writer than DNS since the loop asked for that last.
+    rds_disagrees: bool,
+    cluster: ClusterAnswer,
+    candidates: BTreeMap<String, Candidate>,
+    /// Rejections are logged once.
+    logged: BTreeSet<String>,
+}
+
+impl State {
+    /// The addresses that may be in the group beside those that DNS gives. As long as the API knows no such
+    /// cluster, no candidate is registered, and none is deregistered either.
+    fn addresses(&self, held: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+        if self.is_closed {
+            return BTreeSet::new();
         }
+        let is_allowed =
+            |address: &IpAddr| self.cluster != ClusterAnswer::NoSuchCluster || held.contains(address);
+        self.accepted().map(|(_, address)| address).filter(is_allowed).collect()
     }
 
-    /// Shows what the loop sees now.
-    pub fn show(&self, snapshot: impl FnOnce() -> Snapshot) {
-        if self.is_open.get() || self.is_standby_unknown() {
-            self.snapshot.replace(Some(snapshot()));
-            self.news.notify_waiters();
+    /// Records the API's answer and rejects the candidates that it does not list, those included that were
+    /// accepted while it did not answer. Returns their names.
+    fn record_cluster(&mut self, cluster: Option<&Cluster>) -> Vec<String> {
+        self.cluster = cluster.cloned().map_or(ClusterAnswer::NoSuchCluster, ClusterAnswer::Known);
+        let not_listed: Vec<String> = self
+            .accepted()
+            .map(|(name, _)| name.to_owned())
+            .filter(|name| self.is_not_listed(name))
+            .collect();
+        for name in &not_listed {
+            self.reject(name);
         }
+        not_listed
     }
 
-    /// What may be in the group beside the writer, as far as it is known.
-    pub fn allowed_extras(&self) -> AllowedExtras {
-        let candidates = self.candidates.borrow();
-        let candidates = match self.is_open.get() {
-            true => candidates.values().copied().flatten().filter(|address| self.counts(address)).collect(),
-            false => BTreeSet::new(),
-        };
-        let standby = match *self.standby_state.borrow() {
-            StandbyState::Refused(_) => StandbyPolicy::Deregister,
-            StandbyState::Unknown | StandbyState::Allowed => self.binding.standby,
-        };
-        AllowedExtras { candidates, standby }
+    /// Whether the API knows the cluster and does not list this member.
+    fn is_not_listed(&self, name: &str) -> bool {
+        matches!(&self.cluster, ClusterAnswer::Known(cluster) if !cluster.members.contains_key(name))
     }
 
-    /// Whether the RDS API named another writer than DNS, unasked by the loop, since the last time.
-    pub fn take_veto(&self) -> bool {
-        self.vetoed.take()
+    fn is_decided(&self, name: &str) -> bool {
+        self.candidates.contains_key(name)
     }
 
-    /// Hears the RDS API's answer, whoever asked: one that was vouched for while it was silent must stand it.
-    pub fn record_cluster(&self, cluster: Option<&Cluster>) {
-        self.last_cluster.replace(Some(cluster.cloned()));
-        let Some(cluster) = cluster else { return };
-        let denied: Vec<String> =
-            self.accepted().filter(|name| !cluster.members.contains_key(name)).collect();
-        denied.iter().for_each(|name| self.reject(name, NO_MEMBER));
-    }
-
-    /// Whether a candidate's address counts. While the RDS API knows no such cluster, nobody is registered
-    /// on a nomination, and nobody is let go for it either.
-    fn counts(&self, address: &IpAddr) -> bool {
-        let is_held =
-            || self.snapshot.borrow().as_ref().is_some_and(|snapshot| snapshot.held.contains(address));
-        *self.last_cluster.borrow() != Some(None) || is_held()
-    }
-
-    /// Ends all nominations: DNS has moved and settled.
-    pub fn close(&self) {
-        self.is_open.set(false);
-    }
-
-    /// Forgets a candidate that cannot be registered.
-    pub fn forget(&self, addresses: impl Iterator<Item = IpAddr>) {
-        let addresses: BTreeSet<IpAddr> = addresses.collect();
-        for address in self.candidates.borrow_mut().values_mut() {
-            address.take_if(|address| addresses.contains(address));
-        }
-    }
-
-    /// Whether it is still open if the standby may be kept.
-    pub fn is_standby_unknown(&self) -> bool {
-        matches!(*self.standby_state.borrow(), StandbyState::Unknown)
-    }
-
-    /// Waits until it is known whether the standby may be kept.
-    pub async fn standby_known(&self) {
-        while self.is_standby_unknown() {
-            self.news.notified().await;
-        }
-    }
-
-    /// Why the standby may not be kept, if so.
-    pub fn standby_error(&self) -> Option<Error> {
-        let StandbyState::Refused(reason) = &*self.standby_state.borrow() else { return None };
-        let doing = format!("keep a standby for {}", self.binding.endpoint);
-        let fix = "take \"standby\" out of the binding; the failover was followed without it";
-        Some(Error::new(ErrorKind::Permanent, doing).with_source(reason.clone()).with_fix(fix))
-    }
-
-    /// Scouts for as long as it is polled.
-    pub async fn run(&self) -> Infallible {
-        while self.snapshot.borrow().is_none() {
-            self.news.notified().await;
-        }
-        tokio::join!(self.check_standby(), self.poll_while_open());
-        pending().await
-    }
-
-    /// Finds out whether there is a standby to keep. Where the RDS API does not answer, the operator's
-    /// word stands: only an unhealthy target is ever kept, and nothing is sent to it.
-    pub async fn check_standby(&self) {
-        let snapshot = self.snapshot.borrow().clone();
-        let Some(snapshot) = snapshot.filter(|_| self.is_standby_unknown()) else { return };
-        let standby_state = match self.standby_objection(&snapshot.resolution).await {
-            Ok(None) => StandbyState::Allowed,
-            Ok(Some(reason)) => StandbyState::Refused(reason),
-            Err(error) => {
-                let reason = error.explain();
-                log_decision!(warn, self.binding, "rds_unavailable", reason = %reason, "keeps the standby without the RDS API");
-                StandbyState::Allowed
-            }
-        };
-        self.standby_state.replace(standby_state);
-        self.news.notify_waiters();
-    }
-
-    async fn standby_objection(&self, resolution: &Resolution) -> Result<Option<String>, Error> {
-        if resolution.chain.iter().any(|name| is_of_a_cluster(name)) {
-            return Ok(Some(NO_STANDBY_IN_A_CLUSTER.to_owned()));
-        }
-        let last = resolution.chain.last().and_then(|name| name.split('.').next());
-        let identifier = self.binding.database.as_deref().or(last).unwrap_or(self.binding.first_label());
-        let instance = self.ask(self.clients.rds.instance(identifier)).await?;
-        Ok(match instance {
-            Some(Instance { cluster: Some(_), .. }) => Some(NO_STANDBY_IN_A_CLUSTER.to_owned()),
-            Some(Instance { is_multi_az: false, .. }) => Some(format!(
-                "the RDS API says that the instance {identifier} is not Multi-AZ: it has no standby"
-            )),
-            // No instance of this account by that name may be a cluster; or it is an alias that says nothing.
-            None if self.ask(self.clients.rds.cluster(identifier)).await?.is_some() => {
-                Some(NO_STANDBY_IN_A_CLUSTER.to_owned())
-            }
-            Some(_) | None => None,
+    fn accepted(&self) -> impl Iterator<Item = (&str, IpAddr)> {
+        self.candidates.iter().filter_map(|(name, candidate)| match candidate {
+            Candidate::Accepted(address) => Some((name.as_str(), *address)),
+            Candidate::Rejected => None,
         })
     }
 
-    /// Asks who may be the next writer, while that matters.
-    async fn poll_while_open(&self) {
-        while self.is_open.get() {
-            let snapshot = self.snapshot.borrow().clone();
-            if let Some(snapshot) = snapshot {
-                self.poll_candidates(&snapshot).await;
+    fn accept(&mut self, name: &str, address: IpAddr) {
+        self.candidates.insert(name.to_owned(), Candidate::Accepted(address));
+    }
+
+    fn reject(&mut self, name: &str) {
+        self.candidates.insert(name.to_owned(), Candidate::Rejected);
+    }
+
+    fn reject_addresses(&mut self, addresses: &BTreeSet<IpAddr>) {
+        for candidate in self.candidates.values_mut() {
+            if matches!(candidate, Candidate::Accepted(address) if addresses.contains(address)) {
+                *candidate = Candidate::Rejected;
+            }
+        }
+    }
+}
+
+/// Looks for candidates beside the loop, and never delays it.
+pub(super) struct Preregister<'a, D, T, C> {
+    clients: &'a Clients<D, T, C>,
+    binding: &'a Binding,
+    options: &'a Preregistration,
+    deadline: Instant,
+    snapshot: &'a watch::Sender<Option<Snapshot>>,
+    state: RefCell<State>,
+}
+
+impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
+    pub fn new(
+        clients: &'a Clients<D, T, C>,
+        binding: &'a Binding,
+        options: &'a Preregistration,
+        deadline: Instant,
+        snapshot: &'a watch::Sender<Option<Snapshot>>,
+    ) -> Self {
+        let is_closed = *options == Preregistration::Off || binding.role != Role::Writer;
+        let state = RefCell::new(State { is_closed, ..State::default() });
+        Self { clients, binding, options, deadline, snapshot, state }
+    }
+
+    /// The addresses that may be in the group beside those that DNS gives.
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        let snapshot = self.snapshot.borrow();
+        let nothing = BTreeSet::new();
+        self.state.borrow().addresses(snapshot.as_ref().map_or(&nothing, |snapshot| &snapshot.held))
+    }
+
+    pub fn is_open(&self) -> bool {
+        !self.state.borrow().is_closed
+    }
+
+    /// Ends pre-registration: DNS has moved and is confirmed.
+    pub fn close(&self) {
+        self.state.borrow_mut().is_closed = true;
+    }
+
+    /// Whether the RDS API named another writer than DNS, in answer to a question from here, since the last call.
+    pub fn take_disagreement(&self) -> bool {
+        std::mem::take(&mut self.state.borrow_mut().rds_disagrees)
+    }
+
+    /// Records the RDS API's answer about the cluster, whoever asked.
+    pub fn record_cluster(&self, cluster: Option<&Cluster>) {
+        let rejected = self.state.borrow_mut().record_cluster(cluster);
+        rejected.iter().for_each(|name| self.log_skip(name, NOT_A_MEMBER));
+    }
+
+    /// Gives up the candidates at addresses that cannot be registered.
+    pub fn reject_addresses(&self, addresses: &BTreeSet<IpAddr>) {
+        self.state.borrow_mut().reject_addresses(addresses);
+    }
+
+    /// Looks for candidates until the run ends or DNS has moved.
+    pub async fn run(&self) {
+        let mut snapshot = self.snapshot.subscribe();
+        while self.is_open() {
+            // The sender lives as long as the run.
+            if snapshot.wait_for(Option::is_some).await.is_err() {
+                return;
+            }
+            let seen = self.snapshot.borrow().clone();
+            if let Some(seen) = seen {
+                self.look_for_candidates(&seen).await;
             }
             sleep(CANDIDATE_POLL_INTERVAL).await;
         }
     }
 
-    async fn poll_candidates(&self, snapshot: &Snapshot) {
-        let member = member(&snapshot.resolution.chain);
-        let named = match self.preregistration {
-            Preregistration::On { event } => event.as_deref(),
+    async fn look_for_candidates(&self, snapshot: &Snapshot) {
+        let chain = &snapshot.resolution.chain;
+        let member = member(chain);
+        let promoted = match self.options {
+            Preregistration::On { promoted_instance } => promoted_instance.as_deref(),
             Preregistration::Off => None,
         };
-        if member.is_none() && named.is_none() {
-            // No cluster's endpoint, and no cluster's event.
+        if member.is_none() && promoted.is_none() {
+            // Neither a cluster's endpoint nor a cluster's event.
             return;
         }
-        let identifier = cluster_identifier(self.binding, &snapshot.resolution.chain);
-        let named = named.filter(|name| !self.has_decided(name));
+        let identifier = cluster_identifier(self.binding, chain);
+        let promoted = promoted.filter(|name| !self.state.borrow().is_decided(name));
         let (cluster, instance) = tokio::join!(self.ask_cluster(&identifier), async {
-            let name = named.filter(|name| Some(*name) != member)?;
-            Some(self.ask(self.clients.rds.instance(name)).await)
+            let name = promoted.filter(|name| Some(*name) != member)?;
+            Some(ask(self.deadline, self.clients.rds.instance(name)).await)
         });
         if let Err(error) = &cluster {
-            log_decision!(debug, self.binding, "rds_unavailable", reason = %error.explain(), "nominates without the RDS API");
+            log_decision!(debug, self.binding, "rds_unavailable", reason = %error.explain(), "looking for candidates without the RDS API");
         }
-        if let Some(name) = named {
-            // As long as the API is silent, the event about this very cluster vouches for its member.
-            if self.is_no_member(name) {
-                self.reject(name, NO_MEMBER);
+        if let Some(name) = promoted {
+            if self.state.borrow().is_not_listed(name) {
+                self.reject(name, NOT_A_MEMBER);
             } else {
+                // If the API does not answer, the event's word that it is a member counts.
                 self.resolve_candidate(snapshot, &identifier, NamedBy::Event, name, instance).await;
             }
         }
         let other = match (&cluster, member) {
-            (Ok(Some(cluster)), Some(member)) => cluster.contradicts(member),
+            (Ok(Some(cluster)), Some(member)) => cluster.other_writer(member),
             _ => None,
         };
-        if let Some(name) = other.filter(|name| !self.has_decided(name)) {
-            // Whom the event names as well is the event's candidate, whoever finds it.
-            let by = if named == Some(name) { NamedBy::Event } else { NamedBy::Rds };
-            let instance = self.ask(self.clients.rds.instance(name)).await;
+        if let Some(name) = other.filter(|name| !self.state.borrow().is_decided(name)) {
+            // If the event named it too, attribute the candidate to the event.
+            let by = if promoted == Some(name) { NamedBy::Event } else { NamedBy::Rds };
+            let instance = ask(self.deadline, self.clients.rds.instance(name)).await;
             self.resolve_candidate(snapshot, &identifier, by, name, Some(instance)).await;
         }
     }
 
-    /// Asks who is the cluster's writer. An objection counts from its arrival on, against what DNS names
-    /// by then: whatever else is asked beside it may take its time.
+    /// Asks for the cluster. A disagreement counts as soon as the answer is there, against the member that DNS
+    /// names by then: the questions asked beside this one may take longer.
     async fn ask_cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error> {
-        let cluster = self.ask(self.clients.rds.cluster(identifier)).await?;
+        let cluster = ask(self.deadline, self.clients.rds.cluster(identifier)).await?;
         self.record_cluster(cluster.as_ref());
         let snapshot = self.snapshot.borrow();
         let member = snapshot.as_ref().and_then(|snapshot| member(&snapshot.resolution.chain));
         if let (Some(cluster), Some(member)) = (&cluster, member)
-            && cluster.contradicts(member).is_some()
+            && cluster.other_writer(member).is_some()
         {
-            self.vetoed.set(true);
+            self.state.borrow_mut().rds_disagrees = true;
         }
         Ok(cluster)
     }
 
-    /// Finds the candidate's address, under its own name.
+    /// Resolves a candidate by its own name. `instance` is `None` if DNS names the candidate already.
     async fn resolve_candidate(
         &self,
         snapshot: &Snapshot,
@@ -299,89 +270,121 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> BackgroundTasks<'a, D, T, C> 
         instance: Option<Result<Option<Instance>, Error>>,
     ) {
         let endpoint = match instance {
-            // DNS names it already.
             None => return self.accept(name, by, snapshot, &snapshot.resolution.addresses),
             Some(Ok(Some(instance))) => {
                 if !instance.cluster.is_some_and(|of| of.eq_ignore_ascii_case(cluster)) {
-                    return self.reject(name, "the RDS API says that it is no member of the cluster");
+                    return self.reject(name, "the RDS API says that it is not a member of the cluster");
                 }
                 instance.endpoint
             }
             Some(Ok(None)) => return self.reject(name, "the RDS API knows no such instance"),
-            Some(Err(_)) => derived(&snapshot.resolution, name),
+            Some(Err(_)) => derived_endpoint(&snapshot.resolution.chain, name),
         };
-        let Some(endpoint) = endpoint else { return self.refuse(name, "its endpoint is not known") };
+        let Some(endpoint) = endpoint else { return self.log_skip(name, "its endpoint is not known") };
         let resolving = self.clients.dns.resolve(&endpoint, snapshot.family);
-        match timeout_at(self.deadline, resolving).await.map(|resolution| resolution.and_then(only)) {
+        match timeout_at(self.deadline, resolving).await.map(|answer| answer.and_then(single_address)) {
             Ok(Ok(resolution)) => self.accept(name, by, snapshot, &resolution.addresses),
-            Ok(Err(error)) => self.refuse(name, &error.explain()),
+            Ok(Err(error)) => self.log_skip(name, &error.explain()),
             Err(_) => {}
         }
     }
 
-    fn accept(&self, name: &str, by: NamedBy, snapshot: &Snapshot, address: &Addresses) {
-        if self.is_no_member(name) {
-            // While its address was sought.
-            return self.reject(name, NO_MEMBER);
+    fn accept(&self, name: &str, by: NamedBy, snapshot: &Snapshot, addresses: &Addresses) {
+        if self.state.borrow().is_not_listed(name) {
+            // The API answered while the address was being resolved.
+            return self.reject(name, NOT_A_MEMBER);
         }
-        let addresses: BTreeSet<IpAddr> = address.iter().collect();
-        let was_first = addresses.iter().any(|address| snapshot.first.contains(address));
-        if by == NamedBy::Rds && was_first {
-            // The API names the writer before, late: its objection alone holds it, as before.
+        if by == NamedBy::Rds && addresses.iter().any(|address| snapshot.first.contains(&address)) {
+            // The API is late and names the previous writer: its veto alone keeps that one in the group.
             return;
         }
+        let Some(address) = addresses.iter().next() else { return };
         let reason = match by {
             NamedBy::Event => "an event names it as the member being promoted",
-            NamedBy::Rds => "the RDS API calls it the writer, which DNS does not name yet",
+            NamedBy::Rds => "the RDS API calls it the writer, and DNS does not name it yet",
         };
-        log_decision!(info, self.binding, "preregister", member = name, address = %address, reason, "nominates");
-        self.candidates.borrow_mut().insert(name.to_owned(), addresses.first().copied());
+        log_decision!(info, self.binding, "preregister", member = name, address = %address, reason, "candidate found");
+        self.state.borrow_mut().accept(name, address);
     }
 
-    /// The candidates that count now.
-    fn accepted(&self) -> impl Iterator<Item = String> {
-        let candidates = self.candidates.borrow().clone();
-        candidates.into_iter().filter(|(_, address)| address.is_some()).map(|(name, _)| name)
-    }
-
-    /// Whether the RDS API knows the cluster, and does not list this one as a member.
-    fn is_no_member(&self, name: &str) -> bool {
-        let last_cluster = self.last_cluster.borrow();
-        last_cluster
-            .as_ref()
-            .and_then(Option::as_ref)
-            .is_some_and(|cluster| !cluster.members.contains_key(name))
-    }
-
-    fn has_decided(&self, name: &str) -> bool {
-        self.candidates.borrow().contains_key(name)
-    }
-
-    /// Refuses a candidate for good: once the API has denied that it is a member, no later silence of the API
-    /// makes it one.
     fn reject(&self, name: &str, reason: &str) {
-        self.candidates.borrow_mut().insert(name.to_owned(), None);
-        self.refuse(name, reason);
+        self.state.borrow_mut().reject(name);
+        self.log_skip(name, reason);
     }
 
-    fn refuse(&self, name: &str, reason: &str) {
-        if self.logged.borrow_mut().insert(format!("{name} {reason}")) {
-            log_decision!(info, self.binding, "preregister", member = name, reason, "does not nominate");
+    fn log_skip(&self, name: &str, reason: &str) {
+        if self.state.borrow_mut().logged.insert(format!("{name} {reason}")) {
+            log_decision!(info, self.binding, "preregister", member = name, reason, "candidate skipped");
         }
-    }
-
-    /// Bounds a question to the RDS API, as its objections are.
-    async fn ask<R>(&self, asking: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
-        let end = self.deadline.min(Instant::now() + RDS_TIMEOUT);
-        timeout_at(end, asking).await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Transient, "ask the RDS API").with_source("no answer in time"))
-        })
     }
 }
 
-/// The name that a member has beside the one that DNS names: the same but for its first label.
-fn derived(resolution: &Resolution, name: &str) -> Option<String> {
-    member(&resolution.chain)?;
-    let (_, suffix) = resolution.chain.last()?.split_once('.')?;
+/// The name that a member has if it differs from the one that DNS names only in its first label.
+fn derived_endpoint(chain: &[String], name: &str) -> Option<String> {
+    member(chain)?;
+    let (_, suffix) = chain.last()?.split_once('.')?;
     Some(format!("{name}.{suffix}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn cluster(members: &[&str]) -> Cluster {
+        let members = members.iter().map(|name| ((*name).to_owned(), false)).collect();
+        Cluster { members, is_failing_over: false }
+    }
+
+    fn with_candidate(name: &str, at: &str) -> State {
+        let mut state = State::default();
+        state.accept(name, address(at));
+        state
+    }
+
+    #[test]
+    fn accepted_candidate_counts_until_closed() {
+        let mut state = with_candidate("orders-2", "10.0.2.20");
+        assert_eq!(state.addresses(&BTreeSet::new()), [address("10.0.2.20")].into());
+        state.is_closed = true;
+        assert_eq!(state.addresses(&BTreeSet::new()), BTreeSet::new());
+    }
+
+    #[test]
+    fn candidate_that_rds_does_not_list_is_rejected_for_good() {
+        let mut state = with_candidate("orders-9", "10.0.2.20");
+        assert_eq!(state.record_cluster(Some(&cluster(&["orders-1"]))), ["orders-9"]);
+        assert!(state.is_decided("orders-9") && state.addresses(&BTreeSet::new()).is_empty());
+        assert_eq!(state.record_cluster(None), Vec::<String>::new());
+        assert!(state.addresses(&BTreeSet::new()).is_empty(), "silence does not bring it back");
+    }
+
+    #[test]
+    fn without_such_a_cluster_only_candidates_in_the_group_count() {
+        let mut state = with_candidate("orders-2", "10.0.2.20");
+        assert_eq!(state.record_cluster(None), Vec::<String>::new());
+        assert_eq!(state.addresses(&BTreeSet::new()), BTreeSet::new());
+        let held = [address("10.0.2.20")].into();
+        assert_eq!(state.addresses(&held), held);
+    }
+
+    #[test]
+    fn refused_address_is_not_tried_again() {
+        let mut state = with_candidate("orders-2", "10.0.2.20");
+        state.reject_addresses(&[address("10.0.3.30")].into());
+        assert_eq!(state.accepted().count(), 1);
+        state.reject_addresses(&[address("10.0.2.20")].into());
+        assert_eq!(state.accepted().count(), 0);
+        assert!(state.is_decided("orders-2"));
+    }
+
+    #[test]
+    fn derived_endpoint_needs_a_cname() {
+        let chain = ["orders.cluster-x.rds.example", "orders-1.x.rds.example"].map(str::to_owned);
+        assert_eq!(derived_endpoint(&chain, "orders-2").as_deref(), Some("orders-2.x.rds.example"));
+        assert_eq!(derived_endpoint(&chain[..1], "orders-2"), None);
+    }
 }

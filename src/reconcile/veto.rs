@@ -1,120 +1,114 @@
-//! How sure DNS's answer is, and the RDS API's objections to it.
+//! The RDS API's veto against a deregistration.
+//!
+//! The API can veto, never command: it names no address, and an API that does not know the cluster or does not
+//! answer vetoes nothing.
 
-use tokio::time::{Instant, timeout};
+use std::time::Duration;
 
-use super::observe::Observation;
-use super::run::Run;
-use super::{RDS_RECHECK_INTERVAL, RDS_TIMEOUT, RdsApi, Resolution, Resolve, TargetGroupApi};
-use crate::binding::Role;
-use crate::endpoint::{cluster_identifier, member};
-use crate::error::{Error, ErrorKind};
+use tokio::time::Instant;
+
+use super::ports::{Cluster, Resolution};
 use crate::plan::Confirmation;
 
-/// What the RDS API said of an answer.
-pub(super) struct RdsVerdict {
-    of: Resolution,
-    veto: Option<Confirmation>,
-    at: Instant,
+/// How long an answer of the RDS API counts before the API is asked again. Its limits are unpublished; a watch
+/// that it vetoes asks a dozen times a minute, not at every lookup.
+pub const RDS_RECHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What the RDS API says about the writer that DNS names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RdsVerdict {
+    NoVeto,
+    /// The API names another member as the writer.
+    Disagrees,
+    /// The API reports a failover in progress, of which DNS has shown nothing yet.
+    FailoverInProgress,
 }
 
-impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
-    /// How sure DNS's answer is. A deregistration acts only on a look that is fresh when all else is settled.
-    pub(super) async fn confirmation(&mut self, observation: &Observation) -> Confirmation {
-        if !self.observer.is_confirmed() {
-            return Confirmation::Unconfirmed;
+impl RdsVerdict {
+    /// Compares the cluster with the member that DNS names as the writer.
+    pub fn of(cluster: Option<&Cluster>, member: &str, dns_has_moved: bool) -> Self {
+        match cluster {
+            None => Self::NoVeto,
+            Some(cluster) if cluster.other_writer(member).is_some() => Self::Disagrees,
+            // A target that looks stale may be the next writer, registered early by another invocation. Once
+            // DNS has moved, there is nothing left to wait for.
+            Some(cluster) if cluster.is_failing_over && !dns_has_moved => Self::FailoverInProgress,
+            Some(_) => Self::NoVeto,
         }
-        if self.plan(observation, Confirmation::Unconfirmed)
-            == self.plan(observation, Confirmation::Confirmed)
-        {
-            // Nothing hangs on it, so the RDS API need not be asked.
-            return Confirmation::Confirmed;
-        }
-        if self.loop_control.is_backing_off() {
-            return Confirmation::StaleObservation;
-        }
-        if self.background.take_veto() {
-            // What the API said before is older.
-            self.rds_verdict = None;
-        }
-        let veto = match &self.rds_verdict {
-            Some(RdsVerdict { of, veto, at })
-                if *of == observation.resolution && at.elapsed() < RDS_RECHECK_INTERVAL =>
-            {
-                *veto
-            }
-            _ => {
-                let veto = self.ask_rds(observation).await;
-                self.rds_verdict =
-                    Some(RdsVerdict { of: observation.resolution.clone(), veto, at: Instant::now() });
-                if veto.is_none() {
-                    // What may now be done needs a look that is younger than the question.
-                    self.observer.require_new_listing();
-                }
-                veto
-            }
-        };
-        if let Some(veto) = veto {
-            return veto;
-        }
-        if !self.observer.is_fresh() {
-            self.observer.require_new_listing();
-            return Confirmation::StaleObservation;
-        }
-        Confirmation::Confirmed
     }
 
-    /// What the RDS API has against DNS's answer. It can veto, never command: where it does not know the
-    /// cluster, may not be asked or does not answer in time, it does not object.
-    pub(super) async fn ask_rds(&mut self, observation: &Observation) -> Option<Confirmation> {
-        let resolution = &observation.resolution;
-        let member = member(&resolution.chain).filter(|_| self.binding.role == Role::Writer)?;
-        let identifier = cluster_identifier(self.binding, &resolution.chain);
-        let clients = self.observer.clients;
-        let asking = async {
-            timeout(RDS_TIMEOUT, clients.rds.cluster(&identifier)).await.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Transient, "ask the RDS API").with_source("no answer in time"))
-            })
+    /// How this limits a confirmation by DNS, if it does.
+    pub fn veto(self) -> Option<Confirmation> {
+        match self {
+            Self::NoVeto => None,
+            Self::Disagrees => Some(Confirmation::RdsDisagrees),
+            Self::FailoverInProgress => Some(Confirmation::FailoverInProgress),
+        }
+    }
+}
+
+/// The last verdict, and what it was about.
+#[derive(Default)]
+pub(super) struct Veto(Option<(Resolution, RdsVerdict, Instant)>);
+
+impl Veto {
+    /// The last verdict, if it is about this answer of DNS and recent.
+    pub fn current(&self, resolution: &Resolution) -> Option<RdsVerdict> {
+        let (about, verdict, at) = self.0.as_ref()?;
+        (about == resolution && at.elapsed() < RDS_RECHECK_INTERVAL).then_some(*verdict)
+    }
+
+    pub fn record(&mut self, resolution: &Resolution, verdict: RdsVerdict) {
+        self.0 = Some((resolution.clone(), verdict, Instant::now()));
+    }
+
+    /// Forgets the last verdict: something newer is known.
+    pub fn discard(&mut self) {
+        self.0 = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::plan::Addresses;
+
+    fn cluster(members: &[(&str, bool)]) -> Cluster {
+        let members = members.iter().map(|(name, writer)| ((*name).to_owned(), *writer)).collect();
+        Cluster { members, is_failing_over: false }
+    }
+
+    #[test]
+    fn rds_disagrees_only_if_it_names_another_member_as_writer() {
+        let api = cluster(&[("orders-1", true), ("orders-2", false)]);
+        assert_eq!(api.other_writer("orders-1"), None);
+        assert_eq!(api.other_writer("orders-2"), Some("orders-1"));
+        assert_eq!(api.other_writer("billing"), None, "no member of this cluster");
+        assert_eq!(cluster(&[("orders-1", false)]).other_writer("orders-1"), None, "no writer named");
+    }
+
+    #[test]
+    fn failover_in_progress_vetoes_until_dns_has_moved() {
+        let api = Cluster { is_failing_over: true, ..cluster(&[("orders-1", true), ("orders-2", false)]) };
+        assert_eq!(RdsVerdict::of(Some(&api), "orders-1", false), RdsVerdict::FailoverInProgress);
+        assert_eq!(RdsVerdict::of(Some(&api), "orders-1", true), RdsVerdict::NoVeto);
+        assert_eq!(RdsVerdict::of(Some(&api), "orders-2", true), RdsVerdict::Disagrees);
+        assert_eq!(RdsVerdict::of(None, "orders-1", false), RdsVerdict::NoVeto);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn verdict_counts_for_five_seconds_and_for_its_own_answer() {
+        let resolution = |address: &str| Resolution {
+            addresses: Addresses::parse([address.parse().unwrap()]).unwrap(),
+            chain: vec!["orders.example.com".into()],
         };
-        let described = self.observer.bounded("ask the RDS API", asking).await;
-        if let Ok(cluster) = &described {
-            self.background.record_cluster(cluster.as_ref());
-        }
-        match described {
-            Ok(None) => None,
-            Ok(Some(cluster)) => {
-                if let Some(other) = cluster.contradicts(member) {
-                    if self.is_news(format!("veto {member} {other}")) {
-                        let reason = "the RDS API names another writer than DNS";
-                        log_decision!(
-                            info,
-                            self.binding,
-                            "veto",
-                            dns = member,
-                            rds = other,
-                            reason,
-                            "deregisters nobody"
-                        );
-                    }
-                    return Some(Confirmation::RdsDisagrees);
-                }
-                // What looks stale may be the next writer, which another invocation has registered early.
-                // Once DNS has moved, there is nothing left to wait for.
-                if !cluster.is_failing_over || self.has_followed(observation) {
-                    return None;
-                }
-                if self.is_news("veto failing-over".to_owned()) {
-                    let reason = "the RDS API reports a failover under way";
-                    log_decision!(info, self.binding, "veto", dns = member, reason, "deregisters nobody");
-                }
-                Some(Confirmation::FailoverInProgress)
-            }
-            Err(error) => {
-                let reason = error.explain();
-                if self.is_news(reason.clone()) {
-                    log_decision!(warn, self.binding, "rds_unavailable", reason = %reason, "goes on without the RDS API");
-                }
-                None
-            }
-        }
+        let mut veto = Veto::default();
+        veto.record(&resolution("10.0.1.10"), RdsVerdict::Disagrees);
+        assert_eq!(veto.current(&resolution("10.0.1.10")), Some(RdsVerdict::Disagrees));
+        assert_eq!(veto.current(&resolution("10.0.2.20")), None);
+        advance(RDS_RECHECK_INTERVAL).await;
+        assert_eq!(veto.current(&resolution("10.0.1.10")), None);
     }
 }

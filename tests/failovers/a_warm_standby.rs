@@ -23,7 +23,7 @@ fn moves(aws: &FakeAws, address: &str) {
 
 async fn keeps(aws: &FakeAws, mode: Mode) -> Report {
     let binding = Binding { standby: StandbyPolicy::Keep, ..Binding::new(INSTANCE, GROUP) };
-    let preregistration = Preregistration::On { event: None };
+    let preregistration = Preregistration::On { promoted_instance: None };
     aws.reconcile_binding(&binding, TIMING, mode, &preregistration, seconds(240)).await
 }
 
@@ -99,11 +99,11 @@ async fn is_evicted_like_anybody_unless_it_is_asked_for() {
     settled(&aws, "10.0.1.10:5432 10.0.2.20:5432~").await;
 }
 
-/// The failover is followed, the old writer deregistered, and the operator told.
+/// The failover is followed, the previous writer is deregistered, and the error says why.
 #[track_caller]
 fn refused(aws: &FakeAws, report: &Report, why: &str) {
     assert_eq!(report.status, Status::Failed);
-    assert!(error(report).contains(why) && error(report).contains("take \"standby\" out"), "{report:?}");
+    assert!(error(report).contains(why) && error(report).contains("remove \"standby\""), "{report:?}");
     assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
 }
 
@@ -121,7 +121,7 @@ async fn is_refused_for_an_instance_that_is_not_multi_az() {
 
 #[tokio::test(start_paused = true)]
 async fn is_refused_for_a_cluster_whatever_its_endpoint_is_called() {
-    let why = "a cluster's old writer goes on answering as a reader";
+    let why = "a cluster's previous writer continues as a reader";
     let of_member: fn(&FakeAws) = |aws| {
         aws.state().instances.get_mut("orders").unwrap().cluster = Some("sales");
     };

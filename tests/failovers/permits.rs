@@ -1,7 +1,7 @@
 //! How urgent each call is, for where the API's limits are near.
 
-use rds_nlb_sync::reconcile::Call::{Describe, Write};
-use rds_nlb_sync::reconcile::Priority::{Failover, Routine, Tidy};
+use rds_nlb_sync::rate_limit::Call::{Describe, Write};
+use rds_nlb_sync::rate_limit::Priority::{Failover, Routine, Tidy};
 
 use super::*;
 

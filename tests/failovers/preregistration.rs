@@ -171,7 +171,7 @@ async fn an_objection_counts_while_what_is_asked_beside_it_hangs() {
         both(aws);
         aws.promote("orders-2");
     });
-    let preregistration = Preregistration::On { event: Some("orders-2".to_owned()) };
+    let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
     let (binding, timing) = (Binding::new(ENDPOINT, GROUP), Timing { confirm: Duration::ZERO, ..TIMING });
     aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(600)).await;
     assert_eq!(aws.writes(), ["DeregisterTargets 10.0.1.10:5432"]);
@@ -228,7 +228,7 @@ async fn who_is_no_member_is_nobody_whoever_was_told_so() {
         aws.next(Action::DescribeDBClusters, &[ApiFault::Slow(Duration::ZERO), ApiFault::Denied]);
         aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
         later(&aws, 1, |aws| aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied)));
-        let preregistration = Preregistration::On { event: Some("billing-1".to_owned()) };
+        let preregistration = Preregistration::On { promoted_instance: Some("billing-1".to_owned()) };
         let (binding, timing) = (Binding::new(ENDPOINT, GROUP), Timing { confirm: Duration::ZERO, ..TIMING });
         aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(600)).await;
         assert_eq!(aws.writes(), ["DeregisterTargets 10.0.2.20:5432"]);
@@ -285,7 +285,7 @@ async fn a_check_and_a_dry_run_nominate_nobody() {
     for mode in [Mode::Check, Mode::DryRun] {
         let aws = FakeAws::new();
         aws.writer_per_rds("orders-2");
-        let preregistration = Preregistration::On { event: Some("orders-2".to_owned()) };
+        let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
         let binding = Binding::new(ENDPOINT, GROUP);
         let report = aws.reconcile_binding(&binding, TIMING, mode, &preregistration, seconds(60)).await;
         assert_eq!(report.status, Status::InSync);
@@ -300,7 +300,7 @@ async fn a_nominee_that_cannot_be_registered_is_no_failure() {
     for (fault, tries) in faults {
         let aws = FakeAws::new();
         aws.always(Action::RegisterTargets, Some(fault));
-        let preregistration = Preregistration::On { event: Some("orders-2".to_owned()) };
+        let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
         let binding = Binding::new(ENDPOINT, GROUP);
         let report =
             aws.reconcile_binding(&binding, TIMING, Mode::Watch, &preregistration, seconds(60)).await;

@@ -46,9 +46,9 @@ async fn no_answer_of_an_api_does_harm() {
         let asked = Instant::now();
         let faults = [
             (groups.describe(GROUP).await.err(), GROUP),
-            (groups.targets(GROUP).await.err(), GROUP),
-            (groups.register(GROUP, &target).await.err(), GROUP),
-            (groups.deregister(GROUP, &target).await.err(), GROUP),
+            (groups.targets(groups.immediate_permit(), GROUP).await.err(), GROUP),
+            (groups.register(groups.immediate_permit(), GROUP, &target).await.err(), GROUP),
+            (groups.deregister(groups.immediate_permit(), GROUP, &target).await.err(), GROUP),
             (clusters.cluster("orders").await.err(), "orders"),
         ];
         for (error, about) in &faults {

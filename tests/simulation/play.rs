@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::plan::StandbyPolicy;
-use rds_nlb_sync::reconcile::{Clients, Mode, Preregistration, Priority, Report, Timing, reconcile};
+use rds_nlb_sync::rate_limit::Priority;
+use rds_nlb_sync::reconcile::{
+    Clients, FirstPermit, Mode, Options, Preregistration, Report, Timing, reconcile,
+};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -207,10 +210,19 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
     // A cluster's endpoint has no standby to keep; its name is that of an instance then.
     let endpoint = if keep { INSTANCE } else { ENDPOINT };
     let binding = Binding { port: own_port, standby, ..Binding::new(endpoint, GROUP) };
-    let preregistration = Preregistration::On { event: candidate.map(str::to_owned) };
+    let preregistration = Preregistration::On { promoted_instance: candidate.map(str::to_owned) };
     let until = outside.at(deadline) + sabotage.overtime;
-    let running =
-        reconcile(&clients, &binding, timing, mode, &preregistration, Some(Priority::Routine), until);
+    let running = reconcile(
+        &clients,
+        &binding,
+        Options {
+            timing: timing,
+            mode: mode,
+            preregistration: &preregistration,
+            first_permit: FirstPermit::At(Priority::Routine),
+            deadline: until,
+        },
+    );
     let report = match kill {
         None => Some(running.await),
         Some(Kill::After(time)) => timeout(time, running).await.ok(),
@@ -242,7 +254,12 @@ fn ending(report: Report) -> Ending {
         status: report.status,
         names_the_binding: [ENDPOINT, INSTANCE].contains(&report.endpoint.as_str())
             && report.target_group == GROUP,
-        addresses: report.addresses,
+        addresses: report
+            .addresses
+            .iter()
+            .flat_map(|found| found.iter())
+            .map(|address| address.to_string())
+            .collect(),
         waiting: report.waiting.len(),
         error: report.error,
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use rds_nlb_sync::dns::LOOKUP;
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
+use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use rds_nlb_sync::reconcile::{
-    Call, Cluster, Instance, Priority, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
+    Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
 };
 use tokio::time::sleep;
 
@@ -177,7 +178,7 @@ impl Ports {
                     _ => return Err(fault),
                 };
                 let parsed =
-                    Addresses::parse(addresses.clone()).and_then(Addresses::only).map_err(|_| fault)?;
+                    Addresses::parse(addresses.clone()).and_then(Addresses::single).map_err(|_| fault)?;
                 let named = Named { address: addresses[0], member: None };
                 return Ok((Resolution { addresses: parsed, chain: vec![endpoint.to_owned()] }, named));
             }
@@ -230,11 +231,16 @@ impl Resolve for Ports {
 }
 
 impl TargetGroupApi for Ports {
-    async fn permit(&self, _: Priority, _: Call) {
+    async fn permit(&self, _: Priority, _: Call) -> Permit {
         let wait = self.outside.state().permit();
         if let Some(wait) = wait {
             sleep(wait).await;
         }
+        self.immediate_permit()
+    }
+
+    fn immediate_permit(&self) -> Permit {
+        ApiRateLimiter::unlimited().immediate_permit()
     }
 
     async fn describe(&self, _: &str) -> Result<TargetGroupInfo, Error> {
@@ -249,7 +255,7 @@ impl TargetGroupApi for Ports {
         Ok(TargetGroupInfo { family, port: crate::testkit::Group::default().port })
     }
 
-    async fn targets(&self, _: &str) -> Result<Targets, Error> {
+    async fn targets(&self, _: Permit, _: &str) -> Result<Targets, Error> {
         let asked = self.outside.now();
         let read = |ports: &Self| {
             let now = ports.outside.now();
@@ -270,7 +276,7 @@ impl TargetGroupApi for Ports {
         Ok(targets)
     }
 
-    async fn register(&self, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+    async fn register(&self, _: Permit, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         if self.deceit == Some(Deceit::RegistersAnother) {
             let other = |target: &SocketAddr| SocketAddr::new([10, 0, 99, 99].into(), target.port());
             return self.change(Change::Register, &targets.iter().map(other).collect()).await;
@@ -278,7 +284,7 @@ impl TargetGroupApi for Ports {
         self.change(Change::Register, targets).await
     }
 
-    async fn deregister(&self, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+    async fn deregister(&self, _: Permit, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         self.change(Change::Deregister, targets).await
     }
 }

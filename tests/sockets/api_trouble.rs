@@ -15,7 +15,7 @@ async fn of_a_moment_is_retried_by_the_sdk() {
         let aws = FakeAws::new();
         let groups = groups(&aws).await;
         aws.next(Action::RegisterTargets, &[fault]);
-        groups.register(GROUP, &targets(&["10.0.2.20:5432"])).await.unwrap();
+        groups.register(groups.immediate_permit(), GROUP, &targets(&["10.0.2.20:5432"])).await.unwrap();
         assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432", "{fault:?}");
     }
 }
@@ -28,7 +28,7 @@ async fn holds_up_what_is_routine_and_nothing_else() {
     let permit = |priority| timeout(Duration::from_secs(1), groups.permit(priority, Call::Describe));
     assert!(permit(Priority::Routine).await.is_ok());
     aws.next(Action::DescribeTargetHealth, &[ApiFault::Throttled]);
-    groups.targets(GROUP).await.unwrap();
+    groups.targets(groups.immediate_permit(), GROUP).await.unwrap();
     assert!(permit(Priority::Failover).await.is_ok());
     assert!(permit(Priority::Routine).await.is_err(), "it rests for five seconds");
 }
@@ -40,7 +40,7 @@ async fn that_lasts_is_transient_and_bounded() {
         let groups = groups(&aws).await;
         groups.describe(GROUP).await.unwrap();
         aws.always(Action::DescribeTargetHealth, Some(fault));
-        let error = groups.targets(GROUP).await.unwrap_err();
+        let error = groups.targets(groups.immediate_permit(), GROUP).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Transient, "{fault:?}: {}", error.explain());
         assert!(aws.count(Action::DescribeTargetHealth) <= 3, "{fault:?}");
     }
@@ -52,7 +52,10 @@ async fn of_a_deregistration_is_never_retried_without_a_fresh_look() {
         let aws = FakeAws::new();
         let groups = groups(&aws).await;
         aws.always(Action::DeregisterTargets, Some(fault));
-        let error = groups.deregister(GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap_err();
+        let error = groups
+            .deregister(groups.immediate_permit(), GROUP, &targets(&["10.0.1.10:5432"]))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Transient, "{fault:?}: {}", error.explain());
         assert_eq!(aws.count(Action::DeregisterTargets), 1, "{fault:?}");
     }
@@ -68,9 +71,9 @@ async fn of_permissions_names_the_action_that_is_missing() {
     }
     let one = targets(&["10.0.2.20:5432"]);
     for (error, action) in [
-        (groups.targets(GROUP).await.unwrap_err(), "DescribeTargetHealth"),
-        (groups.register(GROUP, &one).await.unwrap_err(), "RegisterTargets"),
-        (groups.deregister(GROUP, &one).await.unwrap_err(), "DeregisterTargets"),
+        (groups.targets(groups.immediate_permit(), GROUP).await.unwrap_err(), "DescribeTargetHealth"),
+        (groups.register(groups.immediate_permit(), GROUP, &one).await.unwrap_err(), "RegisterTargets"),
+        (groups.deregister(groups.immediate_permit(), GROUP, &one).await.unwrap_err(), "DeregisterTargets"),
     ] {
         assert_eq!(error.kind(), ErrorKind::Permanent);
         let message_text = error.explain();

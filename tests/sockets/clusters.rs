@@ -7,8 +7,8 @@ async fn rds(aws: &FakeAws) -> Rds {
 #[tokio::test]
 async fn list_their_members_and_the_writer() {
     let cluster = rds(&FakeAws::new()).await.cluster("orders").await.unwrap().unwrap();
-    assert_eq!(cluster.contradicts("orders-2"), Some("orders-1"));
-    assert_eq!(cluster.contradicts("orders-1"), None);
+    assert_eq!(cluster.other_writer("orders-2"), Some("orders-1"));
+    assert_eq!(cluster.other_writer("orders-1"), None);
 }
 
 #[tokio::test]

@@ -83,7 +83,8 @@ async fn show_every_state() {
             );
         }
     });
-    let listed = groups(&aws).await.targets(GROUP).await.unwrap();
+    let groups = groups(&aws).await;
+    let listed = groups.targets(groups.immediate_permit(), GROUP).await.unwrap();
     for (port, state) in (1..).zip(states) {
         let expected = match state {
             "initial" => TargetState::Initial,
@@ -100,7 +101,11 @@ async fn take_addresses_outside_the_vpc_in_all_zones_and_only_those() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
     groups
-        .register(GROUP, &targets(&["10.0.2.20:5432", "192.168.7.7:5432", "172.16.1.1:5432"]))
+        .register(
+            groups.immediate_permit(),
+            GROUP,
+            &targets(&["10.0.2.20:5432", "192.168.7.7:5432", "172.16.1.1:5432"]),
+        )
         .await
         .unwrap();
     let zones = |address: &str| aws.state().groups[GROUP].targets[&address.parse().unwrap()].all_zones;
@@ -112,8 +117,8 @@ async fn take_addresses_outside_the_vpc_in_all_zones_and_only_those() {
 async fn are_changed_with_the_port_that_was_asked_for() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
-    groups.register(GROUP, &targets(&["10.0.2.20:6432"])).await.unwrap();
-    groups.deregister(GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap();
+    groups.register(groups.immediate_permit(), GROUP, &targets(&["10.0.2.20:6432"])).await.unwrap();
+    groups.deregister(groups.immediate_permit(), GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap();
     assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:6432");
 }
 
@@ -122,7 +127,7 @@ async fn are_changed_a_hundred_targets_at_a_time() {
     let aws = FakeAws::new();
     let many: BTreeSet<SocketAddr> = (1..=250).map(|n| SocketAddr::new(TWO.parse().unwrap(), n)).collect();
     let groups = groups(&aws).await;
-    groups.register(GROUP, &many).await.unwrap();
-    groups.deregister(GROUP, &many).await.unwrap();
+    groups.register(groups.immediate_permit(), GROUP, &many).await.unwrap();
+    groups.deregister(groups.immediate_permit(), GROUP, &many).await.unwrap();
     assert_eq!((aws.count(Action::RegisterTargets), aws.count(Action::DeregisterTargets)), (3, 3));
 }

@@ -176,7 +176,7 @@ pub struct State {
     /// Group → its tags.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
     /// How old a list of tagged groups the function in process takes, and how urgent that is.
-    pub tag_ages: Vec<(Duration, rds_nlb_sync::reconcile::Priority)>,
+    pub tag_ages: Vec<(Duration, rds_nlb_sync::rate_limit::Priority)>,
     /// Whether the function in process knows a list of them that is young enough.
     pub tags_are_known: bool,
     /// Groups on a page.
@@ -195,7 +195,7 @@ pub struct State {
     /// What the function in process may call.
     pub rate_limiter: Option<Arc<rds_nlb_sync::rate_limit::ApiRateLimiter>>,
     /// The turns that the function in process has asked for.
-    pub permits: Vec<(rds_nlb_sync::reconcile::Priority, rds_nlb_sync::reconcile::Call)>,
+    pub permits: Vec<(rds_nlb_sync::rate_limit::Priority, rds_nlb_sync::rate_limit::Call)>,
     /// What stands around the groups.
     pub estate: estate::Estate,
     pub calls: Vec<Call>,

@@ -8,9 +8,10 @@ use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::discovery::{Discover, Tagged, Tags};
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
+use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use rds_nlb_sync::reconcile::{
-    self, Call, Cluster, Instance, Mode, Preregistration, Priority, RdsApi, Report, Resolution, Resolve,
-    TargetGroupApi, TargetGroupInfo, Timing, reconcile,
+    self, Cluster, FirstPermit, Instance, Mode, Options, Preregistration, RdsApi, Report, Resolution,
+    Resolve, TargetGroupApi, TargetGroupInfo, Timing, reconcile,
 };
 use tokio::time::{Instant, sleep};
 
@@ -30,13 +31,13 @@ impl FakeAws {
     }
 
     pub async fn reconcile_at(&self, timing: Timing, mode: Mode, time: Duration) -> Report {
-        let preregistration = Preregistration::On { event: None };
+        let preregistration = Preregistration::On { promoted_instance: None };
         self.reconcile_binding(&Binding::new(ENDPOINT, GROUP), timing, mode, &preregistration, time).await
     }
 
     /// Watches as the event says that nominates this member.
     pub async fn watch_preregistering(&self, member: &str) -> Report {
-        let preregistration = Preregistration::On { event: Some(member.to_owned()) };
+        let preregistration = Preregistration::On { promoted_instance: Some(member.to_owned()) };
         let (binding, time) = (Binding::new(ENDPOINT, GROUP), Duration::from_secs(600));
         self.reconcile_binding(&binding, TIMING, Mode::Watch, &preregistration, time).await
     }
@@ -51,9 +52,18 @@ impl FakeAws {
     ) -> Report {
         let clients = reconcile::Clients { dns: self.clone(), groups: self.clone(), rds: self.clone() };
         let deadline = Instant::now() + time;
-        let report =
-            reconcile(&clients, binding, timing, mode, preregistration, Some(Priority::Routine), deadline)
-                .await;
+        let report = reconcile(
+            &clients,
+            binding,
+            Options {
+                timing: timing,
+                mode: mode,
+                preregistration: preregistration,
+                first_permit: FirstPermit::At(Priority::Routine),
+                deadline: deadline,
+            },
+        )
+        .await;
         assert!(Instant::now() <= deadline, "no reconciliation outlives its deadline");
         report
     }
@@ -128,15 +138,20 @@ impl Resolve for FakeAws {
 }
 
 impl TargetGroupApi for FakeAws {
-    async fn permit(&self, priority: Priority, call: Call) {
+    async fn permit(&self, priority: Priority, call: Call) -> Permit {
         let rate_limiter = {
             let mut state = self.state();
             state.permits.push((priority, call));
             state.rate_limiter.clone()
         };
-        if let Some(rate_limiter) = rate_limiter {
-            rate_limiter.permit(priority, call).await;
+        match rate_limiter {
+            Some(rate_limiter) => rate_limiter.permit(priority, call).await,
+            None => self.immediate_permit(),
         }
+    }
+
+    fn immediate_permit(&self) -> Permit {
+        ApiRateLimiter::unlimited().immediate_permit()
     }
 
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error> {
@@ -152,7 +167,7 @@ impl TargetGroupApi for FakeAws {
         Ok(described)
     }
 
-    async fn targets(&self, group: &str) -> Result<Targets, Error> {
+    async fn targets(&self, _: Permit, group: &str) -> Result<Targets, Error> {
         let listed =
             self.call(Action::DescribeTargetHealth, String::new(), |state| state.health(group)).await?;
         let state = |state| match state {
@@ -164,13 +179,13 @@ impl TargetGroupApi for FakeAws {
         Ok(listed.into_iter().map(|(target, health)| (target, state(health))).collect())
     }
 
-    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+    async fn register(&self, _: Permit, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         let detail = list(targets);
         let targets: Vec<_> = targets.iter().map(|target| (*target, None)).collect();
         self.call(Action::RegisterTargets, detail, |state| state.register(group, &targets)).await
     }
 
-    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+    async fn deregister(&self, _: Permit, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         let detail = list(targets);
         let targets: Vec<_> = targets.iter().copied().collect();
         self.call(Action::DeregisterTargets, detail, |state| state.deregister(group, &targets)).await
@@ -207,6 +222,11 @@ impl RdsApi for FakeAws {
             cluster: found.cluster.map(str::to_owned),
         }))
     }
+}
+
+/// What DNS gave last, as text.
+pub fn addresses(report: &Report) -> Vec<String> {
+    report.addresses.iter().flat_map(Addresses::iter).map(|address| address.to_string()).collect()
 }
 
 pub fn list(targets: &BTreeSet<SocketAddr>) -> String {

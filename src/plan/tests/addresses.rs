@@ -9,7 +9,7 @@ use super::*;
 /// The answer's addresses, as the one writer or as the reason why they are not.
 fn parsed(answer: &str) -> String {
     let addresses = answer.split_whitespace().map(|address| address.parse().unwrap());
-    match Addresses::parse(addresses).and_then(Addresses::only) {
+    match Addresses::parse(addresses).and_then(Addresses::single) {
         Ok(addresses) => addresses.to_string(),
         Err(reason) => reason.to_string(),
     }
@@ -142,7 +142,7 @@ proptest! {
 
     #[test]
     fn any_answer_is_one_address_or_refused(answer in prop::collection::vec(any::<IpAddr>(), 0..4)) {
-        match Addresses::parse(answer.clone()).and_then(Addresses::only) {
+        match Addresses::parse(answer.clone()).and_then(Addresses::single) {
             Ok(addresses) => {
                 let addresses: Vec<IpAddr> = addresses.iter().collect();
                 prop_assert_eq!(addresses.len(), 1);

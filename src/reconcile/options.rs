@@ -1,0 +1,61 @@
+//! How one reconciliation is run.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::rate_limit::{Permit, Priority};
+
+/// The pauses of the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a watch waits for a failover.
+    pub watch: Duration,
+    /// The pause between lookups.
+    pub poll: Duration,
+    /// How long DNS must give the same answer before a target is deregistered.
+    pub confirm: Duration,
+}
+
+/// How long a reconciliation goes on, and whether it changes the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Observes, repairs and returns. Waits only for the confirmation that a repair needs.
+    Check,
+    /// A failover may be under way: goes on until one has been followed, or the time of the watch is over.
+    Watch,
+    /// Observes once and reports what would be done.
+    DryRun,
+}
+
+/// Whether a watch registers the member that is being promoted before DNS names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Preregistration {
+    #[default]
+    Off,
+    /// The event and the RDS API may name members of the bound cluster.
+    On {
+        /// The member that the event names as the one being promoted.
+        promoted_instance: Option<String>,
+    },
+}
+
+/// The permit for the first listing of the group.
+#[derive(Debug)]
+pub enum FirstPermit {
+    /// The caller has waited for it.
+    Held(Permit),
+    /// The run waits for it at this priority. What the run finds sets the priority of its later calls.
+    At(Priority),
+}
+
+/// How one reconciliation is run.
+pub struct Options<'a> {
+    pub timing: Timing,
+    pub mode: Mode,
+    /// Counts in a watch alone.
+    pub preregistration: &'a Preregistration,
+    pub first_permit: FirstPermit,
+    /// Every call and pause ends before this.
+    pub deadline: Instant,
+}

@@ -1,0 +1,108 @@
+//! What the loop needs of the outside: a name server, the target groups, and the RDS API.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use crate::error::Error;
+use crate::plan::{Addresses, Family, Targets};
+use crate::rate_limit::{Call, Permit, Priority};
+
+/// What DNS gives for a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    pub addresses: Addresses,
+    /// The name asked for, then the target of every CNAME, in lower case and without the final dot.
+    pub chain: Vec<String>,
+}
+
+/// What the loop needs to know of a target group. It does not change while the group exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetGroupInfo {
+    /// The family of the addresses that the group holds.
+    pub family: Family,
+    /// The port of targets that are registered without one.
+    pub port: u16,
+}
+
+/// A cluster as the RDS API describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Instance identifiers in lower case, and whether `IsClusterWriter` is set.
+    pub members: BTreeMap<String, bool>,
+    /// Whether the API reports a failover in progress.
+    pub is_failing_over: bool,
+}
+
+impl Cluster {
+    /// The member that the API calls the writer, if it is another than the one that DNS names. A name that is not
+    /// a member's, or a cluster without a writer, contradicts nothing.
+    pub fn other_writer(&self, member: &str) -> Option<&str> {
+        let named_is_writer = *self.members.get(member)?;
+        let writer = self.members.iter().find(|(_, is_writer)| **is_writer);
+        writer.filter(|_| !named_is_writer).map(|(name, _)| name.as_str())
+    }
+}
+
+/// An instance as the RDS API describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// Its own DNS name. An instance that is being created has none.
+    pub endpoint: Option<String>,
+    /// `DBInstanceStatus`.
+    pub status: String,
+    /// Whether it has a standby that takes over its name.
+    pub is_multi_az: bool,
+    /// The cluster that it is a member of.
+    pub cluster: Option<String>,
+}
+
+/// DNS.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait Resolve {
+    /// Resolves a name without any cache. The binding's role decides how many addresses are valid.
+    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error>;
+}
+
+/// The target groups of the account.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait TargetGroupApi {
+    /// Waits until the API's limits allow the call. Calls of higher priority come first.
+    async fn permit(&self, priority: Priority, call: Call) -> Permit;
+    /// A permit without a wait, for a check of so few groups that their listings need no pacing.
+    fn immediate_permit(&self) -> Permit;
+    /// What the group is. Fails if it cannot hold a database's addresses. Only the first call for a group
+    /// reaches the API, with a permit of its own.
+    async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error>;
+    /// The group's targets and their states.
+    async fn targets(&self, permit: Permit, group: &str) -> Result<Targets, Error>;
+    /// Registers targets. Targets that are registered already are no error.
+    async fn register(
+        &self,
+        permit: Permit,
+        group: &str,
+        targets: &BTreeSet<SocketAddr>,
+    ) -> Result<(), Error>;
+    /// Deregisters targets, in one attempt: a retry needs a new observation first.
+    async fn deregister(
+        &self,
+        permit: Permit,
+        group: &str,
+        targets: &BTreeSet<SocketAddr>,
+    ) -> Result<(), Error>;
+}
+
+/// The clusters and instances of the account.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait RdsApi {
+    /// A cluster, or `None` if there is no such cluster.
+    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error>;
+    /// An instance, or `None` if there is no such instance.
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error>;
+}
+
+/// Everything outside.
+pub struct Clients<D, T, C> {
+    pub dns: D,
+    pub groups: T,
+    pub rds: C,
+}

@@ -1,0 +1,85 @@
+//! What became of a binding.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
+
+use crate::binding::Binding;
+use crate::error::Error;
+use crate::plan::Addresses;
+
+/// The state of a binding at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The group holds the endpoint's addresses and nothing else; nothing was changed.
+    InSync,
+    /// The group holds the endpoint's addresses and nothing else, because it was changed.
+    Updated,
+    /// Something waits, and `waiting` says for what; the next check continues.
+    Pending,
+    /// Not observed: there are many bindings, and the next check continues with this one.
+    #[serde(rename = "pending")]
+    Deferred,
+    /// A dry run would have made the changes listed.
+    Planned,
+    /// It could not be brought into sync; `error` says why.
+    Failed,
+}
+
+/// What became of one binding.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub endpoint: String,
+    pub target_group: String,
+    pub status: Status,
+    /// What DNS gave last, if it gave anything.
+    #[serde(serialize_with = "list_addresses")]
+    pub addresses: Option<Addresses>,
+    /// The targets registered; in a dry run, those that would be.
+    pub registered: BTreeSet<SocketAddr>,
+    /// The targets deregistered; in a dry run, those that would be.
+    pub deregistered: BTreeSet<SocketAddr>,
+    /// What waits, and for what.
+    pub waiting: Vec<String>,
+    pub error: Option<String>,
+    pub elapsed_ms: u64,
+    /// From the first lookup that gave an address until it was registered, in milliseconds. A metric.
+    #[serde(skip)]
+    pub registration_latency_ms: Option<u64>,
+}
+
+impl Report {
+    /// A report without any observation.
+    pub(crate) fn new(endpoint: &str, target_group: &str, status: Status) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            target_group: target_group.to_owned(),
+            status,
+            addresses: None,
+            registered: BTreeSet::new(),
+            deregistered: BTreeSet::new(),
+            waiting: Vec::new(),
+            error: None,
+            elapsed_ms: 0,
+            registration_latency_ms: None,
+        }
+    }
+
+    /// A binding that failed before its group was listed.
+    pub(crate) fn failed(binding: &Binding, error: &Error) -> Self {
+        let reason = error.explain();
+        log_decision!(error, binding, "fail", reason = %reason, "binding failed");
+        Self { error: Some(reason), ..Self::new(&binding.endpoint, &binding.target_group, Status::Failed) }
+    }
+}
+
+fn list_addresses<S: Serializer>(addresses: &Option<Addresses>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut list = serializer.serialize_seq(None)?;
+    for address in addresses.iter().flat_map(Addresses::iter) {
+        list.serialize_element(&address)?;
+    }
+    list.end()
+}
