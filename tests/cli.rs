@@ -296,7 +296,7 @@ mod output {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         let done = run(&aws, &["check", "-v", "--output", "json"]).await;
-        assert!(done.stderr.contains("deregisters"), "{done:?}");
+        assert!(done.stderr.contains("deregistering targets"), "{done:?}");
         assert_eq!(done.json()["bindings"][0]["status"], "updated");
     }
 }
