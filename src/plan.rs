@@ -1,7 +1,7 @@
-//! The decision: from what DNS says and what the group holds to what must change.
+//! The decision: which targets to register and to deregister, from what DNS gives and what the group holds.
 //!
-//! Pure and infallible: no clock, no network, no log. The invariant kept here is that a deregistration
-//! is planned only beside a registered writer and only on confirmed evidence.
+//! Pure and infallible: no clock, no network, no log. The invariant kept here: a deregistration is planned only if
+//! the endpoint's addresses are registered and confirmed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,18 +16,18 @@ pub enum Family {
     V6,
 }
 
-/// The address that DNS gives for the endpoint now: never empty, and always one that a target group
-/// can hold. A set, because other roles than the writer have several.
+/// The addresses that DNS gives for the endpoint now: at least one, and only such as a target group can hold. A
+/// writer has one; the other roles may have several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Addresses(BTreeSet<IpAddr>);
 
-/// Why an answer names no writer.
+/// Why an answer of DNS is not usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnswer {
     /// The name exists, but has no address of the group's family.
     #[error("the answer holds no address")]
     Empty,
-    /// A writer endpoint has one address; several are another kind of name, or an answer in motion.
+    /// A writer endpoint has one address. Several belong to another kind of name, or to an answer in transition.
     #[error("the answer holds {} addresses ({}) where a writer has one", .0.len(), list(.0))]
     Several(BTreeSet<IpAddr>),
     /// No target group takes this address.
@@ -51,12 +51,11 @@ impl Addresses {
         if addresses.is_empty() { Err(InvalidAnswer::Empty) } else { Ok(Self(addresses)) }
     }
 
-    /// The same, if it is one address: what a writer has.
+    /// The same, if it is one address, as a writer has.
     pub fn single(self) -> Result<Self, InvalidAnswer> {
         if self.0.len() == 1 { Ok(self) } else { Err(InvalidAnswer::Several(self.0)) }
     }
 
-    /// The addresses, in order.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> {
         self.0.iter().copied()
     }
@@ -73,11 +72,11 @@ impl fmt::Display for Addresses {
     }
 }
 
-/// Says why a group of type `ip` cannot hold the address, or `None` where it can.
+/// Why a group of type `ip` cannot hold the address, or `None` if it can.
 ///
 /// IPv4 targets come from the VPC's subnets, 10/8, 100.64/10, 172.16/12 or 192.168/16, never from
 /// the public internet (NLB guide, "Target groups"). IPv6 addresses of a VPC are global ones, so
-/// for them only what no VPC can contain is refused.
+/// only those that no VPC can contain are refused.
 fn never_a_target(address: &IpAddr) -> Option<&'static str> {
     if address.is_unspecified() {
         return Some("an unspecified address");
@@ -100,21 +99,21 @@ fn never_a_target(address: &IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Whether a target serves or is on its way out.
+/// The state of a target in the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetState {
-    /// Registered, and nothing speaks against it: `healthy`, `unused` or `unavailable`.
+    /// Registered: `healthy`, `unused` or `unavailable`.
     Active,
-    /// Registered, and not in service yet: `initial`.
+    /// Registered and not in service yet: `initial`.
     Initial,
-    /// Registered, and sent nothing: `unhealthy`.
+    /// Registered and not in service: `unhealthy`.
     Unhealthy,
-    /// `draining` or `unhealthy.draining`: on its way out, and counted as absent.
+    /// Deregistered, with connections left: `draining` or `unhealthy.draining`. Counts as absent.
     Draining,
 }
 
 impl TargetState {
-    /// Whether the target is registered and not on its way out, whatever its health.
+    /// Whether the target is registered and not draining, whatever its health.
     pub fn is_active(self) -> bool {
         self != Self::Draining
     }
@@ -123,61 +122,61 @@ impl TargetState {
 /// A target group's targets.
 pub type Targets = BTreeMap<SocketAddr, TargetState>;
 
-/// How sure we are that DNS's latest answer will stay.
+/// How far the last answer of DNS is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
-    /// DNS has not yet given this answer for long enough.
+    /// DNS has not given this answer for CONFIRM_SECONDS yet.
     Unconfirmed,
     /// DNS has, but the RDS API names another cluster member as the writer.
     RdsDisagrees,
-    /// DNS has, but the RDS API reports a failover under way, of which DNS has shown nothing yet.
+    /// DNS has, but the RDS API reports a failover in progress, of which DNS has shown nothing yet.
     FailoverInProgress,
-    /// DNS has, but the look at DNS and the group is too old to deregister by.
+    /// DNS has, but the observation of DNS and the group is too old to deregister by.
     StaleObservation,
     /// DNS has, and the RDS API does not contradict it.
     Confirmed,
 }
 
-/// What may be in the group beside the writer.
+/// What may be in the group beside the endpoint's addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedExtras {
-    /// The addresses of those nominated as the next writer: registered early, and not deregistered.
+    /// The members that are about to become the writer. They are registered early and not deregistered.
     pub candidates: BTreeSet<IpAddr>,
-    /// What becomes of the writer before.
+    /// What happens to the previous writer's target.
     pub standby: StandbyPolicy,
 }
 
-/// What becomes of a writer's target after a failover.
+/// What happens to the previous writer's target after a failover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StandbyPolicy {
     /// It is deregistered.
     #[default]
     Deregister,
-    /// It is kept while it is unhealthy, as a Multi-AZ instance's standby is, whose database is stopped:
-    /// when it is promoted again, health checks alone bring it back.
+    /// It stays while it is unhealthy. The standby of a Multi-AZ instance does not answer health checks; when it is
+    /// promoted again, its health check brings it back into service without a registration.
     Keep,
 }
 
 /// What a change waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitReason {
-    /// To be registered again, once DNS has confirmed the address: it was deregistered a moment ago.
+    /// Registration: it is draining, and DNS must confirm it first.
     RegistrationForConfirmation,
-    /// To be registered again, once the RDS API names the same writer as DNS.
+    /// Registration: it is draining, and the RDS API must name the same writer as DNS first.
     RegistrationForAgreement,
-    /// To be deregistered, once the writer is registered.
+    /// Deregistration: the endpoint's addresses must be registered first.
     DeregistrationForWriter,
-    /// To be deregistered, once DNS has confirmed the writer.
+    /// Deregistration: DNS must confirm its answer first.
     DeregistrationForConfirmation,
-    /// To be deregistered, once the RDS API names the same writer as DNS.
+    /// Deregistration: the RDS API must name the same writer as DNS first.
     DeregistrationForAgreement,
-    /// To be deregistered, once the RDS API reports no failover any more.
+    /// Deregistration: the failover that the RDS API reports must end first.
     DeregistrationForFailover,
-    /// To be deregistered, once a look at DNS and the group is fresh enough.
+    /// Deregistration: the observation of DNS and the group must be recent.
     DeregistrationForFreshObservation,
-    /// To turn out as the standby or not: the writer's own target is not healthy yet.
+    /// The endpoint's own target is not healthy yet; then health shows whether this is the standby.
     StandbyForWriter,
-    /// To turn out as the writer or not: it was nominated.
+    /// It is a candidate.
     Candidate,
 }
 
@@ -185,10 +184,10 @@ impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RegistrationForConfirmation => {
-                "drains; is registered again once DNS has confirmed it as the writer"
+                "is draining; is registered again once DNS has confirmed it as the writer"
             }
             Self::RegistrationForAgreement => {
-                "drains; is registered again once the RDS API names the same writer as DNS"
+                "is draining; is registered again once the RDS API names the same writer as DNS"
             }
             Self::DeregistrationForWriter => "is deregistered once the writer is registered",
             Self::DeregistrationForConfirmation => "is deregistered once DNS has confirmed the writer",
@@ -196,20 +195,20 @@ impl fmt::Display for WaitReason {
                 "is deregistered once the RDS API names the same writer as DNS"
             }
             Self::DeregistrationForFailover => {
-                "is deregistered once the RDS API no longer reports a failover under way"
+                "is deregistered once the RDS API no longer reports a failover in progress"
             }
             Self::DeregistrationForFreshObservation => {
-                "is deregistered once DNS and the API answer fast enough for a fresh look"
+                "is deregistered once DNS and the API answer fast enough for a recent observation"
             }
             Self::StandbyForWriter => {
-                "is kept as the standby or deregistered, by its health, once the writer's target is healthy"
+                "is kept as the standby or deregistered, depending on its health, once the writer's target is healthy"
             }
-            Self::Candidate => "was nominated as the next writer; is deregistered if DNS settles elsewhere",
+            Self::Candidate => "is about to become the writer; is deregistered if DNS confirms another address",
         })
     }
 }
 
-/// What must change in a group; empty where it already is as DNS says.
+/// What must change in a group. Empty if the group agrees with DNS.
 ///
 /// Prints like a diff: `+ 10.0.2.20:5432, - 10.0.1.10:5432`, with `?` for what waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -218,12 +217,24 @@ pub struct Plan {
     pub register: BTreeSet<SocketAddr>,
     /// To deregister now.
     pub deregister: BTreeSet<SocketAddr>,
-    /// To do later, and what each waits for.
+    /// What must wait, and for what.
     pub waiting: BTreeMap<SocketAddr, WaitReason>,
 }
 
 impl Plan {
-    /// Whether the group is as DNS says, with nothing left to wait for.
+    fn register(&mut self, target: SocketAddr) {
+        self.register.insert(target);
+    }
+
+    fn deregister(&mut self, target: SocketAddr) {
+        self.deregister.insert(target);
+    }
+
+    fn wait(&mut self, target: SocketAddr, reason: WaitReason) {
+        self.waiting.insert(target, reason);
+    }
+
+    /// Whether the group agrees with DNS, and nothing waits.
     pub fn is_empty(&self) -> bool {
         let Self { register, deregister, waiting } = self;
         register.is_empty() && deregister.is_empty() && waiting.is_empty()
@@ -243,11 +254,28 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Decides what must change so that the group holds the writer, and nothing else but what may be
-/// beside it.
+/// Decides what must change so that the group holds the endpoint's addresses, and nothing else but what may be in
+/// it beside them.
 ///
-/// An address that the group does not know is registered at first sight. One that drains was deregistered
-/// a moment ago, and DNS may be flickering: it is registered again only on confirmed evidence.
+/// | target | in the group | confirmation | decision |
+/// |---|---|---|---|
+/// | an address of the endpoint | absent | any | register |
+/// | | registered, whatever its health | any | nothing |
+/// | | draining | `Confirmed`, `FailoverInProgress`, `StaleObservation` | register |
+/// | | draining | `RdsDisagrees` | wait for RDS |
+/// | | draining | `Unconfirmed` | wait for the confirmation |
+/// | a candidate that DNS does not give | absent | any | register |
+/// | | registered | any | nothing, until it is the writer or no candidate |
+/// | | draining | any | nothing: only DNS brings it back |
+/// | any other, with `StandbyPolicy::Keep` | healthy, while the endpoint's target is not | any | wait for its health |
+/// | | the first that is unhealthy | any | nothing: it is the standby |
+/// | any other | registered, while an address of the endpoint is absent or draining | any | wait for that |
+/// | | registered | `Confirmed` | **deregister** |
+/// | | registered | any other | wait for what it names |
+/// | | draining | any | nothing |
+///
+/// An address that is draining was deregistered a moment ago, and DNS may give two addresses in turn: it is
+/// registered again only when it is confirmed.
 pub fn plan(
     addresses: &Addresses,
     port: u16,
@@ -255,101 +283,94 @@ pub fn plan(
     confirmation: Confirmation,
     allowed_extras: &AllowedExtras,
 ) -> Plan {
-    let AllowedExtras { candidates, standby } = allowed_extras;
+    let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();
+    let candidates: BTreeSet<SocketAddr> = allowed_extras
+        .candidates
+        .iter()
+        .map(|address| SocketAddr::new(*address, port))
+        .filter(|target| !wanted.contains(target))
+        .collect();
     let mut plan = Plan::default();
-    for target in addresses.targets(port) {
-        match targets.get(&target) {
-            Some(state) if state.is_active() => {}
-            None => {
-                plan.register.insert(target);
-            }
-            Some(_) => match confirmation {
-                Confirmation::Confirmed
-                | Confirmation::FailoverInProgress
-                | Confirmation::StaleObservation => {
-                    plan.register.insert(target);
-                }
-                Confirmation::RdsDisagrees => {
-                    plan.waiting.insert(target, WaitReason::RegistrationForAgreement);
-                }
-                Confirmation::Unconfirmed => {
-                    plan.waiting.insert(target, WaitReason::RegistrationForConfirmation);
-                }
+    for target in &wanted {
+        match targets.get(target).map(|state| state.is_active()) {
+            None => plan.register(*target),
+            Some(true) => {}
+            Some(false) => match return_blocker(confirmation) {
+                None => plan.register(*target),
+                Some(reason) => plan.wait(*target, reason),
             },
         }
     }
-    let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();
-    let candidates: BTreeSet<SocketAddr> =
-        candidates.iter().map(|address| SocketAddr::new(*address, port)).collect();
-    for target in candidates.difference(&wanted) {
-        match targets.get(target) {
-            None => {
-                plan.register.insert(*target);
-            }
-            Some(state) if state.is_active() => {
-                plan.waiting.insert(*target, WaitReason::Candidate);
-            }
-            // It was deregistered a moment ago: DNS alone brings it back.
-            Some(_) => {}
+    for target in &candidates {
+        match targets.get(target).map(|state| state.is_active()) {
+            None => plan.register(*target),
+            Some(true) => plan.wait(*target, WaitReason::Candidate),
+            Some(false) => {}
         }
     }
     let is_stale = |target: &SocketAddr| !wanted.contains(target) && !candidates.contains(target);
-    let stale: BTreeSet<SocketAddr> = active(targets).filter(is_stale).collect();
-    let kept = match standby {
-        StandbyPolicy::Deregister => None,
-        StandbyPolicy::Keep => keep(&stale, &wanted, targets, &mut plan),
-    };
-    for target in stale.into_iter().filter(|target| Some(*target) != kept) {
-        if plan.waiting.contains_key(&target) {
-            continue;
-        }
+    let mut stale: BTreeSet<SocketAddr> = active(targets).filter(is_stale).collect();
+    if allowed_extras.standby == StandbyPolicy::Keep {
+        keep_standby(&mut stale, &wanted, targets, &mut plan);
+    }
+    for target in stale {
         match deregistration_blocker(&wanted, targets, confirmation) {
-            None => {
-                plan.deregister.insert(target);
-            }
-            Some(reason) => {
-                plan.waiting.insert(target, reason);
-            }
+            None => plan.deregister(target),
+            Some(reason) => plan.wait(target, reason),
         }
     }
     plan
 }
 
-/// Picks the stale target that is kept as the standby: at most one, and an unhealthy one.
+/// Why a draining address of the endpoint must wait before it is registered again, if it must.
+fn return_blocker(confirmation: Confirmation) -> Option<WaitReason> {
+    match confirmation {
+        Confirmation::Confirmed | Confirmation::FailoverInProgress | Confirmation::StaleObservation => None,
+        Confirmation::RdsDisagrees => Some(WaitReason::RegistrationForAgreement),
+        Confirmation::Unconfirmed => Some(WaitReason::RegistrationForConfirmation),
+    }
+}
+
+/// Takes the targets that stay or wait as the standby out of the stale ones: at most one unhealthy target stays.
 ///
-/// Right after a failover the load balancer calls the old primary healthy for some health checks yet,
-/// and the new one not healthy yet. Where the writer's target is not healthy, a failover was moments
-/// ago: a healthy stale target then waits until health checks have told what it is, and the one place
-/// is reserved for it. That takes no memory but the group's.
-fn keep(
-    stale: &BTreeSet<SocketAddr>,
+/// Right after a failover the load balancer still calls the previous writer healthy for some health checks, and the
+/// new one not yet. While the endpoint's target is not healthy, a failover has just happened: a healthy stale
+/// target then waits until its health is known, and no other stays instead.
+fn keep_standby(
+    stale: &mut BTreeSet<SocketAddr>,
     wanted: &BTreeSet<SocketAddr>,
     targets: &Targets,
     plan: &mut Plan,
-) -> Option<SocketAddr> {
+) {
     let state = |target: &SocketAddr| targets.get(target).copied();
-    let starts =
+    let is_starting =
         |target: &SocketAddr| matches!(state(target), Some(TargetState::Initial | TargetState::Unhealthy));
-    if wanted.iter().any(starts) {
-        let healthy = stale.iter().filter(|target| state(target) == Some(TargetState::Active));
-        plan.waiting.extend(healthy.map(|target| (*target, WaitReason::StandbyForWriter)));
-        if plan.waiting.values().any(|waits| *waits == WaitReason::StandbyForWriter) {
-            return None;
+    if wanted.iter().any(is_starting) {
+        let healthy: Vec<SocketAddr> =
+            stale.extract_if(.., |target| state(target) == Some(TargetState::Active)).collect();
+        if !healthy.is_empty() {
+            healthy.into_iter().for_each(|target| plan.wait(target, WaitReason::StandbyForWriter));
+            return;
         }
     }
-    stale.iter().find(|target| state(target) == Some(TargetState::Unhealthy)).copied()
+    let standby = stale.iter().find(|target| state(target) == Some(TargetState::Unhealthy)).copied();
+    if let Some(standby) = standby {
+        stale.remove(&standby);
+    }
 }
 
-/// **Only DNS may deregister.** Why a stale target must be held on to, or `None` where it may go: the
-/// writer that DNS names is registered and not draining, and the evidence for it is confirmed.
+/// **Only DNS may remove.** Why a stale target must stay for now, or `None` if it may be deregistered: the addresses
+/// that DNS gives are registered and not draining, and they are confirmed.
 fn deregistration_blocker(
     wanted: &BTreeSet<SocketAddr>,
     targets: &Targets,
     confirmation: Confirmation,
 ) -> Option<WaitReason> {
-    let is_in = |target: &SocketAddr| targets.get(target).is_some_and(|state| state.is_active());
+    let is_registered = |target: &SocketAddr| targets.get(target).is_some_and(|state| state.is_active());
+    if !wanted.iter().all(is_registered) {
+        return Some(WaitReason::DeregistrationForWriter);
+    }
     match confirmation {
-        _ if !wanted.iter().all(is_in) => Some(WaitReason::DeregistrationForWriter),
         Confirmation::Unconfirmed => Some(WaitReason::DeregistrationForConfirmation),
         Confirmation::RdsDisagrees => Some(WaitReason::DeregistrationForAgreement),
         Confirmation::FailoverInProgress => Some(WaitReason::DeregistrationForFailover),
@@ -358,7 +379,7 @@ fn deregistration_blocker(
     }
 }
 
-/// Everything that would change on this evidence: the plans up to the fixpoint, as one.
+/// Everything that would change with this confirmation: all plans until nothing is left to do, as one.
 pub fn plan_to_fixpoint(
     addresses: &Addresses,
     port: u16,
@@ -368,7 +389,7 @@ pub fn plan_to_fixpoint(
 ) -> Plan {
     let mut whole = Plan::default();
     let mut targets = targets.clone();
-    // One round registers, the next deregisters, and the third finds nothing left but what waits.
+    // The first round registers, the second deregisters, and the third finds only what waits.
     for _ in 0..3 {
         let next = plan(addresses, port, &targets, confirmation, allowed_extras);
         simulate_apply(&mut targets, &next);

@@ -66,10 +66,10 @@ fn what_a_group_needs() {
     case("second failover while the first drains", "10.0.3.30", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.3.30:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
 
     case("failback while the old writer drains", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
-    case("flicker to the draining writer", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 drains; is registered again once DNS has confirmed it as the writer, ? 10.0.2.20:5432 is deregistered once the writer is registered");
-    case("registered, outdated", "10.0.2.20", "10.0.1.10 10.0.2.20", StaleObservation, "? 10.0.1.10:5432 is deregistered once DNS and the API answer fast enough for a fresh look");
+    case("flicker to the draining writer", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is draining; is registered again once DNS has confirmed it as the writer, ? 10.0.2.20:5432 is deregistered once the writer is registered");
+    case("registered, outdated", "10.0.2.20", "10.0.1.10 10.0.2.20", StaleObservation, "? 10.0.1.10:5432 is deregistered once DNS and the API answer fast enough for a recent observation");
     case("failback, outdated", "10.0.1.10", "10.0.1.10~ 10.0.2.20", StaleObservation, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
-    case("failback, contradicted", "10.0.1.10", "10.0.1.10~ 10.0.2.20", RdsDisagrees, "? 10.0.1.10:5432 drains; is registered again once the RDS API names the same writer as DNS, ? 10.0.2.20:5432 is deregistered once the writer is registered");
+    case("failback, contradicted", "10.0.1.10", "10.0.1.10~ 10.0.2.20", RdsDisagrees, "? 10.0.1.10:5432 is draining; is registered again once the RDS API names the same writer as DNS, ? 10.0.2.20:5432 is deregistered once the writer is registered");
     case("flicker over", "10.0.2.20", "10.0.1.10~ 10.0.2.20", Unconfirmed, "nothing to do");
     case("flicker before the deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.2.20:5432 is deregistered once DNS has confirmed the writer");
     case("failover undone before the deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.2.20:5432");
@@ -115,11 +115,11 @@ fn candidates(addresses: &[&str]) -> AllowedExtras {
 #[rustfmt::skip]
 fn what_a_nomination_does() {
     let two = candidates(&["10.0.2.20"]);
-    let held = "? 10.0.2.20:5432 was nominated as the next writer; is deregistered if DNS settles elsewhere";
+    let held = "? 10.0.2.20:5432 is about to become the writer; is deregistered if DNS confirms another address";
     case_with_extras("absent", &two, "10.0.1.10", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432");
     case_with_extras("absent, like the writer", &two, "10.0.1.10", "", Unconfirmed, "+ 10.0.1.10:5432, + 10.0.2.20:5432");
     case_with_extras("draining", &two, "10.0.1.10", "10.0.1.10 10.0.2.20~", Confirmed, "nothing to do");
-    case_with_extras("the writer drains as well", &two, "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, &format!("? 10.0.1.10:5432 drains; is registered again once DNS has confirmed it as the writer, {held}"));
+    case_with_extras("the writer drains as well", &two, "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, &format!("? 10.0.1.10:5432 is draining; is registered again once DNS has confirmed it as the writer, {held}"));
     for confirmation in [Unconfirmed, RdsDisagrees, FailoverInProgress, StaleObservation, Confirmed] {
         case_with_extras("held", &two, "10.0.1.10", "10.0.1.10 10.0.2.20", confirmation, held);
         case_with_extras("held, not in service yet", &two, "10.0.1.10", "10.0.1.10 10.0.2.20+", confirmation, held);
@@ -135,7 +135,7 @@ fn what_a_nomination_does() {
 #[test]
 #[rustfmt::skip]
 fn what_a_failover_under_way_delays() {
-    case("a deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", FailoverInProgress, "? 10.0.2.20:5432 is deregistered once the RDS API no longer reports a failover under way");
+    case("a deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", FailoverInProgress, "? 10.0.2.20:5432 is deregistered once the RDS API no longer reports a failover in progress");
     case("no registration", "10.0.2.20", "10.0.1.10", FailoverInProgress, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
     case("no return", "10.0.1.10", "10.0.1.10~ 10.0.2.20", FailoverInProgress, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
 }
@@ -144,7 +144,7 @@ fn what_a_failover_under_way_delays() {
 #[rustfmt::skip]
 fn what_a_standby_is() {
     let keep = AllowedExtras { standby: StandbyPolicy::Keep, ..AllowedExtras::default() };
-    let waits = |target: &str| format!("? {target}:5432 is kept as the standby or deregistered, by its health, once the writer's target is healthy");
+    let waits = |target: &str| format!("? {target}:5432 is kept as the standby or deregistered, depending on its health, once the writer's target is healthy");
     for confirmation in [Unconfirmed, RdsDisagrees, FailoverInProgress, StaleObservation, Confirmed] {
         case_with_extras("kept while unhealthy", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20", confirmation, "nothing to do");
         case_with_extras("promoted: no call at all", &keep, "10.0.1.10", "10.0.1.10! 10.0.2.20!", confirmation, "nothing to do");
