@@ -156,15 +156,15 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         self.clear_error(Stage::Observation);
         self.record(&observation, is_backing_off);
         let observation = self.changes.mask_deregistered(observation);
-        if self.dns_has_moved(&observation) && self.observer.is_confirmed() {
-            self.preregister.close();
-        }
+        self.close_preregistration(&observation);
         let confirmation = self.confirmation(&observation).await;
         self.control.exclude(self.observer.take_permit_wait());
         if !self.still_holds(&observation) {
             // DNS changed while the RDS API was asked.
             return Ok(self.control.at_once());
         }
+        // The lookups made meanwhile may have confirmed the answer.
+        self.close_preregistration(&observation);
         let plan = observation.plan(confirmation, &self.allowed_extras());
         self.keep_plan(&plan, confirmation);
         if let Some(priority) = self.priority(&observation, &plan) {
@@ -221,8 +221,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let verdict = match self.veto.current(&observation.resolution) {
             Some(verdict) => verdict,
             None => {
-                let verdict = self.ask_rds(observation).await;
-                self.veto.record(&observation.resolution, verdict);
+                let (verdict, answered) = self.ask_rds(observation).await;
+                self.veto.record(&observation.resolution, verdict, answered);
                 if verdict == RdsVerdict::NoVeto {
                     // A deregistration needs an observation that is newer than the question.
                     self.observer.require_new_list();
@@ -240,35 +240,45 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         Confirmation::Confirmed
     }
 
-    /// Asks the RDS API about the writer that DNS names. Without an answer there is no veto.
-    async fn ask_rds(&mut self, observation: &Observation) -> RdsVerdict {
+    /// Asks the RDS API about the writer that DNS names, and says when it answered. Without an answer there is no
+    /// veto.
+    async fn ask_rds(&mut self, observation: &Observation) -> (RdsVerdict, Instant) {
+        let began = Instant::now();
         let chain = &observation.resolution.chain;
         let Some(member) = member(chain).filter(|_| self.binding.role == Role::Writer) else {
-            return RdsVerdict::NoVeto;
+            return (RdsVerdict::NoVeto, began);
         };
         let identifier = cluster_identifier(self.binding, chain);
         let question = ask(self.deadline, self.observer.clients.rds.cluster(&identifier));
-        let answer = match self.mode {
+        let question = async { (question.await, Instant::now()) };
+        let (answer, answered) = match self.mode {
             // A dry run plans by one lookup.
             Mode::DryRun => question.await,
-            Mode::Check | Mode::Watch => self.observer.while_resolving("ask the RDS API", question).await,
+            Mode::Check | Mode::Watch => self.observer.beside_lookups(question).await,
         };
-        let cluster = match answer {
-            Ok(cluster) => cluster,
+        // A check waits for the confirmation only; the RDS API may be slow.
+        self.control.exclude(began.elapsed());
+        let verdict = match answer {
+            Ok(cluster) => self.verdict(member, cluster.as_ref(), observation),
             Err(error) => {
                 let reason = error.explain();
                 if self.is_new(&reason) {
                     log_decision!(warn, self.binding, "rds_unavailable", reason = %reason, "continuing without the RDS API");
                 }
-                return RdsVerdict::NoVeto;
+                RdsVerdict::NoVeto
             }
         };
-        self.preregister.record_cluster(cluster.as_ref());
-        let verdict = RdsVerdict::of(cluster.as_ref(), member, self.dns_has_moved(observation));
+        (verdict, answered)
+    }
+
+    /// Records the RDS API's answer, and logs a veto.
+    fn verdict(&mut self, member: &str, cluster: Option<&Cluster>, observation: &Observation) -> RdsVerdict {
+        self.preregister.record_cluster(cluster);
+        let verdict = RdsVerdict::of(cluster, member, self.dns_has_moved(observation));
         match verdict {
             RdsVerdict::NoVeto => {}
             RdsVerdict::Disagrees => {
-                let other = cluster.as_ref().and_then(|cluster| cluster.other_writer(member));
+                let other = cluster.and_then(|cluster| cluster.other_writer(member));
                 if self.is_new(&format!("veto {member} {other:?}")) {
                     let reason = "the RDS API names another writer than DNS";
                     log_decision!(
@@ -341,6 +351,13 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let is_done =
             self.mode == Mode::Check || (self.dns_has_moved(observation) && self.observer.is_confirmed());
         Ok(if plan.is_empty() && is_done { Then::Stop(Stop::Done) } else { self.control.poll() })
+    }
+
+    /// Ends pre-registration when DNS has moved and its answer is confirmed.
+    fn close_preregistration(&self, observation: &Observation) {
+        if self.dns_has_moved(observation) && self.observer.is_confirmed() {
+            self.preregister.close();
+        }
     }
 
     /// Whether DNS still gives the observed answer: lookups go on during every wait. A lookup that failed leaves
@@ -451,7 +468,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         };
         let mut plan = outcome(Confirmation::Confirmed);
         if plan != outcome(Confirmation::Unconfirmed)
-            && let Some(veto) = self.ask_rds(&observation).await.veto()
+            && let Some(veto) = self.ask_rds(&observation).await.0.veto()
         {
             plan = outcome(veto);
         }

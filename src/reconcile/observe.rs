@@ -184,7 +184,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let (permit, has_waited) = tokio::select! {
             biased;
             permit = permit.as_mut() => (permit, false),
-            () = ready(()) => (self.beside_lookups(self.poll, permit).await.0, true),
+            () = ready(()) => (self.beside_lookups(permit).await, true),
         };
         if has_waited {
             self.permit_wait += began.elapsed();
@@ -211,13 +211,18 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         call: impl Future<Output = Result<R, Error>>,
     ) -> Result<R, Error> {
         let call = until(self.deadline, doing, call);
-        self.beside_lookups(self.poll, call).await.0
+        self.beside_lookups(call).await
     }
 
-    /// Waits for a call and resolves the endpoint meanwhile, first after `pause`, then at every poll: a gap
-    /// between lookups would confirm nothing. Returns the call's result and that of the last lookup, if there
-    /// was one.
-    async fn beside_lookups<R>(
+    /// Waits for a call and resolves the endpoint at every poll meanwhile: a gap between lookups would confirm
+    /// nothing.
+    pub async fn beside_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
+        self.beside_lookups_after(self.poll, call).await.0
+    }
+
+    /// The same, with the first lookup after `pause`. Returns the result of the last lookup as well, if there was
+    /// one.
+    async fn beside_lookups_after<R>(
         &mut self,
         mut pause: Duration,
         call: impl Future<Output = R>,
@@ -280,7 +285,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let asked = Instant::now();
         let listing = self.clients.groups.targets(permit, &self.binding.target_group);
         let listing = until(self.deadline, "list the group's targets", listing);
-        let (targets, lookup) = self.beside_lookups(pause, listing).await;
+        let (targets, lookup) = self.beside_lookups_after(pause, listing).await;
         let listed =
             targets.map(|targets| self.list = Some(TargetList { targets, asked, is_outdated: false }));
         lookup.and(listed)

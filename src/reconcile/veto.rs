@@ -58,8 +58,8 @@ impl Veto {
         (about == resolution && at.elapsed() < RDS_RECHECK_INTERVAL).then_some(*verdict)
     }
 
-    pub fn record(&mut self, resolution: &Resolution, verdict: RdsVerdict) {
-        self.0 = Some((resolution.clone(), verdict, Instant::now()));
+    pub fn record(&mut self, resolution: &Resolution, verdict: RdsVerdict, answered: Instant) {
+        self.0 = Some((resolution.clone(), verdict, answered));
     }
 
     /// Forgets the last verdict: something newer is known.
@@ -105,7 +105,7 @@ mod tests {
             chain: vec!["orders.example.com".into()],
         };
         let mut veto = Veto::default();
-        veto.record(&resolution("10.0.1.10"), RdsVerdict::Disagrees);
+        veto.record(&resolution("10.0.1.10"), RdsVerdict::Disagrees, Instant::now());
         assert_eq!(veto.current(&resolution("10.0.1.10")), Some(RdsVerdict::Disagrees));
         assert_eq!(veto.current(&resolution("10.0.2.20")), None);
         advance(RDS_RECHECK_INTERVAL).await;
