@@ -306,3 +306,33 @@ fn description(target: &SocketAddr) -> TargetDescriptionBuilder {
 fn list(targets: &[SocketAddr]) -> String {
     crate::plan::list(&targets.iter().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_elasticloadbalancingv2::error::ErrorMetadata;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_in_known_words_names_addresses_outside_the_vpc() {
+        let found = |code: &str, message: &str, known: &[&str]| {
+            let metadata = ErrorMetadata::builder().code(code).message(message).build();
+            let response = HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
+            let error = SdkError::service_error(RegisterTargetsError::generic(metadata), response);
+            let batch = ["10.1.0.1:5432".parse().unwrap(), "10.1.0.10:5432".parse().unwrap()];
+            let known = known.iter().map(|address| address.parse().unwrap()).collect();
+            let found = outside_the_vpc(&error, &batch, &known);
+            found.iter().map(IpAddr::to_string).collect::<Vec<_>>()
+        };
+        let outside = "since the IP address '10.1.0.1' is outside the VPC";
+        let not_in =
+            "The Availability Zone is required for IP address '10.1.0.10' because it is not in the VPC";
+        assert_eq!(found("ValidationError", outside, &[]), ["10.1.0.1"]);
+        assert_eq!(found("ValidationError", not_in, &[]), ["10.1.0.10"]);
+        assert_eq!(found("ValidationError", outside, &["10.1.0.1"]), [""; 0], "it was registered as outside");
+        assert_eq!(found("ValidationError", &outside.replace("'10.1.0.1'", "'10.9.9.9'"), &[]), [""; 0]);
+        assert_eq!(found("ValidationError", "The IP address '10.1.0.1' is within the VPC", &[]), [""; 0]);
+        assert_eq!(found("InvalidTarget", outside, &[]), [""; 0]);
+    }
+}

@@ -14,7 +14,7 @@ use rds_nlb_sync::plan::{Family, TargetState};
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Priority};
 use rds_nlb_sync::rds::Rds;
 use rds_nlb_sync::reconcile::{Instance, RdsApi, Resolution, Resolve, TargetGroupApi};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::testkit::ports::permit;
 use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, ONE, Record, THREE, TWO, addresses};

@@ -128,3 +128,38 @@ async fn targets_are_changed_in_batches_of_a_hundred() {
     groups.deregister(permit().await, GROUP, &many).await.unwrap();
     assert_eq!((aws.count(Action::RegisterTargets), aws.count(Action::DeregisterTargets)), (3, 3));
 }
+
+/// How many of the writes that may come at once are left.
+async fn writes_left(groups: &Elb) -> usize {
+    let granted =
+        async || timeout(Duration::ZERO, groups.permit(Priority::Failover, Call::Write)).await.is_ok();
+    let mut left = 0;
+    while left < 100 && granted().await {
+        left += 1;
+    }
+    left
+}
+
+#[tokio::test]
+async fn every_further_call_of_a_change_takes_a_permit() {
+    let many: BTreeSet<SocketAddr> = (1..=1000).map(|n| SocketAddr::new(TWO.parse().unwrap(), n)).collect();
+    let two_outside = targets(&["10.0.2.20:5432", "192.168.7.7:5432", "172.16.1.1:5432"]);
+    for (name, changed, permits) in
+        [("register", &many, 9), ("deregister", &many, 9), ("outside", &two_outside, 2)]
+    {
+        let aws = FakeAws::new();
+        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(5));
+        let started = Instant::now();
+        match name {
+            "deregister" => groups.deregister(permit().await, GROUP, changed).await.unwrap(),
+            _ => groups.register(permit().await, GROUP, changed).await.unwrap(),
+        }
+        let left = writes_left(&groups).await;
+        // Four tokens a second came back meanwhile.
+        let refilled = (started.elapsed().as_secs_f64() * 4.0).ceil() as usize;
+        assert!(
+            (19 - permits..=19 - permits + refilled).contains(&left),
+            "{name}: {left}, refilled {refilled}"
+        );
+    }
+}
