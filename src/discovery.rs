@@ -1,7 +1,7 @@
-//! Bindings by tag: every target group that carries the tag is bound to the endpoint in its value.
+//! Bindings by tag: a target group that carries the tag is bound to the endpoint in the tag's value.
 //!
-//! Further tags with the same key and a suffix hold the options: `KEY:port`, `KEY:database`. A group
-//! that has lost its tag is let go, untouched; one whose tags are wrong fails alone, by name.
+//! Further tags with the same key and a suffix hold the options: `KEY:port`, `KEY:database`. Removing the tag ends
+//! management; the targets stay. A group whose tags are invalid fails alone, by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -15,16 +15,15 @@ use crate::error::{Error, ErrorKind};
 use crate::rate_limit::Priority;
 use crate::reconcile::{Report, Status};
 
-/// How old the list of tagged groups may be for a check, in an account of some hundred groups: a listing
-/// makes a call for each twenty of them, and tags change by deployments.
+/// How old the list of tagged groups may be for a check, in an account of up to 300 groups. A listing makes a
+/// call for each twenty of them, and tags change by deployments.
 pub const TAG_MAX_AGE: Duration = Duration::from_secs(300);
-/// How old it may be when an event tells of a database that no binding is for: it may be a new one, but
-/// in most accounts it is one that nobody has bound.
+/// How old the list may be when an event is about a database without a binding. The database may be new, but in
+/// most accounts it has no binding.
 pub const TAG_MAX_AGE_UNKNOWN_DB: Duration = Duration::from_secs(60);
-
-/// How often the tags are read where the API refuses it. From the second time on, failovers elsewhere in the
-/// account come first.
-const TRIES: usize = 10;
+/// How often the tags are listed while the API refuses it, if there are no other bindings. From the second time
+/// on, failovers elsewhere in the account come first.
+const ATTEMPTS: usize = 10;
 
 /// A target group that carries the tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,93 +37,103 @@ pub struct Tagged {
 /// The groups that carry the tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tags {
-    /// Each with all its tags.
     pub groups: Vec<Tagged>,
-    /// Whether they were listed for this very answer.
+    /// Whether this call listed them. Otherwise they were known.
     pub are_new: bool,
 }
 
 /// The tags of the account's target groups.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Discover {
-    /// The groups that carry the tag, as of this long ago or less; in accounts of many groups, as of
-    /// longer ago. They are listed with this urgency.
-    async fn tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Tags, Error>;
+    /// The groups that carry the tag. A known list of this age or less serves; in an account of many groups, an
+    /// older one does. Otherwise the groups are listed at this priority.
+    async fn tagged(&self, key: &str, max_age: Duration, priority: Priority) -> Result<Tags, Error>;
 }
 
-/// What there is to keep in sync.
+/// The bindings of an invocation.
 #[derive(Clone, Debug, Default)]
 pub struct BindingSet {
-    /// The configured bindings, and the discovered ones after them.
+    /// The configured bindings, followed by the discovered ones.
     pub bindings: Vec<Binding>,
-    /// What is wrong with the others.
+    /// The groups that could not be bound, and why.
     pub failed: Vec<Report>,
-    /// Whether the groups were listed just now, which takes its share of the API's limits.
+    /// Whether the tagged groups have just been listed, which used up part of the routine calls.
     pub are_new: bool,
 }
 
-/// The configured bindings and, where a tag is configured, those of the groups that carry it. A group that
-/// is configured as well is bound as configured.
+/// The configured bindings and, if a tag is configured, those of the groups that carry it. BINDINGS win over tags.
 pub async fn binding_set<T: Discover>(
     groups: &T,
     config: &Config,
-    age: Duration,
+    max_age: Duration,
     priority: Priority,
     deadline: Instant,
 ) -> BindingSet {
-    let mut bound = BindingSet { bindings: config.bindings.clone(), ..BindingSet::default() };
-    let Some(key) = &config.discovery else { return bound };
-    // Where there is nothing else to do, it is worth some waiting: what was read is not read again.
-    let tries = if config.bindings.is_empty() { TRIES } else { 1 };
-    let mut listing = Err(Error::new(
+    let mut set = BindingSet { bindings: config.bindings.clone(), ..BindingSet::default() };
+    let Some(key) = &config.discovery else { return set };
+    // Without other bindings there is nothing else to do. What was read before an error is not read again.
+    let attempts = if config.bindings.is_empty() { ATTEMPTS } else { 1 };
+    let Tags { groups, are_new } = match list_tagged(groups, key, max_age, priority, attempts, deadline).await
+    {
+        Ok(tags) => tags,
+        Err(error) => {
+            let all = format!("every target group tagged {key}");
+            set.failed.push(failed("", &all, error.explain()));
+            return set;
+        }
+    };
+    set.are_new = are_new;
+    let configured: BTreeSet<&str> = config.bindings.iter().map(|binding| &*binding.target_group).collect();
+    for Tagged { group, tags } in groups.iter().filter(|tagged| !configured.contains(&*tagged.group)) {
+        let endpoint = tags.get(key).map(String::as_str).unwrap_or_default();
+        match bind(key, endpoint, group, tags) {
+            Ok(binding) => set.bindings.push(binding),
+            Err(reason) => set.failed.push(failed(endpoint, group, reason)),
+        }
+    }
+    set
+}
+
+/// Lists the tagged groups, with further attempts after transient errors.
+async fn list_tagged<T: Discover>(
+    groups: &T,
+    key: &str,
+    max_age: Duration,
+    priority: Priority,
+    attempts: usize,
+    deadline: Instant,
+) -> Result<Tags, Error> {
+    let mut last = Err(Error::new(
         ErrorKind::DeadlineExceeded,
         "discover target groups by tag before the invocation's time ran out",
     ));
-    for priority in iter::once(priority).chain(iter::repeat_n(priority.max(Priority::Tidy), tries - 1)) {
-        let Ok(listed) = timeout_at(deadline, groups.tagged(key, age, priority)).await else { break };
-        let is_over = !matches!(&listed, Err(error) if error.kind() == ErrorKind::Transient);
-        listing = listed;
-        if is_over {
+    let later = iter::repeat_n(priority.max(Priority::Tidy), attempts - 1);
+    for priority in iter::once(priority).chain(later) {
+        let Ok(result) = timeout_at(deadline, groups.tagged(key, max_age, priority)).await else { break };
+        let is_transient = matches!(&result, Err(error) if error.kind() == ErrorKind::Transient);
+        last = result;
+        if !is_transient {
             break;
         }
     }
-    let tagged = match listing {
-        Ok(Tags { groups, are_new }) => {
-            bound.are_new = are_new;
-            groups
-        }
-        Err(error) => {
-            bound.failed.push(failed(
-                String::new(),
-                format!("every target group tagged {key}"),
-                error.explain(),
-            ));
-            return bound;
-        }
-    };
-    let configured: BTreeSet<&str> = config.bindings.iter().map(|binding| &*binding.target_group).collect();
-    for Tagged { group, mut tags } in tagged.into_iter().filter(|tagged| !configured.contains(&*tagged.group))
-    {
-        let endpoint = tags.remove(key).unwrap_or_default();
-        let options = tags.into_iter().filter_map(|(tag, value)| {
-            Some((tag.strip_prefix(key.as_str())?.strip_prefix(':')?.to_owned(), value))
-        });
-        match Binding::from_tags(&endpoint, &group, options.collect()) {
-            Ok(binding) => bound.bindings.push(binding),
-            Err(problems) => {
-                let problems = problems.iter().map(|(option, problem)| match option.as_str() {
-                    "endpoint" => format!("{key}: {problem}"),
-                    option => format!("{key}:{option}: {problem}"),
-                });
-                let reason = format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "));
-                bound.failed.push(failed(endpoint, group, reason));
-            }
-        }
-    }
-    bound
+    last
 }
 
-fn failed(endpoint: String, target_group: String, reason: String) -> Report {
-    tracing::error!(decision = "fail", endpoint, target_group, reason, "the group is not bound");
-    Report { error: Some(reason), ..Report::new(&endpoint, &target_group, Status::Failed) }
+/// Binds a group as its tags say, or says what is wrong with them.
+fn bind(key: &str, endpoint: &str, group: &str, tags: &BTreeMap<String, String>) -> Result<Binding, String> {
+    let options = tags.iter().filter_map(|(tag, value)| {
+        Some((tag.strip_prefix(key)?.strip_prefix(':')?.to_owned(), value.clone()))
+    });
+    Binding::from_tags(endpoint, group, options.collect()).map_err(|problems| {
+        let problems = problems.iter().map(|(option, problem)| match option.as_str() {
+            "endpoint" => format!("{key}: {problem}"),
+            option => format!("{key}:{option}: {problem}"),
+        });
+        format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "))
+    })
+}
+
+fn failed(endpoint: &str, target_group: &str, reason: String) -> Report {
+    tracing::error!(decision = "fail", endpoint, target_group, reason, "target group not bound");
+    Report { error: Some(reason), ..Report::new(endpoint, target_group, Status::Failed) }
 }

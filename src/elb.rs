@@ -1,7 +1,7 @@
-//! The target groups, by `aws-sdk-elasticloadbalancingv2`. The only module that knows it.
+//! The target groups, by `aws-sdk-elasticloadbalancingv2`. Only this module and its children know it.
 //!
-//! But for the doctor's, calls are boxed: a call's future takes five kilobytes, which every layer above would
-//! carry once or twice for each of its calls, whether it makes them or not.
+//! The invariant kept here: every call takes a [`Permit`]. Calls are boxed: a call's future takes five kilobytes,
+//! which every layer above would carry for each of its calls, made or not.
 
 mod discover;
 mod inspect;
@@ -9,18 +9,22 @@ mod retry_observer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::Client;
+use aws_sdk_elasticloadbalancingv2::config::Config;
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
 use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
 use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_elasticloadbalancingv2::operation::register_targets::RegisterTargetsError;
+use aws_sdk_elasticloadbalancingv2::types::builders::TargetDescriptionBuilder;
 use aws_sdk_elasticloadbalancingv2::types::{
     ProtocolEnum, TargetDescription, TargetGroup, TargetGroupIpAddressTypeEnum, TargetHealthDescription,
     TargetHealthStateEnum, TargetTypeEnum,
 };
+use tokio::time::timeout;
 
 use crate::aws::{self, Bounded};
 use crate::error::{Error, ErrorKind};
@@ -30,9 +34,12 @@ use crate::reconcile::{TargetGroupApi, TargetGroupInfo};
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
-/// The first pause before a call is made again, before jitter. The SDK's default of a second is for services
-/// whose limits take longer to come back; here a tenth of it brings the next token.
+/// The first pause before the SDK repeats a call, before jitter. The SDK's default of a second is for services
+/// whose limits take longer to come back; here the next token comes after a tenth of a second.
 const BACKOFF: Duration = Duration::from_millis(250);
+/// How long the deregistration of a further batch waits for its permit. After that the observation that it acts
+/// on is too old.
+const FURTHER_BATCH: Duration = Duration::from_secs(1);
 /// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
 const ALL_ZONES: &str = "all";
 
@@ -40,29 +47,31 @@ const ALL_ZONES: &str = "all";
 pub struct Elb {
     client: Client,
     rate_limiter: Arc<ApiRateLimiter>,
-    /// What was learnt of a group stays true while the group exists: once per cold start will do.
+    /// By ARN. None of this changes while a group exists, so each is described once per process.
     groups: Mutex<BTreeMap<String, TargetGroupInfo>>,
     /// The groups that carry the discovery tag, as last listed.
-    tagged: Mutex<Option<discover::Listed>>,
-    /// The listing of them that is under way.
+    tagged: Mutex<Option<discover::TagList>>,
+    /// The listing of them that is not finished yet.
     scan: tokio::sync::Mutex<Option<discover::TagScan>>,
 }
 
 impl Elb {
-    /// Calls the API through this client, within this budget.
     pub fn new(client: Client, rate_limiter: ApiRateLimiter) -> Self {
         let rate_limiter = Arc::new(rate_limiter);
         let retry_observer = retry_observer::RetryObserver(Arc::clone(&rate_limiter));
         let retries = client.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
-        let config = client.config().to_builder().interceptor(Bounded).interceptor(retry_observer);
-        let config = config.retry_config(retries.with_initial_backoff(BACKOFF)).build();
-        let client = Client::from_conf(config);
+        let config = client
+            .config()
+            .to_builder()
+            .interceptor(Bounded)
+            .interceptor(retry_observer)
+            .retry_config(retries.with_initial_backoff(BACKOFF));
         Self {
-            client,
+            client: Client::from_conf(config.build()),
             rate_limiter,
             groups: Mutex::default(),
             tagged: Mutex::default(),
-            scan: Default::default(),
+            scan: tokio::sync::Mutex::default(),
         }
     }
 
@@ -70,19 +79,73 @@ impl Elb {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn register_once(
+    async fn describe_group(&self, permit: Permit, group: &str) -> Result<TargetGroup, Error> {
+        let doing = || format!("describe the target group {group}");
+        let request = self.client.describe_target_groups().target_group_arns(group);
+        let described = spend(permit, request.send())
+            .await
+            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
+        let mut groups = described.target_groups.unwrap_or_default().into_iter();
+        groups
+            .find(|found| found.target_group_arn() == Some(group))
+            .ok_or_else(|| Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it"))
+    }
+
+    async fn target_health(
         &self,
+        permit: Permit,
         group: &str,
-        targets: &[SocketAddr],
+    ) -> Result<Vec<TargetHealthDescription>, Error> {
+        let request = self.client.describe_target_health().target_group_arn(group);
+        let health = spend(permit, request.send()).await.map_err(|error| {
+            let action = "elasticloadbalancing:DescribeTargetHealth";
+            aws::call_error(format!("list the targets of {group}"), action, error)
+        })?;
+        Ok(health.target_health_descriptions.unwrap_or_default())
+    }
+
+    /// Registers one batch. Targets outside the group's VPC need a zone, and the others must not have one.
+    async fn register_batch(
+        &self,
+        permit: Permit,
+        group: &str,
+        batch: &[SocketAddr],
         outside: &BTreeSet<IpAddr>,
     ) -> Result<(), SdkError<RegisterTargetsError, HttpResponse>> {
-        let targets = targets.iter().map(|target| {
+        let targets = batch.iter().map(|target| {
             let zone = outside.contains(&target.ip()).then(|| ALL_ZONES.to_owned());
             description(target).set_availability_zone(zone).build()
         });
-        let register = self.client.register_targets().target_group_arn(group);
-        Box::pin(register.set_targets(Some(targets.collect())).send()).await.map(|_| ())
+        let request = self.client.register_targets().target_group_arn(group);
+        spend(permit, request.set_targets(Some(targets.collect())).send()).await.map(|_| ())
     }
+
+    /// Deregisters one batch, in one attempt.
+    async fn deregister_batch(&self, permit: Permit, group: &str, batch: &[SocketAddr]) -> Result<(), Error> {
+        // A retry by the SDK would act on an observation that is too old.
+        let one_attempt = Config::builder().retry_config(RetryConfig::disabled());
+        let targets = batch.iter().map(|target| description(target).build()).collect();
+        let request = self.client.deregister_targets().target_group_arn(group).set_targets(Some(targets));
+        let call = request.customize().config_override(one_attempt).send();
+        let Err(error) = spend(permit, call).await else { return Ok(()) };
+        // AWS accepts the deregistration of a target that is gone. Emulators refuse the whole batch: the next
+        // observation leaves the target out.
+        let is_gone = error.as_service_error().is_some_and(|error| error.is_invalid_target_exception());
+        let doing = format!("deregister {} from {group}", list(batch));
+        let error = aws::call_error(doing, "elasticloadbalancing:DeregisterTargets", error);
+        if is_gone {
+            return Err(error.transient());
+        }
+        if error.kind() == ErrorKind::Transient {
+            self.rate_limiter.record_throttle();
+        }
+        Err(error)
+    }
+}
+
+/// Uses the permit for this call. The call is boxed here and not awaited, so that no future contains it.
+fn spend<F: Future>(_permit: Permit, call: F) -> Pin<Box<F>> {
+    Box::pin(call)
 }
 
 impl TargetGroupApi for Elb {
@@ -90,66 +153,55 @@ impl TargetGroupApi for Elb {
         self.rate_limiter.permit(priority, call).await
     }
 
-    fn immediate_permit(&self) -> Permit {
-        self.rate_limiter.immediate_permit()
-    }
-
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error> {
         if let Some(known) = self.groups().get(group).copied() {
             return Ok(known);
         }
-        let doing = || format!("describe the target group {group}");
-        // Once per group and cold start, and a failover may be waiting for it.
-        let _permit = self.rate_limiter.permit(Priority::Failover, Call::Describe).await;
-        let described = Box::pin(self.client.describe_target_groups().target_group_arns(group).send()).await;
-        let described = described
-            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
-        let found = described
-            .target_groups()
-            .iter()
-            .find(|found| found.target_group_arn() == Some(group))
-            .ok_or_else(|| {
-                Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it")
-            })?;
-        let group_is = parse_group(found).map_err(|reason| {
+        // One call per group and process, and a failover may be waiting for it.
+        let permit = self.permit(Priority::Failover, Call::Describe).await;
+        let found = self.describe_group(permit, group).await?;
+        let info = parse_group(&found).map_err(|reason| {
             Error::new(ErrorKind::Permanent, format!("use the target group {group}")).with_source(reason)
         })?;
-        self.groups().insert(group.to_owned(), group_is);
-        Ok(group_is)
+        self.groups().insert(group.to_owned(), info);
+        Ok(info)
     }
 
-    async fn targets(&self, _permit: Permit, group: &str) -> Result<Targets, Error> {
-        let doing = || format!("list the targets of {group}");
-        let port = self.describe(group).await?.port;
-        let health = Box::pin(self.client.describe_target_health().target_group_arn(group).send()).await;
-        let health = health
-            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetHealth", error))?;
-        health
-            .target_health_descriptions()
-            .iter()
-            .map(|description| target(description, port))
-            .collect::<Result<_, _>>()
-            .map_err(|reason| Error::new(ErrorKind::Transient, doing()).with_source(reason))
+    async fn targets(&self, permit: Permit, group: &str) -> Result<Targets, Error> {
+        let TargetGroupInfo { port, .. } = self.describe(group).await?;
+        let mut targets = Targets::new();
+        for description in self.target_health(permit, group).await? {
+            let (target, state) = parse_target(&description, port).map_err(|reason| {
+                let doing = format!("list the targets of {group}");
+                Error::new(ErrorKind::Transient, doing).with_source(reason)
+            })?;
+            targets.insert(target, state);
+        }
+        Ok(targets)
     }
 
     async fn register(
         &self,
-        _permit: Permit,
+        permit: Permit,
         group: &str,
         targets: &BTreeSet<SocketAddr>,
     ) -> Result<(), Error> {
         let targets: Vec<SocketAddr> = targets.iter().copied().collect();
+        let (priority, mut first) = (permit.priority(), Some(permit));
         for batch in targets.chunks(BATCH) {
             let mut outside = BTreeSet::new();
-            while let Err(error) = self.register_once(group, batch, &outside).await {
-                // AWS alone knows what lies inside the VPC, and says so in words (ValidationError).
+            loop {
+                let permit = match first.take() {
+                    Some(permit) => permit,
+                    None => self.permit(priority, Call::Write).await,
+                };
+                let Err(error) = self.register_batch(permit, group, batch, &outside).await else { break };
                 let newly_outside = outside_the_vpc(&error, batch, &outside);
                 if newly_outside.is_empty() {
                     let doing = format!("register {} in {group}", list(batch));
                     return Err(aws::call_error(doing, "elasticloadbalancing:RegisterTargets", error));
                 }
                 outside.extend(newly_outside);
-                let _permit = self.rate_limiter.permit(Priority::Failover, Call::Write).await;
             }
         }
         Ok(())
@@ -157,43 +209,28 @@ impl TargetGroupApi for Elb {
 
     async fn deregister(
         &self,
-        _permit: Permit,
+        permit: Permit,
         group: &str,
         targets: &BTreeSet<SocketAddr>,
     ) -> Result<(), Error> {
         let targets: Vec<SocketAddr> = targets.iter().copied().collect();
-        // A retry inside the SDK would act on a look that has grown old.
-        let once =
-            aws_sdk_elasticloadbalancingv2::config::Config::builder().retry_config(RetryConfig::disabled());
+        let (priority, mut first) = (permit.priority(), Some(permit));
         for batch in targets.chunks(BATCH) {
-            let descriptions = batch.iter().map(|target| description(target).build()).collect();
-            let deregister = self
-                .client
-                .deregister_targets()
-                .target_group_arn(group)
-                .set_targets(Some(descriptions))
-                .customize()
-                .config_override(once.clone());
-            let result = Box::pin(deregister.send()).await;
-            if let Err(error) = result {
-                // AWS takes a target that is gone already for a success; stand-ins refuse the batch.
-                let is_gone = error.as_service_error().is_some_and(|e| e.is_invalid_target_exception());
-                let doing = format!("deregister {} from {group}", list(batch));
-                let error = aws::call_error(doing, "elasticloadbalancing:DeregisterTargets", error);
-                if is_gone {
-                    return Err(error.transient());
-                }
-                if error.kind() == ErrorKind::Transient {
-                    self.rate_limiter.record_throttle();
-                }
-                return Err(error);
-            }
+            let permit = match first.take() {
+                Some(permit) => permit,
+                None => timeout(FURTHER_BATCH, self.permit(priority, Call::Write)).await.map_err(|_| {
+                    let doing = format!("deregister {} from {group}", list(batch));
+                    Error::new(ErrorKind::Transient, doing)
+                        .with_source("no permit for a further call in time")
+                })?,
+            };
+            self.deregister_batch(permit, group, batch).await?;
         }
         Ok(())
     }
 }
 
-/// Refuses a group that cannot carry a database, by what is wrong with it.
+/// What the group is, or why it cannot carry a database.
 fn parse_group(group: &TargetGroup) -> Result<TargetGroupInfo, String> {
     match group.target_type() {
         Some(TargetTypeEnum::Ip) => {}
@@ -220,12 +257,16 @@ fn parse_group(group: &TargetGroup) -> Result<TargetGroupInfo, String> {
     Ok(TargetGroupInfo { family, port: port.ok_or("it has no port")? })
 }
 
-fn target(description: &TargetHealthDescription, port: u16) -> Result<(SocketAddr, TargetState), String> {
+/// A target and its state. A target without a port has the group's.
+fn parse_target(
+    description: &TargetHealthDescription,
+    group_port: u16,
+) -> Result<(SocketAddr, TargetState), String> {
     let target = description.target().ok_or("a target has no description")?;
     let id = target.id().unwrap_or_default();
     let address: IpAddr = id.parse().map_err(|_| format!("the target {id:?} is not an address"))?;
     let port = match target.port() {
-        None => port,
+        None => group_port,
         Some(port) => u16::try_from(port).map_err(|_| format!("the target {id} has the port {port}"))?,
     };
     let state = match description.target_health().and_then(|health| health.state()) {
@@ -239,10 +280,11 @@ fn target(description: &TargetHealthDescription, port: u16) -> Result<(SocketAdd
     Ok((SocketAddr::new(address, port), state))
 }
 
-/// The addresses that a refused registration calls outside the group's VPC, in these known words:
-/// "You must specify a valid Availability Zone or select 'all' …, since the IP address '…' is outside
-/// the VPC"; "The Availability Zone is required for IP address '…' because it is not in the VPC"
-/// (aws-load-balancer-controller, issues 3084 and 3714).
+/// The addresses that a refused registration says are outside the group's VPC. Only AWS knows the VPC's blocks,
+/// and neither the SDK nor the API has a type or a code for this refusal: it is a ValidationError, in one of these
+/// wordings (aws-load-balancer-controller, issues 3084 and 3714): "You must specify a valid Availability Zone or
+/// select 'all' …, since the IP address '…' is outside the VPC"; "The Availability Zone is required for IP
+/// address '…' because it is not in the VPC".
 fn outside_the_vpc(
     error: &SdkError<RegisterTargetsError, HttpResponse>,
     targets: &[SocketAddr],
@@ -257,12 +299,40 @@ fn outside_the_vpc(
     addresses.filter(|address| message.contains(&format!("'{address}'"))).collect()
 }
 
-fn description(
-    target: &SocketAddr,
-) -> aws_sdk_elasticloadbalancingv2::types::builders::TargetDescriptionBuilder {
+fn description(target: &SocketAddr) -> TargetDescriptionBuilder {
     TargetDescription::builder().id(target.ip().to_string()).port(i32::from(target.port()))
 }
 
 fn list(targets: &[SocketAddr]) -> String {
     crate::plan::list(&targets.iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_elasticloadbalancingv2::error::ErrorMetadata;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_in_known_words_names_addresses_outside_the_vpc() {
+        let found = |code: &str, message: &str, known: &[&str]| {
+            let metadata = ErrorMetadata::builder().code(code).message(message).build();
+            let response = HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
+            let error = SdkError::service_error(RegisterTargetsError::generic(metadata), response);
+            let batch = ["10.1.0.1:5432".parse().unwrap(), "10.1.0.10:5432".parse().unwrap()];
+            let known = known.iter().map(|address| address.parse().unwrap()).collect();
+            let found = outside_the_vpc(&error, &batch, &known);
+            found.iter().map(IpAddr::to_string).collect::<Vec<_>>()
+        };
+        let outside = "since the IP address '10.1.0.1' is outside the VPC";
+        let not_in =
+            "The Availability Zone is required for IP address '10.1.0.10' because it is not in the VPC";
+        assert_eq!(found("ValidationError", outside, &[]), ["10.1.0.1"]);
+        assert_eq!(found("ValidationError", not_in, &[]), ["10.1.0.10"]);
+        assert_eq!(found("ValidationError", outside, &["10.1.0.1"]), [""; 0], "it was registered as outside");
+        assert_eq!(found("ValidationError", &outside.replace("'10.1.0.1'", "'10.9.9.9'"), &[]), [""; 0]);
+        assert_eq!(found("ValidationError", "The IP address '10.1.0.1' is within the VPC", &[]), [""; 0]);
+        assert_eq!(found("InvalidTarget", outside, &[]), [""; 0]);
+    }
 }

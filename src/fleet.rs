@@ -1,17 +1,13 @@
-//! Which of many groups an invocation lists.
+//! Keeps many bindings in sync under the API's rate limit.
 //!
-//! Lookups are cheap, listings are not: an account may make ten a second, and shares them with everybody's
-//! deployments. So a check looks every endpoint up, and lists the groups whose endpoint has moved since
-//! they were last found in sync, and of the others those for which that was longest ago: as many as it
-//! takes to list each within the verification period, spread evenly, and a score at least, so that a few
-//! groups are all listed by every check.
-//!
-//! The invariant kept here: what is remembered decides which groups are listed, and nothing else. A
-//! function that remembers nothing lists them all.
+//! `select` decides which groups are listed; this module does it. A check resolves every endpoint and lists the
+//! groups that are due. During a watch, the same goes on in the background for the bindings that are not
+//! watched. What a warm function remembers of its groups saves calls; no result depends on it.
+
+mod select;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered};
@@ -19,108 +15,45 @@ use futures_util::{StreamExt, future};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
+pub use self::select::Scope;
+use self::select::{InSyncRecord, Memory};
 use crate::binding::Binding;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::plan::{Addresses, Family};
-use crate::rate_limit::RateLimiter;
-use crate::rate_limit::{Call, Priority};
+use crate::plan::Family;
+use crate::rate_limit::{Call, Priority, RateLimiter};
 use crate::reconcile::{
-    Clients, FirstPermit, Mode, Options, Preregistration, RdsApi, ReaderCache, Report, Resolution, Resolve,
-    Status, TargetGroupApi, reconcile,
+    Clients, FirstPermit, Mode, Options, Preregistration, RdsApi, Report, Resolution, Resolve, Status,
+    TargetGroupApi, reconcile,
 };
 
-/// How many groups a check lists at least, if there are as many: with the routine calls' default rate, as
-/// many as it may list at once.
-const MIN_LISTED: usize = 20;
-/// How much of the verification period is planned with; the rest is for checks that come late.
-const PLANNED: f64 = 0.9;
-/// How long a check goes on to begin listings. The next one comes within the minute and goes on from there.
-pub const CHECK_BUDGET: Duration = Duration::from_secs(45);
-/// How often a watch looks after the bindings that it is not about. A zone's failure moves many databases
-/// at once, and their own events may wait for a function that is free.
+/// How long a check starts listings. The schedule's next check comes within a minute and continues.
+pub const LISTING_TIME: Duration = Duration::from_secs(45);
+/// How often a watch syncs the other bindings. The failure of a zone moves many databases at once, and their
+/// own events may wait for a free function.
 pub const BACKGROUND_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a patrol leaves a binding alone that it could not bring into sync.
-const AGAIN: Duration = Duration::from_secs(5);
-/// Lookups per second, below the 1,024 packets that a network interface may send to the VPC's resolver
-/// (VPC user guide, "DNS quotas"); the polls of watches come on top.
-const LOOKUPS: f64 = 400.0;
-/// Lookups at once: each has a socket of its own, and a function may open 1,024 files (Lambda quotas).
+/// Lookups per second. A network interface may send 1,024 packets per second to the VPC's resolver (VPC user
+/// guide, "DNS quotas"); the lookups of watches come in addition.
+const LOOKUPS_PER_SECOND: f64 = 400.0;
+/// Lookups at once. Each has a socket of its own, and a function may open 1,024 files (Lambda quotas).
 const LOOKUPS_AT_ONCE: usize = 64;
 
-/// Which bindings an invocation looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All of them, with their groups: somebody asked for it.
-    Whole,
-    /// All of them. The list of groups may have been read just now, which has used up part of what
-    /// routine calls may take.
-    Check {
-        /// Whether it was.
-        relisted: bool,
-    },
-    /// All of them, beside a watch, which comes first.
-    Background,
-}
-
-/// What a warm function remembers of its groups.
+/// The bindings of a function, and what it remembers of them while it is warm.
 pub struct Fleet {
-    period: Duration,
-    /// By target group.
-    memory: RefCell<BTreeMap<String, LastResult>>,
-    /// The target groups that are being looked at.
-    busy: RefCell<BTreeSet<String>>,
-    /// How many bindings have moved, and are being followed.
+    memory: RefCell<Memory>,
+    /// How many bindings are being repaired because their addresses changed.
     repairs: Cell<usize>,
-    selected_at: Cell<Option<Instant>>,
-    /// How many groups' turn it is by now, in fractions.
-    due: Cell<f64>,
-    lookups: RateLimiter,
-    at_once: Semaphore,
-}
-
-/// How a group was when it was last seen.
-enum LastResult {
-    InSync(Rc<InSyncRecord>),
-    /// Something was left to do, this urgent, and this was when.
-    NeedsSync(Priority, Instant),
-    /// DNS gave no answer: there is nothing to go on with before the next check.
-    Unresolved,
-}
-
-/// A group that was found in sync.
-struct InSyncRecord {
-    binding: Binding,
-    addresses: Option<Addresses>,
-    /// The names of its readers.
-    reader_cache: ReaderCache,
-    at: Cell<Instant>,
-}
-
-/// What is to be done about which binding, by index.
-#[derive(Default)]
-struct Selection {
-    /// Not known to be in sync: to be listed when it is their turn.
-    list: Vec<usize>,
-    /// Not brought into sync a moment ago: to be taken up again at once.
-    again: Vec<(usize, Option<Priority>)>,
-    /// To be looked up; the first so many of them to be listed all the same.
-    compare: Vec<(usize, Rc<InSyncRecord>)>,
-    due: usize,
+    lookups_per_second: RateLimiter,
+    lookups_at_once: Semaphore,
 }
 
 impl Fleet {
-    /// Remembers nothing yet.
     pub fn new(config: &Config) -> Self {
         Self {
-            period: config.verify,
-            memory: RefCell::default(),
-            busy: RefCell::default(),
+            memory: RefCell::new(Memory::new(config.verify)),
             repairs: Cell::new(0),
-            selected_at: Cell::new(None),
-            due: Cell::new(0.0),
-            lookups: RateLimiter::new(LOOKUPS_AT_ONCE as f64, LOOKUPS),
-            at_once: Semaphore::new(LOOKUPS_AT_ONCE),
+            lookups_per_second: RateLimiter::new(LOOKUPS_AT_ONCE as f64, LOOKUPS_PER_SECOND),
+            lookups_at_once: Semaphore::new(LOOKUPS_AT_ONCE),
         }
     }
 
@@ -134,76 +67,12 @@ impl Fleet {
         scope: Scope,
         deadline: Instant,
     ) -> Vec<Report> {
-        let Selection { list, again, compare, due } = self.select(bindings, scope);
-        let until = match scope {
-            Scope::Whole => deadline,
-            Scope::Check { .. } => deadline.min(Instant::now() + CHECK_BUDGET),
-            // What is routine waits for a quieter time.
-            Scope::Background => deadline.min(Instant::now() + BACKGROUND_INTERVAL),
-        };
-        let reports = RefCell::new(BTreeMap::new());
-        let run = async |index: usize, first_permit| {
-            let Some(binding) = bindings.get(index) else { return };
-            let Some(_in_progress) = InProgressGuard::new(&self.busy, binding) else { return };
-            let closed = Preregistration::Off;
-            // Boxed, because most bindings need none of it.
-            let running = Box::pin(reconcile(
-                clients,
-                binding,
-                Options { timing: config.timing, mode, preregistration: &closed, first_permit, deadline },
-            ));
-            let report = running.await;
-            self.remember(binding, &report);
-            reports.borrow_mut().insert(index, report);
-        };
-        let (line, in_line) = mpsc::unbounded_channel();
-        // It is read to its end below: nothing that is sent is lost.
-        let queue = move |index| line.send(index).unwrap_or_default();
-        list.into_iter().for_each(&queue);
-        let repairing = stream::iter(again).for_each_concurrent(None, |(index, priority)| {
-            let first_permit = match priority {
-                Some(priority) => FirstPermit::At(priority),
-                None => FirstPermit::Held(clients.groups.immediate_permit()),
-            };
-            run(index, first_permit)
-        });
-        let comparing = async {
-            let compare = stream::iter(compare.into_iter().enumerate());
-            let each = compare.for_each_concurrent(None, async |(place, (index, record))| {
-                let Some(report) = self.compare(clients, &record, scope, deadline).await else {
-                    // It has moved: a failover was missed.
-                    let _repair = RepairGuard::new(&self.repairs);
-                    return run(index, FirstPermit::At(Priority::Failover)).await;
-                };
-                let is_due = place < due && report.status == Status::InSync;
-                reports.borrow_mut().insert(index, report);
-                if is_due {
-                    queue(index);
-                }
-            });
-            each.await;
-            drop(queue);
-        };
-        let in_line = stream::unfold(in_line, async |mut line| Some((line.recv().await?, line)));
-        // One after the other gets its turn; then they go on side by side.
-        let permits = in_line.then(async |index| {
-            let permit = clients.groups.permit(Priority::Routine, Call::Describe);
-            (index, timeout_at(until, permit).await)
-        });
-        let listing = permits.for_each_concurrent(None, async |(index, permit)| {
-            if let Ok(permit) = permit {
-                run(index, FirstPermit::Held(permit)).await;
-            } else if let Some(binding) = bindings.get(index).filter(|_| scope != Scope::Background) {
-                // One that was looked up is in sync, as far as that tells.
-                reports.borrow_mut().entry(index).or_insert_with(|| postponed(binding));
-            }
-        });
-        future::join3(repairing, comparing, listing).await;
-        reports.into_inner().into_values().collect()
+        let reports = RefCell::default();
+        SyncOnce { fleet: self, clients, bindings, config, mode, scope, deadline, reports }.run().await
     }
 
-    /// Looks after the bindings until that is over, now and then, whatever became of the time before. Tells
-    /// of those that it changed.
+    /// Syncs the bindings every [`BACKGROUND_INTERVAL`] until `over` is notified and no repair is left. Returns
+    /// one report for each binding that was changed.
     pub async fn sync_until<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         &self,
         clients: &Clients<D, T, C>,
@@ -213,176 +82,192 @@ impl Fleet {
         deadline: Instant,
         over: &Notify,
     ) -> Vec<Report> {
-        let mut found = BTreeMap::new();
+        let mut changed = BTreeMap::new();
         let mut syncs = FuturesUnordered::new();
         let mut ticks = interval_at(Instant::now() + BACKGROUND_INTERVAL, BACKGROUND_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_over = false;
-        // While some are being followed, others may move as well: their own events may still be waiting.
+        // Where one database has failed over, others may follow, and their own events may still be waiting.
         while !is_over || self.repairs.get() > 0 {
             tokio::select! {
                 () = over.notified(), if !is_over => is_over = true,
+                // A slow sync does not delay the next one, which leaves out the groups in progress.
                 _ = ticks.tick() => {
                     syncs.push(self.sync_once(clients, bindings, config, mode, Scope::Background, deadline));
                 }
                 Some(reports) = syncs.next(), if !syncs.is_empty() => {
-                    reports.into_iter().for_each(|report| add(&mut found, report));
+                    reports.into_iter().for_each(|report| merge(&mut changed, report));
                 }
             }
         }
-        // What was begun is brought to its end.
-        syncs.concat().await.into_iter().for_each(|report| add(&mut found, report));
-        found.into_values().collect()
+        // A reconciliation that was started is finished.
+        syncs.concat().await.into_iter().for_each(|report| merge(&mut changed, report));
+        changed.into_values().collect()
     }
 
-    /// Remembers how a binding's group was found.
+    /// Records the result of a binding that was reconciled elsewhere.
     pub fn remember(&self, binding: &Binding, report: &Report) {
-        let last_result = match report.status {
-            Status::InSync | Status::Updated => LastResult::InSync(Rc::new(InSyncRecord {
-                binding: binding.clone(),
-                addresses: report.addresses.clone(),
-                reader_cache: ReaderCache::default(),
-                at: Cell::new(Instant::now()),
-            })),
-            Status::Failed if report.addresses.is_none() => LastResult::Unresolved,
-            Status::Failed => LastResult::NeedsSync(Priority::Failover, Instant::now()),
-            Status::Pending | Status::Deferred | Status::Planned => {
-                LastResult::NeedsSync(Priority::Tidy, Instant::now())
-            }
-        };
-        self.memory.borrow_mut().insert(binding.target_group.clone(), last_result);
+        self.memory.borrow_mut().record(binding, report, Instant::now());
     }
 
     /// Forgets a binding, so that the next check lists its group.
     pub fn forget(&self, binding: &Binding) {
-        self.memory.borrow_mut().remove(&binding.target_group);
-    }
-
-    fn select(&self, bindings: &[Binding], scope: Scope) -> Selection {
-        let mut memory = self.memory.borrow_mut();
-        if scope != Scope::Background {
-            let bound: BTreeSet<&str> = bindings.iter().map(|binding| &*binding.target_group).collect();
-            memory.retain(|group, _| bound.contains(group.as_str()));
-        }
-        let (mut selection, mut needs_sync) = (Selection::default(), Vec::new());
-        let busy = self.busy.borrow();
-        let is_free = |binding: &Binding| scope != Scope::Background || !busy.contains(&binding.target_group);
-        for (index, binding) in bindings.iter().enumerate().filter(|(_, binding)| is_free(binding)) {
-            match memory.get(&binding.target_group) {
-                _ if scope == Scope::Whole => selection.list.push(index),
-                Some(LastResult::InSync(record)) if record.binding == *binding => {
-                    selection.compare.push((index, Rc::clone(record)));
-                }
-                Some(LastResult::NeedsSync(priority, at)) if scope == Scope::Background => {
-                    if at.elapsed() >= AGAIN {
-                        selection.again.push((index, Some(*priority)));
-                    }
-                }
-                Some(LastResult::Unresolved) if scope == Scope::Background => {}
-                // So few are listed by the next check at once.
-                _ if scope == Scope::Background && bindings.len() <= MIN_LISTED => {}
-                // A few at once; many that stay amiss from check to check must not crowd out everybody else.
-                Some(LastResult::NeedsSync(priority, _)) if selection.again.len() < MIN_LISTED => {
-                    selection.again.push((index, Some(*priority)))
-                }
-                Some(LastResult::NeedsSync(..)) => needs_sync.push(index),
-                Some(LastResult::InSync(_) | LastResult::Unresolved) | None => selection.list.push(index),
-            }
-        }
-        selection.list.splice(0..0, needs_sync);
-        // Those whose turn it is are the ones that were longest ago.
-        selection.compare.sort_by_key(|(_, record)| record.at.get());
-        selection.due = self.share(bindings.len(), scope).min(selection.compare.len());
-        if bindings.len() <= MIN_LISTED && scope != Scope::Background {
-            // So few need no line and no turn: all of them are due, and listing one looks it up as well.
-            let all = (0..bindings.len()).map(|index| (index, None)).collect();
-            return Selection { again: all, ..Selection::default() };
-        }
-        selection
-    }
-
-    /// How many groups, of those that were in sync, it takes to list each within the period.
-    fn share(&self, bindings: usize, scope: Scope) -> usize {
-        let now = Instant::now();
-        let elapsed =
-            self.selected_at.replace(Some(now)).map_or(Duration::ZERO, |selected_at| now - selected_at);
-        let planned = self.period.mul_f64(PLANNED).as_secs_f64();
-        let due = self.due.get() + bindings as f64 * elapsed.as_secs_f64() / planned;
-        let share = match scope {
-            Scope::Whole => bindings,
-            Scope::Check { relisted: false } => MIN_LISTED.max(due as usize),
-            Scope::Check { relisted: true } => MIN_LISTED,
-            Scope::Background => due as usize,
-        };
-        // A patrol keeps the fractions. A check that leaves some out makes up for them by what is planned.
-        self.due.set(if scope == Scope::Background { due.fract() } else { 0.0 });
-        share
-    }
-
-    /// Looks up a binding whose group was in sync, and tells how it stands, or nothing if it has moved.
-    async fn compare<D: Resolve, T: TargetGroupApi, C: RdsApi>(
-        &self,
-        clients: &Clients<D, T, C>,
-        record: &InSyncRecord,
-        scope: Scope,
-        deadline: Instant,
-    ) -> Option<Report> {
-        let InSyncRecord { binding, addresses, reader_cache, .. } = record;
-        let _in_progress = InProgressGuard::new(&self.busy, binding);
-        let looking = async {
-            let _one = self.at_once.acquire().await;
-            let group = clients.groups.describe(&binding.target_group).await?;
-            let dns = RateLimitedDns { dns: &clients.dns, limiter: &self.lookups };
-            reader_cache.resolve(&dns, &clients.rds, binding, group.family, self.period).await
-        };
-        let resolution = timeout_at(deadline, looking).await.unwrap_or_else(|_| {
-            let doing = format!("look {} up before the invocation's time ran out", binding.endpoint);
-            Err(Error::new(ErrorKind::DeadlineExceeded, doing).with_fix("raise the function's time-out"))
-        });
-        if resolution.is_err() {
-            // To the end of the line, so that names that are gone do not keep the others from their turn.
-            record.at.set(Instant::now());
-        }
-        match resolution {
-            Ok(resolution) if Some(&resolution.addresses) == addresses.as_ref() => {
-                Some(in_sync(binding, &resolution))
-            }
-            Ok(_) => None,
-            // The next check tells of it, if it stays.
-            Err(error) if scope == Scope::Background => {
-                log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "leaves it to the next check");
-                Some(Report::new(&binding.endpoint, &binding.target_group, Status::Deferred))
-            }
-            Err(error) => Some(Report::failed(binding, &error)),
-        }
+        self.memory.borrow_mut().forget(binding);
     }
 }
 
-/// Adds what a pass found to what others did before it, by target group. One that nothing was done to tells
-/// nothing new.
-fn add(found: &mut BTreeMap<String, Report>, mut report: Report) {
-    let before = found.remove(&report.target_group);
-    let was_changed = before.is_some();
-    if let Some(Report { addresses, registered, deregistered, elapsed_ms, registration_latency_ms, .. }) =
-        before
-    {
-        if report.addresses.is_none() {
-            report.addresses = addresses;
-        }
-        report.registered.extend(registered);
-        report.deregistered.extend(deregistered);
-        report.elapsed_ms += elapsed_ms;
-        report.registration_latency_ms = report.registration_latency_ms.max(registration_latency_ms);
+/// One look at the bindings.
+struct SyncOnce<'a, D, T, C> {
+    fleet: &'a Fleet,
+    clients: &'a Clients<D, T, C>,
+    bindings: &'a [Binding],
+    config: &'a Config,
+    mode: Mode,
+    scope: Scope,
+    deadline: Instant,
+    /// By the binding's index.
+    reports: RefCell<BTreeMap<usize, Report>>,
+}
+
+impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
+    async fn run(self) -> Vec<Report> {
+        let selection = self.fleet.memory.borrow_mut().select(self.bindings, Instant::now(), self.scope);
+        let (sender, to_list) = mpsc::unbounded_channel();
+        // Never fails: `list` reads the channel until all senders are gone.
+        let enqueue = move |index| sender.send(index).unwrap_or_default();
+        selection.list.into_iter().for_each(&enqueue);
+        let reconcile_now = stream::iter(selection.reconcile)
+            .for_each_concurrent(None, |(index, priority)| self.reconcile(index, FirstPermit::At(priority)));
+        let compare = async {
+            let records = stream::iter(selection.compare.into_iter().enumerate());
+            let each = records.for_each_concurrent(None, async |(place, (index, record))| {
+                if self.compare(index, &record).await && place < selection.due {
+                    enqueue(index);
+                }
+            });
+            each.await;
+            drop(enqueue);
+        };
+        future::join3(reconcile_now, compare, self.list(to_list)).await;
+        self.reports.into_inner().into_values().collect()
     }
-    if was_changed && report.status == Status::InSync {
-        report.status = Status::Updated;
+
+    /// Reconciles the bindings in order, as fast as routine calls are permitted, until the time for listings is
+    /// over. The others are deferred.
+    async fn list(&self, to_list: mpsc::UnboundedReceiver<usize>) {
+        let now = Instant::now();
+        let until = match self.scope {
+            Scope::Whole => self.deadline,
+            Scope::Check { .. } => self.deadline.min(now + LISTING_TIME),
+            // The next background sync selects again.
+            Scope::Background => self.deadline.min(now + BACKGROUND_INTERVAL),
+        };
+        let in_order = stream::unfold(to_list, async |mut to_list| Some((to_list.recv().await?, to_list)));
+        let permitted = in_order.then(async |index| {
+            let permit = self.clients.groups.permit(Priority::Routine, Call::Describe);
+            (index, timeout_at(until, permit).await.ok())
+        });
+        let each = permitted.for_each_concurrent(None, async |(index, permit)| match permit {
+            Some(permit) => self.reconcile(index, FirstPermit::Held(permit)).await,
+            None => self.defer(index),
+        });
+        each.await;
+    }
+
+    async fn reconcile(&self, index: usize, first_permit: FirstPermit) {
+        let Some(binding) = self.bindings.get(index) else { return };
+        let Some(_in_progress) = InProgressGuard::new(&self.fleet.memory, binding) else { return };
+        let options = Options {
+            timing: self.config.timing,
+            mode: self.mode,
+            preregistration: &Preregistration::Off,
+            first_permit,
+            deadline: self.deadline,
+        };
+        // Boxed, because most bindings are compared only, and their futures stay small.
+        let report = Box::pin(reconcile(self.clients, binding, options)).await;
+        self.fleet.remember(binding, &report);
+        self.reports.borrow_mut().insert(index, report);
+    }
+
+    /// Reports a binding whose group is not listed any more. One whose addresses were compared keeps that report.
+    fn defer(&self, index: usize) {
+        if let Some(binding) = self.bindings.get(index).filter(|_| self.scope != Scope::Background) {
+            self.reports.borrow_mut().entry(index).or_insert_with(|| deferred(binding));
+        }
+    }
+
+    /// Resolves a binding whose group was in sync, and repairs it at once if its addresses have changed. Returns
+    /// whether they have not.
+    async fn compare(&self, index: usize, record: &InSyncRecord) -> bool {
+        let binding = &record.binding;
+        let report = match self.resolve(record).await {
+            Ok(resolution) if resolution.addresses == record.addresses => {
+                let addresses = Some(resolution.addresses);
+                Report { addresses, ..Report::new(&binding.endpoint, &binding.target_group, Status::InSync) }
+            }
+            // A failover was missed.
+            Ok(_) => {
+                let _repair = RepairGuard::new(&self.fleet.repairs);
+                self.reconcile(index, FirstPermit::At(Priority::Failover)).await;
+                return false;
+            }
+            Err(error) => {
+                self.fleet.memory.borrow_mut().postpone(binding, Instant::now());
+                self.lookup_failed(binding, &error)
+            }
+        };
+        let is_in_sync = report.status == Status::InSync;
+        self.reports.borrow_mut().insert(index, report);
+        is_in_sync
+    }
+
+    async fn resolve(&self, record: &InSyncRecord) -> Result<Resolution, Error> {
+        let InSyncRecord { binding, reader_cache, .. } = record;
+        let fleet = self.fleet;
+        let _in_progress = InProgressGuard::new(&fleet.memory, binding);
+        let resolving = async {
+            let _slot = fleet.lookups_at_once.acquire().await;
+            let group = self.clients.groups.describe(&binding.target_group).await?;
+            let dns = RateLimitedDns { dns: &self.clients.dns, limiter: &fleet.lookups_per_second };
+            reader_cache.resolve(&dns, &self.clients.rds, binding, group.family, self.config.verify).await
+        };
+        timeout_at(self.deadline, resolving).await.unwrap_or_else(|_| {
+            let doing = format!("resolve {} before the invocation's time ran out", binding.endpoint);
+            Err(Error::new(ErrorKind::DeadlineExceeded, doing).with_fix("raise the function's time-out"))
+        })
+    }
+
+    fn lookup_failed(&self, binding: &Binding, error: &Error) -> Report {
+        // The background sync fails nothing: the watch is about other bindings, and the next check reports the
+        // error if it persists.
+        if self.scope == Scope::Background {
+            log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "left to the next check");
+            return Report::new(&binding.endpoint, &binding.target_group, Status::Deferred);
+        }
+        Report::failed(binding, error)
+    }
+}
+
+/// Merges the report of one background sync into what the earlier ones changed, by target group. A report
+/// without a change counts only for a group that was changed before.
+fn merge(changed: &mut BTreeMap<String, Report>, mut report: Report) {
+    if let Some(before) = changed.remove(&report.target_group) {
+        report.addresses = report.addresses.or(before.addresses);
+        report.registered.extend(before.registered);
+        report.deregistered.extend(before.deregistered);
+        report.elapsed_ms += before.elapsed_ms;
+        report.registration_latency_ms = report.registration_latency_ms.max(before.registration_latency_ms);
+        if report.status == Status::InSync {
+            report.status = Status::Updated;
+        }
     }
     if !report.registered.is_empty() || !report.deregistered.is_empty() {
-        found.insert(report.target_group.clone(), report);
+        changed.insert(report.target_group.clone(), report);
     }
 }
 
-/// A name server that is asked no faster than this.
+/// DNS under a rate limit.
 struct RateLimitedDns<'a, D> {
     dns: &'a D,
     limiter: &'a RateLimiter,
@@ -390,29 +275,32 @@ struct RateLimitedDns<'a, D> {
 
 impl<D: Resolve> Resolve for RateLimitedDns<'_, D> {
     async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error> {
-        self.limiter.permit().await;
+        self.limiter.wait().await;
         self.dns.resolve(endpoint, family).await
     }
 }
 
-/// Marks a group that is being looked at, for as long as that takes.
-struct InProgressGuard<'a>(&'a RefCell<BTreeSet<String>>, String);
+/// Marks a group as being looked at for as long as the guard lives.
+struct InProgressGuard<'a> {
+    memory: &'a RefCell<Memory>,
+    target_group: &'a str,
+}
 
 impl<'a> InProgressGuard<'a> {
-    /// Nothing where somebody else looks at it already.
-    fn new(busy: &'a RefCell<BTreeSet<String>>, binding: &Binding) -> Option<Self> {
-        let group = binding.target_group.clone();
-        busy.borrow_mut().insert(group.clone()).then(|| Self(busy, group))
+    /// None if the group is being looked at already.
+    fn new(memory: &'a RefCell<Memory>, binding: &'a Binding) -> Option<Self> {
+        let target_group = &binding.target_group;
+        memory.borrow_mut().start(target_group).then_some(Self { memory, target_group })
     }
 }
 
 impl Drop for InProgressGuard<'_> {
     fn drop(&mut self) {
-        self.0.borrow_mut().remove(&self.1);
+        self.memory.borrow_mut().finish(self.target_group);
     }
 }
 
-/// Counts a binding that is being followed, for as long as that takes.
+/// Counts a repair for as long as the guard lives.
 struct RepairGuard<'a>(&'a Cell<usize>);
 
 impl<'a> RepairGuard<'a> {
@@ -428,18 +316,10 @@ impl Drop for RepairGuard<'_> {
     }
 }
 
-/// A binding whose endpoint has not moved since its group was found in sync.
-fn in_sync(binding: &Binding, resolution: &Resolution) -> Report {
-    Report {
-        addresses: Some(resolution.addresses.clone()),
-        ..Report::new(&binding.endpoint, &binding.target_group, Status::InSync)
-    }
-}
-
-/// A binding that no time is left for.
-fn postponed(binding: &Binding) -> Report {
-    let waiting = "is compared with its group by the next check: there are many, and the load balancing API's \
-                   limits are shared with the whole account";
+/// A binding whose group could not be listed in this check.
+fn deferred(binding: &Binding) -> Report {
+    let waiting = "the next check lists the group: there are many bindings, and the load balancing API's limits are \
+                   shared with the whole account";
     Report {
         waiting: vec![waiting.to_owned()],
         ..Report::new(&binding.endpoint, &binding.target_group, Status::Deferred)

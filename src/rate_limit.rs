@@ -1,66 +1,86 @@
-//! How many calls the load balancing API gets, and whose come first.
+//! The limits of the load balancing API, and which call comes first.
 //!
-//! Its limits are the account's: everybody's deployments share them with us. Failovers may use all of
-//! them, and come first; routine calls get what failovers leave of a small share, and less of an API in trouble.
-//! The invariant kept here: a call waits for no other that is less urgent than itself.
+//! The limits are the account's: every deployment in it shares them. Calls about a failover may use all of them
+//! and come first. Routine calls get a small share, less what the failovers used, and pause after the API has
+//! refused a call. The invariant kept here: a call never waits for one of lower priority, and no call is made
+//! without a [`Permit`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// All actions of the account, at once and per second: 40 and 10 (ELB API throttling), less one at once,
-/// because calls may arrive closer together than they were sent.
+/// All actions together: 40 at once and 10 per second (ELB API throttling). One less at once, because calls may
+/// arrive closer together than they were sent.
 const ALL: (f64, f64) = (39.0, 10.0);
-/// RegisterTargets and DeregisterTargets: 20 and 4, less one.
+/// RegisterTargets and DeregisterTargets: 20 at once and 4 per second, less one.
 const WRITES: (f64, f64) = (19.0, 4.0);
-/// How many seconds' worth of routine calls may come at once.
+/// The routine calls that may come at once, in seconds of their rate.
 const ROUTINE_BURST: f64 = 6.0;
-/// For how long an API is left alone that has just refused or failed a call: by failovers, which try again at
-/// their own pace, by what tidies up after them, and by routine calls.
-const REST: [Duration; 3] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(10)];
 
 /// Which calls come first when the API's limits are near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// An address of the endpoint may be missing in its group.
+    /// The writer may be missing in its group.
     Failover,
-    /// The addresses are in the group; stale targets are left.
+    /// The writer is registered. What is left over is cleared up.
     Tidy,
     /// Nothing is known to be wrong.
     Routine,
 }
 
-/// What the API limits separately, in addition to all calls together.
+impl Priority {
+    /// How long calls pause after the API refused or failed one. A failover has its own backoff.
+    fn pause_after_throttle(self) -> Duration {
+        match self {
+            Self::Failover => Duration::ZERO,
+            Self::Tidy => Duration::from_secs(5),
+            Self::Routine => Duration::from_secs(10),
+        }
+    }
+}
+
+/// The kinds of calls with a limit of their own, besides that of all calls together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
+    /// A call that reads.
     Describe,
-    /// RegisterTargets and DeregisterTargets.
+    /// RegisterTargets or DeregisterTargets.
     Write,
 }
 
-/// The right to make one call. Only [`ApiRateLimiter::permit`] gives it.
+/// Permission for one call. The call takes it as an argument: none is made without a permit, and none waits for
+/// two. Only [`ApiRateLimiter`] makes permits.
 #[derive(Debug)]
-#[must_use]
-pub struct Permit(());
+#[must_use = "another call could have used this permit"]
+pub struct Permit {
+    priority: Priority,
+}
+
+impl Permit {
+    /// The priority at which it was granted. Further calls of the same work ask for theirs at this one.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+}
 
 /// Tokens that come back at a rate, up to a number.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bucket {
+struct TokenBucket {
     tokens: f64,
     burst: f64,
     rate: f64,
     at: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// A full bucket.
-    pub fn new(burst: f64, rate: f64) -> Self {
+    fn new(burst: f64, rate: f64) -> Self {
         Self { tokens: burst, burst, rate, at: Instant::now() }
     }
 
     /// How long until this many tokens are there.
-    fn until(&mut self, tokens: f64) -> Duration {
+    fn time_until(&mut self, tokens: f64) -> Duration {
         let now = Instant::now();
         let refill = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
         (self.tokens, self.at) = ((self.tokens + refill).min(self.burst), now);
@@ -71,98 +91,129 @@ impl Bucket {
         self.tokens -= 1.0;
     }
 
-    /// Somebody else has used up what was there.
+    /// Another process has used up the tokens.
     fn empty(&mut self) {
-        self.until(0.0);
+        self.time_until(0.0);
         self.tokens = self.tokens.min(0.0);
     }
 }
 
-/// A bucket that is waited for in order.
-pub(crate) struct RateLimiter(tokio::sync::Mutex<Bucket>);
+/// One token bucket whose callers wait in order.
+pub(crate) struct RateLimiter(tokio::sync::Mutex<TokenBucket>);
 
 impl RateLimiter {
     /// This many at once, and this many per second.
     pub fn new(burst: f64, rate: f64) -> Self {
-        Self(tokio::sync::Mutex::new(Bucket::new(burst, rate)))
+        Self(tokio::sync::Mutex::new(TokenBucket::new(burst, rate)))
     }
 
     /// Waits for a token.
-    pub async fn permit(&self) {
+    pub async fn wait(&self) {
         let mut bucket = self.0.lock().await;
-        let wait = bucket.until(1.0);
+        let wait = bucket.time_until(1.0);
         if !wait.is_zero() {
             sleep(wait).await;
-            bucket.until(1.0);
+            bucket.time_until(1.0);
         }
         bucket.take();
     }
 }
 
-/// The calls that this process may make.
+/// A value for each priority and kind of call.
+#[derive(Default)]
+struct PerQueue<T> {
+    failover: PerCall<T>,
+    tidy: PerCall<T>,
+    routine: PerCall<T>,
+}
+
+#[derive(Default)]
+struct PerCall<T> {
+    describe: T,
+    write: T,
+}
+
+impl<T> PerQueue<T> {
+    fn get(&self, priority: Priority, call: Call) -> &T {
+        let of_priority = match priority {
+            Priority::Failover => &self.failover,
+            Priority::Tidy => &self.tidy,
+            Priority::Routine => &self.routine,
+        };
+        match call {
+            Call::Describe => &of_priority.describe,
+            Call::Write => &of_priority.write,
+        }
+    }
+
+    fn get_mut(&mut self, priority: Priority, call: Call) -> &mut T {
+        let of_priority = match priority {
+            Priority::Failover => &mut self.failover,
+            Priority::Tidy => &mut self.tidy,
+            Priority::Routine => &mut self.routine,
+        };
+        match call {
+            Call::Describe => &mut of_priority.describe,
+            Call::Write => &mut of_priority.write,
+        }
+    }
+}
+
+/// Grants the permits of this process.
 pub struct ApiRateLimiter {
     state: Mutex<State>,
-    /// One at a time waits for a token of each kind; the others wait for it, in order.
-    queues: [[tokio::sync::Mutex<()>; 2]; 3],
+    /// The first call in each queue waits for tokens; the others wait for it, in order.
+    queues: PerQueue<tokio::sync::Mutex<()>>,
 }
 
 struct State {
-    all: Bucket,
-    writes: Bucket,
-    routine: Bucket,
+    all: TokenBucket,
+    writes: TokenBucket,
+    routine: TokenBucket,
     /// When the API last refused or failed a call.
     throttled_at: Option<Instant>,
-    /// Who waits for a token, by urgency and call.
-    waiting: [[bool; 2]; 3],
+    /// The queues whose first call waits for tokens.
+    is_waiting: PerQueue<bool>,
 }
 
 impl ApiRateLimiter {
-    /// A full budget, of which routine calls get this many per second.
+    /// The account's limits, of which routine calls get this many per second.
     pub fn new(routine_per_second: u32) -> Self {
         let rate = f64::from(routine_per_second);
-        Self::of(
-            Bucket::new(ALL.0, ALL.1),
-            Bucket::new(WRITES.0, WRITES.1),
-            Bucket::new(ROUTINE_BURST * rate, rate),
+        Self::with_buckets(
+            TokenBucket::new(ALL.0, ALL.1),
+            TokenBucket::new(WRITES.0, WRITES.1),
+            TokenBucket::new(ROUTINE_BURST * rate, rate),
         )
     }
 
-    /// A budget that nobody exhausts, for an API without limits.
+    /// No limits, for an API that has none.
     pub fn unlimited() -> Self {
-        let plenty = Bucket::new(1e9, 1e9);
-        Self::of(plenty, plenty, plenty)
+        let unlimited = TokenBucket::new(1e9, 1e9);
+        Self::with_buckets(unlimited, unlimited, unlimited)
     }
 
-    fn of(all: Bucket, writes: Bucket, routine: Bucket) -> Self {
-        let state = State { all, writes, routine, throttled_at: None, waiting: [[false; 2]; 3] };
-        Self { state: Mutex::new(state), queues: Default::default() }
+    fn with_buckets(all: TokenBucket, writes: TokenBucket, routine: TokenBucket) -> Self {
+        let state = State { all, writes, routine, throttled_at: None, is_waiting: PerQueue::default() };
+        Self { state: Mutex::new(state), queues: PerQueue::default() }
     }
 
     /// Waits until the call may be made.
     pub async fn permit(&self, priority: Priority, call: Call) -> Permit {
-        let (row, column) = (priority as usize, call as usize);
-        let Some(queue) = self.queues.get(row).and_then(|row| row.get(column)) else {
-            return std::future::pending().await;
-        };
-        let _first = queue.lock().await;
-        let _waiting = Waiting::new(self, row, column);
+        let _first = self.queues.get(priority, call).lock().await;
+        let _waiting = WaitingGuard::new(self, priority, call);
         loop {
-            let wait = self.state().take(priority, call);
-            match wait {
-                Some(wait) => sleep(wait).await,
-                None => return Permit(()),
+            let taken = self.state().take_tokens(priority, call);
+            match taken {
+                Ok(()) => return Permit { priority },
+                Err(wait) => sleep(wait).await,
             }
         }
     }
 
-    /// A permit for a check of so few groups that their listings need no pacing.
-    pub fn immediate_permit(&self) -> Permit {
-        Permit(())
-    }
-
-    /// Heeds that the API refused or failed a call. Others may use up what the account has, another run of
-    /// this function among them, and a failover there must not wait for what is less urgent here. Of what is
-    /// thought to be left for many calls at once, nothing is.
+    /// Records that the API refused or failed a call, or that the SDK repeats one. Another process may be using
+    /// up the account's limits, another run of this function among them; a failover there must not wait for
+    /// routine calls here. The bucket is emptied, because the burst that it counts is gone.
     pub fn record_throttle(&self) {
         let mut state = self.state();
         state.throttled_at = Some(Instant::now());
@@ -175,65 +226,62 @@ impl ApiRateLimiter {
 }
 
 impl State {
-    /// Takes the tokens that the call needs, or says how long to wait before trying again.
-    fn take(&mut self, priority: Priority, call: Call) -> Option<Duration> {
-        // Everyone more urgent who waits keeps a token that this call must not take.
-        let ahead = self.waiting.iter().take(priority as usize);
-        let (describes, writes): (usize, usize) =
-            ahead.fold((0, 0), |(describes, writes), [describe, write]| {
-                (describes + usize::from(*describe), writes + usize::from(*write))
-            });
-        let mut wait = self.all.until(1.0 + (describes + writes) as f64);
+    /// Takes the tokens that the call needs, or returns how long to wait before the next attempt.
+    fn take_tokens(&mut self, priority: Priority, call: Call) -> Result<(), Duration> {
+        // Reserve one token per waiting call of higher priority.
+        let higher = [Priority::Failover, Priority::Tidy].into_iter().filter(|higher| *higher < priority);
+        let (mut reserved, mut reserved_writes) = (0.0, 0.0);
+        for higher in higher {
+            for waiting in [Call::Describe, Call::Write] {
+                if *self.is_waiting.get(higher, waiting) {
+                    reserved += 1.0;
+                    reserved_writes += if waiting == Call::Write { 1.0 } else { 0.0 };
+                }
+            }
+        }
+        let mut wait = self.all.time_until(1.0 + reserved);
         if call == Call::Write {
-            wait = wait.max(self.writes.until(1.0 + writes as f64));
+            wait = wait.max(self.writes.time_until(1.0 + reserved_writes));
         }
-        let left_of_routine = self.routine.until(1.0);
+        let wait_for_routine = self.routine.time_until(1.0);
         if priority == Priority::Routine {
-            wait = wait.max(left_of_routine);
+            wait = wait.max(wait_for_routine);
         }
-        if let (Some(throttled_at), Some(rest)) = (self.throttled_at, REST.get(priority as usize)) {
-            wait = wait.max(rest.saturating_sub(throttled_at.elapsed()));
+        if let Some(throttled_at) = self.throttled_at {
+            wait = wait.max(priority.pause_after_throttle().saturating_sub(throttled_at.elapsed()));
         }
         if !wait.is_zero() {
-            // A token's worth of rounding would wake it for nothing.
-            return Some(wait.max(Duration::from_millis(1)));
+            // A pause of less than a timer's tick would wake the call too early, again and again.
+            return Err(wait.max(Duration::from_millis(1)));
         }
         self.all.take();
         if call == Call::Write {
             self.writes.take();
         }
-        if left_of_routine.is_zero() {
+        if wait_for_routine.is_zero() {
             self.routine.take();
         }
-        None
+        Ok(())
     }
 }
 
-/// Marks who waits, for as long as that waits.
-struct Waiting<'a> {
+/// Marks a queue as waiting until the call has its permit, or stops waiting for it.
+struct WaitingGuard<'a> {
     rate_limiter: &'a ApiRateLimiter,
-    row: usize,
-    column: usize,
+    priority: Priority,
+    call: Call,
 }
 
-impl<'a> Waiting<'a> {
-    fn new(rate_limiter: &'a ApiRateLimiter, row: usize, column: usize) -> Self {
-        let waiting = Self { rate_limiter, row, column };
-        waiting.set(true);
-        waiting
-    }
-
-    fn set(&self, waits: bool) {
-        let mut state = self.rate_limiter.state();
-        if let Some(waiting) = state.waiting.get_mut(self.row).and_then(|row| row.get_mut(self.column)) {
-            *waiting = waits;
-        }
+impl<'a> WaitingGuard<'a> {
+    fn new(rate_limiter: &'a ApiRateLimiter, priority: Priority, call: Call) -> Self {
+        *rate_limiter.state().is_waiting.get_mut(priority, call) = true;
+        Self { rate_limiter, priority, call }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
-        self.set(false);
+        *self.rate_limiter.state().is_waiting.get_mut(self.priority, self.call) = false;
     }
 }
 
@@ -250,10 +298,10 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Makes this many calls side by side, and says how long that takes.
-    async fn make(rate_limiter: &ApiRateLimiter, count: usize, priority: Priority, call: Call) -> Duration {
+    /// Takes this many permits at the same time, and returns how long that took.
+    async fn take(rate_limiter: &ApiRateLimiter, count: usize, priority: Priority, call: Call) -> Duration {
         let started = Instant::now();
-        join_all((0..count).map(|_| rate_limiter.permit(priority, call))).await;
+        let _permits = join_all((0..count).map(|_| rate_limiter.permit(priority, call))).await;
         started.elapsed()
     }
 
@@ -262,24 +310,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failovers_may_use_all_that_the_account_has() {
-        let took = make(&ApiRateLimiter::new(5), 100, Failover, Call::Write).await;
+    async fn failover_calls_use_all_of_the_accounts_limits() {
+        let took = take(&ApiRateLimiter::new(5), 100, Failover, Call::Write).await;
         assert!(is_about(took, Duration::from_millis(20_250)), "19 at once and 4 per second: {took:?}");
-        let took = make(&ApiRateLimiter::new(5), 100, Failover, Call::Describe).await;
+        let took = take(&ApiRateLimiter::new(5), 100, Failover, Call::Describe).await;
         assert!(is_about(took, Duration::from_millis(6_100)), "39 at once and 10 per second: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn routine_calls_get_their_share_alone() {
-        let took = make(&ApiRateLimiter::new(5), 80, Routine, Call::Describe).await;
+    async fn routine_calls_get_their_share() {
+        let took = take(&ApiRateLimiter::new(5), 80, Routine, Call::Describe).await;
         assert!(is_about(took, seconds(10)), "30 at once and 5 per second: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_urgent_go_first_however_late_they_come() {
+    async fn calls_of_higher_priority_go_first_even_if_later() {
         for (kind, burst) in [(Call::Describe, ALL.0), (Call::Write, WRITES.0)] {
             let rate_limiter = ApiRateLimiter::new(10);
-            make(&rate_limiter, burst as usize, Failover, kind).await;
+            take(&rate_limiter, burst as usize, Failover, kind).await;
             let order = RefCell::new(Vec::new());
             let call = async |priority, after| {
                 sleep(Duration::from_millis(after)).await;
@@ -293,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn equals_go_in_order() {
+    async fn calls_of_one_priority_go_in_order() {
         let rate_limiter = ApiRateLimiter::new(5);
         let order = RefCell::new(Vec::new());
         join_all((0..60).map(async |number| {
@@ -305,64 +353,64 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failover_that_waits_to_write_stops_no_listing() {
+    async fn failover_that_waits_to_write_delays_no_listing() {
         let rate_limiter = ApiRateLimiter::new(5);
-        make(&rate_limiter, 20, Failover, Call::Write).await;
-        let writes = make(&rate_limiter, 40, Failover, Call::Write);
-        let (_, lists) = futures_util::join!(writes, make(&rate_limiter, 20, Tidy, Call::Describe));
-        assert!(lists < seconds(4), "the other tokens are theirs: {lists:?}");
+        take(&rate_limiter, 20, Failover, Call::Write).await;
+        let writes = take(&rate_limiter, 40, Failover, Call::Write);
+        let (_, lists) = futures_util::join!(writes, take(&rate_limiter, 20, Tidy, Call::Describe));
+        assert!(lists < seconds(4), "a write reserves one token: {lists:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_api_in_trouble_is_left_alone_by_all_but_failovers() {
-        for (priority, rest) in [(Failover, 0), (Tidy, 5), (Routine, 10)] {
+    async fn throttle_pauses_all_calls_but_those_of_failovers() {
+        for (priority, pause) in [(Failover, 0), (Tidy, 5), (Routine, 10)] {
             let rate_limiter = ApiRateLimiter::new(5);
             (0..100).for_each(|_| rate_limiter.record_throttle());
-            let took = make(&rate_limiter, 1, priority, Call::Describe).await;
-            assert!(is_about(took, seconds(rest) + Duration::from_millis(if rest == 0 { 100 } else { 0 })));
+            let took = take(&rate_limiter, 1, priority, Call::Describe).await;
+            assert!(is_about(took, seconds(pause) + Duration::from_millis(if pause == 0 { 100 } else { 0 })));
             sleep(seconds(10)).await;
             assert_eq!(
-                make(&rate_limiter, 19, priority, Call::Write).await,
+                take(&rate_limiter, 19, priority, Call::Write).await,
                 Duration::ZERO,
-                "and then as before"
+                "after the pause"
             );
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refused_call_shows_that_nothing_is_left_for_many_at_once() {
+    async fn throttle_empties_the_bucket() {
         let rate_limiter = ApiRateLimiter::new(5);
-        make(&rate_limiter, 5, Failover, Call::Describe).await;
+        take(&rate_limiter, 5, Failover, Call::Describe).await;
         rate_limiter.record_throttle();
-        let took = make(&rate_limiter, 20, Failover, Call::Describe).await;
+        let took = take(&rate_limiter, 20, Failover, Call::Describe).await;
         assert!(is_about(took, seconds(2)), "10 per second: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_urgent_uses_up_what_routine_calls_may_take() {
+    async fn failover_calls_use_up_the_routine_share() {
         let rate_limiter = ApiRateLimiter::new(5);
-        make(&rate_limiter, 35, Failover, Call::Describe).await;
+        take(&rate_limiter, 35, Failover, Call::Describe).await;
         sleep(seconds(2)).await;
-        let took = make(&rate_limiter, 20, Routine, Call::Describe).await;
+        let took = take(&rate_limiter, 20, Routine, Call::Describe).await;
         assert!(is_about(took, seconds(2)), "10 came back, and 5 per second: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_gives_up_waiting_holds_up_nobody() {
+    async fn call_that_stops_waiting_delays_no_other() {
         let rate_limiter = ApiRateLimiter::new(5);
-        make(&rate_limiter, 19, Failover, Call::Write).await;
-        let gives_up =
+        take(&rate_limiter, 19, Failover, Call::Write).await;
+        let stops_waiting =
             tokio::time::timeout(Duration::from_millis(1), rate_limiter.permit(Failover, Call::Write));
-        assert!(gives_up.await.is_err());
-        let took = make(&rate_limiter, 1, Tidy, Call::Write).await;
+        assert!(stops_waiting.await.is_err());
+        let took = take(&rate_limiter, 1, Tidy, Call::Write).await;
         assert!(took <= Duration::from_millis(251), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pace_is_kept_in_order() {
+    async fn rate_limiter_keeps_its_rate() {
         let limiter = RateLimiter::new(2.0, 4.0);
         let started = Instant::now();
-        join_all((0..10).map(|_| limiter.permit())).await;
+        join_all((0..10).map(|_| limiter.wait())).await;
         assert!(is_about(started.elapsed(), seconds(2)), "{:?}", started.elapsed());
     }
 }

@@ -1,4 +1,4 @@
-//! The clusters and instances, by `aws-sdk-rds`. The only module that knows it.
+//! The clusters and instances, by `aws-sdk-rds`. Only this module and its child know it.
 
 mod inspect;
 
@@ -9,8 +9,8 @@ use crate::aws::{self, Bounded};
 use crate::error::Error;
 use crate::reconcile::{Cluster, Instance, RdsApi};
 
-/// The status of a cluster that fails over (Aurora user guide, "Failing over an Amazon Aurora DB cluster";
-/// it returns to `available` when the failover is completed).
+/// The status of a cluster during a failover (Aurora user guide, "Failing over an Amazon Aurora DB cluster").
+/// Afterwards it is `available` again.
 const FAILING_OVER: &str = "failing-over";
 
 /// The account's clusters.
@@ -19,14 +19,11 @@ pub struct Rds {
 }
 
 impl Rds {
-    /// Calls the API through this client.
     pub fn new(client: Client) -> Self {
         let client = Client::from_conf(client.config().to_builder().interceptor(Bounded).build());
         Self { client }
     }
-}
 
-impl Rds {
     async fn describe_cluster(&self, identifier: &str) -> Result<Option<DbCluster>, Error> {
         let call = self.client.describe_db_clusters().db_cluster_identifier(identifier).send();
         match Box::pin(call).await {

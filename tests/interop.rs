@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use self::moto::{Database, Moto};
 use self::unbound::Unbound;
 use crate::testkit::lambda::Function;
+use crate::testkit::ports::permit;
 use crate::testkit::{ENDPOINT, FakeAws, ONE, Record, THREE, TWO, addresses};
 
 /// The function's time-out in these tests.
@@ -201,9 +202,9 @@ mod of_moto {
         let database = moto.database("twice", &["10.0.1.10", "10.0.2.20"]).await;
         let groups = rds_nlb_sync::elb::Elb::new(moto.load_balancing(), ApiRateLimiter::unlimited());
         let target = ["10.0.2.20:5432".parse().unwrap()].into();
-        groups.deregister(groups.immediate_permit(), &database.group, &target).await.unwrap();
+        groups.deregister(permit().await, &database.group, &target).await.unwrap();
         // AWS calls the second one a success; moto answers InvalidTarget.
-        let error = groups.deregister(groups.immediate_permit(), &database.group, &target).await.unwrap_err();
+        let error = groups.deregister(permit().await, &database.group, &target).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Transient, "{}", error.explain());
         assert_eq!(moto.targets(&database).await, "10.0.1.10:5432");
     }

@@ -11,12 +11,12 @@ use rds_nlb_sync::dns::DnsClient;
 use rds_nlb_sync::elb::Elb;
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Family, TargetState};
-use rds_nlb_sync::rate_limit::ApiRateLimiter;
-use rds_nlb_sync::rate_limit::{Call, Priority};
+use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Priority};
 use rds_nlb_sync::rds::Rds;
 use rds_nlb_sync::reconcile::{Instance, RdsApi, Resolution, Resolve, TargetGroupApi};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::testkit::ports::permit;
 use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, ONE, Record, THREE, TWO, addresses};
 
 async fn resolve(aws: &FakeAws) -> Result<Resolution, Error> {
@@ -30,7 +30,7 @@ fn transports(aws: &FakeAws) -> Vec<String> {
     calls.filter_map(|call| call.detail.split(' ').nth(1).map(str::to_owned)).collect()
 }
 
-/// The settings of the SDK's clients: those of the function, but with less patience.
+/// The settings of the SDK's clients: those of the function, with a shorter time-out.
 macro_rules! client {
     ($sdk:ident, $aws:expr) => {
         $sdk::Client::from_conf(

@@ -27,6 +27,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::testkit::lambda::Function;
+use crate::testkit::ports::permit;
 use crate::testkit::{FakeAws, GROUP};
 
 /// Somebody who signs certificates.
@@ -149,7 +150,7 @@ fn in_turn(first: &[&Authority], all: &[&Authority]) -> SharedHttpClient {
 
 /// Two calls: one describes the group, one lists its targets.
 async fn targets(groups: &Elb) -> Result<Targets, Error> {
-    groups.targets(groups.immediate_permit(), GROUP).await
+    groups.targets(permit().await, GROUP).await
 }
 
 #[tokio::test]

@@ -62,10 +62,6 @@ impl<P: TargetGroupApi> TargetGroupApi for Guarded<P> {
         self.inner.permit(priority, call).await
     }
 
-    fn immediate_permit(&self) -> Permit {
-        self.inner.immediate_permit()
-    }
-
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error> {
         self.guarded(self.inner.describe(group)).await
     }

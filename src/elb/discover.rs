@@ -1,4 +1,4 @@
-//! The groups that carry a tag. The list is kept in the warm function.
+//! The target groups that carry a tag. A warm function keeps the list.
 
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::Elb;
+use super::{Elb, spend};
 use crate::aws;
 use crate::discovery::{Discover, Tagged, Tags};
 use crate::error::{Error, ErrorKind};
-use crate::rate_limit::{Call, Priority};
+use crate::rate_limit::{Call, Permit, Priority};
+use crate::reconcile::TargetGroupApi;
 
 /// Groups on a page (ELBv2 API, `PageSize`).
 const PAGE: i32 = 400;
@@ -22,55 +23,55 @@ const TAGGED_AT_ONCE: usize = 20;
 
 /// How many DescribeTags calls are under way at once.
 const AT_ONCE: usize = 4;
-/// For how many groups of the account a list's age is meant. Listing more of them costs more, and is done
-/// as much less often.
+/// The number of target groups up to which a list may be as old as the caller says. Listing more of them takes
+/// more calls, so the list may be older in proportion.
 const FEW: f64 = 300.0;
 
 /// The groups that carry the tag, as last listed.
 #[derive(Clone)]
-pub(super) struct Listed {
-    asked: Instant,
+pub(super) struct TagList {
+    started: Instant,
     /// How many groups the account has, with and without the tag.
     all: usize,
     tagged: Vec<Tagged>,
 }
 
-/// A listing that failed or ran out of time goes on where it stopped: an API that has just refused some calls
-/// would refuse others if all were made again.
+/// A listing that is not finished. One that failed or ran out of time continues where it stopped: an API that has
+/// just refused some calls would refuse more of them if all were made again.
 pub(super) struct TagScan {
-    asked: Instant,
+    started: Instant,
     arns: Vec<String>,
-    /// The tags of each score of them.
+    /// The tagged groups of each batch of ARNs that was read.
     read: BTreeMap<usize, Vec<Tagged>>,
 }
 
 impl TagScan {
     fn unread(&self) -> Vec<(usize, Vec<String>)> {
-        let scores = self.arns.chunks(TAGGED_AT_ONCE).map(<[String]>::to_vec).enumerate();
-        scores.filter(|(score, _)| !self.read.contains_key(score)).collect()
+        let batches = self.arns.chunks(TAGGED_AT_ONCE).map(<[String]>::to_vec).enumerate();
+        batches.filter(|(batch, _)| !self.read.contains_key(batch)).collect()
     }
 }
 
-/// Whether a listing of an account with so many groups was begun no longer ago than this.
-fn is_younger(asked: Instant, all: usize, age: Duration) -> bool {
-    age == Duration::MAX || asked.elapsed() <= age.mul_f64((all as f64 / FEW).max(1.0))
+/// Whether a list of an account with this many groups is young enough for a caller that accepts this age.
+fn is_young(started: Instant, all: usize, max_age: Duration) -> bool {
+    max_age == Duration::MAX || started.elapsed() <= max_age.mul_f64((all as f64 / FEW).max(1.0))
 }
 
 impl Elb {
-    async fn arns(&self, priority: Priority) -> Result<Vec<String>, Error> {
+    async fn list_groups(&self, priority: Priority) -> Result<Vec<String>, Error> {
         let doing = "list the target groups";
         let mut arns = Vec::new();
         let mut marker = None;
         for _ in 0..PAGES {
-            let _permit = self.rate_limiter.permit(priority, Call::Describe).await;
-            let page = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
-            let page = Box::pin(page.send()).await.map_err(|error| {
+            let permit = self.permit(priority, Call::Describe).await;
+            let request = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
+            let page = spend(permit, request.send()).await.map_err(|error| {
                 aws::call_error(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
             })?;
             for group in page.target_groups() {
                 let Some(arn) = group.target_group_arn() else { continue };
                 arns.push(arn.to_owned());
-                // What makes others unfit is told when they are used.
+                // A group that cannot carry a database is an error only where it is bound.
                 if let Ok(group) = super::parse_group(group) {
                     self.groups().insert(arn.to_owned(), group);
                 }
@@ -84,10 +85,10 @@ impl Elb {
             .with_source(format!("the API has more than {PAGES} pages of them")))
     }
 
-    async fn with_tag(&self, key: &str, arns: &[String], priority: Priority) -> Result<Vec<Tagged>, Error> {
-        let _permit = self.rate_limiter.permit(priority, Call::Describe).await;
-        let described = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let described = Box::pin(described.send()).await.map_err(|error| {
+    /// Those of the groups that carry the tag.
+    async fn with_tag(&self, permit: Permit, key: &str, arns: &[String]) -> Result<Vec<Tagged>, Error> {
+        let request = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
+        let described = spend(permit, request.send()).await.map_err(|error| {
             let doing = "read the target groups' tags".to_owned();
             aws::call_error(doing, "elasticloadbalancing:DescribeTags", error)
         })?;
@@ -103,48 +104,55 @@ impl Elb {
         Ok(tagged.collect())
     }
 
-    /// Lists them all, but for what was read no longer ago than this.
-    async fn list_tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Vec<Tagged>, Error> {
-        let mut begun = self.scan.lock().await;
-        let scan = match &mut *begun {
-            Some(scan) if is_younger(scan.asked, scan.arns.len(), age) => scan,
+    /// Lists the tagged groups, and keeps the list. Continues an unfinished listing that is young enough.
+    async fn list_tagged(
+        &self,
+        key: &str,
+        max_age: Duration,
+        priority: Priority,
+    ) -> Result<Vec<Tagged>, Error> {
+        let mut unfinished = self.scan.lock().await;
+        let scan = match &mut *unfinished {
+            Some(scan) if is_young(scan.started, scan.arns.len(), max_age) => scan,
             none => {
-                let asked = Instant::now();
-                none.insert(TagScan { asked, arns: self.arns(priority).await?, read: BTreeMap::new() })
+                let started = Instant::now();
+                let arns = self.list_groups(priority).await?;
+                none.insert(TagScan { started, arns, read: BTreeMap::new() })
             }
         };
-        let calls = scan
-            .unread()
-            .into_iter()
-            .map(async |(score, arns)| Ok((score, self.with_tag(key, &arns, priority).await?)));
+        let calls = scan.unread().into_iter().map(async |(batch, arns)| {
+            let permit = self.permit(priority, Call::Describe).await;
+            Ok((batch, self.with_tag(permit, key, &arns).await?))
+        });
         let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
-        while let Some((score, tagged)) = calls.try_next().await? {
-            scan.read.insert(score, tagged);
+        while let Some((batch, tagged)) = calls.try_next().await? {
+            scan.read.insert(batch, tagged);
         }
         let tagged: Vec<Tagged> = scan.read.values().flatten().cloned().collect();
-        *self.listed() = Some(Listed { asked: scan.asked, all: scan.arns.len(), tagged: tagged.clone() });
-        *begun = None;
+        let (started, all) = (scan.started, scan.arns.len());
+        *self.tag_list() = Some(TagList { started, all, tagged: tagged.clone() });
+        *unfinished = None;
         Ok(tagged)
     }
 
-    fn listed(&self) -> MutexGuard<'_, Option<Listed>> {
+    fn tag_list(&self) -> MutexGuard<'_, Option<TagList>> {
         self.tagged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Discover for Elb {
-    async fn tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Tags, Error> {
-        let known = self.listed().clone();
-        if let Some(Listed { tagged, .. }) =
-            known.as_ref().filter(|listed| is_younger(listed.asked, listed.all, age))
+    async fn tagged(&self, key: &str, max_age: Duration, priority: Priority) -> Result<Tags, Error> {
+        let known = self.tag_list().clone();
+        if let Some(TagList { tagged, .. }) =
+            known.as_ref().filter(|list| is_young(list.started, list.all, max_age))
         {
             return Ok(Tags { groups: tagged.clone(), are_new: false });
         }
-        match (self.list_tagged(key, age, priority).await, known) {
+        match (self.list_tagged(key, max_age, priority).await, known) {
             (Ok(groups), _) => Ok(Tags { groups, are_new: true }),
-            // An old list serves the known databases better than none.
-            (Err(error), Some(Listed { tagged, .. })) => {
-                tracing::warn!(decision = "retry", reason = %error.explain(), "goes on with the known groups");
+            // The bindings of an old list go on being synced.
+            (Err(error), Some(TagList { tagged, .. })) => {
+                tracing::warn!(decision = "retry", reason = %error.explain(), "using the last list of tagged groups");
                 Ok(Tags { groups: tagged, are_new: false })
             }
             (Err(error), None) => Err(error),
@@ -159,16 +167,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_more_groups_an_account_has_the_longer_their_list_serves() {
-        let asked = Instant::now();
+    async fn tag_list_of_many_groups_may_be_older() {
+        let started = Instant::now();
         let young = |seconds| {
             let age = Duration::from_secs(seconds);
-            [20, 300, 3000].map(|all| is_younger(asked, all, age))
+            [20, 300, 3000].map(|all| is_young(started, all, age))
         };
         advance(Duration::from_secs(60)).await;
         assert_eq!(young(60), [true, true, true]);
         assert_eq!(young(59), [false, false, true]);
         assert_eq!(young(5), [false, false, false]);
-        assert!([20, 3000].iter().all(|all| is_younger(asked, *all, Duration::MAX)));
+        assert!([20, 3000].iter().all(|all| is_young(started, *all, Duration::MAX)));
     }
 }

@@ -1,31 +1,31 @@
-//! What the doctor asks of target groups and load balancers.
+//! The calls that only the doctor makes. They are routine calls.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use aws_sdk_elasticloadbalancingv2::types::{self as aws_types, Action, TargetHealthDescription};
 
-use super::Elb;
+use super::{Elb, spend};
 use crate::aws;
 use crate::doctor::{Attributes, Group, Health, HealthCheck, InspectGroups, Listener, LoadBalancer};
-use crate::error::{Error, ErrorKind};
-use crate::rate_limit::{Call, Priority};
+use crate::error::Error;
+use crate::rate_limit::{Call, Permit, Priority};
 use crate::reconcile::TargetGroupApi;
 
-/// What every network load balancer does unless told otherwise.
+/// Off by default in a network load balancer.
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
+/// Pages of listeners at most. A load balancer has 50 listeners by default (NLB quotas), which is one page.
+const LISTENER_PAGES: usize = 10;
+
+impl Elb {
+    async fn inspection_permit(&self) -> Permit {
+        self.permit(Priority::Routine, Call::Describe).await
+    }
+}
 
 impl InspectGroups for Elb {
     async fn group(&self, group: &str) -> Result<Group, Error> {
-        let doing = || format!("describe the target group {group}");
-        let _permit = self.permit(Priority::Routine, Call::Describe).await;
-        let described = self.client.describe_target_groups().target_group_arns(group).send().await;
-        let described = described
-            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
-        let found = described.target_groups().iter().find(|found| found.target_group_arn() == Some(group));
-        let found = found.ok_or_else(|| {
-            Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it")
-        })?;
+        let found = self.describe_group(self.inspection_permit().await, group).await?;
         Ok(Group {
             target_type: text(found.target_type().map(|kind| kind.as_str())),
             protocol: text(found.protocol().map(|protocol| protocol.as_str())),
@@ -43,9 +43,8 @@ impl InspectGroups for Elb {
     }
 
     async fn attributes(&self, group: &str) -> Result<Attributes, Error> {
-        let _permit = self.permit(Priority::Routine, Call::Describe).await;
-        let read = self.client.describe_target_group_attributes().target_group_arn(group).send().await;
-        let read = read.map_err(|error| {
+        let request = self.client.describe_target_group_attributes().target_group_arn(group);
+        let read = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
             let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
             aws::call_error(format!("read the attributes of {group}"), action, error)
         })?;
@@ -56,20 +55,14 @@ impl InspectGroups for Elb {
     }
 
     async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Error> {
-        let _permit = self.permit(Priority::Routine, Call::Describe).await;
-        let health = self.client.describe_target_health().target_group_arn(group).send().await;
-        let health = health.map_err(|error| {
-            let action = "elasticloadbalancing:DescribeTargetHealth";
-            aws::call_error(format!("list the targets of {group}"), action, error)
-        })?;
-        Ok(health.target_health_descriptions().iter().map(health_of).collect())
+        let health = self.target_health(self.inspection_permit().await, group).await?;
+        Ok(health.iter().map(health_of).collect())
     }
 
     async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
         let arns = Some(load_balancers.to_vec());
-        let _permit = self.permit(Priority::Routine, Call::Describe).await;
-        let described = self.client.describe_load_balancers().set_load_balancer_arns(arns).send().await;
-        let described = described.map_err(|error| {
+        let request = self.client.describe_load_balancers().set_load_balancer_arns(arns);
+        let described = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancers";
             aws::call_error(format!("describe {}", load_balancers.join(", ")), action, error)
         })?;
@@ -77,10 +70,8 @@ impl InspectGroups for Elb {
     }
 
     async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
-        let _permit = self.permit(Priority::Routine, Call::Describe).await;
-        let read =
-            self.client.describe_load_balancer_attributes().load_balancer_arn(load_balancer).send().await;
-        let read = read.map_err(|error| {
+        let request = self.client.describe_load_balancer_attributes().load_balancer_arn(load_balancer);
+        let read = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancerAttributes";
             aws::call_error(format!("read the attributes of {load_balancer}"), action, error)
         })?;
@@ -89,24 +80,31 @@ impl InspectGroups for Elb {
     }
 
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
-        let _permit = self.permit(Priority::Routine, Call::Describe).await;
-        let pages =
-            self.client.describe_listeners().load_balancer_arn(load_balancer).into_paginator().items().send();
-        let listeners: Result<Vec<_>, _> = pages.collect().await;
-        let listeners = listeners.map_err(|error| {
-            let action = "elasticloadbalancing:DescribeListeners";
-            aws::call_error(format!("list the listeners of {load_balancer}"), action, error)
-        })?;
-        let listener = |found: &aws_types::Listener| {
-            let mut groups: Vec<String> = found.default_actions().iter().flat_map(groups).collect();
-            // A single group stands both in the action and in its configuration.
-            groups.sort();
-            groups.dedup();
-            let protocol = text(found.protocol().map(|protocol| protocol.as_str()));
-            Some(Listener { port: found.port().and_then(port)?, protocol, groups })
-        };
-        Ok(listeners.iter().filter_map(listener).collect())
+        let (mut listeners, mut marker) = (Vec::new(), None);
+        for _ in 0..LISTENER_PAGES {
+            let request = self.client.describe_listeners().load_balancer_arn(load_balancer);
+            let call = request.set_marker(marker).send();
+            let page = spend(self.inspection_permit().await, call).await.map_err(|error| {
+                let action = "elasticloadbalancing:DescribeListeners";
+                aws::call_error(format!("list the listeners of {load_balancer}"), action, error)
+            })?;
+            listeners.extend(page.listeners().iter().filter_map(listener));
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                break;
+            }
+        }
+        Ok(listeners)
     }
+}
+
+fn listener(found: &aws_types::Listener) -> Option<Listener> {
+    let mut groups: Vec<String> = found.default_actions().iter().flat_map(groups).collect();
+    // A single group stands both in the action and in its configuration.
+    groups.sort();
+    groups.dedup();
+    let protocol = text(found.protocol().map(|protocol| protocol.as_str()));
+    Some(Listener { port: found.port().and_then(port)?, protocol, groups })
 }
 
 fn load_balancer(found: &aws_types::LoadBalancer) -> LoadBalancer {

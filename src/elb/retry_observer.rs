@@ -1,4 +1,4 @@
-//! Notices the attempts that the SDK adds to a call.
+//! Records the attempts that the SDK adds to a call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use aws_smithy_runtime_api::client::retries::RequestAttempts;
 
 use crate::rate_limit::ApiRateLimiter;
 
-/// Tells the budget of every attempt after a call's first.
+/// Reports every attempt after a call's first to the rate limiter. Such an attempt has no permit, and shows that
+/// the API refused or failed the one before.
 pub(super) struct RetryObserver(pub Arc<ApiRateLimiter>);
 
 impl fmt::Debug for RetryObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Recount")
+        f.write_str(self.name())
     }
 }
 
 impl Intercept for RetryObserver {
     fn name(&self) -> &'static str {
-        "Recount"
+        "RetryObserver"
     }
 
     fn read_before_attempt(

@@ -1,4 +1,4 @@
-//! What the doctor asks of databases.
+//! The calls that only the doctor makes.
 
 use aws_sdk_rds::types::Endpoint;
 
@@ -12,7 +12,7 @@ impl InspectDatabases for Rds {
         match self.inspect_cluster(identifier).await {
             Ok(Some(cluster)) => Ok(Some(cluster)),
             Ok(None) => self.inspect_instance(identifier).await,
-            // A role that may describe this one instance alone is denied to ask for a cluster of its name.
+            // The role may describe this instance, and not a cluster of the same name.
             Err(error) => match self.inspect_instance(identifier).await {
                 Ok(Some(instance)) => Ok(Some(instance)),
                 _ => Err(error),

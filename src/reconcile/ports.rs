@@ -68,8 +68,6 @@ pub trait Resolve {
 pub trait TargetGroupApi {
     /// Waits until the API's limits allow the call. Calls of higher priority come first.
     async fn permit(&self, priority: Priority, call: Call) -> Permit;
-    /// A permit without a wait, for a check of so few groups that their listings need no pacing.
-    fn immediate_permit(&self) -> Permit;
     /// What the group is. Fails if it cannot hold a database's addresses. Only the first call for a group
     /// reaches the API, with a permit of its own.
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error>;

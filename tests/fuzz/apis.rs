@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::testkit::GROUP;
+use crate::testkit::ports::permit;
 
 const ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -46,9 +47,9 @@ async fn no_answer_of_an_api_does_harm() {
         let asked = Instant::now();
         let faults = [
             (groups.describe(GROUP).await.err(), GROUP),
-            (groups.targets(groups.immediate_permit(), GROUP).await.err(), GROUP),
-            (groups.register(groups.immediate_permit(), GROUP, &target).await.err(), GROUP),
-            (groups.deregister(groups.immediate_permit(), GROUP, &target).await.err(), GROUP),
+            (groups.targets(permit().await, GROUP).await.err(), GROUP),
+            (groups.register(permit().await, GROUP, &target).await.err(), GROUP),
+            (groups.deregister(permit().await, GROUP, &target).await.err(), GROUP),
             (clusters.cluster("orders").await.err(), "orders"),
         ];
         for (error, about) in &faults {

@@ -216,8 +216,8 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
         &clients,
         &binding,
         Options {
-            timing: timing,
-            mode: mode,
+            timing,
+            mode,
             preregistration: &preregistration,
             first_permit: FirstPermit::At(Priority::Routine),
             deadline: until,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rds_nlb_sync::dns::LOOKUP;
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
-use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
+use rds_nlb_sync::rate_limit::{Call, Permit, Priority};
 use rds_nlb_sync::reconcile::{
     Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
 };
@@ -17,6 +17,7 @@ use super::fault::Fault;
 use super::history::{Change, Event, Named, mark};
 use super::outside::{Fate, Outside, Shown};
 use super::schedule::{INSTANCE, MEMBERS, Says};
+use crate::testkit::ports::permit;
 use crate::testkit::{Action, ENDPOINT};
 
 /// How the loop is misled, to see whether the checker notices.
@@ -236,11 +237,7 @@ impl TargetGroupApi for Ports {
         if let Some(wait) = wait {
             sleep(wait).await;
         }
-        self.immediate_permit()
-    }
-
-    fn immediate_permit(&self) -> Permit {
-        ApiRateLimiter::unlimited().immediate_permit()
+        permit().await
     }
 
     async fn describe(&self, _: &str) -> Result<TargetGroupInfo, Error> {

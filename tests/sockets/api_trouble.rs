@@ -10,59 +10,57 @@ const TRANSIENT: [ApiFault; 6] = [
 ];
 
 #[tokio::test]
-async fn of_a_moment_is_retried_by_the_sdk() {
+async fn transient_error_is_retried_by_the_sdk() {
     for fault in TRANSIENT.into_iter().filter(|fault| *fault != ApiFault::Garbage) {
         let aws = FakeAws::new();
         let groups = groups(&aws).await;
         aws.next(Action::RegisterTargets, &[fault]);
-        groups.register(groups.immediate_permit(), GROUP, &targets(&["10.0.2.20:5432"])).await.unwrap();
+        groups.register(permit().await, GROUP, &targets(&["10.0.2.20:5432"])).await.unwrap();
         assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432", "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn holds_up_what_is_routine_and_nothing_else() {
+async fn throttled_call_pauses_routine_calls_only() {
     let aws = FakeAws::new();
     let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(5));
     groups.describe(GROUP).await.unwrap();
-    let permit = |priority| timeout(Duration::from_secs(1), groups.permit(priority, Call::Describe));
-    assert!(permit(Priority::Routine).await.is_ok());
+    let grant = |priority| timeout(Duration::from_secs(1), groups.permit(priority, Call::Describe));
+    assert!(grant(Priority::Routine).await.is_ok());
     aws.next(Action::DescribeTargetHealth, &[ApiFault::Throttled]);
-    groups.targets(groups.immediate_permit(), GROUP).await.unwrap();
-    assert!(permit(Priority::Failover).await.is_ok());
-    assert!(permit(Priority::Routine).await.is_err(), "it rests for five seconds");
+    groups.targets(permit().await, GROUP).await.unwrap();
+    assert!(grant(Priority::Failover).await.is_ok());
+    assert!(grant(Priority::Routine).await.is_err(), "routine calls pause");
 }
 
 #[tokio::test]
-async fn that_lasts_is_transient_and_bounded() {
+async fn lasting_error_is_transient_after_3_attempts() {
     for fault in TRANSIENT {
         let aws = FakeAws::new();
         let groups = groups(&aws).await;
         groups.describe(GROUP).await.unwrap();
         aws.always(Action::DescribeTargetHealth, Some(fault));
-        let error = groups.targets(groups.immediate_permit(), GROUP).await.unwrap_err();
+        let error = groups.targets(permit().await, GROUP).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Transient, "{fault:?}: {}", error.explain());
         assert!(aws.count(Action::DescribeTargetHealth) <= 3, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn of_a_deregistration_is_never_retried_without_a_fresh_look() {
+async fn deregistration_is_not_retried_by_the_sdk() {
     for fault in TRANSIENT.into_iter().filter(|fault| *fault != ApiFault::Garbage) {
         let aws = FakeAws::new();
         let groups = groups(&aws).await;
         aws.always(Action::DeregisterTargets, Some(fault));
-        let error = groups
-            .deregister(groups.immediate_permit(), GROUP, &targets(&["10.0.1.10:5432"]))
-            .await
-            .unwrap_err();
+        let error =
+            groups.deregister(permit().await, GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Transient, "{fault:?}: {}", error.explain());
         assert_eq!(aws.count(Action::DeregisterTargets), 1, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn of_permissions_names_the_action_that_is_missing() {
+async fn missing_permission_names_the_iam_action() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
     groups.describe(GROUP).await.unwrap();
@@ -71,9 +69,9 @@ async fn of_permissions_names_the_action_that_is_missing() {
     }
     let one = targets(&["10.0.2.20:5432"]);
     for (error, action) in [
-        (groups.targets(groups.immediate_permit(), GROUP).await.unwrap_err(), "DescribeTargetHealth"),
-        (groups.register(groups.immediate_permit(), GROUP, &one).await.unwrap_err(), "RegisterTargets"),
-        (groups.deregister(groups.immediate_permit(), GROUP, &one).await.unwrap_err(), "DeregisterTargets"),
+        (groups.targets(permit().await, GROUP).await.unwrap_err(), "DescribeTargetHealth"),
+        (groups.register(permit().await, GROUP, &one).await.unwrap_err(), "RegisterTargets"),
+        (groups.deregister(permit().await, GROUP, &one).await.unwrap_err(), "DeregisterTargets"),
     ] {
         assert_eq!(error.kind(), ErrorKind::Permanent);
         let message_text = error.explain();

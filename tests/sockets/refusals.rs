@@ -3,12 +3,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 
 /// An API that gives every call the same answer.
-struct Says {
+struct FixedAnswer {
     status: u16,
     body: String,
 }
 
-impl Says {
+impl FixedAnswer {
     async fn serve_aws(&self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -31,13 +31,13 @@ impl Says {
 
 async fn error(status: u16, code: &str) -> Error {
     let error = format!("<Error><Code>{code}</Code><Message>some words</Message></Error>");
-    let says = Says { status, body: format!("<ErrorResponse>{error}</ErrorResponse>") };
-    let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, says), ApiRateLimiter::unlimited());
+    let answer = FixedAnswer { status, body: format!("<ErrorResponse>{error}</ErrorResponse>") };
+    let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
     groups.describe(GROUP).await.unwrap_err()
 }
 
 #[tokio::test]
-async fn are_told_in_the_services_own_words_and_tried_again_where_that_may_help() {
+async fn refusal_is_classified_and_quoted() {
     let allow = "allow elasticloadbalancing:DescribeTargetGroups";
     let again = "it is tried again";
     for (status, code, kind, message_text) in [
@@ -66,15 +66,15 @@ async fn are_told_in_the_services_own_words_and_tried_again_where_that_may_help(
 }
 
 #[tokio::test]
-async fn without_a_code_go_by_the_status_and_say_what_was_not_understood() {
+async fn refusal_without_a_code_is_classified_by_status() {
     for (status, kind) in [
         (403, ErrorKind::Permanent),
         (404, ErrorKind::Permanent),
         (500, ErrorKind::Transient),
         (200, ErrorKind::Transient),
     ] {
-        let says = Says { status, body: "<html/>".to_owned() };
-        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, says), ApiRateLimiter::unlimited());
+        let answer = FixedAnswer { status, body: "<html/>".to_owned() };
+        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
         let error = groups.describe(GROUP).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{status}: {}", error.explain());
         let message_text = format!("could not understand the answer, of HTTP status {status}");
@@ -84,15 +84,15 @@ async fn without_a_code_go_by_the_status_and_say_what_was_not_understood() {
 }
 
 #[tokio::test]
-async fn of_a_group_called_credentials_are_not_about_credentials() {
-    let says = Says { status: 500, body: "<html/>".to_owned() };
-    let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, says), ApiRateLimiter::unlimited());
+async fn group_named_credentials_is_no_credentials_error() {
+    let answer = FixedAnswer { status: 500, body: "<html/>".to_owned() };
+    let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
     let error = groups.describe(&GROUP.replace("orders", "credentials")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transient, "{}", error.explain());
 }
 
 #[tokio::test]
-async fn for_want_of_credentials_are_permanent_and_say_so() {
+async fn missing_credentials_are_permanent_and_named() {
     let configuration = aws_sdk_elasticloadbalancingv2::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn are_described_once_and_then_known() {
+async fn target_group_is_described_once() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
     for _ in 0..3 {
@@ -12,7 +12,7 @@ async fn are_described_once_and_then_known() {
 }
 
 #[tokio::test]
-async fn that_cannot_carry_a_database_are_refused_by_name() {
+async fn target_group_of_a_wrong_kind_is_refused_by_name() {
     let refused = [
         ("instance", "TCP"),
         ("alb", "TCP"),
@@ -33,7 +33,7 @@ async fn that_cannot_carry_a_database_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn without_a_port_are_refused() {
+async fn target_group_without_a_port_is_refused() {
     let aws = FakeAws::new();
     aws.group(|group| group.port = 0);
     let message_text = groups(&aws).await.describe(GROUP).await.unwrap_err().explain();
@@ -41,19 +41,20 @@ async fn without_a_port_are_refused() {
 }
 
 #[tokio::test]
-async fn are_listed_only_when_it_is_their_turn() {
+async fn routine_permits_are_limited_to_their_burst() {
     let aws = FakeAws::new();
     let api = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(1));
-    let permit = async || timeout(Duration::ZERO, api.permit(Priority::Routine, Call::Describe)).await;
+    let granted =
+        async || timeout(Duration::ZERO, api.permit(Priority::Routine, Call::Describe)).await.is_ok();
     let mut permits = 0;
-    while permits < 100 && permit().await.is_ok() {
+    while permits < 100 && granted().await {
         permits += 1;
     }
     assert_eq!(permits, 6, "six seconds' worth at once");
 }
 
 #[tokio::test]
-async fn with_tls_tcp_udp_or_ipv6_are_accepted() {
+async fn target_group_of_tls_tcp_udp_or_ipv6_is_accepted() {
     for protocol in ["TCP", "TLS", "TCP_UDP"] {
         let aws = FakeAws::new();
         aws.group(|group| (group.protocol, group.address_type) = (protocol, "ipv6"));
@@ -62,7 +63,7 @@ async fn with_tls_tcp_udp_or_ipv6_are_accepted() {
 }
 
 #[tokio::test]
-async fn that_do_not_exist_are_named() {
+async fn missing_target_group_is_named_in_the_error() {
     let aws = FakeAws::new();
     aws.state().groups.clear();
     let message_text = groups(&aws).await.describe(GROUP).await.unwrap_err().explain();
@@ -70,7 +71,7 @@ async fn that_do_not_exist_are_named() {
 }
 
 #[tokio::test]
-async fn show_every_state() {
+async fn every_target_state_is_listed() {
     let aws = FakeAws::new();
     let states =
         ["initial", "healthy", "unhealthy", "unused", "unavailable", "draining", "unhealthy.draining"];
@@ -84,7 +85,7 @@ async fn show_every_state() {
         }
     });
     let groups = groups(&aws).await;
-    let listed = groups.targets(groups.immediate_permit(), GROUP).await.unwrap();
+    let listed = groups.targets(permit().await, GROUP).await.unwrap();
     for (port, state) in (1..).zip(states) {
         let expected = match state {
             "initial" => TargetState::Initial,
@@ -97,15 +98,11 @@ async fn show_every_state() {
 }
 
 #[tokio::test]
-async fn take_addresses_outside_the_vpc_in_all_zones_and_only_those() {
+async fn only_addresses_outside_the_vpc_get_all_zones() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
     groups
-        .register(
-            groups.immediate_permit(),
-            GROUP,
-            &targets(&["10.0.2.20:5432", "192.168.7.7:5432", "172.16.1.1:5432"]),
-        )
+        .register(permit().await, GROUP, &targets(&["10.0.2.20:5432", "192.168.7.7:5432", "172.16.1.1:5432"]))
         .await
         .unwrap();
     let zones = |address: &str| aws.state().groups[GROUP].targets[&address.parse().unwrap()].all_zones;
@@ -114,20 +111,55 @@ async fn take_addresses_outside_the_vpc_in_all_zones_and_only_those() {
 }
 
 #[tokio::test]
-async fn are_changed_with_the_port_that_was_asked_for() {
+async fn targets_are_changed_with_the_given_port() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
-    groups.register(groups.immediate_permit(), GROUP, &targets(&["10.0.2.20:6432"])).await.unwrap();
-    groups.deregister(groups.immediate_permit(), GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap();
+    groups.register(permit().await, GROUP, &targets(&["10.0.2.20:6432"])).await.unwrap();
+    groups.deregister(permit().await, GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap();
     assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:6432");
 }
 
 #[tokio::test]
-async fn are_changed_a_hundred_targets_at_a_time() {
+async fn targets_are_changed_in_batches_of_a_hundred() {
     let aws = FakeAws::new();
     let many: BTreeSet<SocketAddr> = (1..=250).map(|n| SocketAddr::new(TWO.parse().unwrap(), n)).collect();
     let groups = groups(&aws).await;
-    groups.register(groups.immediate_permit(), GROUP, &many).await.unwrap();
-    groups.deregister(groups.immediate_permit(), GROUP, &many).await.unwrap();
+    groups.register(permit().await, GROUP, &many).await.unwrap();
+    groups.deregister(permit().await, GROUP, &many).await.unwrap();
     assert_eq!((aws.count(Action::RegisterTargets), aws.count(Action::DeregisterTargets)), (3, 3));
+}
+
+/// How many of the writes that may come at once are left.
+async fn writes_left(groups: &Elb) -> usize {
+    let granted =
+        async || timeout(Duration::ZERO, groups.permit(Priority::Failover, Call::Write)).await.is_ok();
+    let mut left = 0;
+    while left < 100 && granted().await {
+        left += 1;
+    }
+    left
+}
+
+#[tokio::test]
+async fn every_further_call_of_a_change_takes_a_permit() {
+    let many: BTreeSet<SocketAddr> = (1..=1000).map(|n| SocketAddr::new(TWO.parse().unwrap(), n)).collect();
+    let two_outside = targets(&["10.0.2.20:5432", "192.168.7.7:5432", "172.16.1.1:5432"]);
+    for (name, changed, permits) in
+        [("register", &many, 9), ("deregister", &many, 9), ("outside", &two_outside, 2)]
+    {
+        let aws = FakeAws::new();
+        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(5));
+        let started = Instant::now();
+        match name {
+            "deregister" => groups.deregister(permit().await, GROUP, changed).await.unwrap(),
+            _ => groups.register(permit().await, GROUP, changed).await.unwrap(),
+        }
+        let left = writes_left(&groups).await;
+        // Four tokens a second came back meanwhile.
+        let refilled = (started.elapsed().as_secs_f64() * 4.0).ceil() as usize;
+        assert!(
+            (19 - permits..=19 - permits + refilled).contains(&left),
+            "{name}: {left}, refilled {refilled}"
+        );
+    }
 }

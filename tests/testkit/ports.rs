@@ -56,11 +56,11 @@ impl FakeAws {
             &clients,
             binding,
             Options {
-                timing: timing,
-                mode: mode,
-                preregistration: preregistration,
+                timing,
+                mode,
+                preregistration,
                 first_permit: FirstPermit::At(Priority::Routine),
-                deadline: deadline,
+                deadline,
             },
         )
         .await;
@@ -146,12 +146,8 @@ impl TargetGroupApi for FakeAws {
         };
         match rate_limiter {
             Some(rate_limiter) => rate_limiter.permit(priority, call).await,
-            None => self.immediate_permit(),
+            None => permit().await,
         }
-    }
-
-    fn immediate_permit(&self) -> Permit {
-        ApiRateLimiter::unlimited().immediate_permit()
     }
 
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error> {
@@ -222,6 +218,11 @@ impl RdsApi for FakeAws {
             cluster: found.cluster.map(str::to_owned),
         }))
     }
+}
+
+/// A permit without any limit.
+pub async fn permit() -> Permit {
+    ApiRateLimiter::unlimited().permit(Priority::Routine, Call::Describe).await
 }
 
 /// What DNS gave last, as text.

@@ -1,0 +1,232 @@
+//! Which groups a check lists, and which endpoints it only resolves.
+//!
+//! Lookups are cheap, listings are not: an account may make ten Describe calls a second, which every deployment
+//! in it shares. So a check resolves every endpoint, and lists the groups that need it: those not known to be in
+//! sync, those whose addresses have changed, and of the others the ones that were listed longest ago, as many as
+//! it takes to list each within the verification period, but [`MIN_LISTED`] at least.
+//!
+//! The invariant kept here: the memory decides which groups are listed, and nothing else. With an empty memory,
+//! all groups are listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::binding::Binding;
+use crate::plan::Addresses;
+use crate::rate_limit::Priority;
+use crate::reconcile::{ReaderCache, Report, Status};
+
+/// How many groups a check lists at least, if there are as many. At the default rate of routine calls, fewer
+/// than may be listed at once.
+const MIN_LISTED: usize = 20;
+/// The part of the verification period within which every group is listed. The rest is for checks that start
+/// late.
+const PLANNED_PART: f64 = 0.9;
+/// How long the background sync waits before it retries a binding that it could not bring into sync.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Which bindings are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All bindings, and every group is listed: an operator asked for it.
+    Whole,
+    /// All bindings: the schedule's check.
+    Check {
+        /// Whether this invocation has listed the tagged groups, which used up part of the routine calls.
+        relisted: bool,
+    },
+    /// All bindings but those that are watched, while a watch goes on.
+    Background,
+}
+
+/// What a warm function remembers between checks.
+pub struct Memory {
+    /// Within this time, every group is listed.
+    period: Duration,
+    /// By target group.
+    results: BTreeMap<String, LastResult>,
+    /// The target groups that are being looked at.
+    in_progress: BTreeSet<String>,
+    selected_at: Option<Instant>,
+    /// The part of a group that was due at the last selection and is not listed yet.
+    due: f64,
+}
+
+/// The result of the last look at a binding.
+pub enum LastResult {
+    InSync {
+        record: Rc<InSyncRecord>,
+        /// When the group was last listed, or a lookup failed.
+        at: Instant,
+    },
+    /// A change is left to do.
+    NeedsSync { priority: Priority, at: Instant },
+    /// DNS gave no answer. Only the next check resolves the endpoint again.
+    Unresolved,
+}
+
+/// A binding whose group was in sync.
+pub struct InSyncRecord {
+    pub binding: Binding,
+    pub addresses: Addresses,
+    pub reader_cache: ReaderCache,
+}
+
+/// What to do about which bindings, by their index.
+#[derive(Default)]
+pub struct Selection {
+    /// To be reconciled at once.
+    pub reconcile: Vec<(usize, Priority)>,
+    /// To be reconciled when a routine call is permitted, in this order.
+    pub list: Vec<usize>,
+    /// To be resolved: those listed longest ago come first.
+    pub compare: Vec<(usize, Rc<InSyncRecord>)>,
+    /// How many of `compare`, from the first, are to be listed even if their addresses are unchanged.
+    pub due: usize,
+    /// The part of a group that is due and left to the next selection.
+    remaining_due: f64,
+}
+
+impl LastResult {
+    /// What to remember of a report. Nothing if the binding was not observed.
+    fn of(binding: &Binding, report: &Report, now: Instant) -> Option<Self> {
+        Some(match (report.status, &report.addresses) {
+            (Status::InSync | Status::Updated, Some(addresses)) => {
+                let (binding, addresses) = (binding.clone(), addresses.clone());
+                let reader_cache = ReaderCache::default();
+                Self::InSync { record: Rc::new(InSyncRecord { binding, addresses, reader_cache }), at: now }
+            }
+            (Status::Failed, None) => Self::Unresolved,
+            (Status::Failed, Some(_)) => Self::NeedsSync { priority: Priority::Failover, at: now },
+            (Status::Pending | Status::Planned, _) => Self::NeedsSync { priority: Priority::Tidy, at: now },
+            (Status::InSync | Status::Updated, None) | (Status::Deferred, _) => return None,
+        })
+    }
+}
+
+impl Memory {
+    /// An empty memory, for groups that are each listed within this period.
+    pub fn new(period: Duration) -> Self {
+        Self { period, results: BTreeMap::new(), in_progress: BTreeSet::new(), selected_at: None, due: 0.0 }
+    }
+
+    /// Decides what to do about the bindings, and remembers when that was.
+    pub fn select(&mut self, bindings: &[Binding], now: Instant, scope: Scope) -> Selection {
+        if scope != Scope::Background {
+            self.forget_unbound(bindings);
+        }
+        let selection = select(bindings, self, now, scope);
+        (self.selected_at, self.due) = (Some(now), selection.remaining_due);
+        selection
+    }
+
+    pub fn record(&mut self, binding: &Binding, report: &Report, now: Instant) {
+        match LastResult::of(binding, report, now) {
+            Some(result) => {
+                self.results.insert(binding.target_group.clone(), result);
+            }
+            None => self.forget(binding),
+        }
+    }
+
+    /// Makes the next check list the group.
+    pub fn forget(&mut self, binding: &Binding) {
+        self.results.remove(&binding.target_group);
+    }
+
+    /// Puts a binding whose lookup failed behind the others, so that names that do not resolve do not keep them
+    /// from being listed.
+    pub fn postpone(&mut self, binding: &Binding, now: Instant) {
+        if let Some(LastResult::InSync { at, .. }) = self.results.get_mut(&binding.target_group) {
+            *at = now;
+        }
+    }
+
+    /// Marks a group as being looked at. False if it was marked already.
+    pub fn start(&mut self, target_group: &str) -> bool {
+        self.in_progress.insert(target_group.to_owned())
+    }
+
+    pub fn finish(&mut self, target_group: &str) {
+        self.in_progress.remove(target_group);
+    }
+
+    fn forget_unbound(&mut self, bindings: &[Binding]) {
+        let bound: BTreeSet<&str> = bindings.iter().map(|binding| &*binding.target_group).collect();
+        self.results.retain(|group, _| bound.contains(group.as_str()));
+    }
+}
+
+/// Decides which groups are listed:
+///
+/// | last result | whole | check | background |
+/// |---|---|---|---|
+/// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due |
+/// | in sync, changed binding, or none | list | list | list |
+/// | needs sync | list | reconcile at once, the first 20; list the others first | reconcile at once, 5 s later |
+/// | unresolved | list | list | leave to the next check |
+///
+/// Up to [`MIN_LISTED`] bindings are all due in a check, and the background sync lists none of them that it does
+/// not know: the next check does. The background sync leaves out the groups in progress.
+fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> Selection {
+    let mut selection = Selection::default();
+    let (mut in_sync, mut left_over) = (Vec::new(), Vec::new());
+    let is_background = scope == Scope::Background;
+    let are_few = bindings.len() <= MIN_LISTED;
+    for (index, binding) in bindings.iter().enumerate() {
+        if is_background && memory.in_progress.contains(&binding.target_group) {
+            continue;
+        }
+        match memory.results.get(&binding.target_group) {
+            _ if scope == Scope::Whole => selection.list.push(index),
+            Some(LastResult::NeedsSync { priority, at }) if is_background => {
+                if now.saturating_duration_since(*at) >= RETRY_INTERVAL {
+                    selection.reconcile.push((index, *priority));
+                }
+            }
+            // Many that fail again and again must not crowd out the others.
+            Some(LastResult::NeedsSync { priority, .. }) if selection.reconcile.len() < MIN_LISTED => {
+                selection.reconcile.push((index, *priority));
+            }
+            Some(LastResult::NeedsSync { .. }) => left_over.push(index),
+            // A listing resolves the endpoint as well.
+            _ if are_few && !is_background => selection.list.push(index),
+            Some(LastResult::InSync { record, at }) if record.binding == *binding => {
+                in_sync.push((*at, index, Rc::clone(record)));
+            }
+            Some(LastResult::Unresolved) if is_background => {}
+            _ if are_few => {}
+            Some(LastResult::InSync { .. } | LastResult::Unresolved) | None => selection.list.push(index),
+        }
+    }
+    selection.list.splice(0..0, left_over);
+    in_sync.sort_by_key(|(at, ..)| *at);
+    selection.compare = in_sync.into_iter().map(|(_, index, record)| (index, record)).collect();
+    let (due, remaining_due) = due(bindings.len(), memory, now, scope);
+    selection.due = due.min(selection.compare.len());
+    selection.remaining_due = remaining_due;
+    selection
+}
+
+/// How many of the groups that were in sync are due, so that each is listed within the period, and the part of a
+/// group that is left to the next selection.
+fn due(bindings: usize, memory: &Memory, now: Instant, scope: Scope) -> (usize, f64) {
+    let elapsed =
+        memory.selected_at.map_or(Duration::ZERO, |selected_at| now.saturating_duration_since(selected_at));
+    let planned = memory.period.mul_f64(PLANNED_PART).as_secs_f64();
+    let due = memory.due + bindings as f64 * elapsed.as_secs_f64() / planned;
+    match scope {
+        // The background sync comes every second, when less than one group may be due.
+        Scope::Background => (due as usize, due.fract()),
+        // A check lists more than is due, as a rule, and leaves nothing to the next one.
+        Scope::Check { relisted: false } => (MIN_LISTED.max(due as usize), 0.0),
+        Scope::Check { relisted: true } => (MIN_LISTED, 0.0),
+        Scope::Whole => (bindings, 0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests;
