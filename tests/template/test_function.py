@@ -105,7 +105,7 @@ def test_in_a_vpc():
     ({"DiscoveryTag": "rds-nlb-sync", "ReservedConcurrency": "none"}, None),
     ({"DiscoveryTag": "rds-nlb-sync", "ReservedConcurrency": "4"}, "4"),
 ])
-def test_a_fleet_has_one_run_at_a_time_unless_told_otherwise(parameters, reserved):
+def test_fleet_reserves_one_run_by_default(parameters, reserved):
     assert function(**parameters).get("ReservedConcurrentExecutions") == reserved
 
 

@@ -52,7 +52,7 @@ def test_possible(parameters):
     (TWO_PARAMETERS | {"Targets": "all", "Standby": "keep"}, "TargetsHaveEndpoint"),
     (TWO_PARAMETERS | {"SubnetIds": "subnet-0a"}, "SubnetsHaveSecurityGroups"),
     (TWO_PARAMETERS | {"SecurityGroupIds": "sg-0a"}, "SecurityGroupsHaveSubnets"),
-    (TWO_PARAMETERS | {"AlarmEmail": "data@example.com", "AlarmTopicArn": TOPIC}, "OneWayToHear"),
+    (TWO_PARAMETERS | {"AlarmEmail": "data@example.com", "AlarmTopicArn": TOPIC}, "OneTopic"),
 ])
 def test_impossible_together(parameters, reason):
     with pytest.raises(Refused, match=f"^{reason}:"):

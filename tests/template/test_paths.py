@@ -77,7 +77,7 @@ def test_the_database_and_what_stands_before_it_admit_each_other(stack, front):
     assert [(r["GroupId"], r["DestinationSecurityGroupId"], r["FromPort"]) for r in egress] == [(front, "sg-0d", "5432")]
 
 
-def test_nobody_connects_unaccepted():
+def test_connections_need_acceptance():
     stack = privatelink()
     assert stack.resources["EndpointService"]["AcceptanceRequired"] is True
     assert stack.resources["EndpointServicePermissions"]["AllowedPrincipals"] == ["arn:aws:iam::210987654321:root"]
