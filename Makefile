@@ -11,7 +11,7 @@ ARCH_FLAG := $(or $(ARCH_FLAG_$(ARCH)),$(error ARCH is arm64 or x86_64, not $(AR
 CARGO_LAMBDA_VERSION := 1.9.2
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),$(VENV)/bin/cargo-lambda)
 
-TEMPLATES := template.yaml deploy/privatelink.yaml deploy/lattice.yaml
+TEMPLATES := template.yaml deploy/privatelink.yaml deploy/database.yaml deploy/lattice.yaml
 # Where the templates' resource types, mappings and runtimes are checked besides. VPC Lattice's resource
 # gateways are not in the last two. All regions would take cfn-lint more than ten minutes.
 REGIONS := us-east-1 eu-central-1 ap-southeast-4
@@ -31,7 +31,7 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-.PHONY: help demo outage test check format lint doc deny build invoke template artifact soak fuzz mutants bench bench-fleet clean
+.PHONY: help demo outage test check format lint doc deny build deploy invoke template emulate artifact soak fuzz mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -83,6 +83,13 @@ build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_6
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip
 	@ls -l target/lambda/bootstrap/bootstrap.zip
 
+# SAM keeps the architecture of a stack that is not given one, and builds for the template's default: so all steps get it.
+deploy: ## Builds and deploys with SAM: make deploy STACK=name ARCH=arm64|x86_64 PARAMETERS="Endpoint=… TargetGroupArn=…"
+	sam build --parameter-overrides Architecture=$(ARCH)
+	scripts/check-build $(ARCH)
+	sam deploy --stack-name $(STACK) --parameter-overrides "Architecture=$(ARCH) $(PARAMETERS)"
+
+STACK ?= rds-nlb-sync
 HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
 
 artifact: $(CARGO_LAMBDA) $(VENV)/template ## Builds the zip and with SAM, and plays the demo with what they hold
@@ -110,12 +117,17 @@ $(VENV)/bench: benches/requirements.txt | $(VENV)/bin/python
 soak: ## Plays random schedules of harm against the loop: make soak SEEDS=1000000
 	SEEDS=$(SEEDS) START=$(START) cargo run --locked --quiet --profile soak --example soak
 
-template: $(VENV)/template $(VENV)/checkov/installed ## Lints and tests the templates
+template: $(VENV)/template $(VENV)/checkov/installed $(VENV)/awscli/installed ## Lints and tests the templates
 	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit 1; done
 	$(VENV)/bin/cfn-lint --regions $(REGIONS) -- $(TEMPLATES)
 	$(VENV)/bin/cfn-lint --regions $(PARTITIONS) -- $(filter-out deploy/lattice.yaml,$(TEMPLATES))
 	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet -f $(TEMPLATES)
 	$(VENV)/bin/pytest -q tests/template
+
+# MiniStack and moto, on loopback. MiniStack runs the function's binary.
+emulate: $(VENV)/emulate/installed ## Creates, updates and deletes the stacks on emulators of AWS
+	cargo build --locked --quiet --bin bootstrap
+	$(VENV)/emulate/bin/pytest -q tests/template/emulate
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -128,6 +140,12 @@ $(VENV)/template: tests/template/requirements.txt | $(VENV)/bin/python
 $(VENV)/checkov/installed: tests/template/requirements-checkov.txt
 	$(PYTHON) -m venv $(VENV)/checkov
 	$(VENV)/checkov/bin/pip install --quiet -r $<
+	touch $@
+
+# The AWS CLI and the emulators as well: each pins a boto3 of its own.
+$(VENV)/awscli/installed $(VENV)/emulate/installed: $(VENV)/%/installed: tests/template/requirements-%.txt
+	$(PYTHON) -m venv $(VENV)/$*
+	$(VENV)/$*/bin/pip install --quiet -r $<
 	touch $@
 
 $(VENV)/bin/cargo-lambda: | $(VENV)/bin/python

@@ -2,3 +2,5 @@ import os
 
 # The translator asks for a region; no test asks AWS for anything.
 os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
+# The SAM CLI reports its commands to AWS otherwise.
+os.environ["SAM_CLI_TELEMETRY"] = "0"

@@ -52,6 +52,8 @@ def _holds(operator, key, values, context):
             return actual is not None and any(_like(value, actual) for value in values)
         case "StringEquals":
             return actual is not None and actual in values
+        case "StringLike":
+            return actual is not None and any(_like(value, actual) for value in values)
     raise NotImplementedError(operator)
 
 

@@ -3,7 +3,7 @@
 The resolver knows the functions that these templates use and refuses any other, so that it cannot pass over one.
 """
 
-import copy
+import functools
 import json
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION, ACCOUNT = "us-east-1", "123456789012"
-PSEUDO = {
-    "AWS::Partition": "aws",
-    "AWS::Region": REGION,
-    "AWS::AccountId": ACCOUNT,
-    "AWS::StackName": "sync",
-    "AWS::URLSuffix": "amazonaws.com",
+TEMPLATES = ["template.yaml", "deploy/privatelink.yaml", "deploy/database.yaml", "deploy/lattice.yaml"]
+# A Region of each partition, with the suffix of its names.
+PARTITIONS = {
+    "aws": (REGION, "amazonaws.com"),
+    "aws-cn": ("cn-north-1", "amazonaws.com.cn"),
+    "aws-us-gov": ("us-gov-west-1", "amazonaws.com"),
 }
 NO_VALUE = object()
 
@@ -43,24 +43,45 @@ def source(name="template.yaml"):
     return yaml_parse((ROOT / name).read_text())
 
 
-def expand(name="template.yaml"):
+# The transform puts the values of these parameters in place of their names.
+TRANSFORMED = ("RoleArn", "Tracing")
+
+
+def expand(name="template.yaml", region=REGION, parameters=None):
     """The template after its SAM transform. `sam package` replaces the local code by what it uploads."""
+    values = {key: value for key, value in (parameters or {}).items() if key in TRANSFORMED}
+    return json.loads(_expanded(name, region, tuple(sorted(values.items()))))
+
+
+@functools.cache
+def _expanded(name, region, values):
     template = source(name)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/code.zip"
         if resource["Type"] == "AWS::Serverless::Application":
             resource["Properties"]["Location"] = "https://bucket.s3.amazonaws.com/template.yaml"
-    if "Transform" not in template:
-        return template
-    return transform(template, {"AWS::Region": REGION}, ManagedPolicies())
+    if "Transform" in template:
+        template = transform(template, {"AWS::Region": region, **dict(values)}, ManagedPolicies())
+    return json.dumps(template)
 
 
 class Stack:
     """One template with these parameters, as far as it can be known before it is created."""
 
-    def __init__(self, parameters, name="template.yaml"):
-        self.template = copy.deepcopy(expand(name))
+    def __init__(self, parameters, name="template.yaml", partition="aws", imports=None):
+        region, suffix = PARTITIONS[partition]
+        self.partition, self.region = partition, region
+        self.pseudo = {
+            "AWS::Partition": partition,
+            "AWS::Region": region,
+            "AWS::AccountId": ACCOUNT,
+            "AWS::StackName": "sync",
+            "AWS::StackId": f"arn:{partition}:cloudformation:{region}:{ACCOUNT}:stack/sync/0a1b2c3d-0000-0000-0000-000000000000",
+            "AWS::URLSuffix": suffix,
+        }
+        self.imports = imports or {}
+        self.template = expand(name, region, parameters)
         self.parameters = self._check(parameters)
         self._apply_rules()
         self.conditions = self.template.get("Conditions", {})
@@ -78,6 +99,13 @@ class Stack:
             name: self.resolve(output["Value"])
             for name, output in self.template.get("Outputs", {}).items()
             if "Condition" not in output or self._condition(output["Condition"])
+        }
+
+    def exports(self):
+        return {
+            self.resolve(output["Export"]["Name"]): self.resolve(output["Value"])
+            for output in self.template.get("Outputs", {}).values()
+            if "Export" in output and ("Condition" not in output or self._condition(output["Condition"]))
         }
 
     def _check(self, given):
@@ -99,7 +127,7 @@ class Stack:
             if not all(re.fullmatch(pattern, member, re.DOTALL) for member in members):
                 raise Refused(f"{name}: {parameter.get('ConstraintDescription', pattern)}")
             if len(value) > int(parameter.get("MaxLength", 4096)):
-                raise Refused(f"{name} is too long")
+                raise Refused(f"{name}: {len(value)} characters are too many")
             if parameter["Type"] == "Number":
                 if not float(parameter.get("MinValue", "-inf")) <= float(value) <= float(parameter.get("MaxValue", "inf")):
                     raise Refused(f"{name}: {value} is out of range")
@@ -161,6 +189,10 @@ class Stack:
                 return argument[1].split(argument[0])
             case "Fn::Select":
                 return argument[1][int(argument[0])]
+            case "Fn::ImportValue":
+                if argument not in self.imports:
+                    raise Refused(f"No export named {argument} found")
+                return self.imports[argument]
             case "Fn::FindInMap":
                 table, row, column = argument
                 return self.template["Mappings"][table][row][column]
@@ -174,12 +206,13 @@ class Stack:
     def _ref(self, name):
         if name == "AWS::NoValue":
             return NO_VALUE
-        if name in PSEUDO:
-            return PSEUDO[name]
+        if name in self.pseudo:
+            return self.pseudo[name]
         if name in self.parameters:
             return self.parameters[name]
         kind = self.template["Resources"][name]["Type"]
-        return self._arn(name, kind) if kind in ("AWS::SNS::Topic", "AWS::ElasticLoadBalancingV2::TargetGroup") else name
+        by_arn = ("AWS::SNS::Topic", "AWS::ElasticLoadBalancingV2::TargetGroup", "AWS::ElasticLoadBalancingV2::LoadBalancer")
+        return self._arn(name, kind) if kind in by_arn else name
 
     def _attribute(self, name, attribute):
         kind = self.template["Resources"][name]["Type"]
@@ -193,7 +226,7 @@ class Stack:
             "AWS::Lambda::Function": "function:{}",
             "AWS::Logs::LogGroup": "log-group:{}:*",
         }.get(kind, "{}")
-        return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{form.format(name)}"
+        return f"arn:{self.partition}:{service}:{self.region}:{ACCOUNT}:{form.format(name)}"
 
 
 def policies(stack):

@@ -63,7 +63,7 @@ def test_category(pattern, category, passes):
     assert pattern.matches_event(event) is passes
 
 
-def test_noise_beside_something_else_passes(pattern):
+def test_noise_with_another_category_passes(pattern):
     event = sample("backup-finished.json")
     event["detail"]["EventCategories"].append("failover")
     assert pattern.matches_event(event)
@@ -75,7 +75,7 @@ def test_other_kinds_of_event_do_not_pass(pattern, kind):
 
 
 def test_the_categories_that_the_program_watches_for_pass(pattern):
-    # WATCHED above is the list in src/event.rs; whoever adds to it there adds to it here.
+    # WATCHED above is the list in src/event.rs; a change there needs the same change here.
     text = (ROOT / "src" / "event.rs").read_text()
     body = text.split("const WATCHED", 1)[1].split("= [", 1)[1].split("];", 1)[0]
     assert json.loads(f"[{body.strip().rstrip(',')}]") == WATCHED

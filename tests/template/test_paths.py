@@ -2,7 +2,7 @@
 
 import pytest
 
-from stack import ENDPOINT, Refused, Stack
+from stack import ENDPOINT, Refused, Stack, source
 
 DATABASE = {
     "Endpoint": ENDPOINT, "Port": "5432", "VpcId": "vpc-0a", "SubnetIds": "subnet-0a,subnet-0b",
@@ -12,8 +12,30 @@ PRIVATELINK = DATABASE | {"AllowedPrincipals": "arn:aws:iam::210987654321:root"}
 LATTICE = DATABASE | {"VendorAccountIds": "210987654321"}
 
 
-def privatelink(**parameters):
-    return Stack(PRIVATELINK | parameters, "deploy/privatelink.yaml")
+API_ENDPOINTS = {"FunctionInVpc": "true", "ApiEndpoints": "true", "VpcCidr": "10.0.0.0/16"}
+
+
+def privatelink(partition="aws", **parameters):
+    return Stack(PRIVATELINK | parameters, "deploy/privatelink.yaml", partition)
+
+
+def database(path, **parameters):
+    """Another database behind the path's load balancer."""
+    given = {"PathStack": "sync", "ListenerPort": "5433", "Endpoint": "billing.abc123.us-east-1.rds.amazonaws.com",
+             "Port": "5432", "DatabaseSecurityGroupId": "sg-0e"}
+    return Stack(given | parameters, "deploy/database.yaml", imports=path.exports())
+
+
+def lattice(**parameters):
+    return Stack(LATTICE | parameters, "deploy/lattice.yaml")
+
+
+def sync_parameters(stack):
+    """What the stack of the function gets, with what only AWS knows in the form that AWS gives it."""
+    given = dict(stack.resources["Sync"]["Parameters"])
+    given["TargetGroupArn"] = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/g/0123456789abcdef"
+    given["SecurityGroupIds"] = "sg-0e" if given["SecurityGroupIds"] else ""
+    return given
 
 
 def attributes(of, key):
@@ -39,15 +61,43 @@ def test_the_group_is_the_function_s_alone():
     assert sync["Parameters"]["TargetGroupArn"].endswith(":TargetGroup")
 
 
-@pytest.mark.parametrize("vpc", [{}, {"FunctionInVpc": "true"}, {"FunctionInVpc": "true", "ApiEndpoints": "true"}])
+@pytest.mark.parametrize("vpc", [{}, {"FunctionInVpc": "true"}, API_ENDPOINTS])
 def test_the_function_s_parameters_are_accepted_by_its_template(vpc):
-    given = dict(privatelink(**vpc).resources["Sync"]["Parameters"])
-    # What only AWS knows, in the form that AWS gives it.
-    given["TargetGroupArn"] = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/g/0123456789abcdef"
-    given["SecurityGroupIds"] = "sg-0e" if given["SecurityGroupIds"] else ""
-    stack = Stack(given)
+    stack = Stack(sync_parameters(privatelink(**vpc)))
     [function] = stack.of_type("AWS::Lambda::Function").values()
     assert ("VpcConfig" in function) == bool(vpc)
+
+
+def test_path_hands_on_every_rule_of_the_account():
+    passed = {
+        "Database": "orders", "Standby": "keep", "DiscoveryTag": "sync/vendor", "DryRun": "true", "Architecture": "x86_64",
+        "ReservedConcurrency": "none", "LogRetentionDays": "365", "Monitoring": "alarms",
+        "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:pager",
+        "ChangeTopicArn": "arn:aws:sns:us-east-1:123456789012:changes",
+        "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/0a", "RolePath": "/service/",
+        "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
+        "CodeSigningConfigArn": "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0123456789abcdefg",
+    }
+    given = sync_parameters(privatelink(**passed))
+    assert passed.items() <= given.items()
+    Stack(given)
+    role = {"RoleArn": "arn:aws:iam::123456789012:role/sync"}
+    assert role.items() <= sync_parameters(privatelink(**role)).items()
+
+
+def test_path_declares_parameters_as_the_function_does():
+    # What the inner stack would refuse, the outer one refuses first, before it creates a load balancer.
+    outer, inner = source("deploy/privatelink.yaml")["Parameters"], source()["Parameters"]
+    for name in outer.keys() & inner.keys() - {"Endpoint", "SubnetIds"}:
+        for constraint in ("Type", "Default", "AllowedPattern", "AllowedValues", "MinValue", "MaxValue", "MaxLength"):
+            assert outer[name].get(constraint) == inner[name].get(constraint), (name, constraint)
+
+
+def test_path_without_function():
+    stack = privatelink(CreateFunction="false")
+    assert "Sync" not in stack.resources and "TargetGroup" in stack.resources
+    assert {"ServiceName", "ServiceId", "TargetGroupArn"} <= stack.outputs().keys()
+    assert not {"CheckCommand", "FunctionName", "AlarmTopic", "DashboardUrl"} & stack.outputs().keys()
 
 
 @pytest.mark.parametrize("vendor,enforces,ingress", [
@@ -67,7 +117,7 @@ def test_who_gets_through_to_the_load_balancer(vendor, enforces, ingress):
 
 @pytest.mark.parametrize("stack,front", [
     (lambda: privatelink(), "LoadBalancerSecurityGroup"),
-    (lambda: Stack(LATTICE, "deploy/lattice.yaml"), "GatewaySecurityGroup"),
+    (lambda: lattice(), "GatewaySecurityGroup"),
 ])
 def test_the_database_and_what_stands_before_it_admit_each_other(stack, front):
     stack = stack()
@@ -77,17 +127,104 @@ def test_the_database_and_what_stands_before_it_admit_each_other(stack, front):
     assert [(r["GroupId"], r["DestinationSecurityGroupId"], r["FromPort"]) for r in egress] == [(front, "sg-0d", "5432")]
 
 
-def test_nobody_connects_unaccepted():
-    stack = privatelink()
-    assert stack.resources["EndpointService"]["AcceptanceRequired"] is True
-    assert stack.resources["EndpointServicePermissions"]["AllowedPrincipals"] == ["arn:aws:iam::210987654321:root"]
+@pytest.mark.parametrize("parameters,acceptance,principals", [
+    ({}, "true", ["arn:aws:iam::210987654321:root"]),
+    ({"AcceptanceRequired": "false"}, "false", ["arn:aws:iam::210987654321:root"]),
+    ({"AllowedPrincipals": "*"}, "true", ["*"]),
+    ({"AllowedPrincipals": "arn:aws:iam::1:root,arn:aws:iam::2:role/a".replace("::1", "::111111111111").replace("::2", "::222222222222")},
+     "true", ["arn:aws:iam::111111111111:root", "arn:aws:iam::222222222222:role/a"]),
+    ({"AllowedPrincipals": ""}, "true", None),
+])
+def test_principals_and_acceptance(parameters, acceptance, principals):
+    stack = privatelink(**parameters)
+    assert stack.resources["EndpointService"]["AcceptanceRequired"] == acceptance
+    if principals is None:
+        assert "EndpointServicePermissions" not in stack.resources
+    else:
+        assert stack.resources["EndpointServicePermissions"]["AllowedPrincipals"] == principals
 
 
-def test_endpoints_for_the_apis():
-    services = {e["ServiceName"] for e in privatelink(FunctionInVpc="true", ApiEndpoints="true")
-                .of_type("AWS::EC2::VPCEndpoint").values()}
-    assert services == {"com.amazonaws.us-east-1.elasticloadbalancing", "com.amazonaws.us-east-1.rds"}
-    assert not privatelink().of_type("AWS::EC2::VPCEndpoint")
+def test_service_reaches_other_regions():
+    service = privatelink(SupportedRegions="us-east-1,eu-west-1").resources["EndpointService"]
+    assert service["SupportedRegions"] == ["us-east-1", "eu-west-1"]
+    assert "SupportedRegions" not in privatelink().resources["EndpointService"]
+
+
+@pytest.mark.parametrize("kind,families", [("ipv4", ["ipv4"]), ("dualstack", ["ipv4", "ipv6"])])
+def test_dual_stack(kind, families):
+    stack = privatelink(IpAddressType=kind)
+    assert stack.resources["LoadBalancer"]["IpAddressType"] == kind
+    assert stack.resources["EndpointService"]["SupportedIpAddressTypes"] == families
+    # RDS gives IPv4 addresses; a group holds one family.
+    assert stack.resources["TargetGroup"]["IpAddressType"] == "ipv4"
+
+
+@pytest.mark.parametrize("partition,services,name", [
+    ("aws", {"com.amazonaws.us-east-1.elasticloadbalancing", "com.amazonaws.us-east-1.rds"}, "com.amazonaws.vpce.us-east-1"),
+    ("aws-us-gov", {"com.amazonaws.us-gov-west-1.elasticloadbalancing", "com.amazonaws.us-gov-west-1.rds"},
+     "com.amazonaws.vpce.us-gov-west-1"),
+    ("aws-cn", {"com.amazonaws.cn-north-1.elasticloadbalancing", "cn.com.amazonaws.cn-north-1.rds"},
+     "cn.com.amazonaws.vpce.cn-north-1"),
+])
+def test_names_of_services_in_each_partition(partition, services, name):
+    stack = privatelink(partition, **API_ENDPOINTS)
+    assert {e["ServiceName"] for e in stack.of_type("AWS::EC2::VPCEndpoint").values()} == services
+    assert stack.outputs()["ServiceName"] == f"{name}.EndpointService"
+    assert not privatelink(partition).of_type("AWS::EC2::VPCEndpoint")
+
+
+def test_api_endpoints_admit_the_vpc():
+    rules = [r for r in privatelink(**API_ENDPOINTS).of_type("AWS::EC2::SecurityGroupIngress").values()
+             if r["GroupId"] == "ApiSecurityGroup"]
+    assert {r.get("CidrIp", r.get("SourceSecurityGroupId")) for r in rules} == {"10.0.0.0/16", "FunctionSecurityGroup"}
+    assert {(r["FromPort"], r["ToPort"]) for r in rules} == {(443, 443)}
+
+
+@pytest.mark.parametrize("stack,rules", [
+    (lambda **p: privatelink(**p), ["FromLoadBalancer"]),
+    (lambda **p: lattice(**p), ["FromGateway"]),
+    (lambda **p: database(privatelink(DiscoveryTag="sync"), **p), ["FromLoadBalancer"]),
+])
+def test_rule_in_the_database_s_group_is_optional(stack, rules):
+    def admitted(built):
+        return [n for n, r in built.of_type("AWS::EC2::SecurityGroupIngress").items() if r["GroupId"] in ("sg-0d", "sg-0e")]
+
+    assert admitted(stack()) == rules
+    assert admitted(stack(AddDatabaseRule="false")) == []
+
+
+def test_databases_share_load_balancer_and_function():
+    path = privatelink(DiscoveryTag="sync/vendor")
+    [function] = Stack(sync_parameters(path)).of_type("AWS::Lambda::Function").values()
+    key = function["Environment"]["Variables"]["DISCOVERY_TAG"]
+    added = database(path, Database="billing", Standby="keep")
+    assert added.resources["Listener"]["LoadBalancerArn"] == path.outputs()["LoadBalancerArn"]
+    assert added.resources["Listener"]["Port"] == "5433" and added.resources["TargetGroup"]["Port"] == "5432"
+    tags = {tag["Key"]: tag["Value"] for tag in added.resources["TargetGroup"]["Tags"]}
+    assert tags == {key: "billing.abc123.us-east-1.rds.amazonaws.com", f"{key}:database": "billing", f"{key}:standby": "keep"}
+    readers = database(path, Targets="readers").resources["TargetGroup"]["Tags"]
+    assert {"Key": f"{key}:role", "Value": "readers"} in readers
+    assert not added.of_type("AWS::Lambda::Function") and not added.of_type("AWS::EC2::VPCEndpointService")
+
+
+def test_database_s_group_is_configured_like_the_path_s():
+    path = privatelink(DiscoveryTag="sync/vendor")
+    own, added = path.resources["TargetGroup"], dict(database(path).resources["TargetGroup"])
+    del added["Tags"]
+    assert added == own
+
+
+def test_database_needs_a_path_with_a_tag():
+    with pytest.raises(Refused, match="No export named sync-DiscoveryTag found"):
+        database(privatelink())
+
+
+def test_databases_with_one_security_group_share_its_rules():
+    path = privatelink(DiscoveryTag="sync/vendor")
+    added = database(path, AddDatabaseRule="false", AddLoadBalancerRule="false", VendorCidr="10.20.0.0/16")
+    assert not added.of_type("AWS::EC2::SecurityGroupEgress")
+    [vendor] = added.of_type("AWS::EC2::SecurityGroupIngress").values()
+    assert (vendor["GroupId"], vendor["FromPort"]) == (path.outputs()["LoadBalancerSecurityGroupId"], "5433")
 
 
 def test_what_vendors_ask_for():
@@ -99,7 +236,13 @@ def test_what_vendors_ask_for():
 
 @pytest.mark.parametrize("parameters,reason", [
     ({"VendorCidr": "10.20.0.0/16", "VendorPrefixListId": "pl-0a"}, "OneKindOfRange"),
-    ({"ApiEndpoints": "true"}, "ApiEndpointsAreForTheVpc"),
+    ({"ApiEndpoints": "true", "VpcCidr": "10.0.0.0/16"}, "ApiEndpointsAreForTheVpc"),
+    (API_ENDPOINTS | {"VpcCidr": ""}, "ApiEndpointsAreForTheVpc"),
+    ({"AllowedPrincipals": "*", "AcceptanceRequired": "false"}, "EveryAccountNeedsAcceptance"),
+    ({"AllowedPrincipals": "*,arn:aws:iam::210987654321:root"}, "AllowedPrincipals"),
+    ({"AllowedPrincipals": "arn:aws:iam::210987654321:root, arn:aws:iam::210987654321:root"}, "AllowedPrincipals"),
+    ({"CreateFunction": "false", "FunctionInVpc": "true"}, "FunctionInVpcIsAFunction"),
+    ({"SupportedRegions": "Ireland"}, "SupportedRegions"),
     ({"SubnetIds": "subnet-0a"}, "SubnetIds"),
     ({"Port": "0"}, "Port"),
 ])
@@ -109,9 +252,32 @@ def test_impossible(parameters, reason):
 
 
 def test_lattice_goes_by_name_to_the_named_accounts():
-    stack = Stack(LATTICE, "deploy/lattice.yaml")
+    stack = lattice()
     configuration = stack.resources["ResourceConfiguration"]
     assert configuration["ResourceConfigurationDefinition"]["DnsResource"]["DomainName"] == ENDPOINT
     assert configuration["PortRanges"] == ["5432"]
     assert len(stack.resources["ResourceGateway"]["SubnetIds"]) == 2
     assert stack.resources["Share"]["Principals"] == ["210987654321"]
+
+
+def test_lattice_names_are_unique_and_replaceable():
+    first, second = lattice(), lattice(Generation="2")
+    for resource in ("ResourceGateway", "ResourceConfiguration", "Share"):
+        name = first.resources[resource]["Name"]
+        # The first part of the stack's id, so that two stacks of one account do not collide.
+        assert name == "rds-writer-0a1b2c3d-1"
+        assert second.resources[resource]["Name"] != name
+    longest = lattice(Name="a" * 27, Generation="999").resources["ResourceGateway"]["Name"]
+    assert len(longest) <= 40
+    with pytest.raises(Refused):
+        lattice(Name="a" * 28)
+
+
+def test_lattice_custom_domain_and_addresses():
+    stack = lattice(CustomDomainName=ENDPOINT, DomainVerificationId="dv-0123456789abcdef0", AddressesPerInterface="4")
+    assert stack.resources["ResourceConfiguration"]["CustomDomainName"] == ENDPOINT
+    assert stack.resources["ResourceConfiguration"]["DomainVerificationId"] == "dv-0123456789abcdef0"
+    assert stack.resources["ResourceGateway"]["Ipv4AddressesPerEni"] == "4"
+    assert "CustomDomainName" not in lattice().resources["ResourceConfiguration"]
+    with pytest.raises(Refused, match="^VerificationHasName:"):
+        lattice(DomainVerificationId="dv-0123456789abcdef0")

@@ -22,10 +22,18 @@ def actions(statements):
     return {action for statement in statements for action in listed(statement["Action"])}
 
 
+FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:Function"
+
+
 def program(parameters):
-    """What the program itself may do: not what Lambda does in its name."""
+    """The permissions of the program itself, without those of Lambda."""
     found = policies(Stack(parameters))
     return [statement for name, statements in found.items() if name.startswith("Sync") for statement in statements]
+
+
+def permits(statements, action, resource, context=None, function=FUNCTION):
+    """Whether a call from the code of this function is allowed."""
+    return allows(statements, action, resource, (context or {}) | {"lambda:SourceFunctionArn": function})
 
 
 @pytest.mark.parametrize("parameters", [TWO_PARAMETERS, BINDINGS, {"DiscoveryTag": "sync/endpoint"}, EVERYTHING])
@@ -54,23 +62,23 @@ def test_the_role_has_no_managed_policies():
 @pytest.mark.parametrize("action", CHANGES)
 @pytest.mark.parametrize("parameters", [TWO_PARAMETERS, BINDINGS])
 def test_another_group_is_refused(parameters, action):
-    assert allows(program(parameters), action, GROUP)
-    assert not allows(program(parameters), action, OTHER_GROUP)
-    assert not allows(program(parameters), action, GROUP.replace(REGION, "eu-west-1"))
+    assert permits(program(parameters), action, GROUP)
+    assert not permits(program(parameters), action, OTHER_GROUP)
+    assert not permits(program(parameters), action, GROUP.replace(REGION, "eu-west-1"))
 
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_every_group_of_the_bindings_is_allowed(action):
     both = program(BINDINGS | {"BindingsTargetGroupArns": f"{GROUP},{OTHER_GROUP}"})
-    assert allows(both, action, GROUP) and allows(both, action, OTHER_GROUP)
+    assert permits(both, action, GROUP) and permits(both, action, OTHER_GROUP)
 
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_with_discovery_the_tag_decides(action):
     discovered = program({"DiscoveryTag": "sync/endpoint"})
-    assert allows(discovered, action, OTHER_GROUP, {"aws:ResourceTag/sync/endpoint": "a.b"})
-    assert not allows(discovered, action, OTHER_GROUP)
-    assert not allows(discovered, action, OTHER_GROUP, {"aws:ResourceTag/team": "data"})
+    assert permits(discovered, action, OTHER_GROUP, {"aws:ResourceTag/sync/endpoint": "a.b"})
+    assert not permits(discovered, action, OTHER_GROUP)
+    assert not permits(discovered, action, OTHER_GROUP, {"aws:ResourceTag/team": "data"})
 
 
 @pytest.mark.parametrize("parameters,cluster,allowed", [
@@ -83,16 +91,19 @@ def test_with_discovery_the_tag_decides(action):
     # A global cluster's endpoint leads to the primary cluster, which has another name.
     (TWO_PARAMETERS | {"Endpoint": "world.global-abc.global.rds.amazonaws.com"}, "orders", True),
     (BINDINGS, "billing", True),
+    # One of several, and the first label of a custom endpoint, which is not its cluster's identifier.
+    (TWO_PARAMETERS | {"Endpoint": "orders.example.com", "Database": "orders,billing"}, "billing", True),
+    (TWO_PARAMETERS | {"Endpoint": "analysts.cluster-custom-abc.us-east-1.rds.amazonaws.com"}, "orders", True),
 ])
 def test_clusters(parameters, cluster, allowed):
-    assert allows(program(parameters), "rds:DescribeDBClusters", CLUSTER + cluster) is allowed
+    assert permits(program(parameters), "rds:DescribeDBClusters", CLUSTER + cluster) is allowed
 
 
 @pytest.mark.parametrize("parameters", [TWO_PARAMETERS, BINDINGS, {"DiscoveryTag": "sync/endpoint"}])
-def test_instances_may_be_looked_at(parameters):
+def test_instances_of_this_region_are_readable(parameters):
     instance = f"arn:aws:rds:{REGION}:{ACCOUNT}:db:orders-2"
-    assert allows(program(parameters), "rds:DescribeDBInstances", instance)
-    assert not allows(program(parameters), "rds:DescribeDBInstances", instance.replace(REGION, "eu-west-1"))
+    assert permits(program(parameters), "rds:DescribeDBInstances", instance)
+    assert not permits(program(parameters), "rds:DescribeDBInstances", instance.replace(REGION, "eu-west-1"))
 
 
 def test_eventbridge_may_use_the_queue_for_these_rules_alone():
@@ -125,6 +136,72 @@ def test_eventbridge_may_call_the_function_for_these_rules_alone():
     assert all(p["Principal"] == "events.amazonaws.com" for p in permissions)
     arns = {f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}" for name in stack.of_type("AWS::Events::Rule")}
     assert {p["SourceArn"] for p in permissions} == arns
+
+
+@pytest.mark.parametrize("parameters", [TWO_PARAMETERS, BINDINGS, {"DiscoveryTag": "sync/endpoint"}])
+def test_credentials_outside_the_function_permit_nothing(parameters):
+    tagged = {"aws:ResourceTag/sync/endpoint": "a.b"}
+    for action in RECORDED:
+        for resource in (GROUP, CLUSTER + "orders", f"arn:aws:rds:{REGION}:{ACCOUNT}:db:orders"):
+            assert not allows(program(parameters), action, resource, tagged)
+            assert not permits(program(parameters), action, resource, tagged, FUNCTION + "-of-another")
+
+
+def test_lambda_s_own_calls_have_no_source_function():
+    # Lambda sends these without the key (Lambda guide, source function ARN).
+    for statement in policies(Stack(EVERYTHING))["Lambda"]:
+        assert "lambda:SourceFunctionArn" not in str(statement.get("Condition"))
+
+
+@pytest.mark.parametrize("partition,suffix", [("aws", "amazonaws.com"), ("aws-cn", "amazonaws.com.cn")])
+def test_key_is_usable_through_lambda_and_sqs_only(partition, suffix):
+    stack = Stack(EVERYTHING, partition=partition)
+    statements = policies(stack)["Lambda"]
+    for service, allowed in {"lambda": True, "sqs": True, "s3": False}.items():
+        context = {"kms:ViaService": f"{service}.{stack.region}.{suffix}"}
+        assert allows(statements, "kms:Decrypt", EVERYTHING["KmsKeyArn"], context) is allowed
+    assert not allows(statements, "kms:Decrypt", EVERYTHING["KmsKeyArn"])
+
+
+def test_existing_role_replaces_role_and_policies():
+    role = f"arn:aws:iam::{ACCOUNT}:role/service/sync"
+    stack = Stack({"DiscoveryTag": "sync/endpoint", "RoleArn": role})
+    [function] = stack.of_type("AWS::Lambda::Function").values()
+    assert function["Role"] == stack.outputs()["RoleArn"] == role
+    assert not stack.of_type("AWS::IAM::Role") and not stack.of_type("AWS::IAM::RolePolicy")
+
+
+def test_role_path_reaches_the_role():
+    [role] = Stack(TWO_PARAMETERS | {"RolePath": "/service/"}).of_type("AWS::IAM::Role").values()
+    assert role["Path"] == "/service/"
+    [role] = Stack(TWO_PARAMETERS).of_type("AWS::IAM::Role").values()
+    assert role["Path"] == "/"
+
+
+def test_topic_admits_alarms_of_this_account_over_tls():
+    stack = Stack(TWO_PARAMETERS)
+    [policy] = stack.of_type("AWS::SNS::TopicPolicy").values()
+    [topic] = policy["Topics"]
+
+    def admits(account=ACCOUNT, secure="true", service="cloudwatch.amazonaws.com"):
+        context = {"aws:SourceAccount": account, "aws:SecureTransport": secure}
+        return allows(policy["PolicyDocument"]["Statement"], "sns:Publish", topic, context, service)
+
+    assert admits()
+    assert not admits(account="210987654321")
+    assert not admits(secure="false")
+    assert not admits(service="events.amazonaws.com")
+    assert not Stack(TWO_PARAMETERS | {"AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:pager"}).of_type("AWS::SNS::TopicPolicy")
+
+
+def test_existing_log_group_is_used_and_writable():
+    stack = Stack(TWO_PARAMETERS | {"LogGroupName": "/team/sync"})
+    assert not stack.of_type("AWS::Logs::LogGroup")
+    [function] = stack.of_type("AWS::Lambda::Function").values()
+    assert function["LoggingConfig"]["LogGroup"] == stack.outputs()["LogGroup"] == "/team/sync"
+    stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/team/sync:log-stream:a"
+    assert allows(policies(stack)["Lambda"], "logs:PutLogEvents", stream)
+    assert not allows(policies(stack)["Lambda"], "logs:PutLogEvents", stream.replace("/team/", "/other/"))
 
 
 def test_a_boundary_reaches_the_role():

@@ -1,0 +1,277 @@
+"""The documents' commands: each is of a known kind, and each kind is run as far as it goes without AWS.
+
+Commands of the AWS CLI run against a server of ours that refuses every call: a command that it sees was parsed and its
+parameters were valid. Commands of SAM are parsed by SAM itself, and their parameters checked against the template.
+"""
+
+import http.server
+import json
+import os
+import re
+import subprocess
+import threading
+
+import pytest
+from click.testing import CliRunner
+
+import commands
+from stack import ROOT, Stack, expand, listed, policies
+
+PYTHON = ROOT / ".venv/awscli/bin/python"
+LINES = commands.everywhere()
+NAMED = [("template.yaml", "CheckCommand"), ("template.yaml", "DoctorCommand"), ("deploy/privatelink.yaml", "AvailabilityZoneIdsCommand"),
+         ("deploy/lattice.yaml", "AvailabilityZoneIdsCommand")]
+
+
+def of(program):
+    return [pytest.param(line, id=f"{document}: {line[:50]}") for document, line in LINES
+            if any(words[0] == program for words in commands.simple(line))]
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    def answer(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        self.server.seen.append((self.path, self.rfile.read(length)))
+        body = b"<ErrorResponse><Error><Code>Stub</Code><Message>refused</Message></Error></ErrorResponse>"
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = answer
+
+    def log_message(self, *arguments):
+        pass
+
+
+class Aws:
+    """The AWS CLI in a folder with copies of what the commands read, and a server that refuses its calls."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("template.yaml", "deploy", "samconfig.toml"):
+            (folder / name).symlink_to(ROOT / name)
+        for name in ("packaged.yaml", "expanded.json"):
+            (folder / name).write_text(json.dumps(expand("deploy/lattice.yaml")))
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+        self.cli = subprocess.Popen(
+            [PYTHON, ROOT / "tests/template/awscli_server.py"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=inherited | {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server.server_port}", "AWS_DEFAULT_REGION": "eu-west-1",
+                "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_MAX_ATTEMPTS": "1",
+                "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true",
+            },
+        )
+
+    def run(self, line):
+        """Runs the commands of a line, and returns the calls that each made and its output."""
+        given, results = "", []
+        for words in commands.simple(line):
+            if words[0] == "printf":
+                given = subprocess.run(words, text=True, capture_output=True, check=True).stdout
+            if words[0] == "aws":
+                self.server.seen = []
+                self.cli.stdin.write(json.dumps({"arguments": words[1:], "stdin": given, "folder": str(self.folder)}) + "\n")
+                self.cli.stdin.flush()
+                output = json.loads(self.cli.stdout.readline())["output"]
+                results.append((self.server.seen, output))
+        return results
+
+    def close(self):
+        self.cli.stdin.close()
+        self.cli.wait(10)
+        self.server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory):
+    cli = Aws(tmp_path_factory.mktemp("documents"))
+    yield cli
+    cli.close()
+
+
+KINDS = {"aws", "sam", "make", "cargo", "git", "printf", "rds-nlb-sync", "scripts/drill", "psql", "terraform", "cd", "python3", "kubectl",
+         "docker", "systemctl", "export", "curl", "unzip", "cp", "sha256sum", "journalctl"}
+
+
+def test_every_command_is_of_a_known_kind():
+    assert not {words[0] for _, line in LINES for words in commands.simple(line)} - KINDS
+
+
+@pytest.mark.parametrize("line", of("aws"))
+def test_aws_command_reaches_aws(line, aws):
+    for seen, output in aws.run(line):
+        # generate-db-auth-token makes no call.
+        assert seen or "generate-db-auth-token" in line and "X-Amz-Signature" in output, output
+        if "lambda invoke" in line:
+            # Version 2 of the CLI takes a payload for base64, unless an option says otherwise that version 1 does not
+            # have. Both read a file named by fileb:// as it is.
+            assert "--payload fileb://" in line and "command" in json.loads(seen[0][1])
+
+
+@pytest.mark.parametrize("template,name", NAMED)
+def test_command_in_an_output_reaches_aws(template, name, aws):
+    # Only AWS knows the values, so any values do.
+    value = expand(template)["Outputs"][name]["Value"]
+    if "Fn::Join" in value:
+        line = "aws ec2 describe-subnets --region eu-west-1 --subnet-ids subnet-0a subnet-0b" + value["Fn::Join"][1][-1]
+    else:
+        line = re.sub(r"\$\{[A-Za-z:]+\}", "eu-west-1", value["Fn::Sub"])
+    [(seen, output)] = aws.run(line)
+    assert seen, output
+    if "lambda invoke" in line:
+        assert json.loads(seen[0][1])["command"] == name.removesuffix("Command").lower()
+
+
+def sam(words, monkeypatch, _cache={}):
+    """The parameters that a command of SAM gets, from its arguments and from samconfig.toml, by SAM's own parser."""
+    if tuple(words) not in _cache:
+        _cache[tuple(words)] = parsed_by_sam(words, monkeypatch)
+    return _cache[tuple(words)]
+
+
+def parsed_by_sam(words, monkeypatch):
+    from samcli.commands.build import command as build
+    from samcli.commands.deploy import command as deploy
+
+    module = {"build": build, "deploy": deploy}[words[1]]
+    monkeypatch.chdir(ROOT)
+    caught = {}
+    monkeypatch.setattr(module, "do_cli", lambda *arguments, **named: caught.update(named, positional=arguments))
+    result = CliRunner().invoke(module.cli, words[2:], catch_exceptions=False, obj=None)
+    assert caught, result.output
+    overrides = caught.get("parameter_overrides")
+    if overrides is None:
+        overrides = next(a for a in caught["positional"] if isinstance(a, dict) and "Architecture" in a)
+    return overrides
+
+
+SAM_LINES = [p for p in of("sam") if re.search(r"\bsam (build|deploy)", p.values[0]) and "--guided" not in p.values[0]]
+
+
+@pytest.mark.parametrize("line", SAM_LINES)
+def test_sam_commands_have_an_architecture(line, monkeypatch, tmp_path):
+    # What sam build builds and what sam deploy deploys: an update keeps a value that is not given, and the two would differ.
+    for words in commands.simple(line):
+        if words[0] == "sam" and words[1] in ("build", "deploy"):
+            assert sam(stub_template(words), monkeypatch)["Architecture"] in ("arm64", "x86_64"), words
+
+
+def stub_template(words):
+    """SAM wants the file of --template to exist; nothing is built here."""
+    return [str(ROOT / "template.yaml") if word == ".aws-sam/build/template.yaml" else word for word in words]
+
+
+@pytest.mark.parametrize("line", [p for p in SAM_LINES if "&&" in p.values[0]])
+def test_build_and_deploy_agree_on_the_architecture(line, monkeypatch):
+    found = {sam(words, monkeypatch)["Architecture"] for words in commands.simple(line)}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("line", [p for p in SAM_LINES if "Endpoint=" in p.values[0]])
+def test_sam_parameters_are_accepted_by_the_template(line, monkeypatch):
+    [words] = [words for words in commands.simple(line) if words[1] == "deploy"]
+    template = "deploy/privatelink.yaml" if "Port=5432" in line else "template.yaml"
+    Stack(sam(stub_template(words), monkeypatch), template)
+
+
+def test_json_survives_the_sam_command_line(monkeypatch):
+    [words] = [words for _, line in LINES if "Bindings=" in line and line.startswith("sam") for words in commands.simple(line)]
+    given = sam(words, monkeypatch)
+    # An update keeps what is not given, so the way from Endpoint to Bindings empties the former.
+    assert given["Endpoint"] == given["TargetGroupArn"] == ""
+    bindings = json.loads(given["Bindings"])
+    assert [b["target_group"] for b in bindings] == given["BindingsTargetGroupArns"].split(",")
+
+
+@pytest.mark.parametrize("line", [p for p in of("aws") if "cloudformation deploy" in p.values[0] and "packaged" not in p.values[0]])
+def test_cloudformation_parameters_are_accepted_by_the_template(line):
+    words = next(words for words in commands.simple(line) if words[0] == "aws")
+    start = words.index("--parameter-overrides") + 1
+    given = dict(word.split("=", 1) for word in words[start:] if "=" in word)
+    template = words[words.index("--template-file") + 1]
+    imports = {f"{given.get('PathStack')}-{name}": name for name in ("LoadBalancerArn", "LoadBalancerSecurityGroupId", "VpcId", "DiscoveryTag")}
+    Stack(given, template, imports=imports)
+
+
+@pytest.mark.parametrize("line", of("make"))
+def test_make_targets_exist(line):
+    for words in commands.simple(line):
+        if words[0] == "make":
+            done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, text=True, capture_output=True)
+            assert done.returncode == 0, done.stderr
+
+
+def test_no_command_ends_a_dry_run_by_leaving_it_out():
+    # sam deploy keeps the value of a parameter that it is not given.
+    assert any("DryRun=false" in line for line in commands.lines("docs/deploy.md"))
+    for document in commands.DOCUMENTS:
+        assert "deploy again without" not in (ROOT / document).read_text(), document
+
+
+def json_blocks(document):
+    text = (ROOT / document).read_text()
+    return [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "Statement" in block or "Effect" in block]
+
+
+def actions(statements):
+    return {action for statement in statements for action in listed(statement["Action"])}
+
+
+def test_documented_role_allows_what_the_template_s_role_allows():
+    documented = [block["Statement"] for block in json_blocks("docs/deploy.md")[:2]]
+    everything = {"DiscoveryTag": "sync/endpoint", "SubnetIds": "subnet-0a", "SecurityGroupIds": "sg-0b", "Tracing": "Active",
+                  "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/0a"}
+    ours = [s for statements in policies(Stack(everything)).values() for s in statements]
+    # Those of a bound group, as well.
+    assert actions(documented[0]) | actions(documented[1]) == actions(ours)
+    plain = policies(Stack({"DiscoveryTag": "sync/endpoint"}))
+    assert actions(documented[0]) == {a for statements in plain.values() for a in actions(statements)}
+
+
+# Actions of features that the template does not use. Those of KMS and of the bucket have sentences of their own.
+UNUSED = re.compile(
+    "(elasticfilesystem|s3files|firehose|s3|kms):.*|lambda:(PassCapacityProvider|AssociateRuntimeAlias|GetLayerVersion|PublishVersion"
+    "|Put(FunctionScalingConfig|FunctionRecursionConfig|RuntimeManagementConfig))|sns:PutDataProtectionPolicy"
+    "|logs:(CreateLogDelivery|(Put|Delete)(DataProtectionPolicy|IndexPolicy|ResourcePolicy)"
+    "|Put(BearerTokenAuthentication|LogGroupDeletionProtection))")
+
+
+def test_deployer_may_create_update_and_delete_the_stack():
+    # CloudFormation's own list of what the handler of each type of resource calls.
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+    called = set()
+    for kind in {resource["Type"] for resource in expand()["Resources"].values()}:
+        handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema["handlers"]
+        for handler in ("create", "read", "update", "delete"):
+            called |= set(handlers.get(handler, {}).get("permissions", []))
+    needed = {action for action in called if not UNUSED.fullmatch(action)}
+    documented = actions(json_blocks("docs/deploy.md")[2]["Statement"])
+    assert {a for a in documented if not a.startswith("cloudformation:")} == needed
+    text = (ROOT / "docs/deploy.md").read_text()
+    assert all(f"`{action}`" in text for action in called if action.startswith("kms:"))
+
+
+def test_policies_name_no_partition():
+    for document in commands.DOCUMENTS:
+        text = (ROOT / document).read_text()
+        for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            assert "arn:aws:" not in block, document
+
+
+def test_key_policy_has_no_source_condition_for_eventbridge():
+    [key] = [block for block in json_blocks("docs/deploy.md") if isinstance(block, list)]
+    by_service = {statement["Principal"]["Service"]: statement for statement in key}
+    # EventBridge's calls to KMS do not have these keys (Amazon SNS guide, key management).
+    assert "Condition" not in by_service["events.amazonaws.com"]
+    assert by_service["cloudwatch.amazonaws.com"]["Condition"] == {"StringEquals": {"aws:SourceAccount": "ACCOUNT"}}
+    for service in ("events.amazonaws.com", "cloudwatch.amazonaws.com"):
+        assert {"kms:Decrypt", "kms:GenerateDataKey*"} == set(by_service[service]["Action"])
+
+
+def test_first_command_asks_no_question():
+    [first] = [line for line in commands.lines("docs/deploy.md") if line.startswith("sam")][:1]
+    assert "--guided" not in first and {"sam build", "sam deploy"} <= {" ".join(words[:2]) for words in commands.simple(first)}
