@@ -1,6 +1,6 @@
 terraform {
-  # Optional object attributes with defaults came with 1.3, terraform_data with 1.4.
-  required_version = ">= 1.4"
+  # strcontains, which the modules beside this one use, came with 1.5.
+  required_version = ">= 1.5"
 
   required_providers {
     aws = {
