@@ -57,8 +57,8 @@ resource "aws_cloudwatch_event_target" "this" {
     arn = aws_sqs_queue.this["undelivered_events"].arn
   }
 
-  # Without them, the first events would be refused and go to the queue, or be lost.
-  depends_on = [aws_lambda_permission.this, aws_sqs_queue_policy.this]
+  # Without it, the first events would be refused.
+  depends_on = [aws_lambda_permission.this]
 }
 
 resource "aws_lambda_permission" "this" {
@@ -81,12 +81,7 @@ resource "aws_sqs_queue" "this" {
   sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
   kms_master_key_id         = var.kms_key_arn
   tags                      = var.tags
-}
 
-resource "aws_sqs_queue_policy" "this" {
-  for_each = local.queue_names
-
-  queue_url = aws_sqs_queue.this[each.key].id
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(

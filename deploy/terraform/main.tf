@@ -221,6 +221,5 @@ resource "aws_lambda_invocation" "check" {
     aws_cloudwatch_event_target.this,
     aws_lambda_function_event_invoke_config.this,
     aws_lambda_permission.this,
-    aws_sqs_queue_policy.this,
   ]
 }
