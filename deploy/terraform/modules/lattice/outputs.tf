@@ -1,5 +1,5 @@
 locals {
-  zone_ids = sort(data.aws_subnet.this[*].availability_zone_id)
+  zone_ids = sort(distinct(data.aws_subnet.this[*].availability_zone_id))
 }
 
 output "handover" {
