@@ -32,36 +32,8 @@ variable "package_file" {
   type        = string
 }
 
-resource "aws_db_subnet_group" "orders" {
-  name       = "orders"
-  subnet_ids = var.subnet_ids
-}
-
-# Without inline rules: the module adds one that admits the load balancer.
-resource "aws_security_group" "orders" {
-  name_prefix = "orders-"
-  description = "The orders database"
-  vpc_id      = var.vpc_id
-}
-
-resource "aws_rds_cluster" "orders" {
-  cluster_identifier          = "orders"
-  engine                      = "aurora-postgresql"
-  database_name               = "orders"
-  master_username             = "orders"
-  manage_master_user_password = true
-  db_subnet_group_name        = aws_db_subnet_group.orders.name
-  vpc_security_group_ids      = [aws_security_group.orders.id]
-  storage_encrypted           = true
-}
-
-resource "aws_rds_cluster_instance" "orders" {
-  count = 2
-
-  identifier         = "orders-${count.index}"
-  cluster_identifier = aws_rds_cluster.orders.id
-  engine             = aws_rds_cluster.orders.engine
-  instance_class     = "db.r7g.large"
+data "aws_rds_cluster" "orders" {
+  cluster_identifier = "orders"
 }
 
 module "privatelink" {
@@ -71,15 +43,17 @@ module "privatelink" {
   vpc_id             = var.vpc_id
   subnet_ids         = var.subnet_ids
   allowed_principals = [var.vendor_principal]
-  security_group_ids = { orders = aws_security_group.orders.id }
+  # Its rules must not be written inline (ingress blocks of aws_security_group), or Terraform would remove the one that the
+  # module adds: give manage_database_rules = false there.
+  security_group_ids = { orders = one(data.aws_rds_cluster.orders.vpc_security_group_ids) }
   databases = {
     writer = {
-      endpoint = aws_rds_cluster.orders.endpoint
-      port     = aws_rds_cluster.orders.port
+      endpoint = data.aws_rds_cluster.orders.endpoint
+      port     = data.aws_rds_cluster.orders.port
     }
     readers = {
-      endpoint      = aws_rds_cluster.orders.reader_endpoint
-      port          = aws_rds_cluster.orders.port
+      endpoint      = data.aws_rds_cluster.orders.reader_endpoint
+      port          = data.aws_rds_cluster.orders.port
       listener_port = 5433
       role          = "readers"
     }
@@ -87,9 +61,6 @@ module "privatelink" {
 
   package = { filename = var.package_file }
   alarms  = { email = "data-platform@example.com" }
-
-  # The check at apply resolves the endpoint, which names no address before the instances are there.
-  depends_on = [aws_rds_cluster_instance.orders]
 }
 
 output "handover" {
