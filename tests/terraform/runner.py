@@ -106,12 +106,17 @@ class Workspace:
 
 
 def changed(plan):
-    """The addresses that a plan would change, with what it would do."""
-    return {
-        change["address"]: change["change"]["actions"]
-        for change in plan.get("resource_changes", [])
-        if change["mode"] == "managed" and change["change"]["actions"] != ["no-op"]
-    }
+    """What a plan would change: attributes by the addresses of the resources, or what it would do with the whole one."""
+    found = {}
+    for resource in plan.get("resource_changes", []):
+        change = resource["change"]
+        if resource["mode"] != "managed" or change["actions"] == ["no-op"]:
+            continue
+        found[resource["address"]] = change["actions"] if change["actions"] != ["update"] else {
+            name for name in change["before"].keys() | change["after"].keys()
+            if change["before"].get(name) != change["after"].get(name) and not change["after_unknown"].get(name)
+        }
+    return found
 
 
 def planned(plan):

@@ -174,6 +174,7 @@ resource "aws_lb_listener" "this" {
 resource "aws_vpc_endpoint_service" "this" {
   #checkov:skip=CKV_AWS_123: Each connection is accepted by hand unless acceptance_required says otherwise.
   acceptance_required        = var.acceptance_required
+  allowed_principals         = var.allowed_principals
   network_load_balancer_arns = [aws_lb.this.arn]
   supported_ip_address_types = var.dual_stack ? ["ipv4", "ipv6"] : ["ipv4"]
   supported_regions          = length(var.supported_regions) == 0 ? null : setunion(var.supported_regions, [data.aws_region.current.id])
@@ -181,13 +182,6 @@ resource "aws_vpc_endpoint_service" "this" {
 
   # The service is not offered before its load balancer forwards connections.
   depends_on = [aws_lb_listener.this]
-}
-
-resource "aws_vpc_endpoint_service_allowed_principal" "this" {
-  for_each = toset(var.allowed_principals)
-
-  vpc_endpoint_service_id = aws_vpc_endpoint_service.this.id
-  principal_arn           = each.value
 }
 
 module "sync" {

@@ -61,7 +61,7 @@ run "several_databases_behind_one_load_balancer" {
     error_message = "The load balancer would refuse every vendor."
   }
   assert {
-    condition     = aws_vpc_endpoint_service.this.acceptance_required && aws_vpc_endpoint_service.this.supported_ip_address_types == toset(["ipv4"]) && keys(aws_vpc_endpoint_service_allowed_principal.this) == ["arn:aws:iam::210987654321:root"]
+    condition     = aws_vpc_endpoint_service.this.acceptance_required && aws_vpc_endpoint_service.this.supported_ip_address_types == toset(["ipv4"]) && aws_vpc_endpoint_service.this.allowed_principals == toset(["arn:aws:iam::210987654321:root"])
     error_message = "Other principals are admitted, or without acceptance."
   }
   assert {
@@ -109,7 +109,7 @@ run "acceptance_and_regions_by_choice" {
     allowed_principals  = []
   }
   assert {
-    condition     = !aws_vpc_endpoint_service.this.acceptance_required && aws_vpc_endpoint_service.this.supported_regions == toset(["eu-west-1", "us-east-1"]) && length(aws_vpc_endpoint_service_allowed_principal.this) == 0
+    condition     = !aws_vpc_endpoint_service.this.acceptance_required && aws_vpc_endpoint_service.this.supported_regions == toset(["eu-west-1", "us-east-1"]) && length(aws_vpc_endpoint_service.this.allowed_principals) == 0
     error_message = "Acceptance, Regions or principals differ."
   }
 }
