@@ -3,24 +3,24 @@ locals {
   topic_arns = local.make_topic ? aws_sns_topic.this[*].arn : var.alarms.topic_arns
 
   alarms = {
-    # Twice within five minutes: Lambda tries a failed run again after one minute, and what is over by then needs nobody.
+    # Twice within five minutes: Lambda retries a failed run after one minute, and one failure that the retry ends is no alarm.
     errors = {
       description = "rds-nlb-sync fails, and again when retried. The error in its log names each failed binding, the reason and the fix."
       namespace   = "AWS/Lambda", metric = "Errors", statistic = "Sum"
       period      = 60, periods = 5, datapoints = 2
       comparison  = "GreaterThanOrEqualToThreshold", threshold = 1, missing = "notBreaching"
     }
-    # Missing data breach: that is what a function that does not run at all looks like. A new alarm therefore goes off
+    # Missing data breach: a function that does not run at all sends none. A new alarm therefore goes off
     # once, until the first check ends it.
     silence = {
-      description = "rds-nlb-sync has completed no check for five check intervals. A failover now goes unnoticed. See whether its schedule is enabled, and what its log says."
+      description = "rds-nlb-sync has completed no check for five check intervals. A failover now goes unnoticed. Check that its schedule is enabled, and read its log."
       namespace   = "rds-nlb-sync", metric = "Checks", statistic = "Sum"
       period      = local.drift_seconds, periods = 5, datapoints = null
       comparison  = "LessThanThreshold", threshold = 1, missing = "breaching"
     }
     # Four of five intervals, since two ticks of the schedule can fall into one interval and none into the next.
     pending = {
-      description = "rds-nlb-sync has been waiting for more than three checks to deregister an address: the answers of DNS keep changing, or the RDS API names another writer than DNS. The log says what it waits for. The writer is registered."
+      description = "rds-nlb-sync has been waiting for more than three checks to deregister an address: the answers of DNS keep changing, or the RDS API names another writer than DNS. The log names the reason. The writer is registered."
       namespace   = "rds-nlb-sync", metric = "Pending", statistic = "Maximum"
       period      = local.drift_seconds, periods = 5, datapoints = 4
       comparison  = "GreaterThanOrEqualToThreshold", threshold = 1, missing = "notBreaching"
@@ -35,7 +35,7 @@ locals {
 }
 
 resource "aws_sns_topic" "this" {
-  #checkov:skip=CKV_AWS_26: CloudWatch alarms cannot publish to a topic under the AWS managed key of SNS, whose policy nobody can change; kms_key_arn brings a key that admits them.
+  #checkov:skip=CKV_AWS_26: CloudWatch alarms cannot publish to a topic under the AWS managed key of SNS, whose policy cannot be changed; kms_key_arn brings a key that admits them.
   count = local.make_topic ? 1 : 0
 
   name              = "${var.name}-alarms"
@@ -111,7 +111,7 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   count = var.alarms.enabled ? 1 : 0
 
   alarm_name          = "${var.name}-dead-letters"
-  alarm_description   = "An event could not be handed to rds-nlb-sync, or failed there to the last attempt. The drift check does what the event would have done; the message in the queue says what went wrong. Delete it to end this alarm."
+  alarm_description   = "An event could not be handed to rds-nlb-sync, or failed there to the last attempt. The drift check makes up for it; the message in the queue has the reason. Delete it to end this alarm."
   evaluation_periods  = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"
   threshold           = 1

@@ -16,7 +16,7 @@ locals {
     ],
   ))
 
-  # What the program calls.
+  # The API calls of the program.
   sync_statements = concat(
     [
       {
@@ -73,7 +73,7 @@ locals {
     },
   ]
 
-  # What Lambda does on behalf of the function. The module makes the log group, so the function needs no right to.
+  # The API calls of Lambda on behalf of the function. The module makes the log group, so logs:CreateLogGroup is not needed.
   lambda_statements = concat(
     [
       {
@@ -132,7 +132,7 @@ resource "aws_iam_role" "this" {
 
   # Roles are the whole account's: the module may be there in several Regions under one name.
   name_prefix          = "${substr(var.name, 0, 37)}-"
-  description          = "What rds-nlb-sync may do"
+  description          = "Permissions of rds-nlb-sync"
   permissions_boundary = var.permissions_boundary_arn
   tags                 = var.tags
   assume_role_policy = jsonencode({

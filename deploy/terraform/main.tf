@@ -190,8 +190,8 @@ resource "aws_lambda_function" "this" {
   }
 }
 
-# A failed run is tried again after one minute and after two more (Lambda, asynchronous invocation). After an hour, the
-# drift check has long done what the event would have done.
+# A failed run is tried again after one minute and after two more (Lambda, asynchronous invocation). An event older than
+# an hour is dropped: drift checks have run since.
 resource "aws_lambda_function_event_invoke_config" "this" {
   function_name                = aws_lambda_function.this.function_name
   maximum_retry_attempts       = 2

@@ -12,7 +12,7 @@ variable "name" {
 
 variable "bindings" {
   description = <<-EOT
-    What is kept in sync, each binding under a key of your choice. Removing one leaves the others alone.
+    The bindings of endpoints to target groups, each under a key of your choice. Removing one leaves the others alone.
 
     - endpoint: the DNS name whose addresses the group holds: a cluster's writer endpoint, an instance's endpoint, an
       RDS Proxy's endpoint, or a CNAME to one of them.
@@ -161,7 +161,7 @@ variable "bindings" {
 }
 
 variable "discovery_tag" {
-  description = "A tag key: every target group of the account and Region that carries it is bound to the endpoint in the tag's value. The function may then change every group with this tag, and no other. Who may add this tag to a group decides which database the group's clients reach."
+  description = "A tag key: every target group of the account and Region that carries it is bound to the endpoint in the tag's value. The function may then change every group with this tag, and no other. Every principal with elasticloadbalancing:AddTags on a group can thereby choose the database that the group's clients reach."
   type        = string
   default     = null
 
@@ -248,7 +248,7 @@ variable "settings" {
     - elb_calls_per_second: calls of the load balancing API for everything but failovers, 1 to 10. The account has ten.
     - discovery_endpoints: suffixes of the names that a tag may bind, such as *.corp.example.com. Default: the names of
       RDS and those in bindings.
-    - dry_run: true reports what would be done and changes nothing.
+    - dry_run: true reports the changes that the function would make, and makes none.
     - drift_check_minutes: minutes between two drift checks: 1, 2, 5, 10 or 15. RDS delivers its events by best effort,
       so this is the longest that a change can stay unnoticed.
     - log_level: the least severe level that is logged: TRACE, DEBUG or INFO.

@@ -26,7 +26,7 @@ def skip(reason):
 
 
 def pytest_terminal_summary(terminalreporter):
-    # pytest tells of skipped tests by one letter each; a run that tested nothing must not look like one that passed.
+    # pytest prints one letter for a skipped test; a run that tested nothing must not look like one that passed.
     for reason in sorted(reasons):
         terminalreporter.write_line(f"SKIPPED: {reason}", red=True)
 

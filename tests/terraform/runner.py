@@ -37,7 +37,7 @@ def environment(**variables):
 
 
 def terraform(folder, *arguments, check=True, **variables):
-    """Runs Terraform and gives its exit code and what it printed."""
+    """Runs Terraform and returns its exit code and its output."""
     done = subprocess.run(
         ["terraform", *arguments], cwd=folder, env=environment(**variables), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -106,7 +106,7 @@ class Workspace:
 
 
 def changed(plan):
-    """What a plan would change: attributes by the addresses of the resources, or what it would do with the whole one."""
+    """The changed attributes of each resource in a plan, or the actions where the whole resource comes or goes."""
     found = {}
     for resource in plan.get("resource_changes", []):
         change = resource["change"]

@@ -34,7 +34,7 @@ def test_documented_commands_follow_a_failover(provider, package, tmp_path):  # 
     output = done.stdout.replace('\\"', '"').replace('": "', '":"').replace('": [', '":[')
     assert '"registered":["10.0.1.10:5432"]' in output, done.stdout
     assert '"registered":["10.0.2.20:5432"]' in output, done.stdout
-    # What the last plan would change: alarms alone.
+    # The last plan changes alarms alone.
     changes = re.findall(r"# (\S+) will be", done.stdout.split("10.0.2.20:5432", 1)[1].split("destroyed", 1)[0])
     assert changes and all("aws_cloudwatch_metric_alarm" in change for change in changes), done.stdout
     assert re.search(r"Destroy complete! Resources: [1-9]\d* destroyed", done.stdout), done.stdout

@@ -135,7 +135,7 @@ def client(service, endpoint):
 
 
 class Played:
-    """One configuration that is applied again and again, and what it makes."""
+    """One configuration that is applied several times, and clients for the resources it makes."""
 
     def __init__(self, folder, endpoint, names):
         self.workspace = runner.Workspace(folder, CONFIGURATION, endpoint)
@@ -199,7 +199,7 @@ def test_module_from_apply_to_destroy(provider, ministack, names, package, relea
     time.sleep(2)
     names.addresses[ORDERS] = "10.0.2.20"
     assert played.follows(orders, "10.0.2.20", 30), played.targets(orders)
-    assert played.nothing_to_do(), "Terraform would undo what the function did"
+    assert played.nothing_to_do(), "Terraform would undo the function's changes"
 
     # A move without an event: the schedule finds it.
     names.addresses[ORDERS] = "10.0.3.30"

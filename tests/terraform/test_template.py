@@ -1,4 +1,4 @@
-"""The sync module does what template.yaml does: both are resolved for the same choices and compared, both ways."""
+"""The sync module against template.yaml: both are resolved for the same choices and compared, both ways."""
 
 import json
 import re
@@ -23,7 +23,7 @@ CASES = {
     "two inputs": (TWO_PARAMETERS, {"bindings": ONE}),
     "everything": (
         TWO_PARAMETERS | {
-            "Database": "orders-1", "Standby": "evict", "Targets": "readers", "AlarmTopicArn": PAGER,
+            "Database": "orders-1", "Standby": source()["Parameters"]["Standby"]["Default"], "Targets": "readers", "AlarmTopicArn": PAGER,
             "DriftCheckRate": "5", "WatchSeconds": "600", "ConfirmSeconds": "20", "PollMillis": "100",
             "PreRegister": "false", "VerifySeconds": "3600", "ElbCallsPerSecond": "10", "DryRun": "true",
             "SubnetIds": "subnet-0a,subnet-0b", "SecurityGroupIds": "sg-0c", "Nameservers": "10.0.0.2,10.0.0.3:53",
@@ -90,7 +90,7 @@ module "sync" {
 
 @pytest.fixture(scope="module")
 def modules(provider, moto, tmp_path_factory):
-    """What the module plans for each case, by the addresses within the module. One plan serves all of them."""
+    """The planned resources of each case, by their addresses within the module. One plan serves all cases."""
     workspace = runner.Workspace(tmp_path_factory.mktemp("compare"), MODULE, moto)
     inputs = {name: case[1] for name, case in CASES.items()}
     (workspace.folder / "terraform.tfvars.json").write_text(json.dumps({"inputs": inputs}))

@@ -1,4 +1,4 @@
-# What the module refuses in bindings, and what it accepts.
+# Bindings that the module accepts, and their effects.
 
 mock_provider "aws" {
   mock_data "aws_partition" {

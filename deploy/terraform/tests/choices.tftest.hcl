@@ -1,4 +1,4 @@
-# What the choices make of the plan.
+# The effect of each input on the plan.
 
 mock_provider "aws" {
   mock_data "aws_partition" {

@@ -65,6 +65,6 @@ module "sync" {
 }
 
 output "check" {
-  description = "What the check at apply found."
+  description = "Result of the check at apply."
   value       = jsondecode(module.sync.initial_check_result).bindings
 }

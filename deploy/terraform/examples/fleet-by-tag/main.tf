@@ -10,7 +10,8 @@ terraform {
 }
 
 # Every target group of the account and Region with the tag rds-nlb-sync is kept in sync with the endpoint in the tag's
-# value, also groups of other configurations and teams. Who may add the tag decides which database a group leads to.
+# value, also groups of other configurations and teams. Every principal
+# with elasticloadbalancing:AddTags can thereby choose the database that a group leads to.
 
 variable "vpc_id" {
   description = "The VPC of the databases and target groups."

@@ -9,8 +9,8 @@ terraform {
   }
 }
 
-# Ten databases behind one load balancer and one endpoint service, kept in sync by one function. Vendors tell them apart by
-# the port. Removing a line leaves the others alone.
+# Ten databases behind one load balancer and one endpoint service, kept in sync by one function. Each has
+# a port of its own. Removing a line leaves the others alone.
 
 variable "vpc_id" {
   description = "The databases' VPC."
@@ -28,7 +28,7 @@ variable "database_security_group_id" {
 }
 
 variable "zone" {
-  description = "What follows the identifier in the endpoints of this account and Region: those of instances as they are, those of clusters with cluster- before it."
+  description = "The part after the identifier in the endpoints of this account and Region; a cluster's endpoint has cluster- before it."
   type        = string
   default     = "abc123.eu-west-1.rds.amazonaws.com"
 }

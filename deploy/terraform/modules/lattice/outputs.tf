@@ -3,7 +3,7 @@ locals {
 }
 
 output "handover" {
-  description = "What the vendor's form asks for, as a text."
+  description = "Text for the vendor's form."
   value       = <<-EOT
     Connection by an AWS VPC Lattice resource configuration
     Resource configuration: ${aws_vpclattice_resource_configuration.this.arn}

@@ -126,8 +126,8 @@ resource "aws_lb_target_group" "this" {
   vpc_id          = var.vpc_id
   # Clients must not stay with a database that is the writer no longer.
   connection_termination = true
-  # That happens when the delay ends. It is not zero, because a draining target tells the function that it has removed
-  # this address a moment ago, and DNS can go back and forth for some 30 s after a failover.
+  # That happens when the delay ends. It is not zero, because a draining target is the function's record that it has
+  # removed this address a moment ago, and DNS can go back and forth for some 30 s after a failover.
   deregistration_delay = 60
   # Connections come from the load balancer's own addresses, which the database's security group admits.
   preserve_client_ip = false
@@ -202,7 +202,7 @@ module "sync" {
     security_group_ids = aws_security_group.function[*].id
   } : null
 
-  # What is left out here is null, for which the sync module takes its default.
+  # Attributes that were not given are null, and the sync module replaces null by its default.
   package  = var.package
   settings = var.settings
   alarms   = var.alarms

@@ -3,7 +3,7 @@ locals {
 }
 
 output "handover" {
-  description = "What the vendor's form asks for, as a text."
+  description = "Text for the vendor's form."
   value       = <<-EOT
     Connection by AWS PrivateLink
     Service name: ${aws_vpc_endpoint_service.this.service_name}

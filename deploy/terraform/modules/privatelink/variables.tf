@@ -147,7 +147,7 @@ variable "supported_regions" {
 }
 
 variable "vendor_cidrs" {
-  description = "The vendor's private address ranges, IPv4 or IPv6. With them, the load balancer admits connections by PrivateLink from these ranges alone. Without them, the endpoint service decides who connects, by principal and by your acceptance."
+  description = "The vendor's private address ranges, IPv4 or IPv6. With them, the load balancer admits connections by PrivateLink from these ranges alone. Without them, allowed_principals and your acceptance are the only limits."
   type        = list(string)
   default     = []
   nullable    = false

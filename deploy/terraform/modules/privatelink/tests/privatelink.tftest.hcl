@@ -66,7 +66,7 @@ run "several_databases_behind_one_load_balancer" {
   }
   assert {
     condition     = output.ports == { orders = 5432, billing = 5433, shop = 3306 } && join(" ", output.zone_ids) == "euw1-az1"
-    error_message = "The outputs tell other ports or zones."
+    error_message = "The outputs name other ports or zones."
   }
   assert {
     condition     = length(aws_security_group.function) == 0 && length(aws_vpc_endpoint.api) == 0
