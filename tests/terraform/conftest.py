@@ -1,6 +1,5 @@
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,17 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "template"))
 # Its translator asks for a region.
 os.environ["AWS_DEFAULT_REGION"] = runner.REGION
 
-reasons = set()
-
-
-def skip(reason):
-    reasons.add(reason)
-    pytest.skip(reason)
-
-
 def pytest_terminal_summary(terminalreporter):
     # pytest prints one letter for a skipped test; a run that tested nothing must not look like one that passed.
-    for reason in sorted(reasons):
+    for reason in sorted(runner.skipped):
         terminalreporter.write_line(f"SKIPPED: {reason}", red=True)
 
 
@@ -35,21 +26,16 @@ def pytest_terminal_summary(terminalreporter):
 def provider(tmp_path_factory):
     """Skips where there is no Terraform or no provider for it."""
     if not shutil.which("terraform"):
-        skip("terraform is not installed: nothing of deploy/terraform was tested")
+        runner.skip("terraform is not installed: nothing of deploy/terraform was tested")
     try:
         runner.init(runner.copy(tmp_path_factory.mktemp("provider")))
     except runner.Failed as failure:
-        if "provider" not in str(failure):
+        # A folder that was named and has no provider is a mistake, not a reason to skip.
+        if "TF_PLUGIN_DIR" in os.environ or "provider" not in str(failure):
             raise
-        where = os.environ.get("TF_PLUGIN_DIR") or "the registry"
         print(failure, file=sys.stderr)
-        skip(f"no provider hashicorp/aws from {where}; set TF_PLUGIN_DIR: nothing of deploy/terraform was tested")
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        runner.skip("the registry has no provider hashicorp/aws for this machine, and TF_PLUGIN_DIR is not set: "
+                    "nothing of deploy/terraform was tested")
 
 
 def wait_for(url, process, seconds=60):
@@ -82,7 +68,7 @@ def serve(command, port, log, **variables):
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory):
-    port = free_port()
+    port = runner.free_port()
     yield from serve(
         [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)], port,
         tmp_path_factory.mktemp("moto") / "log", MOTO_IAM_LOAD_MANAGED_POLICIES="true",
@@ -91,7 +77,7 @@ def moto(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory):
-    port = free_port()
+    port = runner.free_port()
     folder = tmp_path_factory.mktemp("ministack")
     # It listens on every address unless it is given one, and its functions take AWS_ENDPOINT_URL from it.
     yield from serve(

@@ -7,12 +7,30 @@ the repository. The provider comes from the folder in TF_PLUGIN_DIR, or from the
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "deploy" / "terraform"
 REGION = "us-east-1"
+
+
+skipped = set()
+
+
+def skip(reason):
+    """Skips a test and repeats the reason in the summary."""
+    skipped.add(reason)
+    pytest.skip(reason)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 class Failed(Exception):
@@ -21,6 +39,9 @@ class Failed(Exception):
 
 def environment(**variables):
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "AWS_"))}
+    # It may name a mirror of the registry.
+    if os.path.exists(settings := os.environ.get("TF_CLI_CONFIG_FILE", "")):
+        inherited["TF_CLI_CONFIG_FILE"] = settings
     return inherited | {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 
 import runner
-from conftest import free_port
 from test_emulate_sync import package  # noqa: F401 (a fixture)
 
 
@@ -17,7 +16,7 @@ def test_documented_commands_follow_a_failover(provider, package, tmp_path):  # 
     assert len(commands) == 4
     script = "\n".join(["set -e", *commands])
     for port in ("4566", "5300"):
-        script = script.replace(port, str(free_port()))
+        script = script.replace(port, str(runner.free_port()))
 
     (tmp_path / "deploy").mkdir()
     runner.copy(tmp_path / "deploy")

@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import boto3
 import pytest
@@ -21,7 +22,6 @@ from dnslib import QTYPE, RCODE, RR, A
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 import runner
-from conftest import free_port, skip
 
 ORDERS = "orders.cluster-abc123.us-east-1.rds.amazonaws.com"
 BILLING = "billing.abc123.us-east-1.rds.amazonaws.com"
@@ -64,7 +64,7 @@ class Names(BaseResolver):
 
     def __init__(self):
         self.addresses = {}
-        port = free_port()
+        port = runner.free_port()
         self.address = f"127.0.0.1:{port}"
         quiet = DNSLogger("-request,-reply,-truncated,-error")
         self.servers = [DNSServer(self, address="127.0.0.1", port=port, tcp=tcp, logger=quiet) for tcp in (False, True)]
@@ -92,9 +92,10 @@ def names():
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     """The zip for Lambda of a binary that was built for this machine."""
-    binary = os.environ.get("BOOTSTRAP", runner.ROOT / "target" / "debug" / "bootstrap")
+    target = Path(os.environ.get("CARGO_TARGET_DIR", runner.ROOT / "target"))
+    binary = os.environ.get("BOOTSTRAP", target / "debug" / "bootstrap")
     if not os.path.exists(binary):
-        skip("no binary; build it by cargo build --bin bootstrap: the module was not played on MiniStack")
+        runner.skip("no binary; build it by cargo build --bin bootstrap: the module was not played on MiniStack")
     folder = tmp_path_factory.mktemp("package")
     stripped = folder / "bootstrap"
     shutil.copy(binary, stripped)
