@@ -126,9 +126,19 @@ def test_path_from_apply_to_destroy(provider, moto, client, tmp_path):
     assert service["NetworkLoadBalancerArns"] == [outputs["load_balancer_arn"]]
     principals = client("ec2").describe_vpc_endpoint_service_permissions(ServiceId=service["ServiceId"])
     assert [p["Principal"] for p in principals["AllowedPrincipals"]] == ["arn:aws:iam::210987654321:root"]
-    for line in (f"Service name: {service['ServiceName']}", "Availability zone ids: use1-az", "- orders: port 5432",
-                 "- billing: port 5433", "Allowed principals: arn:aws:iam::210987654321:root", "Region: us-east-1"):
-        assert line in outputs["handover"], outputs["handover"]
+    assert outputs["handover"] == f"""\
+Connection by AWS PrivateLink
+Service name: {service["ServiceName"]}
+Region: us-east-1
+Supported Regions: us-east-1
+Availability zone ids: {", ".join(outputs["zone_ids"])}
+IP address types: IPv4
+Allowed principals: arn:aws:iam::210987654321:root
+Connection requests: we accept each by hand
+Databases:
+- billing: port 5433, server name for TLS: {BILLING["endpoint"]}
+- orders: port 5432, server name for TLS: {ORDERS["endpoint"]}
+"""
 
     # No group has targets that Terraform knows of, and each listener forwards to the group of its database.
     elb = client("elbv2")

@@ -14,9 +14,7 @@ output "handover" {
     Allowed principals: ${length(var.allowed_principals) == 0 ? "none yet" : join(", ", var.allowed_principals)}
     Connection requests: ${var.acceptance_required ? "we accept each by hand" : "accepted automatically"}
     Databases:
-    %{~for key, database in local.databases}
-    - ${key}: port ${database.listener_port}, server name for TLS: ${trimsuffix(lower(database.endpoint), ".")}
-    %{~endfor}
+    ${join("\n", [for key, database in local.databases : "- ${key}: port ${database.listener_port}, server name for TLS: ${trimsuffix(lower(database.endpoint), ".")}"])}
   EOT
 }
 
