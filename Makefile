@@ -77,7 +77,7 @@ target/tools/bin/cargo-mutants:
 	cargo install --locked --quiet --root target/tools cargo-mutants --version $(CARGO_MUTANTS_VERSION)
 
 fuzz: ## Plays hostile input against parsers and adapters: make fuzz CASES=1000000
-	CASES=$(CASES) cargo test --locked --features cli --test tests hostile
+	CASES=$(CASES) cargo test --locked --features cli --test tests fuzz
 
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip

@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
-#[path = "../tests/world/mod.rs"]
-mod world;
+#[path = "../tests/testkit/mod.rs"]
+mod testkit;
 
-use world::fleet::{Limits, endpoint, group};
-use world::lambda::Function;
-use world::{Action, World};
+use testkit::fleet::{Limits, endpoint, group};
+use testkit::lambda::Function;
+use testkit::{Action, FakeAws};
 
 const TAG: &str = "rds-nlb-sync";
 /// What the API and the name server take to answer.
@@ -196,7 +196,7 @@ fn bootstrap() -> PathBuf {
     bench.ancestors().nth(3).expect("target/PROFILE/deps/fleet").join("release/bootstrap")
 }
 
-async fn start(world: &World) -> Function {
+async fn start(aws: &FakeAws) -> Function {
     let variables = [
         ("BINDINGS", ""),
         ("DISCOVERY_TAG", TAG),
@@ -204,29 +204,29 @@ async fn start(world: &World) -> Function {
         ("POLL_MILLIS", "500"),
         ("AWS_LAMBDA_LOG_LEVEL", "WARN"),
     ];
-    Function::start(world, &bootstrap(), &variables).await
+    Function::start(aws, &bootstrap(), &variables).await
 }
 
 /// A world of tagged groups in sync, and the account's limits.
-fn account(count: usize) -> World {
-    let world = World::of_databases(count);
-    let mut state = world.state();
+fn account(count: usize) -> FakeAws {
+    let aws = FakeAws::of_databases(count);
+    let mut state = aws.state();
     (state.latency, state.lookup_latency) = (API, Some(DNS));
     state.limits = Some(Limits::of_aws());
     for number in 0..count {
         state.tags.insert(group(number), [(TAG.to_owned(), endpoint(number))].into());
     }
     drop(state);
-    world
+    aws
 }
 
-fn refused(world: &World) -> usize {
-    world.state().limits.as_ref().map_or(0, |limits| limits.refused)
+fn refused(aws: &FakeAws) -> usize {
+    aws.state().limits.as_ref().map_or(0, |limits| limits.refused)
 }
 
-fn calls(world: &World) -> usize {
-    let lookups = world.count(Action::Lookup);
-    world.state().calls.len() - lookups
+fn calls(aws: &FakeAws) -> usize {
+    let lookups = aws.count(Action::Lookup);
+    aws.state().calls.len() - lookups
 }
 
 /// An event about the database.
@@ -249,24 +249,24 @@ fn events(number: usize) -> [String; 3] {
 }
 
 /// When the database's second host was registered, if it was.
-fn registered(world: &World, number: usize) -> Option<Instant> {
-    let target = format!("{}:5432", world::fleet::address(number, 2));
-    world.calls(Action::RegisterTargets).iter().find(|call| call.detail == target).map(|call| call.at)
+fn registered(aws: &FakeAws, number: usize) -> Option<Instant> {
+    let target = format!("{}:5432", testkit::fleet::address(number, 2));
+    aws.calls(Action::RegisterTargets).iter().find(|call| call.detail == target).map(|call| call.at)
 }
 
 /// One function and its databases.
 struct Fleet {
-    world: World,
+    aws: FakeAws,
     function: Function,
     last_check: std::sync::Mutex<Instant>,
 }
 
 impl Fleet {
     async fn of(count: usize) -> Self {
-        let world = account(count);
-        let function = start(&world).await;
+        let aws = account(count);
+        let function = start(&aws).await;
         function.polled(1).await;
-        Self { world, function, last_check: Instant::now().into() }
+        Self { aws, function, last_check: Instant::now().into() }
     }
 
     /// The schedule's check.
@@ -275,13 +275,13 @@ impl Fleet {
     }
 
     async fn scheduled(&self) -> (Check, Value) {
-        self.world.forget_calls();
+        self.aws.forget_calls();
         let asked = Instant::now();
         *self.last_check.lock().expect("no panic") = asked;
         let result = self.function.invoke(SCHEDULE, TIME).await;
         let took = asked.elapsed();
         let result = result.unwrap_or_else(|error| panic!("{error}, {:?}", self.function.log));
-        let check = Check { calls: calls(&self.world), lookups: self.world.count(Action::Lookup), took };
+        let check = Check { calls: calls(&self.aws), lookups: self.aws.count(Action::Lookup), took };
         (check, result)
     }
 
@@ -293,11 +293,11 @@ impl Fleet {
     async fn cold(&self) -> Cold {
         let started = Instant::now();
         let number = FLEET / 2;
-        self.world.fails_over(number);
+        self.aws.fails_over(number);
         let watch = self.function.invoke(event(number, "RDS-EVENT-0049", "completed"), TIME).await;
         watch.unwrap_or_else(|error| panic!("{error}, {:?}", self.function.log));
-        let followed = registered(&self.world, number).expect("a registration") - started;
-        let (mut checks, mut calls) = (0, calls(&self.world));
+        let followed = registered(&self.aws, number).expect("a registration") - started;
+        let (mut checks, mut calls) = (0, calls(&self.aws));
         loop {
             let (check, result) = self.scheduled().await;
             (checks, calls) = (checks + 1, calls + check.calls);
@@ -308,7 +308,7 @@ impl Fleet {
             }
             self.next_minute().await;
         }
-        let (took, refused) = (started.elapsed(), refused(&self.world));
+        let (took, refused) = (started.elapsed(), refused(&self.aws));
         Cold { followed, took, checks, calls, refused }
     }
 
@@ -342,45 +342,45 @@ struct Storm {
 }
 
 /// A function that knows the fleet, in an account whose limits are untouched.
-async fn warmed() -> (World, Function) {
-    let world = account(FLEET);
-    let function = start(&world).await;
+async fn warmed() -> (FakeAws, Function) {
+    let aws = account(FLEET);
+    let function = start(&aws).await;
     function.polled(1).await;
     function.invoke(json!({"command": "check"}), TIME).await.expect("all in sync");
-    (world, function)
+    (aws, function)
 }
 
 impl Storm {
-    async fn of(functions: usize, (world, warm): (World, Function)) -> Self {
+    async fn of(functions: usize, (aws, warm): (FakeAws, Function)) -> Self {
         {
-            let mut state = world.state();
+            let mut state = aws.state();
             state.calls.clear();
             state.limits = Some(Limits::of_aws());
         }
         let (queue, events) = mpsc::unbounded_channel();
         let line = Arc::new(Line { queue, events: events.into(), failed: AtomicUsize::new(0) });
-        let mut workers = vec![tokio::spawn(serve(world.clone(), Some(warm), line.clone()))];
-        workers.extend((1..functions).map(|_| tokio::spawn(serve(world.clone(), None, line.clone()))));
+        let mut workers = vec![tokio::spawn(serve(aws.clone(), Some(warm), line.clone()))];
+        workers.extend((1..functions).map(|_| tokio::spawn(serve(aws.clone(), None, line.clone()))));
         let began = Instant::now();
         let mut ticks = interval(STORM_TAKES / STORM as u32);
         // Every tenth database of the fleet, in no order that the function knows.
         for number in (0..STORM).map(|failed| (failed * 7 % STORM) * (FLEET / STORM)) {
             ticks.tick().await;
-            world.fails_over(number);
+            aws.fails_over(number);
             line.add_events_of(number);
         }
-        let times = |world: &World| {
-            let all = (0..FLEET).filter_map(|number| registered(world, number));
+        let times = |aws: &FakeAws| {
+            let all = (0..FLEET).filter_map(|number| registered(aws, number));
             let mut times: Vec<Duration> = all.map(|at| at - began).collect();
             times.sort();
             times
         };
-        while times(&world).len() < STORM && began.elapsed() < 2 * MINUTE {
+        while times(&aws).len() < STORM && began.elapsed() < 2 * MINUTE {
             sleep(Duration::from_millis(200)).await;
         }
         workers.iter().for_each(tokio::task::JoinHandle::abort);
         let failed = line.failed.load(Ordering::Relaxed);
-        Self { registered: times(&world), refused: refused(&world), failed }
+        Self { registered: times(&aws), refused: refused(&aws), failed }
     }
 
     fn last(&self) -> Duration {
@@ -418,11 +418,11 @@ impl Line {
 
 /// Takes one event after the other, in a function that starts with the first. One that fails is taken up
 /// again after a minute, as Lambda does.
-async fn serve(world: World, mut function: Option<Function>, line: Arc<Line>) {
+async fn serve(aws: FakeAws, mut function: Option<Function>, line: Arc<Line>) {
     loop {
         let Some(event) = line.events.lock().await.recv().await else { return };
         if function.is_none() {
-            function = Some(start(&world).await);
+            function = Some(start(&aws).await);
         }
         let Some(function) = &function else { return };
         if let Err(error) = function.invoke(&event, TIME).await {

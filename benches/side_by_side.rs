@@ -12,14 +12,14 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-#[path = "../tests/world/mod.rs"]
-mod world;
+#[path = "../tests/testkit/mod.rs"]
+mod testkit;
 
 mod report;
 
 use report::{Measured, Report};
-use world::lambda::Function;
-use world::{Action, World};
+use testkit::lambda::Function;
+use testkit::{Action, FakeAws};
 
 /// What the API and the name server take to answer.
 pub const API: Duration = Duration::from_millis(20);
@@ -28,7 +28,8 @@ pub const DNS: Duration = Duration::from_millis(4);
 pub const POLL: Duration = Duration::from_millis(500);
 /// The defaults, which the world's functions would otherwise shorten; but without pre-registration, which
 /// would be there before DNS.
-const PACE: [(&str, &str); 3] = [("POLL_MILLIS", "500"), ("CONFIRM_SECONDS", "6"), ("PREREGISTER", "false")];
+const TIMING: [(&str, &str); 3] =
+    [("POLL_MILLIS", "500"), ("CONFIRM_SECONDS", "6"), ("PREREGISTER", "false")];
 
 const CHECKS: u32 = 1000;
 const STARTS: usize = 100;
@@ -52,7 +53,7 @@ enum Subject {
 impl Subject {
     const ALL: [Self; 3] = [Self::This, Self::Floor, Self::Python];
 
-    async fn start(self, world: &World) -> Function {
+    async fn start(self, aws: &FakeAws) -> Function {
         let command = match self {
             Self::This => Command::new(built("BOOTSTRAP", "bootstrap")),
             Self::Floor => Command::new(built("ECHO", "echo")),
@@ -63,7 +64,7 @@ impl Subject {
                 command
             }
         };
-        Function::launch(world, command, &PACE).await
+        Function::launch(aws, command, &TIMING).await
     }
 }
 
@@ -76,13 +77,13 @@ fn built(variable: &str, name: &str) -> PathBuf {
     bench.ancestors().nth(3).expect("target/PROFILE/deps/side_by_side").join("release").join(name)
 }
 
-fn world() -> World {
-    let world = World::new();
+fn aws() -> FakeAws {
+    let aws = FakeAws::new();
     {
-        let mut state = world.state();
+        let mut state = aws.state();
         (state.latency, state.lookup_latency) = (API, Some(DNS));
     }
-    world
+    aws
 }
 
 #[tokio::main]
@@ -93,9 +94,9 @@ async fn main() -> ExitCode {
     eprintln!("init is measured; {CHECKS} checks each take a minute");
     let mut checks = Vec::new();
     for subject in Subject::ALL {
-        checks.push(Checks::of(subject, world()).await);
+        checks.push(Checks::of(subject, aws()).await);
     }
-    let at_once = Checks::of(Subject::This, World::new()).await;
+    let at_once = Checks::of(Subject::This, FakeAws::new()).await;
     eprintln!("the checks are measured; {FLIPS} failovers take another");
     let flips = flips().await;
     let bootstrap = built("BOOTSTRAP", "bootstrap");
@@ -126,7 +127,7 @@ async fn inits() -> [Measured; 3] {
         // The first round fills the page cache.
         for round in 0..=starts {
             for &subject in subjects {
-                let took = subject.start(&world()).await.polled(1).await;
+                let took = subject.start(&aws()).await.polled(1).await;
                 if round > 0 {
                     samples[subject as usize].push(took);
                 }
@@ -139,12 +140,12 @@ async fn inits() -> [Measured; 3] {
 /// What a call to the API takes for a bare socket that is connected already: the time that it sleeps, and
 /// what the world adds to it.
 async fn round_trip() -> Measured {
-    let address = world().serve_aws().await;
+    let address = aws().serve_aws().await;
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.set_nodelay(true).expect("a socket option");
     let form = form_urlencoded::Serializer::new(String::new())
         .append_pair("Action", "DescribeTargetHealth")
-        .append_pair("TargetGroupArn", world::GROUP)
+        .append_pair("TargetGroupArn", testkit::GROUP)
         .finish();
     let request =
         format!("POST / HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n{form}", form.len());
@@ -173,8 +174,8 @@ struct Checks {
 }
 
 impl Checks {
-    async fn of(subject: Subject, world: World) -> Self {
-        let function = subject.start(&world).await;
+    async fn of(subject: Subject, aws: FakeAws) -> Self {
+        let function = subject.start(&aws).await;
         let process = function.process_id().expect("a running function");
         let mut polls = 1;
         function.polled(polls).await;
@@ -192,7 +193,7 @@ impl Checks {
         for _ in 0..5 {
             check(&mut polls).await;
         }
-        world.forget_calls();
+        aws.forget_calls();
         let (mut samples, mut used, mut early_memory) = (Vec::new(), vec![cpu(process)], 0);
         for number in 0..CHECKS {
             if number == CHECKS / 10 {
@@ -201,8 +202,8 @@ impl Checks {
             samples.push(check(&mut polls).await);
             used.push(cpu(process));
         }
-        let lookups = world.count(Action::Lookup);
-        let calls = world.state().calls.len() - lookups;
+        let lookups = aws.count(Action::Lookup);
+        let calls = aws.state().calls.len() - lookups;
         let per_check = |count: usize| count as f64 / f64::from(CHECKS);
         Self {
             wall: Measured::new(samples),
@@ -227,16 +228,16 @@ async fn flips() -> Measured {
 }
 
 async fn flip() -> Duration {
-    let world = world();
-    let function = Subject::This.start(&world).await;
+    let aws = aws();
+    let function = Subject::This.start(&aws).await;
     let watch = function.invoke(STARTED, TIME);
     let failover = async {
         // Anywhere between two lookups.
         sleep(Duration::from_secs(1) + POLL.mul_f64(fastrand::f64())).await;
         let flipped = Instant::now();
-        world.promote("orders-2");
+        aws.promote("orders-2");
         loop {
-            if let Some(call) = world.calls(Action::RegisterTargets).first() {
+            if let Some(call) = aws.calls(Action::RegisterTargets).first() {
                 return call.at - flipped;
             }
             sleep(Duration::from_millis(5)).await;

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-#[path = "../tests/world/mod.rs"]
-mod world;
+#[path = "../tests/testkit/mod.rs"]
+mod testkit;
 
-use world::lambda::{Function, Result};
-use world::{Action, Call, ENDPOINT, GROUP, Trouble, World};
+use testkit::lambda::{Function, Result};
+use testkit::{Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP};
 
 const TIME: Duration = Duration::from_secs(60);
 /// Shorter than the defaults (6 s, 500 ms), so that the demo is.
-const PACE: [(&str, &str); 2] = [("CONFIRM_SECONDS", "2"), ("POLL_MILLIS", "100")];
+const TIMING: [(&str, &str); 2] = [("CONFIRM_SECONDS", "2"), ("POLL_MILLIS", "100")];
 /// What a call to the AWS APIs or to the name server takes in this world.
 const LATENCY: Duration = Duration::from_millis(15);
 
@@ -30,13 +30,13 @@ const SCHEDULE: &str = include_str!("../events/schedule.json");
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let world = World::new();
-    world.state().latency = LATENCY;
-    world.group(|group| group.health = Duration::from_secs(3));
-    let function = Function::start(&world, &binary(), &PACE).await;
+    let aws = FakeAws::new();
+    aws.state().latency = LATENCY;
+    aws.group(|group| group.health = Duration::from_secs(3));
+    let function = Function::start(&aws, &binary(), &TIMING).await;
     match std::env::args().nth(1) {
         Some(file) => invoke(&function, &file).await,
-        None => story(Stage::new(world, function)).await,
+        None => story(Stage::new(aws, function)).await,
     }
 }
 
@@ -82,32 +82,32 @@ async fn story(mut stage: Stage) -> ExitCode {
     stage.happens("RDS says: started cross-AZ failover to orders-2");
     let failover = async {
         sleep(Duration::from_secs(2)).await;
-        stage.world.members_flicker();
+        stage.aws.members_flicker();
         stage.happens("DNS flickers between orders-1 and orders-2");
         sleep(Duration::from_millis(1500)).await;
-        stage.world.promote("orders-2");
-        stage.world.writer_per_rds("orders-2");
+        stage.aws.promote("orders-2");
+        stage.aws.writer_per_rds("orders-2");
         stage.happens("DNS settles on orders-2");
     };
     let (result, ()) = tokio::join!(stage.function.invoke(STARTED, TIME), failover);
     stage.expect(&result, "updated", "10.0.1.10:5432~ 10.0.2.20:5432");
 
     stage.scene("A failback, while the old target still drains");
-    stage.world.promote("orders-1");
-    stage.world.writer_per_rds("orders-1");
+    stage.aws.promote("orders-1");
+    stage.aws.writer_per_rds("orders-1");
     stage.happens("DNS moves back to orders-1; RDS says: completed failover");
     let result = stage.function.invoke(COMPLETED, TIME).await;
     stage.expect(&result, "updated", "10.0.1.10:5432 10.0.2.20:5432~");
 
     stage.scene("The name server fails: no answer is not an answer");
-    stage.world.always(Action::Lookup, Some(Trouble::ServerError));
+    stage.aws.always(Action::Lookup, Some(ApiFault::ServerError));
     stage.happens("the name server answers SERVFAIL");
     let result = stage.function.invoke(SCHEDULE, TIME).await;
     stage.expect(&result, "failed", "10.0.1.10:5432 10.0.2.20:5432~");
 
     stage.scene("It recovers, and the next drift check finds what somebody did meanwhile");
-    stage.world.always(Action::Lookup, None);
-    stage.world.holds(&["10.0.3.30"]);
+    stage.aws.always(Action::Lookup, None);
+    stage.aws.holds(&["10.0.3.30"]);
     stage.happens("somebody replaced the target with 10.0.3.30");
     let result = stage.function.invoke(SCHEDULE, TIME).await;
     stage.expect(&result, "updated", "10.0.1.10:5432 10.0.3.30:5432~");
@@ -117,7 +117,7 @@ async fn story(mut stage: Stage) -> ExitCode {
 
 /// The world, the function, and the timeline that is printed of them.
 struct Stage {
-    world: World,
+    aws: FakeAws,
     function: Function,
     scene: Instant,
     happened: std::cell::RefCell<Vec<(Instant, String)>>,
@@ -127,17 +127,17 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(world: World, function: Function) -> Self {
+    fn new(aws: FakeAws, function: Function) -> Self {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let (scene, happened) = (Instant::now(), std::cell::RefCell::default());
-        Self { world, function, scene, happened, scenes: 0, failures: 0, colours }
+        Self { aws, function, scene, happened, scenes: 0, failures: 0, colours }
     }
 
     fn scene(&mut self, title: &str) {
         self.scenes += 1;
         println!("\n{}", self.paint("1", &format!("{}. {title}", self.scenes)));
         self.scene = Instant::now();
-        self.world.forget_calls();
+        self.aws.forget_calls();
     }
 
     fn happens(&self, what: &str) {
@@ -148,9 +148,9 @@ impl Stage {
     fn expect(&mut self, result: &Result, status: &str, targets: &str) {
         let happened = self.happened.take();
         let mut timeline: Vec<(Instant, String)> = Vec::new();
-        for call in self.world.state().calls.iter().filter(|call| call.action != Action::Lookup) {
+        for call in self.aws.state().calls.iter().filter(|call| call.action != Action::Lookup) {
             let after = happened.iter().filter(|(at, _)| *at <= call.at).map(|(at, _)| *at).max();
-            timeline.push((call.at, self.paint("36", &told(call, after))));
+            timeline.push((call.at, self.paint("36", &describe(call, after))));
         }
         timeline.extend(
             happened.into_iter().map(|(at, what)| (at, self.paint("33", &format!("world     {what}")))),
@@ -159,7 +159,7 @@ impl Stage {
         for (at, what) in timeline {
             println!("  {:>6} ms  {what}", (at - self.scene).as_millis());
         }
-        println!("             {} lookups", self.world.count(Action::Lookup));
+        println!("             {} lookups", self.aws.count(Action::Lookup));
         let found = match result {
             Ok(result) => result["bindings"][0]["status"].as_str().unwrap_or("no status").to_owned(),
             Err(error) => {
@@ -167,7 +167,7 @@ impl Stage {
                 "failed".to_owned()
             }
         };
-        let holds = self.world.targets();
+        let holds = self.aws.targets();
         println!(
             "             the group holds {}",
             holds.replace('~', " (draining)").replace(' ', "  ").replace("  (", " (")
@@ -203,10 +203,10 @@ impl Stage {
 }
 
 /// A call in words, with the time since what made it necessary.
-fn told(call: &Call, cause: Option<Instant>) -> String {
+fn describe(call: &Call, cause: Option<Instant>) -> String {
     let what = match call.action {
         Action::RegisterTargets => format!("registers {}", call.detail),
-        Action::DeregisterTargets => format!("evicts {}", call.detail),
+        Action::DeregisterTargets => format!("deregisters {}", call.detail),
         Action::DescribeTargetHealth => "lists the group".to_owned(),
         Action::DescribeTargetGroups => "learns what the group is".to_owned(),
         Action::DescribeDBClusters => "asks RDS who the writer is".to_owned(),

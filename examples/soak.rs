@@ -4,14 +4,14 @@
 
 #[path = "../tests/simulation/mod.rs"]
 mod simulation;
-#[path = "../tests/world/mod.rs"]
-mod world;
+#[path = "../tests/testkit/mod.rs"]
+mod testkit;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use simulation::checker::Excused;
-use simulation::harm::{Harm, Tally};
+use simulation::fault::{Fault, Tally};
 use simulation::play::{Broken, play_caught};
 
 /// How many broken schedules are kept.
@@ -113,8 +113,8 @@ fn print(sum: &mut Sum, took: Duration, cores: usize) {
         took.as_secs_f64()
     );
     println!("harm done, by kind:");
-    for harm in Harm::all() {
-        println!("  {:<16}{:>12}", format!("{harm:?}"), tally.0.get(&harm).unwrap_or(&0));
+    for fault in Fault::all() {
+        println!("  {:<16}{:>12}", format!("{fault:?}"), tally.0.get(&fault).unwrap_or(&0));
     }
     let Excused { meddling, crossing } = excused;
     println!("groups emptied between a look and its call, by another's hand: {meddling}");

@@ -3,8 +3,8 @@
 //! It takes one binding by its arguments, or all of the environment, and shares everything else with the
 //! function. Nothing here decides what is done to a group.
 
-mod gate;
 mod render;
+mod shutdown;
 mod watch;
 
 use std::io::Write;
@@ -20,14 +20,16 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::{BINDINGS, Binding, Config, DISCOVERY_TAG};
-use crate::discovery::{self, Bound, Discover};
-use crate::doctor::{Examination, Level, examine, general};
+use crate::binding::Binding;
+use crate::config::{BINDINGS, Config, DISCOVERY_TAG};
+use crate::discovery::{self, BindingSet, Discover};
+use crate::doctor::{DoctorReport, Severity, check_settings, examine};
 use crate::fleet::Fleet;
-use crate::lambda::{Answer, Failed, Outcome, Trigger, handle};
-use crate::reconcile::{Report, Status, Urgency, World};
-use crate::start::{self, Error, Started};
-use render::Page;
+use crate::lambda::{Answer, InvocationError, InvocationResult, Trigger, handle};
+use crate::logging;
+use crate::reconcile::{Clients, Priority, Report, Status};
+use crate::startup::{self, App, BoxError};
+use render::TextReport;
 
 /// Everything is as it should be, or has been made so.
 const IN_SYNC: u8 = 0;
@@ -159,7 +161,7 @@ fn seconds() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=3600)
 }
 
-fn complete(shell: Shell) -> Result<u8, Error> {
+fn complete(shell: Shell) -> Result<u8, BoxError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "rds-nlb-sync", &mut script);
     print(&String::from_utf8_lossy(&script))?;
@@ -172,26 +174,26 @@ async fn check(
     variable: impl Fn(&str) -> Option<String>,
     now: SystemTime,
     trigger: Trigger,
-) -> Result<u8, Error> {
-    let Started { config, world } = common.start(variable).await?;
+) -> Result<u8, BoxError> {
+    let App { config, clients } = common.start(variable).await?;
     let (command, doing) = match trigger {
         Trigger::Plan => ("plan", "looking at"),
         _ => ("check", "checking"),
     };
     let spinner = common.spinner(format!("{doing} {}", count(config.bindings.len(), "binding")));
     let command = json!({"command": command}).to_string();
-    let result = handle(&config, &world, &Fleet::new(&config), &command, now, common.time()).await;
+    let result = handle(&config, &clients, &Fleet::new(&config), &command, now, common.time()).await;
     spinner.finish_and_clear();
     let outcome = match result {
-        Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) => outcome,
-        Ok(Answer::Examination { .. }) => return Err("this was a doctor's answer".into()),
-        Err(failed @ Failed::Refused(_)) => return Err(failed.to_string().into()),
+        Ok(Answer::InvocationResult(outcome)) | Err(InvocationError::Bindings(outcome)) => outcome,
+        Ok(Answer::DoctorReport { .. }) => return Err("this was a doctor's answer".into()),
+        Err(failed @ InvocationError::UnsupportedEvent(_)) => return Err(failed.to_string().into()),
     };
     common.print(&outcome, |page| page.outcome(&outcome))?;
     Ok(code(&outcome))
 }
 
-fn code(outcome: &Outcome) -> u8 {
+fn code(outcome: &InvocationResult) -> u8 {
     let any = |statuses: &[Status]| outcome.bindings.iter().any(|report| statuses.contains(&report.status));
     if any(&[Status::Failed]) {
         FAILED
@@ -205,11 +207,12 @@ fn code(outcome: &Outcome) -> u8 {
 /// The bindings, with those that are found by tag now.
 async fn bound<D, T: Discover, C>(
     config: &Config,
-    world: &World<D, T, C>,
+    clients: &Clients<D, T, C>,
     deadline: Instant,
-) -> Result<Vec<Binding>, Error> {
-    let listing = discovery::bound(&world.groups, config, Duration::ZERO, Urgency::Routine, deadline);
-    let Bound { bindings, failed, .. } = listing.await;
+) -> Result<Vec<Binding>, BoxError> {
+    let listing =
+        discovery::binding_set(&clients.groups, config, Duration::ZERO, Priority::Routine, deadline);
+    let BindingSet { bindings, failed, .. } = listing.await;
     match failed.first() {
         None => Ok(bindings),
         Some(Report { target_group, error, .. }) => {
@@ -218,19 +221,19 @@ async fn bound<D, T: Discover, C>(
     }
 }
 
-async fn doctor(common: &Common, variable: impl Fn(&str) -> Option<String>) -> Result<u8, Error> {
-    let Started { config, world } = common.start(variable).await?;
+async fn doctor(common: &Common, variable: impl Fn(&str) -> Option<String>) -> Result<u8, BoxError> {
+    let App { config, clients } = common.start(variable).await?;
     let spinner = common.spinner(format!("examining {}", count(config.bindings.len(), "binding")));
     let deadline = Instant::now() + common.time();
-    let bindings = examine(&world, &bound(&config, &world, deadline).await?, deadline).await;
+    let bindings = examine(&clients, &bound(&config, &clients, deadline).await?, deadline).await;
     spinner.finish_and_clear();
-    let answer = Answer::Examination {
+    let answer = Answer::DoctorReport {
         trigger: Trigger::Doctor,
-        examination: Examination { general: general(&config, None), bindings },
+        doctor_report: DoctorReport { general: check_settings(&config, None), bindings },
     };
-    let Answer::Examination { examination, .. } = &answer else { return Ok(FAILED) };
-    common.print(&answer, |page| page.examination(examination))?;
-    Ok(if examination.count(Level::Problem) > 0 { FAILED } else { IN_SYNC })
+    let Answer::DoctorReport { doctor_report, .. } = &answer else { return Ok(FAILED) };
+    common.print(&answer, |page| page.doctor_report(doctor_report))?;
+    Ok(if doctor_report.count(Severity::Problem) > 0 { FAILED } else { IN_SYNC })
 }
 
 async fn watch(
@@ -238,34 +241,34 @@ async fn watch(
     variable: impl Fn(&str) -> Option<String>,
     interval: u64,
     now: fn() -> SystemTime,
-) -> Result<u8, Error> {
-    let mut started = common.start(variable).await?;
+) -> Result<u8, BoxError> {
+    let mut app = common.start(variable).await?;
     let deadline = Instant::now() + common.time();
-    started.config.bindings = bound(&started.config, &started.world, deadline).await?;
-    let count = count(started.config.bindings.len(), "binding");
+    app.config.bindings = bound(&app.config, &app.clients, deadline).await?;
+    let count = count(app.config.bindings.len(), "binding");
     let spinner = common.spinner(format!("{count}, every {interval} s; Ctrl-C ends it"));
     let screen = watch::Screen { spinner, output: common.output, now };
-    watch::watch(started, Duration::from_secs(interval), common.time(), &screen).await?;
+    watch::watch(app, Duration::from_secs(interval), common.time(), &screen).await?;
     screen.spinner.finish_and_clear();
     Ok(IN_SYNC)
 }
 
 impl Common {
     /// The environment, with the binding of the arguments in it, and the clients.
-    async fn start(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Started, Error> {
+    async fn start(&self, variable: impl Fn(&str) -> Option<String>) -> Result<App, BoxError> {
         let level = match self.verbose {
             0 => LevelFilter::OFF,
             1 => LevelFilter::INFO,
             _ => LevelFilter::DEBUG,
         };
-        start::log_as_text(level, AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
+        logging::log_as_text(level, AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
         let binding = self.binding();
-        let started = start::start(|name| match (name, &binding) {
+        let app = startup::start(|name| match (name, &binding) {
             (BINDINGS, Some(binding)) => Some(binding.clone()),
             (DISCOVERY_TAG, Some(_)) => None,
             _ => variable(name),
         });
-        started.await.map_err(|error| in_arguments(&error.to_string(), binding.is_some()).into())
+        app.await.map_err(|error| in_arguments(&error.to_string(), binding.is_some()).into())
     }
 
     /// The binding that the arguments name, as `BINDINGS` would hold it.
@@ -291,11 +294,11 @@ impl Common {
         spinner
     }
 
-    fn print(&self, result: &impl Serialize, page: impl FnOnce(&mut Page)) -> Result<(), Error> {
+    fn print(&self, result: &impl Serialize, page: impl FnOnce(&mut TextReport)) -> Result<(), BoxError> {
         match self.output {
             Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(result)?)),
             Output::Table => {
-                let mut text = Page::for_stdout();
+                let mut text = TextReport::for_stdout();
                 page(&mut text);
                 print(&text.finish())
             }
@@ -313,7 +316,7 @@ fn in_arguments(error: &str, stood_for_bindings: bool) -> String {
 
 /// Prints to standard output, without its colours where nobody wants to see them. A reader who has seen
 /// enough (`| head`) is no error.
-fn print(text: &str) -> Result<(), Error> {
+fn print(text: &str) -> Result<(), BoxError> {
     let mut stdout = anstream::stdout();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::plan::Standby;
-use crate::reconcile::Pace;
+use crate::binding::{Binding, Role};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster};
+use crate::plan::StandbyPolicy;
+use crate::reconcile::Timing;
 
 /// The bindings, in JSON.
 pub const BINDINGS: &str = "BINDINGS";
@@ -37,48 +39,7 @@ pub const DRY_RUN: &str = "DRY_RUN";
 
 const DNS_PORT: u16 = 53;
 
-/// Which addresses an endpoint stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// The one address that DNS gives.
-    #[default]
-    Writer,
-    /// Those of every reader of the endpoint's cluster, and of its writer where it has none.
-    Readers,
-    /// Every address that DNS gives.
-    All,
-}
-
-/// One endpoint name, kept in sync with one target group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// The DNS name that follows the writer, as the user wrote it.
-    pub endpoint: String,
-    /// The target group's ARN.
-    pub target_group: String,
-    /// The port to register; the group's where there is none.
-    pub port: Option<u16>,
-    /// The cluster or instance that events name, where the endpoint's first label does not.
-    pub database: Option<String>,
-    /// Which addresses the group holds.
-    pub role: Role,
-    /// What becomes of the writer before.
-    pub standby: Standby,
-}
-
 impl Binding {
-    /// A binding with the defaults: the group's port, and the database that the endpoint names.
-    pub fn new(endpoint: &str, target_group: &str) -> Self {
-        Self {
-            endpoint: endpoint.to_owned(),
-            target_group: target_group.to_owned(),
-            port: None,
-            database: None,
-            role: Role::Writer,
-            standby: Standby::Evict,
-        }
-    }
-
     /// A binding from a group's tags, or what is wrong with which of them.
     pub fn from_tags(
         endpoint: &str,
@@ -104,22 +65,6 @@ impl Binding {
         let problems: Vec<_> = named.collect();
         binding.filter(|_| problems.is_empty()).ok_or(problems)
     }
-
-    /// A short name for people: the target group's, which no two bindings share.
-    pub fn name(&self) -> &str {
-        self.target_group.split('/').nth(1).unwrap_or(&self.target_group)
-    }
-
-    /// The endpoint's first label: the cluster or instance, in an endpoint of RDS's own.
-    pub fn first_label(&self) -> &str {
-        self.endpoint.split('.').next().unwrap_or_default()
-    }
-
-    /// Whether an event about this cluster or instance is about this binding.
-    pub fn is_about(&self, identifier: &str) -> bool {
-        identifier.eq_ignore_ascii_case(self.first_label())
-            || self.database.as_deref().is_some_and(|database| identifier.eq_ignore_ascii_case(database))
-    }
 }
 
 /// The configuration, checked.
@@ -130,7 +75,7 @@ pub struct Config {
     /// The key of the tag by which further groups are bound.
     pub discovery: Option<String>,
     /// How patient the loop is.
-    pub pace: Pace,
+    pub timing: Timing,
     /// The name servers, or `None` for the system's.
     pub nameservers: Option<Vec<SocketAddr>>,
     /// Whether the next writer of a cluster is registered before DNS names it.
@@ -145,9 +90,9 @@ pub struct Config {
 
 /// Everything that is wrong with the environment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Invalid(Vec<String>);
+pub struct ConfigErrors(Vec<String>);
 
-impl fmt::Display for Invalid {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration is not valid: {}", self.0.join("; "))
     }
@@ -166,7 +111,7 @@ impl Problems {
 impl Config {
     /// Parses the environment as `variable` gives it. An empty variable counts as unset, because a
     /// template cannot leave one out.
-    pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Invalid> {
+    pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let mut problems = Problems::default();
         let seconds = |problems: &mut Problems, name, default, range: (u64, u64)| {
@@ -188,7 +133,7 @@ impl Config {
                 Vec::new()
             }
         };
-        let pace = Pace {
+        let timing = Timing {
             // A Lambda function runs for at most 90 minutes (Lambda API, `Timeout`).
             watch: seconds(&mut problems, WATCH_SECONDS, 180, (0, 5400)),
             poll: Duration::from_millis(number(
@@ -209,9 +154,9 @@ impl Config {
             number(&mut problems, ELB_CALLS_PER_SECOND, set(ELB_CALLS_PER_SECOND), 5, (1, 10)) as u32;
         let dry_run = flag(&mut problems, DRY_RUN, set(DRY_RUN), false);
         if !problems.0.is_empty() {
-            return Err(Invalid(problems.0));
+            return Err(ConfigErrors(problems.0));
         }
-        Ok(Self { bindings, discovery, pace, nameservers, preregister, verify, elb_calls, dry_run })
+        Ok(Self { bindings, discovery, timing, nameservers, preregister, verify, elb_calls, dry_run })
     }
 }
 
@@ -325,13 +270,17 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
     });
     let role = role.map_err(|problem| add("role", problem)).ok();
     let standby = text("standby").and_then(|value| match value.as_deref() {
-        None => Ok(Standby::Evict),
-        Some("keep") if endpoint.as_deref().is_some_and(is_of_a_cluster) => Err(KEPT_OF_A_CLUSTER.to_owned()),
+        None => Ok(StandbyPolicy::Deregister),
+        Some("keep") if endpoint.as_deref().is_some_and(is_of_a_cluster) => {
+            Err(NO_STANDBY_IN_A_CLUSTER.to_owned())
+        }
         Some("keep") if role.is_some_and(|role| role != Role::Writer) => {
             Err("\"keep\" goes with the role \"writer\" alone".to_owned())
         }
-        Some("keep") => Ok(Standby::Keep),
-        Some(other) => Err(format!("{other:?} is not \"keep\"; leave it out to evict the writer before")),
+        Some("keep") => Ok(StandbyPolicy::Keep),
+        Some(other) => {
+            Err(format!("{other:?} is not \"keep\"; leave it out to deregister the writer before"))
+        }
     });
     let standby = standby.map_err(|problem| add("standby", problem)).ok();
     let port = match fields.remove("port") {
@@ -363,18 +312,6 @@ fn binding(problems: &mut Problems, name: &str, mut fields: Map<String, Value>) 
     })
 }
 
-/// Why a cluster has no standby to keep.
-pub(crate) const KEPT_OF_A_CLUSTER: &str = "\"keep\" is for Multi-AZ instances; a cluster's old writer goes on \
-     answering as a reader, so that vendors would be sent to a database that they cannot write to";
-
-/// Whether the name is an Aurora or Multi-AZ cluster's, or a global cluster's.
-pub(crate) fn is_of_a_cluster(name: &str) -> bool {
-    name.to_ascii_lowercase()
-        .split('.')
-        .skip(1)
-        .any(|label| label.starts_with("cluster-") || label.starts_with("global-"))
-}
-
 /// Checks a tag key, less the room that the options need (ELBv2 API, `Tag.Key`).
 fn is_tag_key(key: &str) -> bool {
     const OPTION: usize = ":database".len();
@@ -384,10 +321,10 @@ fn is_tag_key(key: &str) -> bool {
 
 /// Checks a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
 fn endpoint(name: &str) -> Result<(), String> {
-    let cure = "give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
+    let fix = "give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
     let bare = name.strip_suffix('.').unwrap_or(name);
     if IpAddr::from_str(bare).is_ok() {
-        return Err(format!("{name:?} is an address, which never follows a failover; {cure}"));
+        return Err(format!("{name:?} is an address, which never follows a failover; {fix}"));
     }
     let label_is_valid = |label: &str| {
         !label.is_empty()
@@ -395,7 +332,7 @@ fn endpoint(name: &str) -> Result<(), String> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     let is_valid = bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid);
-    if is_valid { Ok(()) } else { Err(format!("{name:?} is not a fully qualified DNS name; {cure}")) }
+    if is_valid { Ok(()) } else { Err(format!("{name:?} is not a fully qualified DNS name; {fix}")) }
 }
 
 /// Checks for the identifier of a cluster or instance.

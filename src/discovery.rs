@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Binding, Config};
-use crate::fault::{Fault, Kind};
-use crate::reconcile::{Report, Status, Urgency};
+use crate::binding::Binding;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::reconcile::{Priority, Report, Status};
 
 /// How old the list of tagged groups may be for a check, in an account of some hundred groups: a listing
 /// makes a call for each twenty of them, and tags change by deployments.
-pub const PERIOD: Duration = Duration::from_secs(300);
+pub const TAG_MAX_AGE: Duration = Duration::from_secs(300);
 /// How old it may be when an event tells of a database that no binding is for: it may be a new one, but
 /// in most accounts it is one that nobody has bound.
-pub const MISS: Duration = Duration::from_secs(60);
+pub const TAG_MAX_AGE_UNKNOWN_DB: Duration = Duration::from_secs(60);
 
 /// How often the tags are read where the API refuses it. From the second time on, failovers elsewhere in the
 /// account come first.
@@ -47,12 +48,12 @@ pub struct Tags {
 pub trait Discover {
     /// The groups that carry the tag, as of this long ago or less; in accounts of many groups, as of
     /// longer ago. They are listed with this urgency.
-    async fn tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Tags, Fault>;
+    async fn tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Tags, Error>;
 }
 
 /// What there is to keep in sync.
 #[derive(Clone, Debug, Default)]
-pub struct Bound {
+pub struct BindingSet {
     /// The configured bindings, and the discovered ones after them.
     pub bindings: Vec<Binding>,
     /// What is wrong with the others.
@@ -63,24 +64,24 @@ pub struct Bound {
 
 /// The configured bindings and, where a tag is configured, those of the groups that carry it. A group that
 /// is configured as well is bound as configured.
-pub async fn bound<T: Discover>(
+pub async fn binding_set<T: Discover>(
     groups: &T,
     config: &Config,
     age: Duration,
-    urgency: Urgency,
+    priority: Priority,
     deadline: Instant,
-) -> Bound {
-    let mut bound = Bound { bindings: config.bindings.clone(), ..Bound::default() };
+) -> BindingSet {
+    let mut bound = BindingSet { bindings: config.bindings.clone(), ..BindingSet::default() };
     let Some(key) = &config.discovery else { return bound };
     // Where there is nothing else to do, it is worth some waiting: what was read is not read again.
     let tries = if config.bindings.is_empty() { TRIES } else { 1 };
-    let mut listing = Err(Fault::new(
-        Kind::OutOfTime,
+    let mut listing = Err(Error::new(
+        ErrorKind::DeadlineExceeded,
         "discover target groups by tag before the invocation's time ran out",
     ));
-    for urgency in iter::once(urgency).chain(iter::repeat_n(urgency.max(Urgency::Tidy), tries - 1)) {
-        let Ok(listed) = timeout_at(deadline, groups.tagged(key, age, urgency)).await else { break };
-        let is_over = !matches!(&listed, Err(fault) if fault.kind() == Kind::Transient);
+    for priority in iter::once(priority).chain(iter::repeat_n(priority.max(Priority::Tidy), tries - 1)) {
+        let Ok(listed) = timeout_at(deadline, groups.tagged(key, age, priority)).await else { break };
+        let is_over = !matches!(&listed, Err(error) if error.kind() == ErrorKind::Transient);
         listing = listed;
         if is_over {
             break;
@@ -91,11 +92,11 @@ pub async fn bound<T: Discover>(
             bound.are_new = are_new;
             groups
         }
-        Err(fault) => {
+        Err(error) => {
             bound.failed.push(failed(
                 String::new(),
                 format!("every target group tagged {key}"),
-                fault.explain(),
+                error.explain(),
             ));
             return bound;
         }

@@ -22,14 +22,14 @@ use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::time::timeout;
 
-use crate::fault::{Fault, Kind};
-use crate::plan::{Family, NotAWriter, Writer};
-use crate::reconcile::{Answer, Dns};
+use crate::error::{Error, ErrorKind};
+use crate::plan::{Addresses, Family, InvalidAnswer};
+use crate::reconcile::{Resolution, Resolve};
 
-/// What UDP may take; meanwhile the query is sent again every third of a second, [`SENDINGS`] times in all. A
+/// What UDP may take; meanwhile the query is sent again every third of a second, [`UDP_SENDS`] times in all. A
 /// name server inside a VPC answers within milliseconds.
 const UDP: Duration = Duration::from_secs(2);
-const SENDINGS: u8 = 5;
+const UDP_SENDS: u8 = 5;
 /// What a connection over TCP may take, and then the query.
 const TCP: Duration = Duration::from_secs(1);
 /// A whole lookup, over UDP and then over TCP.
@@ -40,10 +40,10 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const CHAIN: usize = 8;
 
 /// How long the first name server may take before the next is asked beside it.
-const HEAD_START: Duration = Duration::from_millis(300);
+const HEDGE_DELAY: Duration = Duration::from_millis(300);
 
 /// The name servers, in the order in which they are asked.
-pub struct NameServers(Vec<NameServer>);
+pub struct DnsClient(Vec<NameServer>);
 
 /// A name server. It is asked over UDP, without the resolver: caches, hosts files, search lists and
 /// statistics of servers, which are not wanted here, would be half of the work.
@@ -54,29 +54,29 @@ struct NameServer {
     tcp: TokioResolver,
 }
 
-impl NameServers {
+impl DnsClient {
     /// Asks these servers, or the system's (`/etc/resolv.conf`) where none are given.
-    pub fn new(servers: Option<&[SocketAddr]>) -> Result<Self, Fault> {
+    pub fn new(servers: Option<&[SocketAddr]>) -> Result<Self, Error> {
         let servers = match servers {
             Some(servers) => servers.to_vec(),
             None => std::fs::read(RESOLV_CONF)
                 .map_err(|error| unreadable(error.into()))
                 .and_then(|text| system(&text))?,
         };
-        Ok(Self(servers.into_iter().map(NameServer::new).collect::<Result<_, Fault>>()?))
+        Ok(Self(servers.into_iter().map(NameServer::new).collect::<Result<_, Error>>()?))
     }
 
     /// Asks one server after the other, the next as soon as one fails or is slow. The first usable
     /// answer counts, and so does word from any of them that there is no such name or record.
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Trail, NetError> {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
         let mut left = self.0.iter();
         let mut asked = FuturesUnordered::new();
         let mut failure = NetError::NoConnections;
         loop {
             asked.extend(left.next().map(|server| server.lookup(name, kind)));
-            let patience = if left.len() > 0 { HEAD_START } else { LOOKUP };
-            match timeout(patience, asked.next()).await {
-                Ok(Some(Ok(trail))) => return Ok(trail),
+            let wait = if left.len() > 0 { HEDGE_DELAY } else { LOOKUP };
+            match timeout(wait, asked.next()).await {
+                Ok(Some(Ok(resolution))) => return Ok(resolution),
                 Ok(Some(Err(none @ NetError::Dns(DnsError::NoRecordsFound(_))))) => return Err(none),
                 Ok(Some(Err(error))) => failure = error,
                 Ok(None) if left.len() == 0 => return Err(failure),
@@ -87,12 +87,12 @@ impl NameServers {
 }
 
 impl NameServer {
-    fn new(address: SocketAddr) -> Result<Self, Fault> {
+    fn new(address: SocketAddr) -> Result<Self, Error> {
         let runtime = TokioRuntimeProvider::default();
         Ok(Self { address, tcp: over_tcp(address, runtime.clone())?, runtime })
     }
 
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Trail, NetError> {
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
         let over_udp =
             async || timeout(UDP, self.over_udp(name, kind)).await.unwrap_or(Err(NetError::Timeout));
         let mut brought = over_udp().await;
@@ -101,7 +101,7 @@ impl NameServer {
             brought = over_udp().await;
         }
         let error = match brought {
-            Ok(trail) => return Ok(trail),
+            Ok(resolution) => return Ok(resolution),
             // The server was reached and has answered; another transport brings no other answer.
             Err(error @ NetError::Dns(_)) => return Err(error),
             Err(error) => error,
@@ -109,9 +109,9 @@ impl NameServer {
         // Truncated, malformed, or no answer: what TCP brings counts, but where that fails, UDP explains.
         match self.tcp.lookup(name.clone(), kind).await {
             Ok(lookup) => {
-                let mut trail = Trail::new(name);
-                trail.follow(no_failure(lookup.message())?)?;
-                Ok(trail)
+                let mut resolution = CnameResolution::new(name);
+                resolution.follow(no_failure(lookup.message())?)?;
+                Ok(resolution)
             }
             Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => Err(error),
             Err(error) => Err(error),
@@ -119,20 +119,20 @@ impl NameServer {
     }
 
     /// Asks for the name, and on for what it stands for where the server gives an alias alone.
-    async fn over_udp(&self, name: &Name, kind: RecordType) -> Result<Trail, NetError> {
-        let mut trail = Trail::new(name);
-        while trail.addresses.is_empty() {
-            let answer = self.ask(&trail.at, kind).await?;
-            trail.follow(no_failure(&answer)?)?;
+    async fn over_udp(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
+        let mut resolution = CnameResolution::new(name);
+        while resolution.addresses.is_empty() {
+            let answer = self.ask(&resolution.at, kind).await?;
+            resolution.follow(no_failure(&answer)?)?;
         }
-        Ok(trail)
+        Ok(resolution)
     }
 
     /// With a random identifier, and from a random port at each sending.
     async fn ask(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
         let mut udp = UdpClientStream::builder(self.address, self.runtime.clone())
             .with_timeout(Some(UDP))
-            .with_max_retries(SENDINGS)
+            .with_max_retries(UDP_SENDS)
             .build();
         let query = Query::query(name.clone(), kind);
         let request = DnsRequest::from_query(query, DnsRequestOptions::default());
@@ -149,13 +149,13 @@ fn no_failure(answer: &Message) -> Result<&Message, NetError> {
 }
 
 /// Where a name leads: the names on the way, and the addresses at its end.
-struct Trail {
+struct CnameResolution {
     chain: Vec<String>,
     at: Name,
     addresses: Vec<IpAddr>,
 }
 
-impl Trail {
+impl CnameResolution {
     fn new(name: &Name) -> Self {
         Self { chain: vec![label(name)], at: name.clone(), addresses: Vec::new() }
     }
@@ -186,18 +186,18 @@ impl Trail {
 }
 
 /// Takes the name servers from a `resolv.conf`, and nothing else: no search suffix and no options.
-fn system(text: &[u8]) -> Result<Vec<SocketAddr>, Fault> {
+fn system(text: &[u8]) -> Result<Vec<SocketAddr>, Error> {
     let (system, _) = parse_resolv_conf(text).map_err(|error| unreadable(error.into()))?;
     Ok(system.name_servers().iter().map(|server| SocketAddr::new(server.ip, DNS_PORT)).collect())
 }
 
-fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> Fault {
-    Fault::new(Kind::Permanent, format!("read the system's name servers from {RESOLV_CONF}"))
-        .because(error)
-        .cure("set NAMESERVERS, such as NAMESERVERS=169.254.169.253 in a VPC")
+fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::new(ErrorKind::Permanent, format!("read the system's name servers from {RESOLV_CONF}"))
+        .with_source(error)
+        .with_fix("set NAMESERVERS, such as NAMESERVERS=169.254.169.253 in a VPC")
 }
 
-fn over_tcp(server: SocketAddr, runtime: TokioRuntimeProvider) -> Result<TokioResolver, Fault> {
+fn over_tcp(server: SocketAddr, runtime: TokioRuntimeProvider) -> Result<TokioResolver, Error> {
     let mut connection = ConnectionConfig::tcp();
     connection.port = server.port();
     let server = NameServerConfig::new(server.ip(), true, vec![connection]);
@@ -211,34 +211,35 @@ fn over_tcp(server: SocketAddr, runtime: TokioRuntimeProvider) -> Result<TokioRe
     *use_hosts_file = ResolveHosts::Never;
     // The CNAMEs say which cluster member the answer stands for.
     *preserve_intermediates = true;
-    builder.build().map_err(|error| Fault::new(Kind::Permanent, "build the resolver").because(error))
+    builder.build().map_err(|error| Error::new(ErrorKind::Permanent, "build the resolver").with_source(error))
 }
 
-impl Dns for NameServers {
-    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Answer, Fault> {
+impl Resolve for DnsClient {
+    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error> {
         let kind = match family {
             Family::V4 => RecordType::A,
             Family::V6 => RecordType::AAAA,
         };
-        let fault = || Fault::new(Kind::NoAnswer, format!("resolve {endpoint} ({kind})"));
-        let mut name = Name::from_ascii(endpoint).map_err(|error| fault().because(error))?;
+        let failure = || Error::new(ErrorKind::NoAnswer, format!("resolve {endpoint} ({kind})"));
+        let mut name = Name::from_ascii(endpoint).map_err(|error| failure().with_source(error))?;
         name.set_fqdn(true);
-        let Trail { chain, addresses, .. } = match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
-            Ok(Ok(trail)) => trail,
-            Ok(Err(error)) => return Err(explained(fault(), error)),
-            Err(_) => return Err(explained(fault(), NetError::Timeout)),
-        };
-        match Writer::parse(addresses) {
-            Ok(writer) => Ok(Answer { writer, chain }),
+        let CnameResolution { chain, addresses, .. } =
+            match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
+                Ok(Ok(resolution)) => resolution,
+                Ok(Err(error)) => return Err(explained(failure(), error)),
+                Err(_) => return Err(explained(failure(), NetError::Timeout)),
+            };
+        match Addresses::parse(addresses) {
+            Ok(addresses) => Ok(Resolution { addresses, chain }),
             Err(not) => {
-                let cure = match not {
-                    NotAWriter::Empty | NotAWriter::Several(_) => NO_RECORDS,
-                    NotAWriter::NotATarget(..) => {
+                let fix = match not {
+                    InvalidAnswer::Empty | InvalidAnswer::Several(_) => NO_RECORDS,
+                    InvalidAnswer::NotATarget(..) => {
                         "a publicly accessible database resolves to its private address only inside its VPC: run \
                          the function there (SubnetIds), or correct the record"
                     }
                 };
-                Err(fault().because(not).cure(cure))
+                Err(failure().with_source(not).with_fix(fix))
             }
         }
     }
@@ -254,14 +255,14 @@ const UNREACHED: &str =
     "check that the function's network reaches its name servers (NAMESERVERS, or the VPC's)";
 
 /// Says in plain words what became of the lookup, and what cures it.
-fn explained(fault: Fault, error: NetError) -> Fault {
+fn explained(failure: Error, error: NetError) -> Error {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => {
             let reason = match response_code {
                 ResponseCode::NXDomain => "the name does not exist (NXDOMAIN)",
                 _ => "the name has no such record (an empty answer)",
             };
-            fault.because(reason).cure(NO_RECORDS)
+            failure.with_source(reason).with_fix(NO_RECORDS)
         }
         NetError::Dns(DnsError::ResponseCode(code)) => {
             let reason = match code {
@@ -270,16 +271,20 @@ fn explained(fault: Fault, error: NetError) -> Fault {
                 ResponseCode::NXDomain => "the name does not exist (NXDOMAIN)".to_owned(),
                 other => format!("the name server answered {other}"),
             };
-            fault.because(reason).cure("look into the name server; nothing changes until it answers")
+            failure
+                .with_source(reason)
+                .with_fix("look into the name server; nothing changes until it answers")
         }
-        NetError::Timeout => fault.because("no name server answered in time").cure(UNREACHED),
-        NetError::Io(error) => fault.because(format!("no name server was reached ({error})")).cure(UNREACHED),
-        NetError::Truncated => fault
-            .because("the answer was truncated, and TCP brought no other")
-            .cure("look into the name server, or allow DNS over TCP"),
-        other => fault
-            .because(format!("the answer is not usable ({other})"))
-            .cure("look into the name server; nothing changes until it answers"),
+        NetError::Timeout => failure.with_source("no name server answered in time").with_fix(UNREACHED),
+        NetError::Io(error) => {
+            failure.with_source(format!("no name server was reached ({error})")).with_fix(UNREACHED)
+        }
+        NetError::Truncated => failure
+            .with_source("the answer was truncated, and TCP brought no other")
+            .with_fix("look into the name server, or allow DNS over TCP"),
+        other => failure
+            .with_source(format!("the answer is not usable ({other})"))
+            .with_fix("look into the name server; nothing changes until it answers"),
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod discover;
 mod inspect;
-mod recount;
+mod retry_observer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -23,10 +23,10 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use crate::aws::{self, Bounded};
-use crate::budget::Budget;
-use crate::fault::{Fault, Kind};
-use crate::plan::{Family, State, Targets};
-use crate::reconcile::{Call, Group, TargetGroups, Urgency};
+use crate::error::{Error, ErrorKind};
+use crate::plan::{Family, TargetState, Targets};
+use crate::rate_limit::ApiRateLimiter;
+use crate::reconcile::{Call, Priority, TargetGroupApi, TargetGroupInfo};
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
@@ -37,36 +37,36 @@ const BACKOFF: Duration = Duration::from_millis(250);
 const ALL_ZONES: &str = "all";
 
 /// The account's target groups.
-pub struct LoadBalancing {
+pub struct Elb {
     client: Client,
-    budget: Arc<Budget>,
+    rate_limiter: Arc<ApiRateLimiter>,
     /// What was learnt of a group stays true while the group exists: once per cold start will do.
-    groups: Mutex<BTreeMap<String, Group>>,
+    groups: Mutex<BTreeMap<String, TargetGroupInfo>>,
     /// The groups that carry the discovery tag, as last listed.
     tagged: Mutex<Option<discover::Listed>>,
     /// The listing of them that is under way.
-    reading: tokio::sync::Mutex<Option<discover::Reading>>,
+    scan: tokio::sync::Mutex<Option<discover::TagScan>>,
 }
 
-impl LoadBalancing {
+impl Elb {
     /// Calls the API through this client, within this budget.
-    pub fn new(client: Client, budget: Budget) -> Self {
-        let budget = Arc::new(budget);
-        let recount = recount::Recount(Arc::clone(&budget));
+    pub fn new(client: Client, rate_limiter: ApiRateLimiter) -> Self {
+        let rate_limiter = Arc::new(rate_limiter);
+        let retry_observer = retry_observer::RetryObserver(Arc::clone(&rate_limiter));
         let retries = client.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
-        let config = client.config().to_builder().interceptor(Bounded).interceptor(recount);
+        let config = client.config().to_builder().interceptor(Bounded).interceptor(retry_observer);
         let config = config.retry_config(retries.with_initial_backoff(BACKOFF)).build();
         let client = Client::from_conf(config);
         Self {
             client,
-            budget,
+            rate_limiter,
             groups: Mutex::default(),
             tagged: Mutex::default(),
-            reading: Default::default(),
+            scan: Default::default(),
         }
     }
 
-    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, TargetGroupInfo>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -85,48 +85,50 @@ impl LoadBalancing {
     }
 }
 
-impl TargetGroups for LoadBalancing {
-    async fn turn(&self, urgency: Urgency, call: Call) {
-        self.budget.turn(urgency, call).await;
+impl TargetGroupApi for Elb {
+    async fn permit(&self, priority: Priority, call: Call) {
+        self.rate_limiter.permit(priority, call).await;
     }
 
-    async fn describe(&self, group: &str) -> Result<Group, Fault> {
+    async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error> {
         if let Some(known) = self.groups().get(group).copied() {
             return Ok(known);
         }
         let doing = || format!("describe the target group {group}");
         // Once per group and cold start, and a failover may be waiting for it.
-        self.budget.turn(Urgency::Failover, Call::Describe).await;
+        self.rate_limiter.permit(Priority::Failover, Call::Describe).await;
         let described = Box::pin(self.client.describe_target_groups().target_group_arns(group).send()).await;
         let described = described
-            .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
+            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
         let found = described
             .target_groups()
             .iter()
             .find(|found| found.target_group_arn() == Some(group))
-            .ok_or_else(|| Fault::new(Kind::Permanent, doing()).because("the API does not list it"))?;
-        let group_is = understand(found).map_err(|reason| {
-            Fault::new(Kind::Permanent, format!("use the target group {group}")).because(reason)
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it")
+            })?;
+        let group_is = parse_group(found).map_err(|reason| {
+            Error::new(ErrorKind::Permanent, format!("use the target group {group}")).with_source(reason)
         })?;
         self.groups().insert(group.to_owned(), group_is);
         Ok(group_is)
     }
 
-    async fn targets(&self, group: &str) -> Result<Targets, Fault> {
+    async fn targets(&self, group: &str) -> Result<Targets, Error> {
         let doing = || format!("list the targets of {group}");
         let port = self.describe(group).await?.port;
         let health = Box::pin(self.client.describe_target_health().target_group_arn(group).send()).await;
         let health = health
-            .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetHealth", error))?;
+            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetHealth", error))?;
         health
             .target_health_descriptions()
             .iter()
             .map(|description| target(description, port))
             .collect::<Result<_, _>>()
-            .map_err(|reason| Fault::new(Kind::Transient, doing()).because(reason))
+            .map_err(|reason| Error::new(ErrorKind::Transient, doing()).with_source(reason))
     }
 
-    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         let targets: Vec<SocketAddr> = targets.iter().copied().collect();
         for batch in targets.chunks(BATCH) {
             let mut outside = BTreeSet::new();
@@ -135,16 +137,16 @@ impl TargetGroups for LoadBalancing {
                 let newly_outside = outside_the_vpc(&error, batch, &outside);
                 if newly_outside.is_empty() {
                     let doing = format!("register {} in {group}", list(batch));
-                    return Err(aws::fault(doing, "elasticloadbalancing:RegisterTargets", error));
+                    return Err(aws::call_error(doing, "elasticloadbalancing:RegisterTargets", error));
                 }
                 outside.extend(newly_outside);
-                self.budget.turn(Urgency::Failover, Call::Write).await;
+                self.rate_limiter.permit(Priority::Failover, Call::Write).await;
             }
         }
         Ok(())
     }
 
-    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         let targets: Vec<SocketAddr> = targets.iter().copied().collect();
         // A retry inside the SDK would act on a look that has grown old.
         let once =
@@ -163,14 +165,14 @@ impl TargetGroups for LoadBalancing {
                 // AWS takes a target that is gone already for a success; stand-ins refuse the batch.
                 let is_gone = error.as_service_error().is_some_and(|e| e.is_invalid_target_exception());
                 let doing = format!("deregister {} from {group}", list(batch));
-                let fault = aws::fault(doing, "elasticloadbalancing:DeregisterTargets", error);
+                let error = aws::call_error(doing, "elasticloadbalancing:DeregisterTargets", error);
                 if is_gone {
-                    return Err(fault.transient());
+                    return Err(error.transient());
                 }
-                if fault.kind() == Kind::Transient {
-                    self.budget.refused();
+                if error.kind() == ErrorKind::Transient {
+                    self.rate_limiter.record_throttle();
                 }
-                return Err(fault);
+                return Err(error);
             }
         }
         Ok(())
@@ -178,7 +180,7 @@ impl TargetGroups for LoadBalancing {
 }
 
 /// Refuses a group that cannot carry a database, by what is wrong with it.
-fn understand(group: &TargetGroup) -> Result<Group, String> {
+fn parse_group(group: &TargetGroup) -> Result<TargetGroupInfo, String> {
     match group.target_type() {
         Some(TargetTypeEnum::Ip) => {}
         other => {
@@ -201,10 +203,10 @@ fn understand(group: &TargetGroup) -> Result<Group, String> {
         Some(other) => return Err(format!("its address type {:?} is unknown", other.as_str())),
     };
     let port = group.port().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
-    Ok(Group { family, port: port.ok_or("it has no port")? })
+    Ok(TargetGroupInfo { family, port: port.ok_or("it has no port")? })
 }
 
-fn target(description: &TargetHealthDescription, port: u16) -> Result<(SocketAddr, State), String> {
+fn target(description: &TargetHealthDescription, port: u16) -> Result<(SocketAddr, TargetState), String> {
     let target = description.target().ok_or("a target has no description")?;
     let id = target.id().unwrap_or_default();
     let address: IpAddr = id.parse().map_err(|_| format!("the target {id:?} is not an address"))?;
@@ -213,10 +215,12 @@ fn target(description: &TargetHealthDescription, port: u16) -> Result<(SocketAdd
         Some(port) => u16::try_from(port).map_err(|_| format!("the target {id} has the port {port}"))?,
     };
     let state = match description.target_health().and_then(|health| health.state()) {
-        Some(TargetHealthStateEnum::Draining | TargetHealthStateEnum::UnhealthyDraining) => State::Draining,
-        Some(TargetHealthStateEnum::Initial) => State::Initial,
-        Some(TargetHealthStateEnum::Unhealthy) => State::Unhealthy,
-        _ => State::Active,
+        Some(TargetHealthStateEnum::Draining | TargetHealthStateEnum::UnhealthyDraining) => {
+            TargetState::Draining
+        }
+        Some(TargetHealthStateEnum::Initial) => TargetState::Initial,
+        Some(TargetHealthStateEnum::Unhealthy) => TargetState::Unhealthy,
+        _ => TargetState::Active,
     };
     Ok((SocketAddr::new(address, port), state))
 }

@@ -1,7 +1,7 @@
 //! What an event asks for: to watch the bindings that it is about, or to check all.
 //!
 //! The event says when to look and where, never what to find; at most it nominates a cluster member,
-//! which is registered early and evicts nobody. Its fields may be absent, unknown or
+//! which is registered early and deregisters nobody. Its fields may be absent, unknown or
 //! of another type than documented; only its `source` decides whether it is for us at all.
 
 use std::time::{Duration, SystemTime};
@@ -10,18 +10,18 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use serde_json::Value;
 
-use crate::config::Binding;
-use crate::fault;
+use crate::binding::Binding;
+use crate::error;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Watch these bindings: a failover may be under way.
-    Watch(Vec<Watched>),
+    Watch(Vec<WatchedBinding>),
     /// Check every binding.
     Check,
     /// Check every binding, and list every group: somebody wants to know.
-    Thorough,
+    CheckAll,
     /// Report what a check would do.
     Plan,
     /// Examine every binding, and change nothing.
@@ -30,11 +30,11 @@ pub enum Request {
 
 /// A binding to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
+pub struct WatchedBinding {
     /// The binding, by index.
     pub binding: usize,
     /// The cluster member that the event nominates as the next writer, in lower case.
-    pub nominee: Option<String>,
+    pub promoted_instance: Option<String>,
 }
 
 /// An event that is not for this function. Nothing was touched.
@@ -44,9 +44,9 @@ pub struct Watched {
      EventBridge Scheduler, and {{\"command\": \"check\"}}, {{\"command\": \"plan\"}} or \
      {{\"command\": \"doctor\"}}; nothing was changed"
 )]
-pub struct Refused(String);
+pub struct UnsupportedEvent(String);
 
-impl Refused {
+impl UnsupportedEvent {
     /// An event that is not even JSON.
     pub fn not_json(error: &str) -> Self {
         Self(format!("the event is not JSON ({})", brief(error)))
@@ -67,16 +67,19 @@ const WATCHED: [&str; 8] = [
 ];
 
 /// Reads an event.
-pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> {
+pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, UnsupportedEvent> {
     let Value::Object(fields) = event else {
-        return Err(Refused(format!("the event is not a JSON object ({})", brief(&event.to_string()))));
+        return Err(UnsupportedEvent(format!(
+            "the event is not a JSON object ({})",
+            brief(&event.to_string())
+        )));
     };
     if let Some(command) = fields.get("command") {
         return match command.as_str() {
-            Some("check") => Ok(Request::Thorough),
+            Some("check") => Ok(Request::CheckAll),
             Some("plan") => Ok(Request::Plan),
             Some("doctor") => Ok(Request::Doctor),
-            _ => Err(Refused(format!("the command {} is unknown", brief(&command.to_string())))),
+            _ => Err(UnsupportedEvent(format!("the command {} is unknown", brief(&command.to_string())))),
         };
     }
     let text = |name| fields.get(name).and_then(Value::as_str);
@@ -85,25 +88,27 @@ pub fn request(event: &Value, bindings: &[Binding]) -> Result<Request, Refused> 
         (Some("aws.events" | "aws.scheduler"), Some("Scheduled Event")) => Ok(Request::Check),
         (Some(source), kind) => {
             let kind = kind.unwrap_or("without a detail-type");
-            Err(Refused(format!(
+            Err(UnsupportedEvent(format!(
                 "the event from {:?} ({:?}) is not for this function",
                 brief(source),
                 brief(kind)
             )))
         }
-        (None, _) => {
-            Err(Refused(format!("the event names no source and no command ({})", brief(&event.to_string()))))
-        }
+        (None, _) => Err(UnsupportedEvent(format!(
+            "the event names no source and no command ({})",
+            brief(&event.to_string())
+        ))),
     }
 }
 
 fn rds(event: &Value, bindings: &[Binding]) -> Request {
     let about =
         |identifier| bindings.iter().enumerate().filter(move |(_, binding)| binding.is_about(identifier));
-    let nominee = nominee(event);
+    let promoted_instance = promoted_instance(event);
     let watched = watched(event).into_iter().flat_map(about);
-    let about: Vec<Watched> =
-        watched.map(|(binding, _)| Watched { binding, nominee: nominee.clone() }).collect();
+    let about: Vec<WatchedBinding> = watched
+        .map(|(binding, _)| WatchedBinding { binding, promoted_instance: promoted_instance.clone() })
+        .collect();
     if about.is_empty() { Request::Check } else { Request::Watch(about) }
 }
 
@@ -113,7 +118,7 @@ pub fn is_of_rds(event: &Value) -> bool {
 }
 
 /// Whether the event would have its database watched, if only a binding were for it.
-pub fn tells_of_a_stranger(event: &Value, bindings: &[Binding]) -> bool {
+pub fn is_about_unbound_database(event: &Value, bindings: &[Binding]) -> bool {
     is_of_rds(event)
         && watched(event)
             .is_some_and(|identifier| !bindings.iter().any(|binding| binding.is_about(identifier)))
@@ -160,7 +165,7 @@ fn source(event: &Value) -> Option<(&str, &str)> {
 
 /// The member that a cluster's event names as the one being promoted, in the very words of events 0071,
 /// 0072 and 0073 (RDS user guide, "Event categories and messages"). Other texts nominate nobody.
-fn nominee(event: &Value) -> Option<String> {
+fn promoted_instance(event: &Value) -> Option<String> {
     const WORDS: [&str; 3] = [
         "Started same AZ failover to DB instance: ",
         "Started cross AZ failover to DB instance: ",
@@ -178,7 +183,7 @@ fn nominee(event: &Value) -> Option<String> {
 
 /// Enough of a text to recognise it by in a message.
 fn brief(text: &str) -> String {
-    fault::brief(text, 100)
+    error::brief(text, 100)
 }
 
 #[cfg(test)]

@@ -19,25 +19,26 @@ use futures_util::{StreamExt, future};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
-use crate::budget::Pace;
-use crate::config::{Binding, Config};
-use crate::fault::{Fault, Kind};
+use crate::binding::Binding;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
 use crate::plan::Family;
+use crate::rate_limit::RateLimiter;
 use crate::reconcile::{
-    Answer, Call, Clusters, Dns, Mode, Nominations, Report, Roster, Status, TargetGroups, Urgency, World,
-    reconcile,
+    Call, Clients, Mode, Preregistration, Priority, RdsApi, ReaderCache, Report, Resolution, Resolve, Status,
+    TargetGroupApi, reconcile,
 };
 
 /// How many groups a check lists at least, if there are as many: with the routine calls' default rate, as
 /// many as it may list at once.
-const FLOOR: usize = 20;
+const MIN_LISTED: usize = 20;
 /// How much of the verification period is planned with; the rest is for checks that come late.
 const PLANNED: f64 = 0.9;
 /// How long a check goes on to begin listings. The next one comes within the minute and goes on from there.
-pub const BOX: Duration = Duration::from_secs(45);
+pub const CHECK_BUDGET: Duration = Duration::from_secs(45);
 /// How often a watch looks after the bindings that it is not about. A zone's failure moves many databases
 /// at once, and their own events may wait for a function that is free.
-pub const PATROL: Duration = Duration::from_secs(1);
+pub const BACKGROUND_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a patrol leaves a binding alone that it could not bring into sync.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Lookups per second, below the 1,024 packets that a network interface may send to the VPC's resolver
@@ -58,52 +59,52 @@ pub enum Scope {
         relisted: bool,
     },
     /// All of them, beside a watch, which comes first.
-    Patrol,
+    Background,
 }
 
 /// What a warm function remembers of its groups.
 pub struct Fleet {
     period: Duration,
     /// By target group.
-    memory: RefCell<BTreeMap<String, Seen>>,
+    memory: RefCell<BTreeMap<String, LastResult>>,
     /// The target groups that are being looked at.
     busy: RefCell<BTreeSet<String>>,
     /// How many bindings have moved, and are being followed.
     repairs: Cell<usize>,
-    passed: Cell<Option<Instant>>,
+    selected_at: Cell<Option<Instant>>,
     /// How many groups' turn it is by now, in fractions.
     due: Cell<f64>,
-    lookups: Pace,
+    lookups: RateLimiter,
     at_once: Semaphore,
 }
 
 /// How a group was when it was last seen.
-enum Seen {
-    InSync(Rc<Verified>),
+enum LastResult {
+    InSync(Rc<InSyncRecord>),
     /// Something was left to do, this urgent, and this was when.
-    Amiss(Urgency, Instant),
+    NeedsSync(Priority, Instant),
     /// DNS gave no answer: there is nothing to go on with before the next check.
     Unresolved,
 }
 
 /// A group that was found in sync.
-struct Verified {
+struct InSyncRecord {
     binding: Binding,
-    writer: Vec<String>,
+    addresses: Vec<String>,
     /// The names of its readers.
-    roster: Roster,
+    reader_cache: ReaderCache,
     at: Cell<Instant>,
 }
 
 /// What is to be done about which binding, by index.
 #[derive(Default)]
-struct Tour {
+struct Selection {
     /// Not known to be in sync: to be listed when it is their turn.
     list: Vec<usize>,
     /// Not brought into sync a moment ago: to be taken up again at once.
-    again: Vec<(usize, Option<Urgency>)>,
+    again: Vec<(usize, Option<Priority>)>,
     /// To be looked up; the first so many of them to be listed all the same.
-    compare: Vec<(usize, Rc<Verified>)>,
+    compare: Vec<(usize, Rc<InSyncRecord>)>,
     due: usize,
 }
 
@@ -115,37 +116,38 @@ impl Fleet {
             memory: RefCell::default(),
             busy: RefCell::default(),
             repairs: Cell::new(0),
-            passed: Cell::new(None),
+            selected_at: Cell::new(None),
             due: Cell::new(0.0),
-            lookups: Pace::new(LOOKUPS_AT_ONCE as f64, LOOKUPS),
+            lookups: RateLimiter::new(LOOKUPS_AT_ONCE as f64, LOOKUPS),
             at_once: Semaphore::new(LOOKUPS_AT_ONCE),
         }
     }
 
     /// Looks at the bindings once, and repairs what can be repaired.
-    pub async fn pass<D: Dns, T: TargetGroups, C: Clusters>(
+    pub async fn sync_once<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         &self,
-        world: &World<D, T, C>,
+        clients: &Clients<D, T, C>,
         bindings: &[Binding],
         config: &Config,
         mode: Mode,
         scope: Scope,
         deadline: Instant,
     ) -> Vec<Report> {
-        let Tour { list, again, compare, due } = self.sort_out(bindings, scope);
+        let Selection { list, again, compare, due } = self.select(bindings, scope);
         let until = match scope {
             Scope::Whole => deadline,
-            Scope::Check { .. } => deadline.min(Instant::now() + BOX),
+            Scope::Check { .. } => deadline.min(Instant::now() + CHECK_BUDGET),
             // What is routine waits for a quieter time.
-            Scope::Patrol => deadline.min(Instant::now() + PATROL),
+            Scope::Background => deadline.min(Instant::now() + BACKGROUND_INTERVAL),
         };
         let reports = RefCell::new(BTreeMap::new());
-        let run = async |index: usize, urgency| {
+        let run = async |index: usize, priority| {
             let Some(binding) = bindings.get(index) else { return };
-            let Some(_busy) = Busy::new(&self.busy, binding) else { return };
-            let closed = Nominations::Closed;
+            let Some(_in_progress) = InProgressGuard::new(&self.busy, binding) else { return };
+            let closed = Preregistration::Off;
             // Boxed, because most bindings need none of it.
-            let running = Box::pin(reconcile(world, binding, config.pace, mode, &closed, urgency, deadline));
+            let running =
+                Box::pin(reconcile(clients, binding, config.timing, mode, &closed, priority, deadline));
             let report = running.await;
             self.remember(binding, &report);
             reports.borrow_mut().insert(index, report);
@@ -154,14 +156,15 @@ impl Fleet {
         // It is read to its end below: nothing that is sent is lost.
         let queue = move |index| line.send(index).unwrap_or_default();
         list.into_iter().for_each(&queue);
-        let repairing = stream::iter(again).for_each_concurrent(None, |(index, urgency)| run(index, urgency));
+        let repairing =
+            stream::iter(again).for_each_concurrent(None, |(index, priority)| run(index, priority));
         let comparing = async {
             let compare = stream::iter(compare.into_iter().enumerate());
-            let each = compare.for_each_concurrent(None, async |(place, (index, verified))| {
-                let Some(report) = self.compare(world, &verified, scope, deadline).await else {
+            let each = compare.for_each_concurrent(None, async |(place, (index, record))| {
+                let Some(report) = self.compare(clients, &record, scope, deadline).await else {
                     // It has moved: a failover was missed.
-                    let _repair = Repair::new(&self.repairs);
-                    return run(index, Some(Urgency::Failover)).await;
+                    let _repair = RepairGuard::new(&self.repairs);
+                    return run(index, Some(Priority::Failover)).await;
                 };
                 let is_due = place < due && report.status == Status::InSync;
                 reports.borrow_mut().insert(index, report);
@@ -174,16 +177,16 @@ impl Fleet {
         };
         let in_line = stream::unfold(in_line, async |mut line| Some((line.recv().await?, line)));
         // One after the other gets its turn; then they go on side by side.
-        let turns = in_line.then(async |index| {
-            let turn = world.groups.turn(Urgency::Routine, Call::Describe);
-            (index, timeout_at(until, turn).await.is_ok())
+        let permits = in_line.then(async |index| {
+            let permit = clients.groups.permit(Priority::Routine, Call::Describe);
+            (index, timeout_at(until, permit).await.is_ok())
         });
-        let listing = turns.for_each_concurrent(None, async |(index, has_turn)| {
-            if has_turn {
+        let listing = permits.for_each_concurrent(None, async |(index, has_permit)| {
+            if has_permit {
                 run(index, None).await;
-            } else if let Some(binding) = bindings.get(index).filter(|_| scope != Scope::Patrol) {
+            } else if let Some(binding) = bindings.get(index).filter(|_| scope != Scope::Background) {
                 // One that was looked up is in sync, as far as that tells.
-                reports.borrow_mut().entry(index).or_insert_with(|| put_off(binding));
+                reports.borrow_mut().entry(index).or_insert_with(|| postponed(binding));
             }
         });
         future::join3(repairing, comparing, listing).await;
@@ -192,9 +195,9 @@ impl Fleet {
 
     /// Looks after the bindings until that is over, now and then, whatever became of the time before. Tells
     /// of those that it changed.
-    pub async fn patrol<D: Dns, T: TargetGroups, C: Clusters>(
+    pub async fn sync_until<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         &self,
-        world: &World<D, T, C>,
+        clients: &Clients<D, T, C>,
         bindings: &[Binding],
         config: &Config,
         mode: Mode,
@@ -202,8 +205,8 @@ impl Fleet {
         over: &Notify,
     ) -> Vec<Report> {
         let mut found = BTreeMap::new();
-        let mut passes = FuturesUnordered::new();
-        let mut ticks = interval_at(Instant::now() + PATROL, PATROL);
+        let mut syncs = FuturesUnordered::new();
+        let mut ticks = interval_at(Instant::now() + BACKGROUND_INTERVAL, BACKGROUND_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_over = false;
         // While some are being followed, others may move as well: their own events may still be waiting.
@@ -211,32 +214,32 @@ impl Fleet {
             tokio::select! {
                 () = over.notified(), if !is_over => is_over = true,
                 _ = ticks.tick() => {
-                    passes.push(self.pass(world, bindings, config, mode, Scope::Patrol, deadline));
+                    syncs.push(self.sync_once(clients, bindings, config, mode, Scope::Background, deadline));
                 }
-                Some(reports) = passes.next(), if !passes.is_empty() => {
+                Some(reports) = syncs.next(), if !syncs.is_empty() => {
                     reports.into_iter().for_each(|report| add(&mut found, report));
                 }
             }
         }
         // What was begun is brought to its end.
-        passes.concat().await.into_iter().for_each(|report| add(&mut found, report));
+        syncs.concat().await.into_iter().for_each(|report| add(&mut found, report));
         found.into_values().collect()
     }
 
     /// Remembers how a binding's group was found.
     pub fn remember(&self, binding: &Binding, report: &Report) {
-        let seen = match report.status {
-            Status::InSync | Status::Updated => Seen::InSync(Rc::new(Verified {
+        let last_result = match report.status {
+            Status::InSync | Status::Updated => LastResult::InSync(Rc::new(InSyncRecord {
                 binding: binding.clone(),
-                writer: report.writer.clone(),
-                roster: Roster::default(),
+                addresses: report.addresses.clone(),
+                reader_cache: ReaderCache::default(),
                 at: Cell::new(Instant::now()),
             })),
-            Status::Failed if report.writer.is_empty() => Seen::Unresolved,
-            Status::Failed => Seen::Amiss(Urgency::Failover, Instant::now()),
-            Status::Pending | Status::Planned => Seen::Amiss(Urgency::Tidy, Instant::now()),
+            Status::Failed if report.addresses.is_empty() => LastResult::Unresolved,
+            Status::Failed => LastResult::NeedsSync(Priority::Failover, Instant::now()),
+            Status::Pending | Status::Planned => LastResult::NeedsSync(Priority::Tidy, Instant::now()),
         };
-        self.memory.borrow_mut().insert(binding.target_group.clone(), seen);
+        self.memory.borrow_mut().insert(binding.target_group.clone(), last_result);
     }
 
     /// Forgets a binding, so that the next check lists its group.
@@ -244,99 +247,102 @@ impl Fleet {
         self.memory.borrow_mut().remove(&binding.target_group);
     }
 
-    fn sort_out(&self, bindings: &[Binding], scope: Scope) -> Tour {
+    fn select(&self, bindings: &[Binding], scope: Scope) -> Selection {
         let mut memory = self.memory.borrow_mut();
-        if scope != Scope::Patrol {
+        if scope != Scope::Background {
             let bound: BTreeSet<&str> = bindings.iter().map(|binding| &*binding.target_group).collect();
             memory.retain(|group, _| bound.contains(group.as_str()));
         }
-        let (mut tour, mut amiss) = (Tour::default(), Vec::new());
+        let (mut selection, mut needs_sync) = (Selection::default(), Vec::new());
         let busy = self.busy.borrow();
-        let is_free = |binding: &Binding| scope != Scope::Patrol || !busy.contains(&binding.target_group);
+        let is_free = |binding: &Binding| scope != Scope::Background || !busy.contains(&binding.target_group);
         for (index, binding) in bindings.iter().enumerate().filter(|(_, binding)| is_free(binding)) {
             match memory.get(&binding.target_group) {
-                _ if scope == Scope::Whole => tour.list.push(index),
-                Some(Seen::InSync(verified)) if verified.binding == *binding => {
-                    tour.compare.push((index, Rc::clone(verified)));
+                _ if scope == Scope::Whole => selection.list.push(index),
+                Some(LastResult::InSync(record)) if record.binding == *binding => {
+                    selection.compare.push((index, Rc::clone(record)));
                 }
-                Some(Seen::Amiss(urgency, at)) if scope == Scope::Patrol => {
+                Some(LastResult::NeedsSync(priority, at)) if scope == Scope::Background => {
                     if at.elapsed() >= AGAIN {
-                        tour.again.push((index, Some(*urgency)));
+                        selection.again.push((index, Some(*priority)));
                     }
                 }
-                Some(Seen::Unresolved) if scope == Scope::Patrol => {}
+                Some(LastResult::Unresolved) if scope == Scope::Background => {}
                 // So few are listed by the next check at once.
-                _ if scope == Scope::Patrol && bindings.len() <= FLOOR => {}
+                _ if scope == Scope::Background && bindings.len() <= MIN_LISTED => {}
                 // A few at once; many that stay amiss from check to check must not crowd out everybody else.
-                Some(Seen::Amiss(urgency, _)) if tour.again.len() < FLOOR => {
-                    tour.again.push((index, Some(*urgency)))
+                Some(LastResult::NeedsSync(priority, _)) if selection.again.len() < MIN_LISTED => {
+                    selection.again.push((index, Some(*priority)))
                 }
-                Some(Seen::Amiss(..)) => amiss.push(index),
-                Some(Seen::InSync(_) | Seen::Unresolved) | None => tour.list.push(index),
+                Some(LastResult::NeedsSync(..)) => needs_sync.push(index),
+                Some(LastResult::InSync(_) | LastResult::Unresolved) | None => selection.list.push(index),
             }
         }
-        tour.list.splice(0..0, amiss);
+        selection.list.splice(0..0, needs_sync);
         // Those whose turn it is are the ones that were longest ago.
-        tour.compare.sort_by_key(|(_, verified)| verified.at.get());
-        tour.due = self.share(bindings.len(), scope).min(tour.compare.len());
-        if bindings.len() <= FLOOR && scope != Scope::Patrol {
+        selection.compare.sort_by_key(|(_, record)| record.at.get());
+        selection.due = self.share(bindings.len(), scope).min(selection.compare.len());
+        if bindings.len() <= MIN_LISTED && scope != Scope::Background {
             // So few need no line and no turn: all of them are due, and listing one looks it up as well.
             let all = (0..bindings.len()).map(|index| (index, None)).collect();
-            return Tour { again: all, ..Tour::default() };
+            return Selection { again: all, ..Selection::default() };
         }
-        tour
+        selection
     }
 
     /// How many groups, of those that were in sync, it takes to list each within the period.
     fn share(&self, bindings: usize, scope: Scope) -> usize {
         let now = Instant::now();
-        let elapsed = self.passed.replace(Some(now)).map_or(Duration::ZERO, |passed| now - passed);
+        let elapsed =
+            self.selected_at.replace(Some(now)).map_or(Duration::ZERO, |selected_at| now - selected_at);
         let planned = self.period.mul_f64(PLANNED).as_secs_f64();
         let due = self.due.get() + bindings as f64 * elapsed.as_secs_f64() / planned;
         let share = match scope {
             Scope::Whole => bindings,
-            Scope::Check { relisted: false } => FLOOR.max(due as usize),
-            Scope::Check { relisted: true } => FLOOR,
-            Scope::Patrol => due as usize,
+            Scope::Check { relisted: false } => MIN_LISTED.max(due as usize),
+            Scope::Check { relisted: true } => MIN_LISTED,
+            Scope::Background => due as usize,
         };
         // A patrol keeps the fractions. A check that leaves some out makes up for them by what is planned.
-        self.due.set(if scope == Scope::Patrol { due.fract() } else { 0.0 });
+        self.due.set(if scope == Scope::Background { due.fract() } else { 0.0 });
         share
     }
 
     /// Looks up a binding whose group was in sync, and tells how it stands, or nothing if it has moved.
-    async fn compare<D: Dns, T: TargetGroups, C: Clusters>(
+    async fn compare<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         &self,
-        world: &World<D, T, C>,
-        verified: &Verified,
+        clients: &Clients<D, T, C>,
+        record: &InSyncRecord,
         scope: Scope,
         deadline: Instant,
     ) -> Option<Report> {
-        let Verified { binding, writer, roster, .. } = verified;
-        let _busy = Busy::new(&self.busy, binding);
+        let InSyncRecord { binding, addresses, reader_cache, .. } = record;
+        let _in_progress = InProgressGuard::new(&self.busy, binding);
         let looking = async {
             let _one = self.at_once.acquire().await;
-            let group = world.groups.describe(&binding.target_group).await?;
-            let dns = Paced { dns: &world.dns, pace: &self.lookups };
-            roster.resolve(&dns, &world.clusters, binding, group.family, self.period).await
+            let group = clients.groups.describe(&binding.target_group).await?;
+            let dns = RateLimitedDns { dns: &clients.dns, limiter: &self.lookups };
+            reader_cache.resolve(&dns, &clients.rds, binding, group.family, self.period).await
         };
-        let answer = timeout_at(deadline, looking).await.unwrap_or_else(|_| {
+        let resolution = timeout_at(deadline, looking).await.unwrap_or_else(|_| {
             let doing = format!("look {} up before the invocation's time ran out", binding.endpoint);
-            Err(Fault::new(Kind::OutOfTime, doing).cure("raise the function's time-out"))
+            Err(Error::new(ErrorKind::DeadlineExceeded, doing).with_fix("raise the function's time-out"))
         });
-        if answer.is_err() {
+        if resolution.is_err() {
             // To the end of the line, so that names that are gone do not keep the others from their turn.
-            verified.at.set(Instant::now());
+            record.at.set(Instant::now());
         }
-        match answer {
-            Ok(answer) if addresses(&answer) == *writer => Some(in_sync(binding, &answer)),
+        match resolution {
+            Ok(resolution) if address_strings(&resolution) == *addresses => {
+                Some(in_sync(binding, &resolution))
+            }
             Ok(_) => None,
             // The next check tells of it, if it stays.
-            Err(fault) if scope == Scope::Patrol => {
-                say!(debug, binding, "look", reason = %fault.explain(), "leaves it to the next check");
+            Err(error) if scope == Scope::Background => {
+                log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "leaves it to the next check");
                 Some(Report::new(&binding.endpoint, &binding.target_group, Status::Pending))
             }
-            Err(fault) => Some(Report::failed(binding, &fault)),
+            Err(error) => Some(Report::failed(binding, &error)),
         }
     }
 }
@@ -346,40 +352,42 @@ impl Fleet {
 fn add(found: &mut BTreeMap<String, Report>, mut report: Report) {
     let before = found.remove(&report.target_group);
     let was_changed = before.is_some();
-    if let Some(Report { writer, registered, evicted, elapsed_ms, follow_ms, .. }) = before {
-        if report.writer.is_empty() {
-            report.writer = writer;
+    if let Some(Report { addresses, registered, deregistered, elapsed_ms, registration_latency_ms, .. }) =
+        before
+    {
+        if report.addresses.is_empty() {
+            report.addresses = addresses;
         }
         report.registered.extend(registered);
-        report.evicted.extend(evicted);
+        report.deregistered.extend(deregistered);
         report.elapsed_ms += elapsed_ms;
-        report.follow_ms = report.follow_ms.max(follow_ms);
+        report.registration_latency_ms = report.registration_latency_ms.max(registration_latency_ms);
     }
     if was_changed && report.status == Status::InSync {
         report.status = Status::Updated;
     }
-    if !report.registered.is_empty() || !report.evicted.is_empty() {
+    if !report.registered.is_empty() || !report.deregistered.is_empty() {
         found.insert(report.target_group.clone(), report);
     }
 }
 
 /// A name server that is asked no faster than this.
-struct Paced<'a, D> {
+struct RateLimitedDns<'a, D> {
     dns: &'a D,
-    pace: &'a Pace,
+    limiter: &'a RateLimiter,
 }
 
-impl<D: Dns> Dns for Paced<'_, D> {
-    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Answer, Fault> {
-        self.pace.turn().await;
+impl<D: Resolve> Resolve for RateLimitedDns<'_, D> {
+    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error> {
+        self.limiter.permit().await;
         self.dns.resolve(endpoint, family).await
     }
 }
 
 /// Marks a group that is being looked at, for as long as that takes.
-struct Busy<'a>(&'a RefCell<BTreeSet<String>>, String);
+struct InProgressGuard<'a>(&'a RefCell<BTreeSet<String>>, String);
 
-impl<'a> Busy<'a> {
+impl<'a> InProgressGuard<'a> {
     /// Nothing where somebody else looks at it already.
     fn new(busy: &'a RefCell<BTreeSet<String>>, binding: &Binding) -> Option<Self> {
         let group = binding.target_group.clone();
@@ -387,42 +395,42 @@ impl<'a> Busy<'a> {
     }
 }
 
-impl Drop for Busy<'_> {
+impl Drop for InProgressGuard<'_> {
     fn drop(&mut self) {
         self.0.borrow_mut().remove(&self.1);
     }
 }
 
 /// Counts a binding that is being followed, for as long as that takes.
-struct Repair<'a>(&'a Cell<usize>);
+struct RepairGuard<'a>(&'a Cell<usize>);
 
-impl<'a> Repair<'a> {
+impl<'a> RepairGuard<'a> {
     fn new(repairs: &'a Cell<usize>) -> Self {
         repairs.set(repairs.get() + 1);
         Self(repairs)
     }
 }
 
-impl Drop for Repair<'_> {
+impl Drop for RepairGuard<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
 }
 
-fn addresses(answer: &Answer) -> Vec<String> {
-    answer.writer.addresses().map(|address| address.to_string()).collect()
+fn address_strings(resolution: &Resolution) -> Vec<String> {
+    resolution.addresses.iter().map(|address| address.to_string()).collect()
 }
 
 /// A binding whose endpoint has not moved since its group was found in sync.
-fn in_sync(binding: &Binding, answer: &Answer) -> Report {
+fn in_sync(binding: &Binding, resolution: &Resolution) -> Report {
     Report {
-        writer: addresses(answer),
+        addresses: address_strings(resolution),
         ..Report::new(&binding.endpoint, &binding.target_group, Status::InSync)
     }
 }
 
 /// A binding that no time is left for.
-fn put_off(binding: &Binding) -> Report {
+fn postponed(binding: &Binding) -> Report {
     let waiting = "is compared with its group by the next check: there are many, and the load balancing API's \
                    limits are shared with the whole account";
     Report {

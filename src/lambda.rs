@@ -12,14 +12,15 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{Binding, Config, Role};
-use crate::discovery::{self, Bound, Discover, MISS, PERIOD};
-use crate::doctor::{Examination, InspectDatabases, InspectGroups, Level, examine, general};
-use crate::event::{self, Refused, Request, Watched};
+use crate::binding::{Binding, Role};
+use crate::config::Config;
+use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
+use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, Severity, check_settings, examine};
+use crate::event::{self, Request, UnsupportedEvent, WatchedBinding};
 use crate::fleet::{Fleet, Scope};
 use crate::reconcile::{
-    Clusters, Dns, Instance, Mode, Nominations, OBJECTION, Report, Status, TargetGroups, Urgency, World,
-    reconcile,
+    Clients, Instance, Mode, Preregistration, Priority, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
+    TargetGroupApi, reconcile,
 };
 
 /// What of an invocation's time is kept back, in which the result is logged and reported: some
@@ -60,7 +61,7 @@ impl Trigger {
 
 /// What became of an invocation.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
+pub struct InvocationResult {
     /// What woke the function.
     pub trigger: Trigger,
     /// Every binding that was looked at.
@@ -72,29 +73,29 @@ pub struct Outcome {
 #[serde(untagged)]
 pub enum Answer {
     /// Of bindings that were reconciled, or would be.
-    Outcome(Outcome),
+    InvocationResult(InvocationResult),
     /// Of the doctor. Problems that it finds fail no invocation: finding them was the task.
-    Examination {
+    DoctorReport {
         /// The doctor.
         trigger: Trigger,
         /// What was found.
         #[serde(flatten)]
-        examination: Examination,
+        doctor_report: DoctorReport,
     },
 }
 
 /// A failed invocation. Its message is what the operator sees first.
-pub enum Failed {
+pub enum InvocationError {
     /// The event is not for us.
-    Refused(Refused),
+    UnsupportedEvent(UnsupportedEvent),
     /// Some bindings could not be brought into sync; the others were.
-    Bindings(Outcome),
+    Bindings(InvocationResult),
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for InvocationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = match self {
-            Self::Refused(refused) => return refused.fmt(f),
+            Self::UnsupportedEvent(unsupported) => return unsupported.fmt(f),
             Self::Bindings(outcome) => outcome,
         };
         let failed: Vec<&Report> = outcome.bindings.iter().filter(|b| b.status == Status::Failed).collect();
@@ -108,17 +109,17 @@ impl fmt::Display for Failed {
 }
 
 /// The runtime logs a handler's error by its `Debug`: make that the message.
-impl fmt::Debug for Failed {
+impl fmt::Debug for InvocationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl From<Failed> for Diagnostic {
-    fn from(failed: Failed) -> Self {
+impl From<InvocationError> for Diagnostic {
+    fn from(failed: InvocationError) -> Self {
         let error_type = match failed {
-            Failed::Refused(_) => "EventRefused",
-            Failed::Bindings(_) => "BindingsFailed",
+            InvocationError::UnsupportedEvent(_) => "EventRefused",
+            InvocationError::Bindings(_) => "BindingsFailed",
         };
         Self { error_type: error_type.to_owned(), error_message: failed.to_string() }
     }
@@ -128,44 +129,48 @@ impl From<Failed> for Diagnostic {
 /// time of day, `now`, tells how old the event is.
 pub async fn handle<D, T, C>(
     config: &Config,
-    world: &World<D, T, C>,
+    clients: &Clients<D, T, C>,
     fleet: &Fleet,
     event: &str,
     now: SystemTime,
     remaining: Duration,
-) -> Result<Answer, Failed>
+) -> Result<Answer, InvocationError>
 where
-    D: Dns,
-    T: TargetGroups + InspectGroups + Discover,
-    C: Clusters + InspectDatabases,
+    D: Resolve,
+    T: TargetGroupApi + InspectGroups + Discover,
+    C: RdsApi + InspectDatabases,
 {
     // A quarter at most, so that a short time-out is not all reserve.
     let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
-    let broken = |error: serde_json::Error| Failed::Refused(Refused::not_json(&error.to_string()));
+    let broken = |error: serde_json::Error| {
+        InvocationError::UnsupportedEvent(UnsupportedEvent::not_json(&error.to_string()))
+    };
     let event: Value = serde_json::from_str(event).map_err(broken)?;
     if let Value::String(enveloped) = &event {
         serde_json::from_str::<IgnoredAny>(enveloped).map_err(broken)?;
     }
-    let (request, Bound { bindings, failed: unbound, are_new: relisted }) =
-        asked(config, world, &event, deadline).await?;
+    let (request, BindingSet { bindings, failed: unbound, are_new: relisted }) =
+        load_request(config, clients, &event, deadline).await?;
     let mode = if config.dry_run { Mode::DryRun } else { Mode::Check };
-    let pass = async |mode, scope| fleet.pass(world, &bindings, config, mode, scope, deadline).await;
+    let sync_once =
+        async |mode, scope| fleet.sync_once(clients, &bindings, config, mode, scope, deadline).await;
     let (trigger, mut reports) = match request {
         Request::Watch(watched) => {
-            let is_late = event::age(&event, now).is_some_and(|age| age > config.pace.watch && age < LOST);
-            (Trigger::Watch, watch(config, world, fleet, &bindings, watched, is_late, deadline).await)
+            let is_late =
+                event::age(&event, now).is_some_and(|age| age > config.timing.watch && age < MAX_EVENT_AGE);
+            (Trigger::Watch, watch(config, clients, fleet, &bindings, watched, is_late, deadline).await)
         }
         Request::Check => {
-            let readers = moved_readers(world, &event, &bindings, deadline).await;
+            let readers = affected_reader_bindings(clients, &event, &bindings, deadline).await;
             readers.into_iter().for_each(|binding| fleet.forget(binding));
-            (Trigger::Check, pass(mode, Scope::Check { relisted }).await)
+            (Trigger::Check, sync_once(mode, Scope::Check { relisted }).await)
         }
-        Request::Thorough => (Trigger::Check, pass(mode, Scope::Whole).await),
-        Request::Plan => (Trigger::Plan, pass(Mode::DryRun, Scope::Whole).await),
-        Request::Doctor => return Ok(diagnose(config, world, &bindings, remaining, deadline).await),
+        Request::CheckAll => (Trigger::Check, sync_once(mode, Scope::Whole).await),
+        Request::Plan => (Trigger::Plan, sync_once(Mode::DryRun, Scope::Whole).await),
+        Request::Doctor => return Ok(diagnose(config, clients, &bindings, remaining, deadline).await),
     };
     reports.extend(unbound);
-    let outcome = Outcome { trigger, bindings: reports };
+    let outcome = InvocationResult { trigger, bindings: reports };
     let of = |status| outcome.bindings.iter().filter(move |report| report.status == status);
     let failed = of(Status::Failed).count();
     // Those in sync are counted: of a thousand bindings they would fill the log every minute.
@@ -180,24 +185,24 @@ where
         result = %serde_json::to_string(&others).unwrap_or_default(),
         "reconciled"
     );
-    if failed > 0 { Err(Failed::Bindings(outcome)) } else { Ok(Answer::Outcome(outcome)) }
+    if failed > 0 { Err(InvocationError::Bindings(outcome)) } else { Ok(Answer::InvocationResult(outcome)) }
 }
 
 /// Lambda keeps an event no longer than this for a function that is not free (`MaximumEventAgeInSeconds` in
 /// the template). One that is older was sent by hand, and its time says nothing.
-const LOST: Duration = Duration::from_secs(3600);
+const MAX_EVENT_AGE: Duration = Duration::from_secs(3600);
 
 /// Watches the bindings that the event is about, side by side: one that fails or waits delays no other.
 /// Meanwhile it looks after the others, and tells of those that had moved as well.
 ///
 /// After a storm, events wait for a function that is free. One that has waited for longer than a watch is
 /// about a failover that is over: a check tells whether it was followed.
-async fn watch<D: Dns, T: TargetGroups, C: Clusters>(
+async fn watch<D: Resolve, T: TargetGroupApi, C: RdsApi>(
     config: &Config,
-    world: &World<D, T, C>,
+    clients: &Clients<D, T, C>,
     fleet: &Fleet,
     bindings: &[Binding],
-    watched: Vec<Watched>,
+    watched: Vec<WatchedBinding>,
     is_late: bool,
     deadline: Instant,
 ) -> Vec<Report> {
@@ -206,15 +211,16 @@ async fn watch<D: Dns, T: TargetGroups, C: Clusters>(
     let is_watched = |index: &usize| watched.iter().any(|watched| watched.binding == *index);
     let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(index));
     let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();
-    let runs = watched.iter().filter_map(|Watched { binding, nominee }| {
-        let (binding, pace) = (bindings.get(*binding)?, config.pace);
+    let runs = watched.iter().filter_map(|WatchedBinding { binding, promoted_instance }| {
+        let (binding, timing) = (bindings.get(*binding)?, config.timing);
         Some(async move {
-            let nominations = match config.preregister {
-                true => Nominations::Open { event: nominee.clone() },
-                false => Nominations::Closed,
+            let preregistration = match config.preregister {
+                true => Preregistration::On { event: promoted_instance.clone() },
+                false => Preregistration::Off,
             };
-            let urgency = Some(Urgency::Failover);
-            let report = reconcile(world, binding, pace, mode, &nominations, urgency, deadline).await;
+            let priority = Some(Priority::Failover);
+            let report =
+                reconcile(clients, binding, timing, mode, &preregistration, priority, deadline).await;
             fleet.remember(binding, &report);
             report
         })
@@ -225,24 +231,24 @@ async fn watch<D: Dns, T: TargetGroups, C: Clusters>(
         over.notify_one();
         reports
     };
-    let patrolling = fleet.patrol(world, &others, config, other, deadline, &over);
-    let (mut reports, found) = join(watching, patrolling).await;
+    let background = fleet.sync_until(clients, &others, config, other, deadline, &over);
+    let (mut reports, found) = join(watching, background).await;
     reports.extend(found);
     reports
 }
 
 /// The groups of readers that an event about an instance may have changed: it names the instance, and
 /// not the cluster that it reads for.
-async fn moved_readers<'a, D, T, C: Clusters>(
-    world: &World<D, T, C>,
+async fn affected_reader_bindings<'a, D, T, C: RdsApi>(
+    clients: &Clients<D, T, C>,
     event: &Value,
     bindings: &'a [Binding],
     deadline: Instant,
 ) -> Vec<&'a Binding> {
     let readers: Vec<&Binding> = bindings.iter().filter(|binding| binding.role == Role::Readers).collect();
     let Some(instance) = event::instance(event).filter(|_| !readers.is_empty()) else { return Vec::new() };
-    let soon = deadline.min(Instant::now() + OBJECTION);
-    let described = timeout_at(soon, world.clusters.instance(instance)).await;
+    let soon = deadline.min(Instant::now() + RDS_TIMEOUT);
+    let described = timeout_at(soon, clients.rds.instance(instance)).await;
     match described {
         Ok(Ok(Some(Instance { cluster: None, .. }))) => Vec::new(),
         Ok(Ok(Some(Instance { cluster: Some(cluster), .. }))) => {
@@ -260,27 +266,29 @@ const REFRESH: Duration = Duration::from_secs(30);
 /// Reads the event, beside the bindings that it may be about. What is known of tags serves a watch,
 /// which must not wait; everything else, and an event about a database that is not bound, has them read
 /// again now and then.
-async fn asked<D, T: Discover, C>(
+async fn load_request<D, T: Discover, C>(
     config: &Config,
-    world: &World<D, T, C>,
+    clients: &Clients<D, T, C>,
     event: &Value,
     deadline: Instant,
-) -> Result<(Request, Bound), Failed> {
+) -> Result<(Request, BindingSet), InvocationError> {
     // Before anything is called: the event may not be for us.
-    event::request(event, &config.bindings).map_err(Failed::Refused)?;
+    event::request(event, &config.bindings).map_err(InvocationError::UnsupportedEvent)?;
     // What a cold function must know first to follow a failover.
-    let urgency = if event::is_of_rds(event) { Urgency::Failover } else { Urgency::Routine };
-    let bound = async |age, urgency| {
-        let bound = discovery::bound(&world.groups, config, age, urgency, deadline).await;
-        let request = event::request(event, &bound.bindings).map_err(Failed::Refused)?;
+    let priority = if event::is_of_rds(event) { Priority::Failover } else { Priority::Routine };
+    let bound = async |age, priority| {
+        let bound = discovery::binding_set(&clients.groups, config, age, priority, deadline).await;
+        let request = event::request(event, &bound.bindings).map_err(InvocationError::UnsupportedEvent)?;
         Ok((request, bound))
     };
-    let (request, known) = bound(Duration::MAX, urgency).await?;
+    let (request, known) = bound(Duration::MAX, priority).await?;
     match request {
-        Request::Watch(_) => Ok((request, Bound { failed: Vec::new(), ..known })),
+        Request::Watch(_) => Ok((request, BindingSet { failed: Vec::new(), ..known })),
         _ if known.are_new => Ok((request, known)),
-        _ if event::tells_of_a_stranger(event, &known.bindings) => bound(MISS, urgency).await,
-        _ => match timeout(REFRESH, bound(PERIOD, Urgency::Routine)).await {
+        _ if event::is_about_unbound_database(event, &known.bindings) => {
+            bound(TAG_MAX_AGE_UNKNOWN_DB, priority).await
+        }
+        _ => match timeout(REFRESH, bound(TAG_MAX_AGE, Priority::Routine)).await {
             Ok(bound) => bound,
             // What is known serves better than none, and the next check goes on.
             Err(_) => {
@@ -296,25 +304,25 @@ async fn asked<D, T: Discover, C>(
 }
 
 /// Asks the doctor. The log tells how much was found; the answer tells what.
-async fn diagnose<D: Dns, T: InspectGroups, C: InspectDatabases + Clusters>(
+async fn diagnose<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
     config: &Config,
-    world: &World<D, T, C>,
+    clients: &Clients<D, T, C>,
     bindings: &[Binding],
     remaining: Duration,
     deadline: Instant,
 ) -> Answer {
-    let examination = Examination {
-        general: general(config, Some(remaining)),
-        bindings: examine(world, bindings, deadline).await,
+    let doctor_report = DoctorReport {
+        general: check_settings(config, Some(remaining)),
+        bindings: examine(clients, bindings, deadline).await,
     };
     let trigger = Trigger::Doctor;
     tracing::info!(
         decision = "done",
         trigger = trigger.name(),
-        bindings = examination.bindings.len(),
-        problems = examination.count(Level::Problem),
-        warnings = examination.count(Level::Warning),
+        bindings = doctor_report.bindings.len(),
+        problems = doctor_report.count(Severity::Problem),
+        warnings = doctor_report.count(Severity::Warning),
         "examined"
     );
-    Answer::Examination { trigger, examination }
+    Answer::DoctorReport { trigger, doctor_report }
 }

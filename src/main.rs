@@ -14,9 +14,10 @@ use lambda_runtime::layers::TracingLayer;
 use lambda_runtime::tower::util::MapRequestLayer;
 use lambda_runtime::{LambdaEvent, LambdaInvocation, Runtime, service_fn};
 use rds_nlb_sync::fleet::Fleet;
-use rds_nlb_sync::lambda::{Answer, Failed, envelope, handle};
+use rds_nlb_sync::lambda::{Answer, InvocationError, envelope, handle};
+use rds_nlb_sync::logging;
 use rds_nlb_sync::metrics;
-use rds_nlb_sync::start::{self, Error, Started};
+use rds_nlb_sync::startup::{self, App, BoxError};
 use serde_json::value::RawValue;
 
 #[tokio::main(flavor = "local")]
@@ -30,7 +31,7 @@ async fn main() -> ExitCode {
 
 async fn serve() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
-    start::log(variable);
+    logging::log(variable);
     if variable("AWS_LAMBDA_RUNTIME_API").is_none() {
         eprintln!(
             "This program runs as an AWS Lambda function and finds no Runtime API (AWS_LAMBDA_RUNTIME_API is not \
@@ -38,8 +39,8 @@ async fn serve() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    let Started { config, world } = match start::start(variable).await {
-        Ok(started) => started,
+    let App { config, clients } = match startup::start(variable).await {
+        Ok(app) => app,
         Err(error) => {
             report_init_error(&error).await;
             return ExitCode::FAILURE;
@@ -47,12 +48,12 @@ async fn serve() -> ExitCode {
     };
     let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let fleet = Fleet::new(&config);
-    let (config, world, fleet, function) = (&config, &world, &fleet, &function);
+    let (config, clients, fleet, function) = (&config, &clients, &fleet, &function);
     let service = service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = invocation;
         let remaining = Duration::from_millis(context.deadline).saturating_sub(since_1970());
-        let result = handle(config, world, fleet, payload.get(), SystemTime::now(), remaining).await;
-        if let Ok(Answer::Outcome(outcome)) | Err(Failed::Bindings(outcome)) = &result {
+        let result = handle(config, clients, fleet, payload.get(), SystemTime::now(), remaining).await;
+        if let Ok(Answer::InvocationResult(outcome)) | Err(InvocationError::Bindings(outcome)) = &result {
             let now = u64::try_from(since_1970().as_millis()).unwrap_or_default();
             metrics::lines(outcome, function, now).iter().for_each(|line| println!("{line}"));
         }
@@ -78,7 +79,7 @@ fn since_1970() -> Duration {
 }
 
 /// Tells Lambda why the function does not start, so that the reason stands in the failed invocation.
-async fn report_init_error(error: &Error) {
+async fn report_init_error(error: &BoxError) {
     tracing::error!(decision = "init", reason = %error, "the function does not start");
     let body = serde_json::json!({"errorType": "InvalidConfiguration", "errorMessage": error.to_string()});
     let request = http::Request::post("/2018-06-01/runtime/init/error")

@@ -7,7 +7,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::lambda::{Outcome, Trigger};
+use crate::lambda::{InvocationResult, Trigger};
 use crate::reconcile::{Report, Status};
 
 /// The namespace of all metrics.
@@ -22,10 +22,10 @@ const DIMENSION: &str = "FunctionName";
 /// | `Checks`, `Watches` | count | invocations in which no binding failed |
 /// | `Pending`, `Failed` | count | bindings; not those that only wait for their turn |
 /// | `CheckMillis` | milliseconds | checks, the slowest binding |
-/// | `Registered`, `Evicted` | count | targets |
-/// | `FollowMillis` | milliseconds | registrations, from the first sight of the new writer |
-pub fn lines(outcome: &Outcome, function: &str, now: u64) -> Vec<String> {
-    let Outcome { trigger, bindings } = outcome;
+/// | `Registered`, `Deregistered` | count | targets |
+/// | `RegistrationLatencyMillis` | milliseconds | registrations, from the first sight of the new writer |
+pub fn lines(outcome: &InvocationResult, function: &str, now: u64) -> Vec<String> {
+    let InvocationResult { trigger, bindings } = outcome;
     if *trigger == Trigger::Plan {
         return Vec::new();
     }
@@ -62,9 +62,9 @@ impl Metric {
 
 fn invocation(trigger: Trigger, bindings: &[Report]) -> Vec<Metric> {
     // A binding that was not even looked up waits for its turn among many, and for nothing that is wrong.
-    let is_told = |report: &&Report| report.status != Status::Pending || !report.writer.is_empty();
-    let told = || bindings.iter().filter(is_told);
-    let count = |status| told().filter(|report| report.status == status).count();
+    let is_counted = |report: &&Report| report.status != Status::Pending || !report.addresses.is_empty();
+    let counted = || bindings.iter().filter(is_counted);
+    let count = |status| counted().filter(|report| report.status == status).count();
     let (pending, failed) = (count(Status::Pending), count(Status::Failed));
     let mut metrics = vec![Metric::count("Pending", pending), Metric::count("Failed", failed)];
     let is_check = trigger == Trigger::Check;
@@ -82,12 +82,14 @@ fn changes(report: &Report) -> Vec<Metric> {
     if report.status == Status::Planned {
         return metrics;
     }
-    for (name, targets) in [("Registered", &report.registered), ("Evicted", &report.evicted)] {
+    for (name, targets) in [("Registered", &report.registered), ("Deregistered", &report.deregistered)] {
         if !targets.is_empty() {
             metrics.push(Metric::count(name, targets.len()));
         }
     }
-    metrics.extend(report.follow_ms.map(|follow| Metric::millis("FollowMillis", follow)));
+    metrics.extend(
+        report.registration_latency_ms.map(|latency| Metric::millis("RegistrationLatencyMillis", latency)),
+    );
     metrics
 }
 
@@ -153,18 +155,18 @@ mod tests {
             endpoint: "orders.example.com".to_owned(),
             target_group: "arn:…".to_owned(),
             status,
-            writer: Vec::new(),
+            addresses: Vec::new(),
             registered: BTreeSet::new(),
-            evicted: BTreeSet::new(),
+            deregistered: BTreeSet::new(),
             waiting: Vec::new(),
             error: None,
             elapsed_ms: 25,
-            follow_ms: None,
+            registration_latency_ms: None,
         }
     }
 
     fn parsed(trigger: Trigger, bindings: Vec<Report>) -> Vec<Value> {
-        let lines = lines(&Outcome { trigger, bindings }, "sync", 1_700_000_000_000);
+        let lines = lines(&InvocationResult { trigger, bindings }, "sync", 1_700_000_000_000);
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -201,24 +203,24 @@ mod tests {
     fn a_followed_failover_adds_a_line_with_the_binding_as_a_property() {
         let changed = Report {
             registered: BTreeSet::from(["10.0.2.20:5432".parse().unwrap()]),
-            evicted: BTreeSet::from(["10.0.1.10:5432".parse().unwrap()]),
-            follow_ms: Some(40),
+            deregistered: BTreeSet::from(["10.0.1.10:5432".parse().unwrap()]),
+            registration_latency_ms: Some(40),
             ..report(Status::Updated)
         };
         let lines = parsed(Trigger::Watch, vec![report(Status::InSync), changed]);
         assert_eq!(metrics(&lines[0]), ["Failed=0", "Pending=0", "Watches=1"]);
-        assert_eq!(metrics(&lines[1]), ["Evicted=1", "FollowMillis=40", "Registered=1"]);
+        assert_eq!(metrics(&lines[1]), ["Deregistered=1", "Registered=1", "RegistrationLatencyMillis=40"]);
         assert_eq!(
             lines[1],
             json!({
                 "_aws": {"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [{
                     "Namespace": "rds-nlb-sync", "Dimensions": [["FunctionName"]], "Metrics": [
-                        {"Name": "Registered", "Unit": "Count"}, {"Name": "Evicted", "Unit": "Count"},
-                        {"Name": "FollowMillis", "Unit": "Milliseconds"},
+                        {"Name": "Registered", "Unit": "Count"}, {"Name": "Deregistered", "Unit": "Count"},
+                        {"Name": "RegistrationLatencyMillis", "Unit": "Milliseconds"},
                     ]
                 }]},
                 "FunctionName": "sync", "endpoint": "orders.example.com", "target_group": "arn:…",
-                "Registered": 1, "Evicted": 1, "FollowMillis": 40,
+                "Registered": 1, "Deregistered": 1, "RegistrationLatencyMillis": 40,
             })
         );
         assert_eq!(lines.len(), 2);
@@ -226,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_failed_check_is_not_counted_as_one() {
-        let waits = Report { writer: vec!["10.0.1.10".to_owned()], ..report(Status::Pending) };
+        let waits = Report { addresses: vec!["10.0.1.10".to_owned()], ..report(Status::Pending) };
         let lines = parsed(Trigger::Check, vec![report(Status::Failed), waits]);
         assert_eq!(metrics(&lines[0]), ["CheckMillis=25", "Failed=1", "Pending=1"]);
     }

@@ -1,6 +1,6 @@
 //! The decision: from what DNS says and what the group holds to what must change.
 //!
-//! Pure and infallible: no clock, no network, no log. The invariant kept here is that an eviction
+//! Pure and infallible: no clock, no network, no log. The invariant kept here is that a deregistration
 //! is planned only beside a registered writer and only on confirmed evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,11 +19,11 @@ pub enum Family {
 /// The address that DNS gives for the endpoint now: never empty, and always one that a target group
 /// can hold. A set, because other roles than the writer have several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Writer(BTreeSet<IpAddr>);
+pub struct Addresses(BTreeSet<IpAddr>);
 
 /// Why an answer names no writer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAWriter {
+pub enum InvalidAnswer {
     /// The name exists, but has no address of the group's family.
     #[error("the answer holds no address")]
     Empty,
@@ -35,39 +35,39 @@ pub enum NotAWriter {
     NotATarget(IpAddr, &'static str),
 }
 
-impl Writer {
+impl Addresses {
     /// Takes an answer's addresses, if there are any and a target group can hold them all.
     ///
     /// ```
     /// # use rds_nlb_sync::plan::*;
-    /// assert!(Writer::parse(["10.0.2.20".parse().unwrap()]).is_ok());
-    /// assert_eq!(Writer::parse([]), Err(NotAWriter::Empty));
+    /// assert!(Addresses::parse(["10.0.2.20".parse().unwrap()]).is_ok());
+    /// assert_eq!(Addresses::parse([]), Err(InvalidAnswer::Empty));
     /// ```
-    pub fn parse(addresses: impl IntoIterator<Item = IpAddr>) -> Result<Self, NotAWriter> {
+    pub fn parse(addresses: impl IntoIterator<Item = IpAddr>) -> Result<Self, InvalidAnswer> {
         let addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
         if let Some((address, kind)) = addresses.iter().find_map(|a| Some((*a, never_a_target(a)?))) {
-            return Err(NotAWriter::NotATarget(address, kind));
+            return Err(InvalidAnswer::NotATarget(address, kind));
         }
-        if addresses.is_empty() { Err(NotAWriter::Empty) } else { Ok(Self(addresses)) }
+        if addresses.is_empty() { Err(InvalidAnswer::Empty) } else { Ok(Self(addresses)) }
     }
 
     /// The same, if it is one address: what a writer has.
-    pub fn only(self) -> Result<Self, NotAWriter> {
-        if self.0.len() == 1 { Ok(self) } else { Err(NotAWriter::Several(self.0)) }
+    pub fn only(self) -> Result<Self, InvalidAnswer> {
+        if self.0.len() == 1 { Ok(self) } else { Err(InvalidAnswer::Several(self.0)) }
     }
 
     /// The addresses, in order.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> {
         self.0.iter().copied()
     }
 
     /// The targets that the group must hold.
     pub fn targets(&self, port: u16) -> impl Iterator<Item = SocketAddr> {
-        self.addresses().map(move |address| SocketAddr::new(address, port))
+        self.iter().map(move |address| SocketAddr::new(address, port))
     }
 }
 
-impl fmt::Display for Writer {
+impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&list(&self.0))
     }
@@ -102,7 +102,7 @@ fn never_a_target(address: &IpAddr) -> Option<&'static str> {
 
 /// Whether a target serves or is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum TargetState {
     /// Registered, and nothing speaks against it: `healthy`, `unused` or `unavailable`.
     Active,
     /// Registered, and not in service yet: `initial`.
@@ -113,7 +113,7 @@ pub enum State {
     Draining,
 }
 
-impl State {
+impl TargetState {
     /// Whether the target is registered and not on its way out, whatever its health.
     pub fn is_active(self) -> bool {
         self != Self::Draining
@@ -121,38 +121,38 @@ impl State {
 }
 
 /// A target group's targets.
-pub type Targets = BTreeMap<SocketAddr, State>;
+pub type Targets = BTreeMap<SocketAddr, TargetState>;
 
 /// How sure we are that DNS's latest answer will stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub enum Confirmation {
     /// DNS has not yet given this answer for long enough.
     Unconfirmed,
     /// DNS has, but the RDS API names another cluster member as the writer.
-    Contradicted,
+    RdsDisagrees,
     /// DNS has, but the RDS API reports a failover under way, of which DNS has shown nothing yet.
-    FailingOver,
-    /// DNS has, but the look at DNS and the group is too old to evict by.
-    Outdated,
+    FailoverInProgress,
+    /// DNS has, but the look at DNS and the group is too old to deregister by.
+    StaleObservation,
     /// DNS has, and the RDS API does not contradict it.
     Confirmed,
 }
 
 /// What may be in the group beside the writer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
-    /// The addresses of those nominated as the next writer: registered early, and not evicted.
-    pub nominated: BTreeSet<IpAddr>,
+pub struct AllowedExtras {
+    /// The addresses of those nominated as the next writer: registered early, and not deregistered.
+    pub candidates: BTreeSet<IpAddr>,
     /// What becomes of the writer before.
-    pub standby: Standby,
+    pub standby: StandbyPolicy,
 }
 
 /// What becomes of a writer's target after a failover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Standby {
-    /// It is evicted.
+pub enum StandbyPolicy {
+    /// It is deregistered.
     #[default]
-    Evict,
+    Deregister,
     /// It is kept while it is unhealthy, as a Multi-AZ instance's standby is, whose database is stopped:
     /// when it is promoted again, health checks alone bring it back.
     Keep,
@@ -160,28 +160,28 @@ pub enum Standby {
 
 /// What a change waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Waits {
-    /// To be registered again, once DNS has confirmed the address: it was evicted a moment ago.
+pub enum WaitReason {
+    /// To be registered again, once DNS has confirmed the address: it was deregistered a moment ago.
     RegistrationForConfirmation,
     /// To be registered again, once the RDS API names the same writer as DNS.
     RegistrationForAgreement,
-    /// To be evicted, once the writer is registered.
-    EvictionForWriter,
-    /// To be evicted, once DNS has confirmed the writer.
-    EvictionForConfirmation,
-    /// To be evicted, once the RDS API names the same writer as DNS.
-    EvictionForAgreement,
-    /// To be evicted, once the RDS API reports no failover any more.
-    EvictionForFailover,
-    /// To be evicted, once a look at DNS and the group is fresh enough.
-    EvictionForFreshLook,
+    /// To be deregistered, once the writer is registered.
+    DeregistrationForWriter,
+    /// To be deregistered, once DNS has confirmed the writer.
+    DeregistrationForConfirmation,
+    /// To be deregistered, once the RDS API names the same writer as DNS.
+    DeregistrationForAgreement,
+    /// To be deregistered, once the RDS API reports no failover any more.
+    DeregistrationForFailover,
+    /// To be deregistered, once a look at DNS and the group is fresh enough.
+    DeregistrationForFreshObservation,
     /// To turn out as the standby or not: the writer's own target is not healthy yet.
     StandbyForWriter,
     /// To turn out as the writer or not: it was nominated.
-    Nomination,
+    Candidate,
 }
 
-impl fmt::Display for Waits {
+impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RegistrationForConfirmation => {
@@ -190,17 +190,21 @@ impl fmt::Display for Waits {
             Self::RegistrationForAgreement => {
                 "drains; is registered again once the RDS API names the same writer as DNS"
             }
-            Self::EvictionForWriter => "is evicted once the writer is registered",
-            Self::EvictionForConfirmation => "is evicted once DNS has confirmed the writer",
-            Self::EvictionForAgreement => "is evicted once the RDS API names the same writer as DNS",
-            Self::EvictionForFailover => "is evicted once the RDS API no longer reports a failover under way",
-            Self::EvictionForFreshLook => {
-                "is evicted once DNS and the API answer fast enough for a fresh look"
+            Self::DeregistrationForWriter => "is deregistered once the writer is registered",
+            Self::DeregistrationForConfirmation => "is deregistered once DNS has confirmed the writer",
+            Self::DeregistrationForAgreement => {
+                "is deregistered once the RDS API names the same writer as DNS"
+            }
+            Self::DeregistrationForFailover => {
+                "is deregistered once the RDS API no longer reports a failover under way"
+            }
+            Self::DeregistrationForFreshObservation => {
+                "is deregistered once DNS and the API answer fast enough for a fresh look"
             }
             Self::StandbyForWriter => {
-                "is kept as the standby or evicted, by its health, once the writer's target is healthy"
+                "is kept as the standby or deregistered, by its health, once the writer's target is healthy"
             }
-            Self::Nomination => "was nominated as the next writer; is evicted if DNS settles elsewhere",
+            Self::Candidate => "was nominated as the next writer; is deregistered if DNS settles elsewhere",
         })
     }
 }
@@ -212,25 +216,25 @@ impl fmt::Display for Waits {
 pub struct Plan {
     /// To register now.
     pub register: BTreeSet<SocketAddr>,
-    /// To evict now.
-    pub evict: BTreeSet<SocketAddr>,
+    /// To deregister now.
+    pub deregister: BTreeSet<SocketAddr>,
     /// To do later, and what each waits for.
-    pub waiting: BTreeMap<SocketAddr, Waits>,
+    pub waiting: BTreeMap<SocketAddr, WaitReason>,
 }
 
 impl Plan {
     /// Whether the group is as DNS says, with nothing left to wait for.
     pub fn is_empty(&self) -> bool {
-        let Self { register, evict, waiting } = self;
-        register.is_empty() && evict.is_empty() && waiting.is_empty()
+        let Self { register, deregister, waiting } = self;
+        register.is_empty() && deregister.is_empty() && waiting.is_empty()
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { register, evict, waiting } = self;
+        let Self { register, deregister, waiting } = self;
         let mut items: Vec<String> = register.iter().map(|target| format!("+ {target}")).collect();
-        items.extend(evict.iter().map(|target| format!("- {target}")));
+        items.extend(deregister.iter().map(|target| format!("- {target}")));
         items.extend(waiting.iter().map(|(target, waits)| format!("? {target} {waits}")));
         if items.is_empty() {
             return f.write_str("nothing to do");
@@ -242,58 +246,66 @@ impl fmt::Display for Plan {
 /// Decides what must change so that the group holds the writer, and nothing else but what may be
 /// beside it.
 ///
-/// An address that the group does not know is registered at first sight. One that drains was evicted
+/// An address that the group does not know is registered at first sight. One that drains was deregistered
 /// a moment ago, and DNS may be flickering: it is registered again only on confirmed evidence.
-pub fn plan(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence, beside: &Beside) -> Plan {
-    let Beside { nominated, standby } = beside;
+pub fn plan(
+    addresses: &Addresses,
+    port: u16,
+    targets: &Targets,
+    confirmation: Confirmation,
+    allowed_extras: &AllowedExtras,
+) -> Plan {
+    let AllowedExtras { candidates, standby } = allowed_extras;
     let mut plan = Plan::default();
-    for target in writer.targets(port) {
+    for target in addresses.targets(port) {
         match targets.get(&target) {
             Some(state) if state.is_active() => {}
             None => {
                 plan.register.insert(target);
             }
-            Some(_) => match evidence {
-                Evidence::Confirmed | Evidence::FailingOver | Evidence::Outdated => {
+            Some(_) => match confirmation {
+                Confirmation::Confirmed
+                | Confirmation::FailoverInProgress
+                | Confirmation::StaleObservation => {
                     plan.register.insert(target);
                 }
-                Evidence::Contradicted => {
-                    plan.waiting.insert(target, Waits::RegistrationForAgreement);
+                Confirmation::RdsDisagrees => {
+                    plan.waiting.insert(target, WaitReason::RegistrationForAgreement);
                 }
-                Evidence::Unconfirmed => {
-                    plan.waiting.insert(target, Waits::RegistrationForConfirmation);
+                Confirmation::Unconfirmed => {
+                    plan.waiting.insert(target, WaitReason::RegistrationForConfirmation);
                 }
             },
         }
     }
-    let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
-    let nominees: BTreeSet<SocketAddr> =
-        nominated.iter().map(|address| SocketAddr::new(*address, port)).collect();
-    for target in nominees.difference(&wanted) {
+    let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();
+    let candidates: BTreeSet<SocketAddr> =
+        candidates.iter().map(|address| SocketAddr::new(*address, port)).collect();
+    for target in candidates.difference(&wanted) {
         match targets.get(target) {
             None => {
                 plan.register.insert(*target);
             }
             Some(state) if state.is_active() => {
-                plan.waiting.insert(*target, Waits::Nomination);
+                plan.waiting.insert(*target, WaitReason::Candidate);
             }
-            // It was evicted a moment ago: DNS alone brings it back.
+            // It was deregistered a moment ago: DNS alone brings it back.
             Some(_) => {}
         }
     }
-    let is_stale = |target: &SocketAddr| !wanted.contains(target) && !nominees.contains(target);
+    let is_stale = |target: &SocketAddr| !wanted.contains(target) && !candidates.contains(target);
     let stale: BTreeSet<SocketAddr> = active(targets).filter(is_stale).collect();
     let kept = match standby {
-        Standby::Evict => None,
-        Standby::Keep => keep(&stale, &wanted, targets, &mut plan),
+        StandbyPolicy::Deregister => None,
+        StandbyPolicy::Keep => keep(&stale, &wanted, targets, &mut plan),
     };
     for target in stale.into_iter().filter(|target| Some(*target) != kept) {
         if plan.waiting.contains_key(&target) {
             continue;
         }
-        match hold_on_to(&wanted, targets, evidence) {
+        match deregistration_blocker(&wanted, targets, confirmation) {
             None => {
-                plan.evict.insert(target);
+                plan.deregister.insert(target);
             }
             Some(reason) => {
                 plan.waiting.insert(target, reason);
@@ -316,50 +328,61 @@ fn keep(
     plan: &mut Plan,
 ) -> Option<SocketAddr> {
     let state = |target: &SocketAddr| targets.get(target).copied();
-    let starts = |target: &SocketAddr| matches!(state(target), Some(State::Initial | State::Unhealthy));
+    let starts =
+        |target: &SocketAddr| matches!(state(target), Some(TargetState::Initial | TargetState::Unhealthy));
     if wanted.iter().any(starts) {
-        let healthy = stale.iter().filter(|target| state(target) == Some(State::Active));
-        plan.waiting.extend(healthy.map(|target| (*target, Waits::StandbyForWriter)));
-        if plan.waiting.values().any(|waits| *waits == Waits::StandbyForWriter) {
+        let healthy = stale.iter().filter(|target| state(target) == Some(TargetState::Active));
+        plan.waiting.extend(healthy.map(|target| (*target, WaitReason::StandbyForWriter)));
+        if plan.waiting.values().any(|waits| *waits == WaitReason::StandbyForWriter) {
             return None;
         }
     }
-    stale.iter().find(|target| state(target) == Some(State::Unhealthy)).copied()
+    stale.iter().find(|target| state(target) == Some(TargetState::Unhealthy)).copied()
 }
 
-/// **Only DNS may evict.** Why a stale target must be held on to, or `None` where it may go: the
+/// **Only DNS may deregister.** Why a stale target must be held on to, or `None` where it may go: the
 /// writer that DNS names is registered and not draining, and the evidence for it is confirmed.
-fn hold_on_to(wanted: &BTreeSet<SocketAddr>, targets: &Targets, evidence: Evidence) -> Option<Waits> {
+fn deregistration_blocker(
+    wanted: &BTreeSet<SocketAddr>,
+    targets: &Targets,
+    confirmation: Confirmation,
+) -> Option<WaitReason> {
     let is_in = |target: &SocketAddr| targets.get(target).is_some_and(|state| state.is_active());
-    match evidence {
-        _ if !wanted.iter().all(is_in) => Some(Waits::EvictionForWriter),
-        Evidence::Unconfirmed => Some(Waits::EvictionForConfirmation),
-        Evidence::Contradicted => Some(Waits::EvictionForAgreement),
-        Evidence::FailingOver => Some(Waits::EvictionForFailover),
-        Evidence::Outdated => Some(Waits::EvictionForFreshLook),
-        Evidence::Confirmed => None,
+    match confirmation {
+        _ if !wanted.iter().all(is_in) => Some(WaitReason::DeregistrationForWriter),
+        Confirmation::Unconfirmed => Some(WaitReason::DeregistrationForConfirmation),
+        Confirmation::RdsDisagrees => Some(WaitReason::DeregistrationForAgreement),
+        Confirmation::FailoverInProgress => Some(WaitReason::DeregistrationForFailover),
+        Confirmation::StaleObservation => Some(WaitReason::DeregistrationForFreshObservation),
+        Confirmation::Confirmed => None,
     }
 }
 
 /// Everything that would change on this evidence: the plans up to the fixpoint, as one.
-pub fn outcome(writer: &Writer, port: u16, targets: &Targets, evidence: Evidence, beside: &Beside) -> Plan {
+pub fn plan_to_fixpoint(
+    addresses: &Addresses,
+    port: u16,
+    targets: &Targets,
+    confirmation: Confirmation,
+    allowed_extras: &AllowedExtras,
+) -> Plan {
     let mut whole = Plan::default();
     let mut targets = targets.clone();
-    // One round registers, the next evicts, and the third finds nothing left but what waits.
+    // One round registers, the next deregisters, and the third finds nothing left but what waits.
     for _ in 0..3 {
-        let next = plan(writer, port, &targets, evidence, beside);
-        apply(&mut targets, &next);
+        let next = plan(addresses, port, &targets, confirmation, allowed_extras);
+        simulate_apply(&mut targets, &next);
         whole.register.extend(next.register);
-        whole.evict.extend(next.evict);
+        whole.deregister.extend(next.deregister);
         whole.waiting = next.waiting;
     }
     whole
 }
 
-/// What a plan does to a group, as AWS does it: evicted targets drain, registered ones start.
-pub fn apply(targets: &mut Targets, plan: &Plan) {
-    targets.extend(plan.register.iter().map(|target| (*target, State::Initial)));
-    targets.extend(plan.evict.iter().map(|target| (*target, State::Draining)));
+/// What a plan does to a group, as AWS does it: deregistered targets drain, registered ones start.
+pub fn simulate_apply(targets: &mut Targets, plan: &Plan) {
+    targets.extend(plan.register.iter().map(|target| (*target, TargetState::Initial)));
+    targets.extend(plan.deregister.iter().map(|target| (*target, TargetState::Draining)));
 }
 
 /// The targets that are registered and not draining.

@@ -6,8 +6,8 @@ use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbCluster, DbInstance};
 
 use crate::aws::{self, Bounded};
-use crate::fault::Fault;
-use crate::reconcile::{Cluster, Clusters, Instance};
+use crate::error::Error;
+use crate::reconcile::{Cluster, Instance, RdsApi};
 
 /// The status of a cluster that fails over (Aurora user guide, "Failing over an Amazon Aurora DB cluster";
 /// it returns to `available` when the failover is completed).
@@ -27,7 +27,7 @@ impl Rds {
 }
 
 impl Rds {
-    async fn describe_cluster(&self, identifier: &str) -> Result<Option<DbCluster>, Fault> {
+    async fn describe_cluster(&self, identifier: &str) -> Result<Option<DbCluster>, Error> {
         let call = self.client.describe_db_clusters().db_cluster_identifier(identifier).send();
         match Box::pin(call).await {
             Ok(described) => Ok(described.db_clusters.unwrap_or_default().into_iter().next()),
@@ -36,12 +36,12 @@ impl Rds {
             }
             Err(error) => {
                 let doing = format!("describe the cluster {identifier}");
-                Err(aws::fault(doing, "rds:DescribeDBClusters", error))
+                Err(aws::call_error(doing, "rds:DescribeDBClusters", error))
             }
         }
     }
 
-    async fn describe_instance(&self, identifier: &str) -> Result<Option<DbInstance>, Fault> {
+    async fn describe_instance(&self, identifier: &str) -> Result<Option<DbInstance>, Error> {
         let call = self.client.describe_db_instances().db_instance_identifier(identifier).send();
         match Box::pin(call).await {
             Ok(described) => Ok(described.db_instances.unwrap_or_default().into_iter().next()),
@@ -50,19 +50,19 @@ impl Rds {
             }
             Err(error) => {
                 let doing = format!("describe the instance {identifier}");
-                Err(aws::fault(doing, "rds:DescribeDBInstances", error))
+                Err(aws::call_error(doing, "rds:DescribeDBInstances", error))
             }
         }
     }
 }
 
-impl Clusters for Rds {
-    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
+impl RdsApi for Rds {
+    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error> {
         let described = self.describe_cluster(identifier).await?;
         Ok(described.as_ref().map(members))
     }
 
-    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error> {
         let described = self.describe_instance(identifier).await?;
         Ok(described.map(|instance| Instance {
             endpoint: instance.endpoint().and_then(|endpoint| endpoint.address()).map(str::to_owned),

@@ -1,8 +1,8 @@
 //! The bounded loop around the plan: observe, plan, apply, look again.
 //!
 //! One path serves a failover and a drift check; they differ only in how long they stay
-//! ([`Mode`]). The invariants kept here: an eviction acts on a lookup and a listing no older than
-//! [`FRESH`], made after the evidence for it was complete; and every await ends at the deadline.
+//! ([`Mode`]). The invariants kept here: a deregistration acts on a lookup and a listing no older than
+//! [`MAX_OBSERVATION_AGE`], made after the evidence for it was complete; and every await ends at the deadline.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,57 +11,56 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::config::Binding;
-use crate::fault::Fault;
-use crate::plan::{Family, Targets, Writer};
+use crate::binding::Binding;
+use crate::error::Error;
+use crate::plan::{Addresses, Family, Targets};
 
-mod changes;
-mod evidence;
-mod objection;
-mod patience;
-mod roles;
+mod change_log;
+mod desired;
+mod loop_control;
+mod observe;
+mod preregister;
 mod run;
-mod scout;
-mod sight;
+mod stability;
+mod veto;
 
-pub use evidence::{Cluster, Instance};
-pub(crate) use evidence::{cluster_identifier, member};
-pub(crate) use roles::{Roster, resolve};
+pub(crate) use desired::{ReaderCache, resolve};
+use preregister::BackgroundTasks;
 use run::Run;
-use scout::Scout;
+pub use stability::{Cluster, Instance};
 
-/// How old a look at DNS and at the group may be when an eviction acts on it. Some round trips, and
+/// How old a look at DNS and at the group may be when a deregistration acts on it. Some round trips, and
 /// well below the default confirmation time, within which DNS cannot have moved elsewhere and settled.
-pub const FRESH: Duration = Duration::from_secs(2);
+pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
-pub const RELIST: Duration = Duration::from_secs(30);
+pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a change may take to show in a listing before it is made again. Listings lag by moments;
 /// longer than that, and the call has been lost or undone.
-pub const SETTLE: Duration = Duration::from_secs(10);
+pub const LISTING_LAG: Duration = Duration::from_secs(10);
 /// How long the RDS API's opinion counts before it is asked again. Its limits are unpublished, so a
 /// watch that it objects to asks a dozen times a minute, not at every poll.
-pub const OPINION: Duration = Duration::from_secs(5);
+pub const RDS_RECHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the RDS API may take to object: some round trips. Silence is no objection, because a
 /// failover that breaks the API as well must be followed all the same.
-pub const OBJECTION: Duration = Duration::from_secs(3);
+pub const RDS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often a watch asks the RDS API for a new writer that DNS does not name yet. Half of that is what it
 /// would save on average; the API's limits are unpublished.
-pub const SCOUT: Duration = Duration::from_secs(10);
+pub const CANDIDATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What DNS says: the endpoint's address, and the names followed on the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Resolution {
     /// The address.
-    pub writer: Writer,
+    pub addresses: Addresses,
     /// The endpoint's name, then every CNAME's target, lower case, without the final dot.
     pub chain: Vec<String>,
 }
 
 /// What the loop needs to know of a target group; it does not change while the group exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct TargetGroupInfo {
     /// The family of the addresses that it holds.
     pub family: Family,
     /// The port of targets that are registered without one.
@@ -70,7 +69,7 @@ pub struct Group {
 
 /// How urgent a call to the load balancing API is: whose turn comes first where its limits are near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Urgency {
+pub enum Priority {
     /// A writer may be missing in its group.
     Failover,
     /// The writer is in; what is left over is cleared up.
@@ -90,53 +89,53 @@ pub enum Call {
 
 /// A name server.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
-pub trait Dns {
+pub trait Resolve {
     /// Looks a name up, past every cache of our own. How many addresses there may be is the role's matter.
-    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Answer, Fault>;
+    async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error>;
 }
 
 /// The target groups of the account.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
-pub trait TargetGroups {
+pub trait TargetGroupApi {
     /// Waits until the API's limits allow the call, the more urgent ones first.
-    async fn turn(&self, _urgency: Urgency, _call: Call) {}
+    async fn permit(&self, _priority: Priority, _call: Call) {}
     /// What the group is, refused if it cannot hold a database's addresses.
-    async fn describe(&self, group: &str) -> Result<Group, Fault>;
+    async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error>;
     /// The group's targets and their states.
-    async fn targets(&self, group: &str) -> Result<Targets, Fault>;
+    async fn targets(&self, group: &str) -> Result<Targets, Error>;
     /// Registers targets; already registered ones are fine.
-    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault>;
+    async fn register(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error>;
     /// Deregisters targets, in one attempt: a retry needs a fresh look first.
-    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault>;
+    async fn deregister(&self, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error>;
 }
 
 /// The clusters and instances of the account.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
-pub trait Clusters {
+pub trait RdsApi {
     /// A cluster's members, or `None` where there is no such cluster.
-    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault>;
+    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error>;
     /// An instance, or `None` where there is no such instance.
-    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault>;
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error>;
 }
 
 /// Everything outside.
-pub struct World<D, T, C> {
+pub struct Clients<D, T, C> {
     /// The name servers.
     pub dns: D,
     /// The target groups.
     pub groups: T,
     /// The clusters.
-    pub clusters: C,
+    pub rds: C,
 }
 
 /// How patient the loop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct Timing {
     /// How long a watch waits for a failover.
     pub watch: Duration,
     /// The pause between lookups.
     pub poll: Duration,
-    /// How long DNS must give the same answer before it may evict.
+    /// How long DNS must give the same answer before it may deregister.
     pub confirm: Duration,
 }
 
@@ -153,12 +152,12 @@ pub enum Mode {
 
 /// Whether a watch may register who is about to become the writer, before DNS names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Nominations {
+pub enum Preregistration {
     /// Nobody is nominated.
     #[default]
-    Closed,
+    Off,
     /// The event and the RDS API may nominate members of the bound cluster.
-    Open {
+    On {
         /// The member that the event names as the one being promoted.
         event: Option<String>,
     },
@@ -190,11 +189,11 @@ pub struct Report {
     /// How it stands.
     pub status: Status,
     /// The last answer of DNS.
-    pub writer: Vec<String>,
+    pub addresses: Vec<String>,
     /// The targets registered; in a dry run, those that would be.
     pub registered: BTreeSet<SocketAddr>,
-    /// The targets evicted; in a dry run, those that would be.
-    pub evicted: BTreeSet<SocketAddr>,
+    /// The targets deregistered; in a dry run, those that would be.
+    pub deregistered: BTreeSet<SocketAddr>,
     /// What waits, and for what.
     pub waiting: Vec<String>,
     /// Why it failed.
@@ -203,7 +202,7 @@ pub struct Report {
     pub elapsed_ms: u64,
     /// How long after its first sight the writer was registered, in milliseconds: a metric.
     #[serde(skip)]
-    pub follow_ms: Option<u64>,
+    pub registration_latency_ms: Option<u64>,
 }
 
 impl Report {
@@ -213,20 +212,20 @@ impl Report {
             endpoint: endpoint.to_owned(),
             target_group: target_group.to_owned(),
             status,
-            writer: Vec::new(),
+            addresses: Vec::new(),
             registered: BTreeSet::new(),
-            evicted: BTreeSet::new(),
+            deregistered: BTreeSet::new(),
             waiting: Vec::new(),
             error: None,
             elapsed_ms: 0,
-            follow_ms: None,
+            registration_latency_ms: None,
         }
     }
 
     /// A binding that failed before its group was looked at.
-    pub(crate) fn failed(binding: &Binding, fault: &Fault) -> Self {
-        let reason = fault.explain();
-        say!(error, binding, "fail", reason = %reason, "the binding failed");
+    pub(crate) fn failed(binding: &Binding, error: &Error) -> Self {
+        let reason = error.explain();
+        log_decision!(error, binding, "fail", reason = %reason, "the binding failed");
         Self { error: Some(reason), ..Self::new(&binding.endpoint, &binding.target_group, Status::Failed) }
     }
 }
@@ -234,25 +233,25 @@ impl Report {
 /// Brings one binding's group into sync with DNS, and says how that went. Ends before the deadline.
 /// Nominations count in a watch alone. The urgency is that of the first look, or `None` where its turn was
 /// waited for already; what it finds sets that of the calls after it.
-pub async fn reconcile<D: Dns, T: TargetGroups, C: Clusters>(
-    world: &World<D, T, C>,
+pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
+    clients: &Clients<D, T, C>,
     binding: &Binding,
-    pace: Pace,
+    timing: Timing,
     mode: Mode,
-    nominations: &Nominations,
-    urgency: Option<Urgency>,
+    preregistration: &Preregistration,
+    priority: Option<Priority>,
     deadline: Instant,
 ) -> Report {
-    let nominations = if mode == Mode::Watch { nominations } else { &Nominations::Closed };
-    let scout = Scout::new(world, binding, nominations, deadline);
-    let mut run = Run::new(world, binding, &scout, pace, mode, deadline);
-    run.sight.begin(urgency);
+    let preregistration = if mode == Mode::Watch { preregistration } else { &Preregistration::Off };
+    let background = BackgroundTasks::new(clients, binding, preregistration, deadline);
+    let mut run = Run::new(clients, binding, &background, timing, mode, deadline);
+    run.observer.begin(priority);
     let result = match mode {
-        Mode::DryRun => run.rehearse().await,
+        Mode::DryRun => run.dry_run().await,
         Mode::Check | Mode::Watch => tokio::select! {
             biased;
-            result = run.follow() => result,
-            never = scout.roam() => match never {},
+            result = run.sync() => result,
+            never = background.run() => match never {},
         },
     };
     run.report(result)

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::world::{Action, ENDPOINT, GROUP, TWO, Trouble, World};
+use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Done {
 }
 
 /// The command in the world, with the world's binding in the environment.
-async fn command(world: &World, arguments: &[&str]) -> Command {
+async fn command(aws: &FakeAws, arguments: &[&str]) -> Command {
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rds-nlb-sync"));
     command
@@ -48,8 +48,8 @@ async fn command(world: &World, arguments: &[&str]) -> Command {
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
-        .env("AWS_ENDPOINT_URL", format!("http://{}", world.serve_aws().await))
-        .env("NAMESERVERS", world.serve_dns().await.to_string())
+        .env("AWS_ENDPOINT_URL", format!("http://{}", aws.serve_aws().await))
+        .env("NAMESERVERS", aws.serve_dns().await.to_string())
         .env("BINDINGS", bindings)
         .env("CONFIRM_SECONDS", "1")
         .env("POLL_MILLIS", "50")
@@ -69,8 +69,8 @@ async fn finish(mut command: Command) -> Done {
     }
 }
 
-async fn run(world: &World, arguments: &[&str]) -> Done {
-    finish(command(world, arguments).await).await
+async fn run(aws: &FakeAws, arguments: &[&str]) -> Done {
+    finish(command(aws, arguments).await).await
 }
 
 mod help {
@@ -78,24 +78,25 @@ mod help {
 
     #[tokio::test]
     async fn it_names_every_command_and_shows_examples_and_exit_codes() {
-        let done = run(&World::new(), &["--help"]).await;
+        let done = run(&FakeAws::new(), &["--help"]).await;
         assert_eq!(done.code, 0);
-        for told in
+        for message_text in
             ["check", "plan", "doctor", "watch", "completions", "Examples:", "Exit codes:", "NO_COLOR"]
         {
-            assert!(done.stdout.contains(told), "{told}: {done:?}");
+            assert!(done.stdout.contains(message_text), "{message_text}: {done:?}");
         }
         let examples = done.stdout.split_once("Examples:").expect("examples").1;
         assert!(examples.lines().all(|line| line.chars().count() <= 80), "{examples}");
-        let of_watch = run(&World::new(), &["watch", "--help"]).await;
-        for told in ["--interval", "--endpoint", "--target-group", "--port", "--database", "--output"] {
-            assert!(of_watch.stdout.contains(told), "{told}: {of_watch:?}");
+        let of_watch = run(&FakeAws::new(), &["watch", "--help"]).await;
+        for message_text in ["--interval", "--endpoint", "--target-group", "--port", "--database", "--output"]
+        {
+            assert!(of_watch.stdout.contains(message_text), "{message_text}: {of_watch:?}");
         }
     }
 
     #[tokio::test]
     async fn wrong_arguments_fail_without_the_code_of_a_change() {
-        for (arguments, told) in [
+        for (arguments, message_text) in [
             (&["destroy"][..], "destroy"),
             (&[], "Usage"),
             (&["check", "--endpoint", ENDPOINT], "--target-group"),
@@ -104,16 +105,16 @@ mod help {
             (&["check", "--output", "yaml"], "yaml"),
             (&["watch", "--interval", "0"], "--interval"),
         ] {
-            let done = run(&World::new(), arguments).await;
+            let done = run(&FakeAws::new(), arguments).await;
             assert_eq!(done.code, 1, "{done:?}");
-            assert!(done.stderr.contains(told), "{told}: {done:?}");
+            assert!(done.stderr.contains(message_text), "{message_text}: {done:?}");
         }
     }
 
     #[tokio::test]
     async fn every_shell_gets_its_completions() {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-            let done = run(&World::new(), &["completions", shell]).await;
+            let done = run(&FakeAws::new(), &["completions", shell]).await;
             assert_eq!(done.code, 0);
             assert!(done.stdout.contains("rds-nlb-sync") && done.stdout.contains("doctor"), "{done:?}");
         }
@@ -125,42 +126,42 @@ mod codes {
 
     #[tokio::test]
     async fn in_sync_is_0_and_so_is_what_was_brought_into_sync() {
-        let world = World::new();
-        assert_eq!(run(&world, &["check"]).await.code, 0);
-        world.resolves_to(&[TWO]);
-        let done = run(&world, &["check", "--output", "json"]).await;
+        let aws = FakeAws::new();
+        assert_eq!(run(&aws, &["check"]).await.code, 0);
+        aws.resolves_to(&[TWO]);
+        let done = run(&aws, &["check", "--output", "json"]).await;
         assert_eq!(done.code, 0);
         assert_eq!(done.json()["bindings"][0]["status"], "updated");
-        assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+        assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
     }
 
     #[tokio::test]
     async fn a_plan_that_would_change_something_is_2_and_changes_nothing() {
-        let world = World::new();
-        assert_eq!(run(&world, &["plan"]).await.code, 0);
-        world.resolves_to(&[TWO]);
-        let done = run(&world, &["plan", "--output", "json"]).await;
+        let aws = FakeAws::new();
+        assert_eq!(run(&aws, &["plan"]).await.code, 0);
+        aws.resolves_to(&[TWO]);
+        let done = run(&aws, &["plan", "--output", "json"]).await;
         assert_eq!(done.code, 2);
         let result = done.json();
         assert_eq!(result["trigger"], "plan");
         assert_eq!(result["bindings"][0]["registered"], json!(["10.0.2.20:5432"]));
-        assert_eq!(result["bindings"][0]["evicted"], json!(["10.0.1.10:5432"]));
-        assert_eq!(world.writes(), Vec::<String>::new());
+        assert_eq!(result["bindings"][0]["deregistered"], json!(["10.0.1.10:5432"]));
+        assert_eq!(aws.writes(), Vec::<String>::new());
     }
 
     #[tokio::test]
     async fn what_waits_is_2() {
-        let world = World::new();
-        world.promote("orders-2");
-        let done = run(&world, &["check", "--output", "json"]).await;
+        let aws = FakeAws::new();
+        aws.promote("orders-2");
+        let done = run(&aws, &["check", "--output", "json"]).await;
         assert_eq!((done.code, &done.json()["bindings"][0]["status"]), (2, &json!("pending")));
     }
 
     #[tokio::test]
     async fn a_failure_is_1_with_the_reason() {
-        let world = World::new();
-        world.always(Action::DescribeTargetHealth, Some(Trouble::Denied));
-        let done = run(&world, &["check", "--output", "json"]).await;
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeTargetHealth, Some(ApiFault::Denied));
+        let done = run(&aws, &["check", "--output", "json"]).await;
         assert_eq!(done.code, 1);
         let result = done.json();
         let error = result["bindings"][0]["error"].as_str().unwrap();
@@ -169,15 +170,15 @@ mod codes {
 
     #[tokio::test]
     async fn the_doctor_is_1_where_there_is_a_problem_and_0_where_there_are_warnings() {
-        let world = World::new();
-        let done = run(&world, &["doctor", "--output", "json"]).await;
+        let aws = FakeAws::new();
+        let done = run(&aws, &["doctor", "--output", "json"]).await;
         assert_eq!(done.code, 0, "{done:?}");
         assert_eq!(done.json()["trigger"], "doctor");
         assert_eq!(done.json()["general"][1]["level"], "warning");
-        world.state().estate.balancers[0].2.clear();
-        let done = run(&world, &["doctor", "--output", "json"]).await;
+        aws.state().estate.load_balancers[0].2.clear();
+        let done = run(&aws, &["doctor", "--output", "json"]).await;
         assert_eq!(done.code, 1, "{done:?}");
-        assert_eq!(world.writes(), Vec::<String>::new());
+        assert_eq!(aws.writes(), Vec::<String>::new());
     }
 }
 
@@ -186,11 +187,11 @@ mod arguments {
 
     #[tokio::test]
     async fn a_binding_of_the_arguments_stands_for_those_of_the_environment() {
-        let world = World::new();
-        world.resolves_to(&[TWO]);
+        let aws = FakeAws::new();
+        aws.resolves_to(&[TWO]);
         let endpoint = ["plan", "--endpoint", ENDPOINT, "--target-group", GROUP];
         let others = ["--port", "6432", "--database", "sales", "--output", "json"];
-        let mut command = command(&world, &[&endpoint[..], &others[..]].concat()).await;
+        let mut command = command(&aws, &[&endpoint[..], &others[..]].concat()).await;
         command.env("BINDINGS", "not even JSON").env("DISCOVERY_TAG", "rds-endpoint");
         let result = finish(command).await.json();
         assert_eq!(result["bindings"][0]["registered"], json!(["10.0.2.20:6432"]));
@@ -199,7 +200,7 @@ mod arguments {
     #[tokio::test]
     async fn what_is_wrong_with_them_is_told_by_their_names() {
         let arguments = ["check", "--endpoint", "10.0.1.10", "--target-group", "orders"];
-        let done = run(&World::new(), &arguments).await;
+        let done = run(&FakeAws::new(), &arguments).await;
         assert_eq!(done.code, 1);
         assert!(done.stderr.contains("--endpoint: \"10.0.1.10\" is an address"), "{done:?}");
         assert!(done.stderr.contains("--target-group: \"orders\" is not a target group's ARN"), "{done:?}");
@@ -208,7 +209,7 @@ mod arguments {
 
     #[tokio::test]
     async fn without_any_binding_both_ways_to_give_one_are_told() {
-        let mut command = command(&World::new(), &["check"]).await;
+        let mut command = command(&FakeAws::new(), &["check"]).await;
         command.env_remove("BINDINGS");
         let done = finish(command).await;
         assert_eq!(done.code, 1);
@@ -217,10 +218,10 @@ mod arguments {
 
     #[tokio::test]
     async fn the_time_out_is_kept() {
-        let world = World::new();
-        world.always(Action::DescribeTargetHealth, Some(Trouble::Hangs));
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
         let started = tokio::time::Instant::now();
-        let done = run(&world, &["plan", "--timeout", "2"]).await;
+        let done = run(&aws, &["plan", "--timeout", "2"]).await;
         assert_eq!(done.code, 1);
         assert!(started.elapsed() < Duration::from_secs(5));
         assert!(done.stdout.contains("time"), "{done:?}");
@@ -232,12 +233,14 @@ mod output {
 
     #[tokio::test]
     async fn a_table_says_what_changes_in_80_columns_and_without_colours() {
-        let world = World::new();
-        world.resolves_to(&[TWO]);
-        let done = run(&world, &["plan"]).await;
+        let aws = FakeAws::new();
+        aws.resolves_to(&[TWO]);
+        let done = run(&aws, &["plan"]).await;
         let table = done.table();
-        for told in ["would change", "→ orders", "+ 10.0.2.20:5432", "- 10.0.1.10:5432", "1 would change"] {
-            assert!(table.contains(told), "{told}:\n{table}");
+        for message_text in
+            ["would change", "→ orders", "+ 10.0.2.20:5432", "- 10.0.1.10:5432", "1 would change"]
+        {
+            assert!(table.contains(message_text), "{message_text}:\n{table}");
         }
         assert!(!table.contains('\u{1b}'), "{table}");
         assert_eq!(done.stderr, "", "no spinner where there is no terminal");
@@ -245,16 +248,16 @@ mod output {
 
     #[tokio::test]
     async fn the_doctors_table_is_followed_by_what_to_do() {
-        let world = World::new();
+        let aws = FakeAws::new();
         {
-            let estate = &mut world.state().estate;
-            estate.balancers[0].2.clear();
+            let estate = &mut aws.state().estate;
+            estate.load_balancers[0].2.clear();
             estate.attributes.clear();
             estate.health_check.interval = 30;
         }
-        let done = run(&world, &["doctor"]).await;
+        let done = run(&aws, &["doctor"]).await;
         let table = done.table();
-        for told in [
+        for message_text in [
             "problem",
             "cross_zone (problem)",
             "aws elbv2 modify-target-group-attributes",
@@ -262,15 +265,15 @@ mod output {
             "write_access (warning)",
             "1 problem, ",
         ] {
-            assert!(table.contains(told), "{told}:\n{table}");
+            assert!(table.contains(message_text), "{message_text}:\n{table}");
         }
     }
 
     #[tokio::test]
     async fn colours_are_for_those_who_want_them() {
-        let world = World::new();
+        let aws = FakeAws::new();
         for (variable, coloured) in [("CLICOLOR_FORCE", true), ("NO_COLOR", false)] {
-            let mut command = command(&world, &["plan", "-v"]).await;
+            let mut command = command(&aws, &["plan", "-v"]).await;
             command.env(variable, "1");
             let done = finish(command).await;
             assert_eq!(done.code, 0, "{done:?}");
@@ -281,18 +284,18 @@ mod output {
 
     #[tokio::test]
     async fn failures_are_told_in_the_table_too() {
-        let world = World::new();
-        world.always(Action::Lookup, Some(Trouble::NxDomain));
-        let done = run(&world, &["check"]).await;
+        let aws = FakeAws::new();
+        aws.always(Action::Lookup, Some(ApiFault::NxDomain));
+        let done = run(&aws, &["check"]).await;
         let table = done.table();
         assert!(table.contains("failed") && table.contains("NXDOMAIN"), "{table}");
     }
 
     #[tokio::test]
     async fn verbose_logs_decisions_to_standard_error_alone() {
-        let world = World::new();
-        world.resolves_to(&[TWO]);
-        let done = run(&world, &["check", "-v", "--output", "json"]).await;
+        let aws = FakeAws::new();
+        aws.resolves_to(&[TWO]);
+        let done = run(&aws, &["check", "-v", "--output", "json"]).await;
         assert!(done.stderr.contains("deregisters"), "{done:?}");
         assert_eq!(done.json()["bindings"][0]["status"], "updated");
     }
@@ -307,9 +310,9 @@ mod watch {
         lines: Lines<BufReader<ChildStdout>>,
     }
 
-    async fn start(world: &World, arguments: &[&str]) -> Watch {
+    async fn start(aws: &FakeAws, arguments: &[&str]) -> Watch {
         let arguments = [&["watch", "--interval", "1"], arguments].concat();
-        let mut process = command(world, &arguments).await.spawn().expect("it starts");
+        let mut process = command(aws, &arguments).await.spawn().expect("it starts");
         let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
         Watch { process, lines }
     }
@@ -334,27 +337,27 @@ mod watch {
 
     #[tokio::test]
     async fn it_follows_failover_after_failover_until_it_is_told_to_stop() {
-        let world = World::new();
-        let mut watch = start(&world, &[]).await;
+        let aws = FakeAws::new();
+        let mut watch = start(&aws, &[]).await;
         assert!(watch.line().await.ends_with(&format!("in sync {ENDPOINT} → orders: = 10.0.1.10")));
-        world.promote("orders-2");
-        world.writer_per_rds("orders-2");
+        aws.promote("orders-2");
+        aws.writer_per_rds("orders-2");
         let line = watch.line().await;
         assert!(line.contains(" updated ") && line.ends_with("+ 10.0.2.20:5432, - 10.0.1.10:5432"), "{line}");
         assert!(watch.line().await.ends_with("= 10.0.2.20"));
-        world.always(Action::Lookup, Some(Trouble::NxDomain));
+        aws.always(Action::Lookup, Some(ApiFault::NxDomain));
         assert!(watch.line().await.contains(" failed "));
-        world.always(Action::Lookup, None);
+        aws.always(Action::Lookup, None);
         assert!(watch.line().await.contains(" in sync "), "a failure ends no watch");
         watch.signal("TERM");
         assert_eq!(watch.ended().await, Some(0));
-        assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+        assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
     }
 
     #[tokio::test]
     async fn programs_get_every_check_as_a_line_of_json() {
-        let world = World::new();
-        let mut watch = start(&world, &["--output", "json"]).await;
+        let aws = FakeAws::new();
+        let mut watch = start(&aws, &["--output", "json"]).await;
         for _ in 0..2 {
             let check: Value = serde_json::from_str(&watch.line().await).expect("JSON");
             assert_eq!(check["trigger"], "check");
@@ -366,25 +369,25 @@ mod watch {
 
     #[tokio::test]
     async fn a_signal_waits_for_the_call_under_way_and_lets_no_other_begin() {
-        let world = World::new();
-        world.resolves_to(&[TWO]);
-        world.next(Action::RegisterTargets, &[Trouble::Slow(Duration::from_secs(2))]);
-        let mut watch = start(&world, &[]).await;
-        while world.count(Action::RegisterTargets) == 0 {
+        let aws = FakeAws::new();
+        aws.resolves_to(&[TWO]);
+        aws.next(Action::RegisterTargets, &[ApiFault::Slow(Duration::from_secs(2))]);
+        let mut watch = start(&aws, &[]).await;
+        while aws.count(Action::RegisterTargets) == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         watch.signal("TERM");
         assert_eq!(watch.ended().await, Some(0));
-        assert_eq!(world.targets(), "10.0.1.10:5432 10.0.2.20:5432", "registered, and nothing after that");
-        assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+        assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432", "registered, and nothing after that");
+        assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
     }
 
     #[tokio::test]
     async fn a_second_signal_waits_for_nothing() {
-        let world = World::new();
-        world.always(Action::DescribeTargetHealth, Some(Trouble::Hangs));
-        let mut watch = start(&world, &[]).await;
-        while world.count(Action::DescribeTargetHealth) == 0 {
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
+        let mut watch = start(&aws, &[]).await;
+        while aws.count(Action::DescribeTargetHealth) == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let started = tokio::time::Instant::now();
@@ -397,16 +400,16 @@ mod watch {
 
     #[tokio::test]
     async fn one_binding_that_hangs_delays_no_other() {
-        let world = World::new();
+        let aws = FakeAws::new();
         let other = GROUP.replace("/orders/", "/billing/");
-        world.state().groups.insert(other.clone(), crate::world::Group::default());
+        aws.state().groups.insert(other.clone(), crate::testkit::Group::default());
         let billing = "billing.abc123.us-east-1.rds.amazonaws.com";
-        world.state().names.insert(format!("{billing}."), Trouble::Hangs);
+        aws.state().names.insert(format!("{billing}."), ApiFault::Hangs);
         let bindings = json!([
             {"endpoint": billing, "target_group": other},
             {"endpoint": ENDPOINT, "target_group": GROUP},
         ]);
-        let mut command = command(&world, &["watch", "--interval", "1", "--output", "json"]).await;
+        let mut command = command(&aws, &["watch", "--interval", "1", "--output", "json"]).await;
         command.env("BINDINGS", bindings.to_string());
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();

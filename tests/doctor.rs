@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::world::estate::Estate;
-use crate::world::lambda::Function;
-use crate::world::{Action, ENDPOINT, GROUP, TWO, Trouble, World};
+use crate::testkit::estate::Estate;
+use crate::testkit::lambda::Function;
+use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
 
 const TIME: Duration = Duration::from_secs(190);
 
 /// Asks the binary, as an operator does.
-async fn ask(world: &World, variables: &[(&str, &str)]) -> Value {
-    let function = Function::start(world, Path::new(env!("CARGO_BIN_EXE_bootstrap")), variables).await;
+async fn ask(aws: &FakeAws, variables: &[(&str, &str)]) -> Value {
+    let function = Function::start(aws, Path::new(env!("CARGO_BIN_EXE_bootstrap")), variables).await;
     let result = function.invoke(json!({"command": "doctor"}), TIME).await.expect("problems fail nothing");
-    assert_eq!(world.writes(), Vec::<String>::new(), "the doctor changes nothing");
+    assert_eq!(aws.writes(), Vec::<String>::new(), "the doctor changes nothing");
     result
 }
 
@@ -35,28 +35,28 @@ fn finding<'a>(result: &'a Value, check: &str) -> &'a Value {
 
 #[tokio::test]
 async fn with_all_well_the_doctor_has_nothing_to_say_about_the_binding() {
-    let world = World::new();
-    let result = ask(&world, &[]).await;
+    let aws = FakeAws::new();
+    let result = ask(&aws, &[]).await;
     assert_eq!(not_ok(&result), Vec::<String>::new(), "{result:#}");
     assert_eq!(result["trigger"], "doctor");
     assert_eq!(result["bindings"][0]["endpoint"], ENDPOINT);
     assert_eq!(result["bindings"][0]["target_group"], GROUP);
     let seen = "resolves to 10.0.1.10, by orders-1.abc123.us-east-1.rds.amazonaws.com";
-    let endpoint = json!({"level": "ok", "check": "endpoint", "seen": seen, "why": null, "cure": null});
+    let endpoint = json!({"level": "ok", "check": "endpoint", "observed": seen, "impact": null, "fix": null});
     assert_eq!(finding(&result, "endpoint"), &endpoint);
-    assert_eq!(finding(&result, "database")["seen"], "the cluster orders is storage-optimization");
-    assert_eq!(finding(&result, "listener")["seen"], "TCP 5432 forwards to the group");
-    assert_eq!(finding(&result, "zones")["seen"], "us-east-1a, us-east-1b");
+    assert_eq!(finding(&result, "database")["observed"], "the cluster orders is storage-optimization");
+    assert_eq!(finding(&result, "listener")["observed"], "TCP 5432 forwards to the group");
+    assert_eq!(finding(&result, "zones")["observed"], "us-east-1a, us-east-1b");
 }
 
 #[tokio::test]
 async fn what_cannot_be_told_from_inside_is_said_with_where_to_look() {
-    let result = ask(&World::new(), &[("WATCH_SECONDS", "180")]).await;
+    let result = ask(&FakeAws::new(), &[("WATCH_SECONDS", "180")]).await;
     let delivery = finding(&result, "delivery");
     assert_eq!(delivery["level"], "warning");
-    let cure = delivery["cure"].as_str().unwrap();
-    assert!(cure.contains("SilenceAlarm") && cure.contains("DeadLettersAlarm"), "{cure}");
-    assert_eq!(finding(&result, "patience")["level"], "ok");
+    let fix = delivery["fix"].as_str().unwrap();
+    assert!(fix.contains("SilenceAlarm") && fix.contains("DeadLettersAlarm"), "{fix}");
+    assert_eq!(finding(&result, "timeout")["level"], "ok");
     assert_eq!(finding(&result, "confirmation")["level"], "warning", "these tests confirm within a second");
 }
 
@@ -71,49 +71,51 @@ async fn every_fault_of_the_estate_is_seen_through_the_apis() {
         ("problem proxy_protocol", |estate| {
             estate.attributes.insert("proxy_protocol_v2.enabled".into(), "true".into());
         }),
-        ("problem load_balancer", |estate| estate.balancers.clear()),
-        ("warning scheme", |estate| estate.balancers[0].0.scheme = "internet-facing".into()),
-        ("warning zones", |estate| estate.balancers[0].0.zones.truncate(1)),
-        ("problem cross_zone", |estate| estate.balancers[0].2.clear()),
-        ("problem listener", |estate| estate.balancers[0].1.clear()),
-        ("warning listener", |estate| estate.balancers[0].1[0].groups.push(format!("{GROUP}1"))),
-        ("warning security_groups", |estate| estate.balancers[0].0.security_groups = vec!["sg-1".into()]),
+        ("problem load_balancer", |estate| estate.load_balancers.clear()),
+        ("warning scheme", |estate| estate.load_balancers[0].0.scheme = "internet-facing".into()),
+        ("warning zones", |estate| estate.load_balancers[0].0.zones.truncate(1)),
+        ("problem cross_zone", |estate| estate.load_balancers[0].2.clear()),
+        ("problem listener", |estate| estate.load_balancers[0].1.clear()),
+        ("warning listener", |estate| estate.load_balancers[0].1[0].groups.push(format!("{GROUP}1"))),
+        ("warning security_groups", |estate| {
+            estate.load_balancers[0].0.security_groups = vec!["sg-1".into()]
+        }),
     ];
     for (expected, fault) in cases {
-        let world = World::new();
-        fault(&mut world.state().estate);
-        assert_eq!(not_ok(&ask(&world, &[]).await), [expected]);
+        let aws = FakeAws::new();
+        fault(&mut aws.state().estate);
+        assert_eq!(not_ok(&ask(&aws, &[]).await), [expected]);
     }
 }
 
 #[tokio::test]
 async fn a_missed_failover_shows_in_the_targets() {
-    let world = World::new();
-    world.resolves_to(&[TWO]);
-    let result = ask(&world, &[]).await;
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    let result = ask(&aws, &[]).await;
     assert_eq!(not_ok(&result), ["problem targets", "problem stale_targets"]);
     let seen = "the writer 10.0.2.20:5432 is not in the group, which holds 10.0.1.10:5432 (healthy)";
-    assert_eq!(finding(&result, "targets")["seen"], seen);
+    assert_eq!(finding(&result, "targets")["observed"], seen);
 }
 
 #[tokio::test]
 async fn an_unhealthy_writer_is_told_with_the_reason() {
-    let world = World::new();
-    world.group(|group| group.targets.values_mut().for_each(|target| target.state = Some("unhealthy")));
-    world.state().estate.reason = Some("Target.FailedHealthChecks");
-    let result = ask(&world, &[]).await;
+    let aws = FakeAws::new();
+    aws.group(|group| group.targets.values_mut().for_each(|target| target.state = Some("unhealthy")));
+    aws.state().estate.reason = Some("Target.FailedHealthChecks");
+    let result = ask(&aws, &[]).await;
     assert_eq!(not_ok(&result), ["problem targets"]);
     let seen = "the writer 10.0.1.10:5432 is unhealthy (Target.FailedHealthChecks)";
-    assert_eq!(finding(&result, "targets")["seen"], seen);
+    assert_eq!(finding(&result, "targets")["observed"], seen);
 }
 
 #[tokio::test]
 async fn an_instance_of_a_cluster_follows_no_failover() {
     let endpoint = "orders-1.abc123.us-east-1.rds.amazonaws.com";
     let bindings = json!([{"endpoint": endpoint, "target_group": GROUP}]).to_string();
-    let result = ask(&World::new(), &[("BINDINGS", &bindings)]).await;
+    let result = ask(&FakeAws::new(), &[("BINDINGS", &bindings)]).await;
     assert_eq!(not_ok(&result), ["problem endpoint_kind"]);
-    assert_eq!(finding(&result, "database")["seen"], "the instance orders-1 is storage-optimization");
+    assert_eq!(finding(&result, "database")["observed"], "the instance orders-1 is storage-optimization");
 }
 
 #[tokio::test]
@@ -147,34 +149,34 @@ async fn every_permission_that_is_missing_is_named() {
         (Action::DescribeListeners, "listener", "warning", "elasticloadbalancing:DescribeListeners"),
         (Action::DescribeDBClusters, "database", "warning", "rds:DescribeDBClusters"),
     ] {
-        let world = World::new();
-        world.always(action, Some(Trouble::Denied));
-        let result = ask(&world, &[]).await;
+        let aws = FakeAws::new();
+        aws.always(action, Some(ApiFault::Denied));
+        let result = ask(&aws, &[]).await;
         let found = finding(&result, check);
         assert_eq!(found["level"], level, "{found}");
-        assert!(found["cure"].as_str().unwrap().contains(&format!("allow {permission} in")), "{found}");
-        assert!(found["why"].as_str().unwrap().contains("not checked: "), "{found}");
+        assert!(found["fix"].as_str().unwrap().contains(&format!("allow {permission} in")), "{found}");
+        assert!(found["impact"].as_str().unwrap().contains("not checked: "), "{found}");
     }
 }
 
 #[tokio::test]
 async fn a_role_for_one_instance_alone_is_enough_to_see_it() {
-    let world = World::new();
-    world.state().instances.insert("billing".into(), crate::world::Instance::default());
+    let aws = FakeAws::new();
+    aws.state().instances.insert("billing".into(), crate::testkit::Instance::default());
     let endpoint = "billing.abc123.us-east-1.rds.amazonaws.com";
-    world.state().zone.insert(endpoint.into(), crate::world::addresses(&["10.0.1.10"]));
+    aws.state().zone.insert(endpoint.into(), crate::testkit::addresses(&["10.0.1.10"]));
     let bindings = json!([{"endpoint": endpoint, "target_group": GROUP}]).to_string();
-    world.always(Action::DescribeDBClusters, Some(Trouble::Denied));
-    assert_eq!(not_ok(&ask(&world, &[("BINDINGS", &bindings)]).await), Vec::<String>::new());
-    world.always(Action::DescribeDBClusters, None);
-    world.always(Action::DescribeDBInstances, Some(Trouble::Denied));
-    let result = ask(&world, &[("BINDINGS", &bindings)]).await;
-    assert!(finding(&result, "database")["cure"].as_str().unwrap().contains("rds:DescribeDBInstances"));
+    aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
+    assert_eq!(not_ok(&ask(&aws, &[("BINDINGS", &bindings)]).await), Vec::<String>::new());
+    aws.always(Action::DescribeDBClusters, None);
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Denied));
+    let result = ask(&aws, &[("BINDINGS", &bindings)]).await;
+    assert!(finding(&result, "database")["fix"].as_str().unwrap().contains("rds:DescribeDBInstances"));
 }
 
 mod in_time {
-    use rds_nlb_sync::config::Binding;
-    use rds_nlb_sync::doctor::{Level, examine};
+    use rds_nlb_sync::binding::Binding;
+    use rds_nlb_sync::doctor::{Severity, examine};
     use rds_nlb_sync::reconcile;
     use tokio::time::Instant;
 
@@ -182,19 +184,19 @@ mod in_time {
 
     #[tokio::test(start_paused = true)]
     async fn what_hangs_is_a_finding_at_the_deadline_and_hides_nothing_else() {
-        let world = World::new();
-        world.always(Action::DescribeListeners, Some(Trouble::Hangs));
-        let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world.clone() };
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeListeners, Some(ApiFault::Hangs));
+        let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };
         let bindings: Vec<Binding> = (0..9).map(|_| Binding::new(ENDPOINT, GROUP)).collect();
         let deadline = Instant::now() + Duration::from_secs(20);
-        let diagnoses = examine(&ports, &bindings, deadline).await;
+        let all_findings = examine(&ports, &bindings, deadline).await;
         assert_eq!(Instant::now(), deadline);
-        assert_eq!(diagnoses.len(), 9);
-        for diagnosis in diagnoses.iter().take(4) {
+        assert_eq!(all_findings.len(), 9);
+        for binding_findings in all_findings.iter().take(4) {
             let not_ok: Vec<_> =
-                diagnosis.findings.iter().filter(|finding| finding.level != Level::Ok).collect();
+                binding_findings.findings.iter().filter(|finding| finding.level != Severity::Ok).collect();
             assert_eq!(not_ok.len(), 1, "{not_ok:#?}");
-            assert!(not_ok[0].seen.contains("before the time ran out"), "{not_ok:#?}");
+            assert!(not_ok[0].observed.contains("before the time ran out"), "{not_ok:#?}");
         }
     }
 }

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rds_nlb_sync::budget::Budget;
-use rds_nlb_sync::config::{Binding, Config, Role};
-use rds_nlb_sync::fleet::{BOX, Fleet, PATROL};
-use rds_nlb_sync::lambda::{Answer, Failed, Outcome, handle};
-use rds_nlb_sync::reconcile::{self, Call, Status, Urgency};
+use rds_nlb_sync::binding::{Binding, Role};
+use rds_nlb_sync::config::Config;
+use rds_nlb_sync::fleet::{BACKGROUND_INTERVAL, CHECK_BUDGET, Fleet};
+use rds_nlb_sync::lambda::{Answer, InvocationError, InvocationResult, handle};
+use rds_nlb_sync::rate_limit::ApiRateLimiter;
+use rds_nlb_sync::reconcile::{self, Call, Priority, Status};
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::world::fleet::{address, endpoint, group};
-use crate::world::ports::PACE;
-use crate::world::{Action, Instance, Trouble, World, addresses};
+use crate::testkit::fleet::{address, endpoint, group};
+use crate::testkit::ports::TIMING;
+use crate::testkit::{Action, ApiFault, FakeAws, Instance, addresses};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -22,32 +23,32 @@ const fn seconds(seconds: u64) -> Duration {
 
 /// A function and its databases, `db-0`, `db-1` and so on, each with a group in sync.
 struct Estate {
-    world: World,
+    aws: FakeAws,
     config: Config,
     fleet: Fleet,
 }
 
 impl Estate {
     fn of(databases: usize) -> Self {
-        let world = World::of_databases(databases);
+        let aws = FakeAws::of_databases(databases);
         let config = Config {
             bindings: (0..databases).map(|number| Binding::new(&endpoint(number), &group(number))).collect(),
             discovery: None,
-            pace: PACE,
+            timing: TIMING,
             nameservers: None,
             preregister: true,
             verify: seconds(900),
             elb_calls: 5,
             dry_run: false,
         };
-        world.state().budget = Some(Arc::new(Budget::new(config.elb_calls)));
+        aws.state().rate_limiter = Some(Arc::new(ApiRateLimiter::new(config.elb_calls)));
         let fleet = Fleet::new(&config);
-        Self { world, config, fleet }
+        Self { aws, config, fleet }
     }
 
-    async fn invoke(&self, event: Value) -> Result<Outcome, Failed> {
-        let world = self.world.clone();
-        let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world };
+    async fn invoke(&self, event: Value) -> Result<InvocationResult, InvocationError> {
+        let aws = self.aws.clone();
+        let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws };
         match handle(
             &self.config,
             &ports,
@@ -58,17 +59,17 @@ impl Estate {
         )
         .await?
         {
-            Answer::Outcome(outcome) => Ok(outcome),
+            Answer::InvocationResult(outcome) => Ok(outcome),
             other => panic!("expected bindings, not {other:?}"),
         }
     }
 
     /// The schedule's check, and how many groups it listed.
-    async fn check(&self) -> (Outcome, usize) {
-        let before = self.world.count(Action::DescribeTargetHealth);
+    async fn check(&self) -> (InvocationResult, usize) {
+        let before = self.aws.count(Action::DescribeTargetHealth);
         let outcome = self.invoke(json!({"source": "aws.events", "detail-type": "Scheduled Event"})).await;
         let outcome = outcome.expect("no failure");
-        (outcome, self.world.count(Action::DescribeTargetHealth) - before)
+        (outcome, self.aws.count(Action::DescribeTargetHealth) - before)
     }
 
     /// Checks every minute until all groups were listed.
@@ -78,7 +79,7 @@ impl Estate {
         }
     }
 
-    async fn watch(&self, number: usize) -> Outcome {
+    async fn watch(&self, number: usize) -> InvocationResult {
         let arn = format!("arn:aws:rds:us-east-1:123456789012:db:db-{number}");
         let event =
             json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
@@ -86,12 +87,12 @@ impl Estate {
     }
 
     fn is_followed(&self, number: usize) -> bool {
-        self.world.targets_of(&group(number))
+        self.aws.targets_of(&group(number))
             == format!("{}:5432~ {}:5432", address(number, 1), address(number, 2))
     }
 }
 
-fn changed(outcome: &Outcome) -> Vec<&str> {
+fn changed(outcome: &InvocationResult) -> Vec<&str> {
     let changed = outcome.bindings.iter().filter(|report| report.status != Status::InSync);
     changed.map(|report| report.endpoint.split('.').next().unwrap_or_default()).collect()
 }
@@ -112,13 +113,13 @@ async fn of_many_groups_a_check_lists_its_share_and_compares_the_others_with_dns
     estate.warm().await;
     estate.check().await;
     sleep(seconds(60)).await;
-    estate.world.forget_calls();
+    estate.aws.forget_calls();
     let (outcome, listed) = estate.check().await;
     assert_eq!(outcome.bindings.len(), 200);
     assert_eq!(changed(&outcome), [""; 0]);
     assert_eq!(listed, 20);
-    assert_eq!(estate.world.count(Action::Lookup), 200 + 20, "one lookup each, and one with each listing");
-    assert_eq!(outcome.bindings[199].writer, [address(199, 1)]);
+    assert_eq!(estate.aws.count(Action::Lookup), 200 + 20, "one lookup each, and one with each listing");
+    assert_eq!(outcome.bindings[199].addresses, [address(199, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +128,7 @@ async fn every_group_is_listed_within_the_verification_period() {
     estate.warm().await;
     // Somebody takes every target away, where no lookup shows it.
     for number in 0..1000 {
-        estate.world.state().groups.get_mut(&group(number)).expect("a group").targets.clear();
+        estate.aws.state().groups.get_mut(&group(number)).expect("a group").targets.clear();
     }
     let (started, mut most) = (Instant::now(), 0);
     let mut repaired = BTreeSet::new();
@@ -146,7 +147,7 @@ async fn every_group_is_listed_within_the_verification_period() {
 async fn a_missed_failover_is_followed_at_once_wherever_it_is_in_line() {
     let estate = Estate::of(200);
     estate.warm().await;
-    [7, 99, 199].into_iter().for_each(|number| estate.world.fails_over(number));
+    [7, 99, 199].into_iter().for_each(|number| estate.aws.fails_over(number));
     let started = Instant::now();
     let (outcome, _) = estate.check().await;
     assert_eq!(changed(&outcome), ["db-7", "db-99", "db-199"]);
@@ -159,15 +160,15 @@ async fn a_cold_function_lists_all_groups_within_the_routine_rate() {
     let estate = Estate::of(1000);
     let started = Instant::now();
     let (outcome, listed) = estate.check().await;
-    assert!(started.elapsed() <= BOX + seconds(1), "the next check must not find it at work");
-    let expected = 30 + 5 * BOX.as_secs() as usize;
+    assert!(started.elapsed() <= CHECK_BUDGET + seconds(1), "the next check must not find it at work");
+    let expected = 30 + 5 * CHECK_BUDGET.as_secs() as usize;
     assert!(listed.abs_diff(expected) <= 1, "{listed}, not {expected}");
     let pending: Vec<_> = outcome.bindings.iter().filter(|r| r.status == Status::Pending).collect();
     assert_eq!(pending.len(), 1000 - listed);
     assert!(pending[0].waiting[0].contains("the next check"), "{:?}", pending[0]);
     estate.warm().await;
     assert!(started.elapsed() < seconds(300), "{:?}", started.elapsed());
-    let listed = estate.world.count(Action::DescribeTargetHealth);
+    let listed = estate.aws.count(Action::DescribeTargetHealth);
     assert!((1000..1200).contains(&listed), "each of them once, and some in turn: {listed}");
 }
 
@@ -175,10 +176,12 @@ async fn a_cold_function_lists_all_groups_within_the_routine_rate() {
 async fn a_name_that_does_not_resolve_fails_alone_and_lists_nothing() {
     let estate = Estate::of(50);
     estate.warm().await;
-    estate.world.state().names.insert(endpoint(49), Trouble::ServerError);
-    estate.world.fails_over(48);
+    estate.aws.state().names.insert(endpoint(49), ApiFault::ServerError);
+    estate.aws.fails_over(48);
     let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
-    let Err(Failed::Bindings(outcome)) = estate.invoke(event).await else { panic!("expected a failure") };
+    let Err(InvocationError::Bindings(outcome)) = estate.invoke(event).await else {
+        panic!("expected a failure")
+    };
     assert_eq!(changed(&outcome), ["db-48", "db-49"]);
     let error = outcome.bindings[49].error.as_deref().unwrap_or_default();
     assert!(error.contains(&endpoint(49)), "{error}");
@@ -189,10 +192,10 @@ async fn what_an_operator_asks_for_is_of_every_group() {
     let estate = Estate::of(60);
     estate.warm().await;
     for command in ["check", "plan"] {
-        estate.world.forget_calls();
+        estate.aws.forget_calls();
         estate.invoke(json!({"command": command})).await.unwrap();
-        assert_eq!(estate.world.count(Action::DescribeTargetHealth), 60, "{command}");
-        assert_eq!(estate.world.count(Action::Lookup), 60, "{command}");
+        assert_eq!(estate.aws.count(Action::DescribeTargetHealth), 60, "{command}");
+        assert_eq!(estate.aws.count(Action::Lookup), 60, "{command}");
     }
 }
 
@@ -201,17 +204,17 @@ async fn a_binding_that_was_not_in_sync_is_listed_again_by_the_next_check() {
     let estate = Estate::of(60);
     estate.warm().await;
     // Its last listing was one of the latest: it would not be in line for a while.
-    estate.world.fails_over(59);
-    estate.world.next(Action::RegisterTargets, &[Trouble::Denied]);
+    estate.aws.fails_over(59);
+    estate.aws.next(Action::RegisterTargets, &[ApiFault::Denied]);
     let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
     assert!(estate.invoke(event).await.is_err());
-    estate.world.state().zone.insert(endpoint(59), addresses(&[&address(59, 1)]));
-    let before = estate.world.count(Action::DescribeTargetHealth);
+    estate.aws.state().zone.insert(endpoint(59), addresses(&[&address(59, 1)]));
+    let before = estate.aws.count(Action::DescribeTargetHealth);
     estate.check().await;
-    assert_eq!(estate.world.count(Action::DescribeTargetHealth) - before, 21);
-    let before = estate.world.count(Action::DescribeTargetHealth);
+    assert_eq!(estate.aws.count(Action::DescribeTargetHealth) - before, 21);
+    let before = estate.aws.count(Action::DescribeTargetHealth);
     estate.check().await;
-    assert_eq!(estate.world.count(Action::DescribeTargetHealth) - before, 20, "and then as before");
+    assert_eq!(estate.aws.count(Action::DescribeTargetHealth) - before, 20, "and then as before");
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +224,7 @@ async fn a_binding_that_was_changed_is_listed_by_the_next_check() {
     estate.check().await;
     estate.config.bindings[59].port = Some(6432);
     assert_eq!(changed(&estate.check().await.0), ["db-59"]);
-    assert_eq!(estate.world.targets_of(&group(59)), format!("{0}:5432~ {0}:6432", address(59, 1)));
+    assert_eq!(estate.aws.targets_of(&group(59)), format!("{0}:5432~ {0}:6432", address(59, 1)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -239,47 +242,47 @@ async fn a_binding_that_is_gone_is_forgotten_and_listed_when_it_is_back() {
 async fn a_watch_looks_after_the_others_that_it_knows() {
     let estate = Estate::of(100);
     estate.warm().await;
-    let world = estate.world.clone();
+    let aws = estate.aws.clone();
     tokio::spawn(async move {
         sleep(seconds(20)).await;
         for number in 0..50 {
-            world.fails_over(number);
+            aws.fails_over(number);
         }
     });
     let started = Instant::now();
     let outcome = estate.watch(0).await;
     assert_eq!(changed(&outcome).len(), 50, "and tells of no others");
     assert_eq!(outcome.bindings[0].endpoint, endpoint(0), "its own first");
-    // Evictions come last where turns are short.
+    // Deregistrations come last where turns are short.
     estate.check().await;
     assert!((0..50).all(|number| estate.is_followed(number)));
-    let registered = estate.world.calls(Action::RegisterTargets);
+    let registered = estate.aws.calls(Action::RegisterTargets);
     let last = registered.iter().map(|call| call.at).max().expect("registrations") - started;
     let at_best = Duration::from_millis((50 - 20) * 250);
-    assert!(last <= seconds(20) + PATROL + at_best + seconds(1), "{last:?}");
+    assert!(last <= seconds(20) + BACKGROUND_INTERVAL + at_best + seconds(1), "{last:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_of_a_cold_function_leaves_a_few_others_to_the_next_check() {
     let estate = Estate::of(20);
     estate.watch(0).await;
-    let lookups = estate.world.calls(Action::Lookup);
+    let lookups = estate.aws.calls(Action::Lookup);
     assert!(lookups.iter().all(|call| call.detail == endpoint(0)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_of_a_cold_function_lists_many_others_at_the_routine_rate() {
     let estate = Estate::of(400);
-    (250..300).for_each(|number| estate.world.fails_over(number));
+    (250..300).for_each(|number| estate.aws.fails_over(number));
     let started = Instant::now();
     let outcome = estate.watch(0).await;
     assert_eq!(changed(&outcome).len(), 50);
-    let registered = estate.world.calls(Action::RegisterTargets);
+    let registered = estate.aws.calls(Action::RegisterTargets);
     let last = registered.iter().map(|call| call.at).max().expect("registrations") - started;
     // Failovers take from what routine calls may.
     let in_line = Duration::from_secs_f64((300.0 - 30.0 + 50.0 * 2.0) / 5.0);
     assert!(last <= in_line + seconds(5), "{last:?}");
-    let listed = estate.world.count(Action::DescribeTargetHealth);
+    let listed = estate.aws.count(Action::DescribeTargetHealth);
     let in_turn = 400 * 180 / (900 * 9 / 10);
     let most = 400 + in_turn + 4 * 50 + 180 / 30;
     assert!(listed <= most, "each once, some in turn, and those that moved until all is done: {listed}");
@@ -289,9 +292,9 @@ async fn a_watch_of_a_cold_function_lists_many_others_at_the_routine_rate() {
 async fn names_that_fail_keep_a_patrol_from_no_other() {
     let estate = Estate::of(200);
     for number in 1..100 {
-        estate.world.state().names.insert(endpoint(number), Trouble::NxDomain);
+        estate.aws.state().names.insert(endpoint(number), ApiFault::NxDomain);
     }
-    estate.world.fails_over(199);
+    estate.aws.fails_over(199);
     let outcome = estate.watch(0).await;
     assert_eq!(changed(&outcome), ["db-199"]);
 }
@@ -300,7 +303,7 @@ async fn names_that_fail_keep_a_patrol_from_no_other() {
 async fn names_that_fail_meanwhile_do_not_fail_a_watch() {
     let estate = Estate::of(3);
     estate.warm().await;
-    estate.world.state().names.insert(endpoint(2), Trouble::NxDomain);
+    estate.aws.state().names.insert(endpoint(2), ApiFault::NxDomain);
     let outcome = estate.watch(0).await;
     assert_eq!((outcome.bindings.len(), outcome.bindings[0].status), (1, Status::InSync));
 }
@@ -310,9 +313,9 @@ async fn a_watch_goes_on_listing_the_groups_whose_turn_it_is() {
     let estate = Estate::of(100);
     estate.warm().await;
     estate.check().await;
-    estate.world.forget_calls();
+    estate.aws.forget_calls();
     estate.watch(0).await;
-    let listed = estate.world.count(Action::DescribeTargetHealth);
+    let listed = estate.aws.count(Action::DescribeTargetHealth);
     let (own, others) = (180 / 30 + 1, 100 * 180 / (900 * 9 / 10));
     assert!((others..=others + own + 1).contains(&listed), "{listed}");
 }
@@ -321,18 +324,18 @@ async fn a_watch_goes_on_listing_the_groups_whose_turn_it_is() {
 async fn what_a_check_could_not_repair_a_watch_tries_again_every_five_seconds() {
     let estate = Estate::of(60);
     estate.warm().await;
-    estate.world.fails_over(59);
-    estate.world.always(Action::RegisterTargets, Some(Trouble::Denied));
+    estate.aws.fails_over(59);
+    estate.aws.always(Action::RegisterTargets, Some(ApiFault::Denied));
     let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
     assert!(estate.invoke(event).await.is_err());
-    let world = estate.world.clone();
+    let aws = estate.aws.clone();
     tokio::spawn(async move {
         sleep(seconds(60)).await;
-        world.always(Action::RegisterTargets, None);
+        aws.always(Action::RegisterTargets, None);
     });
     assert_eq!(changed(&estate.watch(0).await), ["db-59"]);
     assert!(estate.is_followed(59));
-    let tries = estate.world.count(Action::RegisterTargets);
+    let tries = estate.aws.count(Action::RegisterTargets);
     assert!((12..=15).contains(&tries), "{tries}");
 }
 
@@ -340,23 +343,25 @@ async fn what_a_check_could_not_repair_a_watch_tries_again_every_five_seconds() 
 async fn a_name_that_failed_is_left_to_the_next_check() {
     let estate = Estate::of(3);
     estate.warm().await;
-    estate.world.state().names.insert(endpoint(2), Trouble::NxDomain);
+    estate.aws.state().names.insert(endpoint(2), ApiFault::NxDomain);
     let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
     assert!(estate.invoke(event).await.is_err());
-    estate.world.forget_calls();
+    estate.aws.forget_calls();
     estate.watch(0).await;
-    assert!(estate.world.calls(Action::Lookup).iter().all(|call| call.detail != endpoint(2)));
+    assert!(estate.aws.calls(Action::Lookup).iter().all(|call| call.detail != endpoint(2)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_cannot_evict_elsewhere_says_that_it_failed() {
     let estate = Estate::of(3);
     estate.warm().await;
-    estate.world.fails_over(2);
-    estate.world.always(Action::DeregisterTargets, Some(Trouble::Denied));
+    estate.aws.fails_over(2);
+    estate.aws.always(Action::DeregisterTargets, Some(ApiFault::Denied));
     let arn = "arn:aws:rds:us-east-1:123456789012:db:db-0";
     let event = json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
-    let Err(Failed::Bindings(outcome)) = estate.invoke(event).await else { panic!("expected a failure") };
+    let Err(InvocationError::Bindings(outcome)) = estate.invoke(event).await else {
+        panic!("expected a failure")
+    };
     assert_eq!(outcome.bindings[1].status, Status::Failed, "{outcome:?}");
     assert_eq!(outcome.bindings[1].registered.len(), 1);
 }
@@ -366,10 +371,10 @@ async fn a_dry_run_lists_and_writes_nothing() {
     let mut estate = Estate::of(60);
     estate.config.dry_run = true;
     estate.warm().await;
-    estate.world.fails_over(59);
+    estate.aws.fails_over(59);
     let (outcome, _) = estate.check().await;
     assert_eq!(outcome.bindings[59].status, Status::Planned);
-    assert_eq!(estate.world.writes(), Vec::<String>::new());
+    assert_eq!(estate.aws.writes(), Vec::<String>::new());
 }
 
 mod readers {
@@ -381,7 +386,7 @@ mod readers {
         let mut estate = Estate::of(60);
         for number in 0..60 {
             let name = |member| format!("db-{number}-{member}");
-            let mut state = estate.world.state();
+            let mut state = estate.aws.state();
             let members = [(name("w"), true), (name("r"), false)];
             state.clusters.insert(format!("db-{number}"), members.into());
             state.zone.insert(endpoint_of(&name("r")), addresses(&[&address(number, 1)]));
@@ -405,7 +410,7 @@ mod readers {
     /// A reader comes to the cluster.
     fn joins(estate: &Estate, number: usize) -> Value {
         let name = format!("db-{number}-new");
-        let mut state = estate.world.state();
+        let mut state = estate.aws.state();
         state.zone.insert(endpoint_of(&name), addresses(&[&address(number, 9)]));
         state.clusters.get_mut(&format!("db-{number}")).expect("a cluster").insert(name.clone(), false);
         let cluster: &'static str = format!("db-{number}").leak();
@@ -420,9 +425,9 @@ mod readers {
     #[tokio::test(start_paused = true)]
     async fn their_names_are_remembered_with_the_group() {
         let estate = clusters().await;
-        estate.world.forget_calls();
+        estate.aws.forget_calls();
         estate.check().await;
-        let asked = estate.world.count(Action::DescribeDBClusters);
+        let asked = estate.aws.count(Action::DescribeDBClusters);
         assert_eq!(asked, 2 * 20, "with the groups that are listed, and once after each");
     }
 
@@ -430,13 +435,13 @@ mod readers {
     async fn an_event_about_an_instance_has_its_clusters_group_listed() {
         let estate = clusters().await;
         let event = joins(&estate, 59);
-        estate.world.forget_calls();
+        estate.aws.forget_calls();
         let outcome = estate.invoke(event).await.unwrap();
         assert_eq!(changed(&outcome), ["db-59"]);
-        let listed = estate.world.count(Action::DescribeTargetHealth);
+        let listed = estate.aws.count(Action::DescribeTargetHealth);
         assert!(listed <= 20 + 2, "its own besides those whose turn it is, and once more: {listed}");
         assert_eq!(
-            estate.world.targets_of(&group(59)),
+            estate.aws.targets_of(&group(59)),
             format!("{}:5432 {}:5432", address(59, 1), address(59, 9))
         );
     }
@@ -455,28 +460,28 @@ mod readers {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_that_waits_for_its_turns_goes_on_watching_dns_and_evicts_at_last() {
-    let world = World::new();
-    world.promote("orders-2");
-    world.writer_per_rds("orders-2");
-    let budget = Arc::new(Budget::new(5));
-    world.state().budget = Some(Arc::clone(&budget));
+    let aws = FakeAws::new();
+    aws.promote("orders-2");
+    aws.writer_per_rds("orders-2");
+    let rate_limiter = Arc::new(ApiRateLimiter::new(5));
+    aws.state().rate_limiter = Some(Arc::clone(&rate_limiter));
     // For half a minute, others take every token: the writer gets in, and nothing else does.
     let others = async {
         sleep(seconds(1)).await;
         let crowd = async {
             loop {
-                budget.turn(Urgency::Failover, Call::Describe).await;
+                rate_limiter.permit(Priority::Failover, Call::Describe).await;
             }
         };
         let _ = timeout(seconds(30), crowd).await;
     };
-    let (report, ()) = tokio::join!(world.check(), others);
+    let (report, ()) = tokio::join!(aws.check(), others);
     assert_eq!(report.status, Status::Updated, "{report:?}");
-    assert_eq!(world.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
-    let [registered] = &world.calls(Action::RegisterTargets)[..] else { panic!("one registration") };
-    let [evicted] = &world.calls(Action::DeregisterTargets)[..] else { panic!("one eviction") };
-    assert!(evicted.at - registered.at > seconds(30), "after the others");
-    assert!(world.count(Action::Lookup) > 50, "twice a second: {}", world.count(Action::Lookup));
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+    let [registered] = &aws.calls(Action::RegisterTargets)[..] else { panic!("one registration") };
+    let [deregistered] = &aws.calls(Action::DeregisterTargets)[..] else { panic!("one deregistration") };
+    assert!(deregistered.at - registered.at > seconds(30), "after the others");
+    assert!(aws.count(Action::Lookup) > 50, "twice a second: {}", aws.count(Action::Lookup));
 }
 
 #[tokio::test(start_paused = true)]
@@ -484,14 +489,14 @@ async fn names_that_are_gone_keep_no_other_from_its_turn() {
     let estate = Estate::of(200);
     estate.warm().await;
     for number in 0..40 {
-        estate.world.state().names.insert(endpoint(number), Trouble::NxDomain);
+        estate.aws.state().names.insert(endpoint(number), ApiFault::NxDomain);
     }
-    estate.world.state().groups.get_mut(&group(150)).expect("a group").targets.clear();
+    estate.aws.state().groups.get_mut(&group(150)).expect("a group").targets.clear();
     let mut minutes = interval(seconds(60));
     for _ in 0..15 {
         minutes.tick().await;
         let event = json!({"source": "aws.events", "detail-type": "Scheduled Event"});
         assert!(estate.invoke(event).await.is_err(), "it tells of the names");
     }
-    assert_eq!(estate.world.targets_of(&group(150)), format!("{}:5432", address(150, 1)));
+    assert_eq!(estate.aws.targets_of(&group(150)), format!("{}:5432", address(150, 1)));
 }

@@ -2,29 +2,30 @@
 
 use std::time::{Duration, SystemTime};
 
-use rds_nlb_sync::config::{Binding, Config};
-use rds_nlb_sync::discovery::{MISS, PERIOD};
+use rds_nlb_sync::binding::Binding;
+use rds_nlb_sync::config::Config;
+use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use rds_nlb_sync::fleet::Fleet;
-use rds_nlb_sync::lambda::{Answer, Failed, Outcome, Trigger, envelope, handle};
-use rds_nlb_sync::reconcile::Urgency::{Failover, Routine};
+use rds_nlb_sync::lambda::{Answer, InvocationError, InvocationResult, Trigger, envelope, handle};
+use rds_nlb_sync::reconcile::Priority::{Failover, Routine};
 use rds_nlb_sync::reconcile::{self, Report, Status};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::world::log::Log;
-use crate::world::ports::PACE;
-use crate::world::{Action, ENDPOINT, GROUP, Group, TWO, Trouble, World, addresses};
+use crate::testkit::log::Log;
+use crate::testkit::ports::TIMING;
+use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, TWO, addresses};
 
 const BILLING: &str = "billing.abc123.us-east-1.rds.amazonaws.com";
 
 /// A world with a second database, whose group is still empty.
-fn two_databases() -> World {
-    let world = World::new();
-    let mut state = world.state();
+fn two_databases() -> FakeAws {
+    let aws = FakeAws::new();
+    let mut state = aws.state();
     state.zone.insert(BILLING.into(), addresses(&[TWO]));
     state.groups.insert(billing_group(), Group::default());
     drop(state);
-    world
+    aws
 }
 
 fn billing_group() -> String {
@@ -46,31 +47,31 @@ fn only_what_the_runtime_would_not_hand_on_gets_an_envelope() {
     }
 }
 
-async fn invoke(world: &World, event: Value, time: Duration) -> Result<Outcome, Failed> {
-    invoke_with(None, world, event, time).await
+async fn invoke(aws: &FakeAws, event: Value, time: Duration) -> Result<InvocationResult, InvocationError> {
+    invoke_with(None, aws, event, time).await
 }
 
 /// The same, with groups that have this tag besides.
 async fn invoke_with(
     tag: Option<&str>,
-    world: &World,
+    aws: &FakeAws,
     event: Value,
     time: Duration,
-) -> Result<Outcome, Failed> {
+) -> Result<InvocationResult, InvocationError> {
     let bindings = vec![Binding::new(ENDPOINT, GROUP), Binding::new(BILLING, &billing_group())];
     let config = Config {
         bindings,
         discovery: tag.map(str::to_owned),
-        pace: PACE,
+        timing: TIMING,
         nameservers: None,
         preregister: true,
         verify: Duration::from_secs(900),
         elb_calls: 5,
         dry_run: false,
     };
-    let ports = reconcile::World { dns: world.clone(), groups: world.clone(), clusters: world.clone() };
+    let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };
     match handle(&config, &ports, &Fleet::new(&config), &event.to_string(), noon(), time).await? {
-        Answer::Outcome(outcome) => Ok(outcome),
+        Answer::InvocationResult(outcome) => Ok(outcome),
         other => panic!("expected bindings, not {other:?}"),
     }
 }
@@ -96,30 +97,30 @@ fn minute() -> Duration {
     Duration::from_secs(60)
 }
 
-fn failed(result: Result<Outcome, Failed>) -> Vec<Report> {
+fn failed(result: Result<InvocationResult, InvocationError>) -> Vec<Report> {
     match result {
-        Err(Failed::Bindings(outcome)) => outcome.bindings,
+        Err(InvocationError::Bindings(outcome)) => outcome.bindings,
         other => panic!("expected failed bindings, not {other:?}"),
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_check_is_of_all_bindings_and_a_watch_of_those_that_the_event_is_about() {
-    let world = two_databases();
-    let check = invoke(&world, json!({"command": "check"}), minute()).await.unwrap();
+    let aws = two_databases();
+    let check = invoke(&aws, json!({"command": "check"}), minute()).await.unwrap();
     assert_eq!((check.trigger, check.bindings.len()), (Trigger::Check, 2));
-    let watch = invoke(&world, failover("BILLING"), minute()).await.unwrap();
+    let watch = invoke(&aws, failover("BILLING"), minute()).await.unwrap();
     assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 1));
     assert_eq!(watch.bindings[0].endpoint, BILLING);
 }
 
 /// How long a watch that nothing happens in lasts, by the time that its event carries.
 async fn watched_for(time: Value) -> Duration {
-    let world = two_databases();
+    let aws = two_databases();
     let mut event = failover("orders");
     event["time"] = time;
     let started = Instant::now();
-    let outcome = invoke(&world, event, Duration::from_secs(240)).await.unwrap();
+    let outcome = invoke(&aws, event, Duration::from_secs(240)).await.unwrap();
     assert_eq!((outcome.trigger, outcome.bindings.len()), (Trigger::Watch, 1));
     assert_eq!(outcome.bindings[0].status, Status::InSync);
     started.elapsed()
@@ -137,88 +138,88 @@ async fn an_event_whose_time_is_recent_or_says_nothing_is_watched_to_the_end() {
     let times =
         [NOON, "2026-11-20T11:57:00Z", "2026-11-20T12:00:05Z", "2026-11-20T11:00:00Z", "", "yesterday"];
     for time in times.map(|time| json!(time)).into_iter().chain([json!(null), json!(7)]) {
-        assert!(watched_for(time.clone()).await > PACE.watch - Duration::from_secs(1), "{time}");
+        assert!(watched_for(time.clone()).await > TIMING.watch - Duration::from_secs(1), "{time}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_late_event_has_a_failover_followed_that_nobody_has_followed() {
-    let world = two_databases();
-    world.promote("orders-2");
-    world.writer_per_rds("orders-2");
+    let aws = two_databases();
+    aws.promote("orders-2");
+    aws.writer_per_rds("orders-2");
     let mut event = failover("orders");
     event["time"] = json!("2026-11-20T11:50:00Z");
-    let outcome = invoke(&world, event, Duration::from_secs(240)).await.unwrap();
+    let outcome = invoke(&aws, event, Duration::from_secs(240)).await.unwrap();
     assert_eq!((outcome.trigger, outcome.bindings[0].status), (Trigger::Watch, Status::Updated));
-    assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+    assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_binding_that_hangs_delays_no_other() {
-    let world = two_databases();
-    world.resolves_to(&[TWO]);
-    world.state().names.insert(BILLING.into(), Trouble::Hangs);
-    let reports = failed(invoke(&world, json!({"command": "check"}), minute()).await);
+    let aws = two_databases();
+    aws.resolves_to(&[TWO]);
+    aws.state().names.insert(BILLING.into(), ApiFault::Hangs);
+    let reports = failed(invoke(&aws, json!({"command": "check"}), minute()).await);
     assert_eq!(reports[0].status, Status::Updated);
-    assert_eq!(world.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+    assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
     assert!(reports[0].elapsed_ms <= 7_000, "{reports:?}");
     assert_eq!(reports[1].status, Status::Failed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_hangs_to_the_end_spares_the_others_and_leaves_time_to_report() {
-    let world = two_databases();
-    world.next(Action::DescribeTargetHealth, &[Trouble::Hangs]);
+    let aws = two_databases();
+    aws.next(Action::DescribeTargetHealth, &[ApiFault::Hangs]);
     let started = Instant::now();
-    let reports = failed(invoke(&world, json!({"command": "check"}), minute()).await);
+    let reports = failed(invoke(&aws, json!({"command": "check"}), minute()).await);
     assert_eq!([reports[0].status, reports[1].status], [Status::Failed, Status::Updated]);
     assert_eq!(started.elapsed(), minute() - rds_nlb_sync::lambda::RESERVE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_time_out_shorter_than_the_reserve_is_not_all_reserve() {
-    let world = two_databases();
-    world.state().latency = Duration::from_millis(10);
-    let outcome = invoke(&world, json!({"command": "plan"}), Duration::from_millis(400)).await.unwrap();
+    let aws = two_databases();
+    aws.state().latency = Duration::from_millis(10);
+    let outcome = invoke(&aws, json!({"command": "plan"}), Duration::from_millis(400)).await.unwrap();
     assert_eq!(outcome.bindings[1].status, Status::Planned);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_number_and_the_state_of_other_databases_do_not_matter() {
-    let world = two_databases();
-    world.promote("orders-2");
-    world.writer_per_rds("orders-2");
+    let aws = two_databases();
+    aws.promote("orders-2");
+    aws.writer_per_rds("orders-2");
     for number in 0..150 {
         let members = [(format!("other-{number}"), true)].into();
-        world.state().clusters.insert(format!("other-{number}"), members);
+        aws.state().clusters.insert(format!("other-{number}"), members);
     }
-    let outcome = invoke(&world, json!({"command": "check"}), minute()).await.unwrap();
+    let outcome = invoke(&aws, json!({"command": "check"}), minute()).await.unwrap();
     assert_eq!(outcome.bindings[0].status, Status::Updated);
-    assert_eq!(world.count(Action::DescribeDBClusters), 1, "asked for by name, never listed");
+    assert_eq!(aws.count(Action::DescribeDBClusters), 1, "asked for by name, never listed");
 }
 
 #[tokio::test(start_paused = true)]
 async fn how_old_a_list_of_tagged_groups_serves_depends_on_the_event() {
-    let any = |urgency| (Duration::MAX, urgency);
+    let any = |priority| (Duration::MAX, priority);
     for (event, are_known, expected) in [
         (failover("billing"), true, vec![any(Failover)]),
-        (failover("sales"), true, vec![any(Failover), (MISS, Failover)]),
+        (failover("sales"), true, vec![any(Failover), (TAG_MAX_AGE_UNKNOWN_DB, Failover)]),
         (failover("sales"), false, vec![any(Failover)]),
-        (schedule(), true, vec![any(Routine), (PERIOD, Routine)]),
+        (schedule(), true, vec![any(Routine), (TAG_MAX_AGE, Routine)]),
         (schedule(), false, vec![any(Routine)]),
     ] {
-        let world = two_databases();
-        world.state().tags_are_known = are_known;
-        invoke_with(Some("rds-endpoint"), &world, event.clone(), minute()).await.unwrap();
-        assert_eq!(world.state().tag_ages, expected, "{event}, {are_known}");
+        let aws = two_databases();
+        aws.state().tags_are_known = are_known;
+        invoke_with(Some("rds-endpoint"), &aws, event.clone(), minute()).await.unwrap();
+        assert_eq!(aws.state().tag_ages, expected, "{event}, {are_known}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_group_that_is_not_bound_fails_a_check_and_no_watch() {
-    let world = two_databases();
-    world.tagged("odd", &[("rds-endpoint", "not a name")]);
-    let invoke = async |event| invoke_with(Some("rds-endpoint"), &world, event, minute()).await;
+    let aws = two_databases();
+    aws.tagged("odd", &[("rds-endpoint", "not a name")]);
+    let invoke = async |event| invoke_with(Some("rds-endpoint"), &aws, event, minute()).await;
     assert_eq!(invoke(failover("billing")).await.unwrap().bindings.len(), 1);
     let reports = failed(invoke(schedule()).await);
     assert_eq!((reports.len(), reports[2].status), (3, Status::Failed));
@@ -227,20 +228,21 @@ async fn a_group_that_is_not_bound_fails_a_check_and_no_watch() {
 
 #[tokio::test(start_paused = true)]
 async fn the_log_counts_those_in_sync_and_tells_of_the_others() {
-    let (world, log) = (two_databases(), Log::open());
-    invoke(&world, schedule(), minute()).await.unwrap();
+    let (aws, log) = (two_databases(), Log::open());
+    invoke(&aws, schedule(), minute()).await.unwrap();
     let lines = log.lines();
     let done = lines.iter().find(|line| line["decision"] == "done").expect("a line that says so");
     assert_eq!((&done["trigger"], &done["in_sync"]), (&json!("check"), &json!(1)));
-    let told: Vec<Value> = serde_json::from_str(done["result"].as_str().expect("a text")).expect("JSON");
-    assert_eq!(told.iter().map(|report| &report["endpoint"]).collect::<Vec<_>>(), [BILLING]);
+    let message_text: Vec<Value> =
+        serde_json::from_str(done["result"].as_str().expect("a text")).expect("JSON");
+    assert_eq!(message_text.iter().map(|report| &report["endpoint"]).collect::<Vec<_>>(), [BILLING]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_runtime_logs_a_failure_by_its_message() {
-    let world = two_databases();
-    world.state().names.insert(BILLING.into(), Trouble::NxDomain);
-    let failure = invoke(&world, schedule(), minute()).await.unwrap_err();
+    let aws = two_databases();
+    aws.state().names.insert(BILLING.into(), ApiFault::NxDomain);
+    let failure = invoke(&aws, schedule(), minute()).await.unwrap_err();
     assert_eq!(format!("{failure:?}"), failure.to_string());
     assert!(failure.to_string().contains(BILLING), "{failure}");
 }

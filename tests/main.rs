@@ -2,7 +2,7 @@
 //! the binary as Lambda runs it.
 #![allow(clippy::disallowed_methods, reason = "the tests stand for everything around the function")]
 
-mod world;
+mod testkit;
 
 #[cfg(feature = "cli")]
 mod cli;
@@ -10,11 +10,11 @@ mod discovery;
 mod doctor;
 mod failovers;
 mod fleet;
-mod function;
+mod fuzz;
 mod handler;
-mod hostile;
+mod interop;
+mod lambda_binary;
 mod roles;
-mod second_opinion;
 mod simulation;
 mod sockets;
-mod trust;
+mod tls;

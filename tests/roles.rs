@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use rds_nlb_sync::config::{Binding, Role};
-use rds_nlb_sync::reconcile::{Mode, Nominations, OPINION, Report, Status};
+use rds_nlb_sync::binding::{Binding, Role};
+use rds_nlb_sync::reconcile::{Mode, Preregistration, RDS_RECHECK_INTERVAL, Report, Status};
 use tokio::time::sleep;
 
-use crate::world::ports::PACE;
-use crate::world::{Action, ENDPOINT, GROUP, Instance, ONE, THREE, TWO, Trouble, World, addresses};
+use crate::testkit::ports::TIMING;
+use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Instance, ONE, THREE, TWO, addresses};
 
 /// The cluster `orders` of `orders-1`, the writer, and of `orders-2` and `orders-3`, and a group that
 /// holds these two.
-fn cluster() -> World {
-    let world = World::new();
-    world.state().zone.insert(own("orders-3"), addresses(&[THREE]));
+fn cluster() -> FakeAws {
+    let aws = FakeAws::new();
+    aws.state().zone.insert(own("orders-3"), addresses(&[THREE]));
     let three = Instance { endpoint: Some(own("orders-3")), cluster: Some("orders"), ..Instance::default() };
-    world.state().instances.insert("orders-3".into(), three);
-    writes(&world, "orders-1");
-    world.holds(&[TWO, THREE]);
-    world
+    aws.state().instances.insert("orders-3".into(), three);
+    writes(&aws, "orders-1");
+    aws.holds(&[TWO, THREE]);
+    aws
 }
 
 fn own(member: &str) -> String {
@@ -26,91 +26,94 @@ fn own(member: &str) -> String {
 }
 
 /// The RDS API and DNS call this member of the three the writer.
-fn writes(world: &World, writer: &str) {
-    world.promote(writer);
+fn writes(aws: &FakeAws, writer: &str) {
+    aws.promote(writer);
     let members = ["orders-1", "orders-2", "orders-3"].map(|name| (name.to_owned(), name == writer));
-    world.state().clusters.insert("orders".into(), members.into());
+    aws.state().clusters.insert("orders".into(), members.into());
 }
 
-fn becomes(world: &World, member: &str, status: &'static str) {
-    world.state().instances.get_mut(member).expect("a member").status = status;
+fn becomes(aws: &FakeAws, member: &str, status: &'static str) {
+    aws.state().instances.get_mut(member).expect("a member").status = status;
 }
 
-async fn reconcile(world: &World, role: Role, mode: Mode) -> Report {
+async fn reconcile(aws: &FakeAws, role: Role, mode: Mode) -> Report {
     let binding = Binding { role, ..Binding::new(ENDPOINT, GROUP) };
-    let nominations = Nominations::Open { event: Some("orders-2".to_owned()) };
-    world.reconcile_binding(&binding, PACE, mode, &nominations, Duration::from_secs(240)).await
+    let preregistration = Preregistration::On { event: Some("orders-2".to_owned()) };
+    aws.reconcile_binding(&binding, TIMING, mode, &preregistration, Duration::from_secs(240)).await
 }
 
 mod readers {
     use super::*;
 
-    async fn check(world: &World) -> Report {
-        reconcile(world, Role::Readers, Mode::Check).await
+    async fn check(aws: &FakeAws) -> Report {
+        reconcile(aws, Role::Readers, Mode::Check).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn every_reader_is_in_the_group_and_the_writer_is_not() {
-        let world = cluster();
-        let report = check(&world).await;
-        assert_eq!((report.status, report.writer), (Status::InSync, vec![TWO.to_owned(), THREE.to_owned()]));
-        world.holds(&[ONE, TWO]);
-        let report = check(&world).await;
+        let aws = cluster();
+        let report = check(&aws).await;
+        assert_eq!(
+            (report.status, report.addresses),
+            (Status::InSync, vec![TWO.to_owned(), THREE.to_owned()])
+        );
+        aws.holds(&[ONE, TWO]);
+        let report = check(&aws).await;
         assert_eq!(report.status, Status::Updated, "{report:?}");
-        assert_eq!(world.writes(), ["RegisterTargets 10.0.3.30:5432", "DeregisterTargets 10.0.1.10:5432"]);
+        assert_eq!(aws.writes(), ["RegisterTargets 10.0.3.30:5432", "DeregisterTargets 10.0.1.10:5432"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failover_swaps_the_old_writer_for_the_new_one() {
-        let world = cluster();
-        let at_work = world.clone();
+        let aws = cluster();
+        let at_work = aws.clone();
         tokio::spawn(async move {
             sleep(Duration::from_secs(20)).await;
             writes(&at_work, "orders-2");
         });
-        let report = reconcile(&world, Role::Readers, Mode::Watch).await;
+        let report = reconcile(&aws, Role::Readers, Mode::Watch).await;
         assert_eq!(report.status, Status::Updated, "{report:?}");
-        assert_eq!(world.writes(), ["RegisterTargets 10.0.1.10:5432", "DeregisterTargets 10.0.2.20:5432"]);
+        assert_eq!(aws.writes(), ["RegisterTargets 10.0.1.10:5432", "DeregisterTargets 10.0.2.20:5432"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_created_or_deleted_is_left_out() {
         for status in ["creating", "deleting"] {
-            let world = cluster();
-            becomes(&world, "orders-3", status);
-            assert_eq!(check(&world).await.writer, [TWO], "{status}");
-            assert_eq!(world.targets(), "10.0.2.20:5432 10.0.3.30:5432~", "{status}");
-            becomes(&world, "orders-3", "available");
-            assert_eq!(check(&world).await.writer, [TWO, THREE]);
+            let aws = cluster();
+            becomes(&aws, "orders-3", status);
+            assert_eq!(check(&aws).await.addresses, [TWO], "{status}");
+            assert_eq!(aws.targets(), "10.0.2.20:5432 10.0.3.30:5432~", "{status}");
+            becomes(&aws, "orders-3", "available");
+            assert_eq!(check(&aws).await.addresses, [TWO, THREE]);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_reboots_or_is_gone_from_the_api_is_handled_by_what_dns_says() {
-        let world = cluster();
-        becomes(&world, "orders-3", "rebooting");
-        assert_eq!(check(&world).await.status, Status::InSync);
-        world.state().instances.remove("orders-3");
-        assert_eq!(check(&world).await.writer, [TWO]);
+        let aws = cluster();
+        becomes(&aws, "orders-3", "rebooting");
+        assert_eq!(check(&aws).await.status, Status::InSync);
+        aws.state().instances.remove("orders-3");
+        assert_eq!(check(&aws).await.addresses, [TWO]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_cluster_without_readers_falls_back_to_its_writer() {
-        let world = cluster();
-        world.state().clusters.insert("orders".into(), [("orders-1".to_owned(), true)].into());
-        let report = check(&world).await;
-        assert_eq!((report.status, report.writer), (Status::Updated, vec![ONE.to_owned()]));
+        let aws = cluster();
+        aws.state().clusters.insert("orders".into(), [("orders-1".to_owned(), true)].into());
+        let report = check(&aws).await;
+        assert_eq!((report.status, report.addresses), (Status::Updated, vec![ONE.to_owned()]));
         assert_eq!(
-            world.writes(),
+            aws.writes(),
             ["RegisterTargets 10.0.1.10:5432", "DeregisterTargets 10.0.2.20:5432 10.0.3.30:5432"]
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reader_is_evicted_only_when_its_absence_is_confirmed() {
-        let world = cluster();
-        let at_work = world.clone();
-        becomes(&world, "orders-3", "deleting");
+        let aws = cluster();
+        let at_work = aws.clone();
+        becomes(&aws, "orders-3", "deleting");
         tokio::spawn(async move {
             // Back before the confirmation, and gone again: never steady.
             for status in ["available", "deleting"].into_iter().cycle() {
@@ -118,18 +121,18 @@ mod readers {
                 becomes(&at_work, "orders-3", status);
             }
         });
-        assert_ne!(check(&world).await.status, Status::Failed);
-        assert_eq!(world.writes(), Vec::<String>::new());
+        assert_ne!(check(&aws).await.status, Status::Failed);
+        assert_eq!(aws.writes(), Vec::<String>::new());
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_answer_is_not_an_answer() {
-        type Breaks = fn(&World);
+        type Breaks = fn(&FakeAws);
         let breaks: [(&str, Breaks, &str); 5] = [
-            ("the API is down", |w| w.always(Action::DescribeDBClusters, Some(Trouble::ServerError)), "500"),
+            ("the API is down", |w| w.always(Action::DescribeDBClusters, Some(ApiFault::ServerError)), "500"),
             (
                 "an instance is hidden",
-                |w| w.always(Action::DescribeDBInstances, Some(Trouble::Denied)),
+                |w| w.always(Action::DescribeDBInstances, Some(ApiFault::Denied)),
                 "Denied",
             ),
             ("one name is gone", |w| drop(w.state().zone.remove(&own("orders-3"))), "NXDOMAIN"),
@@ -140,36 +143,36 @@ mod readers {
                 "neither",
             ),
         ];
-        for (what, break_it, told) in breaks {
-            let world = cluster();
-            break_it(&world);
-            let report = check(&world).await;
+        for (what, break_it, message_text) in breaks {
+            let aws = cluster();
+            break_it(&aws);
+            let report = check(&aws).await;
             assert_eq!(report.status, Status::Failed, "{what}");
             let error = report.error.unwrap_or_default();
-            assert!(told == "500" || error.contains(told), "{what}: {error}");
-            assert_eq!(world.writes(), Vec::<String>::new(), "{what}");
+            assert!(message_text == "500" || error.contains(message_text), "{what}: {error}");
+            assert_eq!(aws.writes(), Vec::<String>::new(), "{what}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_watch_asks_for_the_names_as_seldom_as_for_an_opinion() {
-        let world = cluster();
-        reconcile(&world, Role::Readers, Mode::Watch).await;
-        assert!(world.count(Action::Lookup) > 300);
-        let asked = world.calls(Action::DescribeDBClusters);
+        let aws = cluster();
+        reconcile(&aws, Role::Readers, Mode::Watch).await;
+        assert!(aws.count(Action::Lookup) > 300);
+        let asked = aws.calls(Action::DescribeDBClusters);
         assert!(asked.len() <= 180 / 5 + 1);
-        assert_eq!(asked[1].at - asked[0].at, OPINION);
+        assert_eq!(asked[1].at - asked[0].at, RDS_RECHECK_INTERVAL);
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_nominated_and_the_writer_is_no_objection() {
-        let world = cluster();
-        world.writer_per_rds("orders-1");
-        world.promote("orders-2");
-        world.holds(&[TWO, THREE]);
-        let report = check(&world).await;
+        let aws = cluster();
+        aws.writer_per_rds("orders-1");
+        aws.promote("orders-2");
+        aws.holds(&[TWO, THREE]);
+        let report = check(&aws).await;
         assert_eq!(report.status, Status::Updated, "the API alone says who reads: {report:?}");
-        assert_eq!(world.writes(), ["DeregisterTargets 10.0.3.30:5432"]);
+        assert_eq!(aws.writes(), ["DeregisterTargets 10.0.3.30:5432"]);
     }
 }
 
@@ -178,44 +181,44 @@ mod all {
 
     #[tokio::test(start_paused = true)]
     async fn every_address_of_the_name_is_in_the_group() {
-        let world = World::new();
-        world.resolves_to(&[TWO, THREE]);
-        let report = reconcile(&world, Role::All, Mode::Check).await;
+        let aws = FakeAws::new();
+        aws.resolves_to(&[TWO, THREE]);
+        let report = reconcile(&aws, Role::All, Mode::Check).await;
         assert_eq!(report.status, Status::Updated, "{report:?}");
         assert_eq!(
-            world.writes(),
+            aws.writes(),
             ["RegisterTargets 10.0.2.20:5432 10.0.3.30:5432", "DeregisterTargets 10.0.1.10:5432"]
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_set_that_changes_with_every_lookup_evicts_nobody() {
-        let world = World::new();
-        world.holds(&[ONE, TWO]);
-        world.flickers(&[ONE, TWO]);
-        let report = reconcile(&world, Role::All, Mode::Check).await;
+        let aws = FakeAws::new();
+        aws.holds(&[ONE, TWO]);
+        aws.flickers(&[ONE, TWO]);
+        let report = reconcile(&aws, Role::All, Mode::Check).await;
         assert_eq!(report.status, Status::Pending, "{report:?}");
-        assert_eq!(world.writes(), Vec::<String>::new());
+        assert_eq!(aws.writes(), Vec::<String>::new());
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_impossible_address_spoils_the_answer() {
-        let world = World::new();
-        world.resolves_to(&[TWO, "54.1.2.3"]);
-        let report = reconcile(&world, Role::All, Mode::Check).await;
+        let aws = FakeAws::new();
+        aws.resolves_to(&[TWO, "54.1.2.3"]);
+        let report = reconcile(&aws, Role::All, Mode::Check).await;
         assert_eq!(report.status, Status::Failed);
-        assert_eq!(world.writes(), Vec::<String>::new());
+        assert_eq!(aws.writes(), Vec::<String>::new());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_writer_of_several_addresses_is_refused_with_the_cure() {
-    let world = World::new();
-    world.resolves_to(&[ONE, TWO]);
-    let error = reconcile(&world, Role::Writer, Mode::Check).await.error.expect("a failure");
+    let aws = FakeAws::new();
+    aws.resolves_to(&[ONE, TWO]);
+    let error = reconcile(&aws, Role::Writer, Mode::Check).await.error.expect("a failure");
     assert!(
         error.contains("2 addresses (10.0.1.10, 10.0.2.20)") && error.contains("role \"all\""),
         "{error}"
     );
-    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(aws.writes(), Vec::<String>::new());
 }

@@ -7,37 +7,37 @@ use std::time::Duration;
 use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
 use aws_sdk_elasticloadbalancingv2::config::timeout::TimeoutConfig;
 use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Credentials, Region};
-use rds_nlb_sync::budget::Budget;
-use rds_nlb_sync::dns::NameServers;
-use rds_nlb_sync::elb::LoadBalancing;
-use rds_nlb_sync::fault::{Fault, Kind};
-use rds_nlb_sync::plan::{Family, State};
+use rds_nlb_sync::dns::DnsClient;
+use rds_nlb_sync::elb::Elb;
+use rds_nlb_sync::error::{Error, ErrorKind};
+use rds_nlb_sync::plan::{Family, TargetState};
+use rds_nlb_sync::rate_limit::ApiRateLimiter;
 use rds_nlb_sync::rds::Rds;
-use rds_nlb_sync::reconcile::{Answer, Call, Clusters, Dns, Instance, TargetGroups, Urgency};
+use rds_nlb_sync::reconcile::{Call, Instance, Priority, RdsApi, Resolution, Resolve, TargetGroupApi};
 use tokio::time::timeout;
 
-use crate::world::{Action, ENDPOINT, GROUP, ONE, Record, THREE, TWO, Trouble, World, addresses};
+use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, ONE, Record, THREE, TWO, addresses};
 
-async fn resolve(world: &World) -> Result<Answer, Fault> {
-    let servers = [world.serve_dns().await];
-    NameServers::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V4).await
+async fn resolve(aws: &FakeAws) -> Result<Resolution, Error> {
+    let servers = [aws.serve_dns().await];
+    DnsClient::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V4).await
 }
 
 /// What each lookup came over.
-fn transports(world: &World) -> Vec<String> {
-    let calls = world.calls(Action::Lookup).into_iter();
+fn transports(aws: &FakeAws) -> Vec<String> {
+    let calls = aws.calls(Action::Lookup).into_iter();
     calls.filter_map(|call| call.detail.split(' ').nth(1).map(str::to_owned)).collect()
 }
 
 /// The settings of the SDK's clients: those of the function, but with less patience.
 macro_rules! client {
-    ($sdk:ident, $world:expr) => {
+    ($sdk:ident, $aws:expr) => {
         $sdk::Client::from_conf(
             $sdk::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new("us-east-1"))
                 .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests"))
-                .endpoint_url(format!("http://{}", $world.serve_aws().await))
+                .endpoint_url(format!("http://{}", $aws.serve_aws().await))
                 .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
                 .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
                 .build(),
@@ -47,8 +47,8 @@ macro_rules! client {
 
 const ATTEMPT: Duration = Duration::from_millis(300);
 
-async fn groups(world: &World) -> LoadBalancing {
-    LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, world), Budget::unlimited())
+async fn groups(aws: &FakeAws) -> Elb {
+    Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::unlimited())
 }
 
 fn targets(list: &[&str]) -> BTreeSet<SocketAddr> {

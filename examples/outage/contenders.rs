@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rds_nlb_sync::config::Binding;
-use rds_nlb_sync::plan::Standby;
-use rds_nlb_sync::reconcile::{Mode, Nominations};
+use rds_nlb_sync::binding::Binding;
+use rds_nlb_sync::plan::StandbyPolicy;
+use rds_nlb_sync::reconcile::{Mode, Preregistration};
 use tokio::time::{Instant, interval_at, sleep_until};
 
 use crate::model::{Database, Failover, INSTANCE, look_up};
-use crate::world::ports::PACE;
-use crate::world::{ENDPOINT, GROUP, World};
+use crate::testkit::ports::TIMING;
+use crate::testkit::{ENDPOINT, FakeAws, GROUP};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
@@ -46,35 +46,35 @@ pub fn of(database: Database) -> [Contender; 4] {
     [Contender::Poller, Contender::Handler, Contender::Plain, last]
 }
 
-pub async fn act(contender: Contender, failover: Failover, world: World) {
+pub async fn act(contender: Contender, failover: Failover, aws: FakeAws) {
     let start = Instant::now();
     match contender {
         Contender::Poller => {
             let mut minutes = interval_at(start + failover.phase, Duration::from_secs(60));
             loop {
                 minutes.tick().await;
-                change(&world, failover.database, true);
+                change(&aws, failover.database, true);
             }
         }
         Contender::Handler => {
             for event in [failover.started, failover.completed] {
                 sleep_until(start + event).await;
-                change(&world, failover.database, false);
+                change(&aws, failover.database, false);
             }
         }
         Contender::Plain | Contender::Preregistering | Contender::WithStandby => {
             let watches = [failover.started, failover.completed].map(|event| {
-                let world = world.clone();
+                let aws = aws.clone();
                 async move {
                     sleep_until(start + event).await;
-                    reconcile(&world, contender, failover.database, Mode::Watch).await;
+                    reconcile(&aws, contender, failover.database, Mode::Watch).await;
                 }
             });
             let checks = async {
                 let mut minutes = interval_at(start + failover.phase, Duration::from_secs(60));
                 loop {
                     minutes.tick().await;
-                    reconcile(&world, contender, failover.database, Mode::Check).await;
+                    reconcile(&aws, contender, failover.database, Mode::Check).await;
                 }
             };
             let [started, completed] = watches;
@@ -84,14 +84,14 @@ pub async fn act(contender: Contender, failover: Failover, world: World) {
 }
 
 /// What the usual ways do, as if API calls took no time.
-fn change(world: &World, database: Database, deregisters_first: bool) {
-    let Some(writer) = look_up(world, database) else { return };
-    let mut state = world.state();
-    let held = |(target, of): (&_, &crate::world::Target)| of.drained.is_none().then_some(*target);
+fn change(aws: &FakeAws, database: Database, deregisters_first: bool) {
+    let Some(writer) = look_up(aws, database) else { return };
+    let mut state = aws.state();
+    let held = |(target, of): (&_, &crate::testkit::Target)| of.drained.is_none().then_some(*target);
     let active: Vec<_> = state.groups[GROUP].targets.iter().filter_map(held).collect();
     let stale: Vec<_> = active.iter().copied().filter(|target| *target != writer).collect();
     let lacks = !active.contains(&writer);
-    let register = |state: &mut crate::world::State| {
+    let register = |state: &mut crate::testkit::State| {
         if lacks {
             state.register(GROUP, &[(writer, None)]).expect("the world has the group");
         }
@@ -105,15 +105,16 @@ fn change(world: &World, database: Database, deregisters_first: bool) {
     }
 }
 
-async fn reconcile(world: &World, contender: Contender, database: Database, mode: Mode) {
+async fn reconcile(aws: &FakeAws, contender: Contender, database: Database, mode: Mode) {
     let endpoint = if database == Database::Aurora { ENDPOINT } else { INSTANCE };
-    let standby = if contender == Contender::WithStandby { Standby::Keep } else { Standby::Evict };
-    let nominations = match contender {
+    let standby =
+        if contender == Contender::WithStandby { StandbyPolicy::Keep } else { StandbyPolicy::Deregister };
+    let preregistration = match contender {
         // Both of the cluster's events name the member.
-        Contender::Preregistering => Nominations::Open { event: Some("orders-2".to_owned()) },
-        _ => Nominations::Closed,
+        Contender::Preregistering => Preregistration::On { event: Some("orders-2".to_owned()) },
+        _ => Preregistration::Off,
     };
     let binding = Binding { standby, ..Binding::new(endpoint, GROUP) };
     let time = Duration::from_secs(if mode == Mode::Watch { 240 } else { 59 });
-    world.reconcile_binding(&binding, PACE, mode, &nominations, time).await;
+    aws.reconcile_binding(&binding, TIMING, mode, &preregistration, time).await;
 }

@@ -7,8 +7,8 @@
 mod contenders;
 mod model;
 mod picture;
-#[path = "../../tests/world/mod.rs"]
-mod world;
+#[path = "../../tests/testkit/mod.rs"]
+mod testkit;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -92,10 +92,10 @@ fn trial(contender: Contender, failover: Failover) -> Vec<(Duration, f64)> {
         .expect("a runtime without input and output");
     let served = Served::default();
     LocalSet::new().block_on(&runtime, async {
-        let world = failover.world(contender == Contender::WithStandby);
-        tokio::task::spawn_local(failover.happen(world.clone()));
-        tokio::task::spawn_local(contenders::act(contender, failover, world.clone()));
-        model::balance(failover, world, served.clone()).await;
+        let aws = failover.aws(contender == Contender::WithStandby);
+        tokio::task::spawn_local(failover.happen(aws.clone()));
+        tokio::task::spawn_local(contenders::act(contender, failover, aws.clone()));
+        model::balance(failover, aws, served.clone()).await;
     });
     Rc::unwrap_or_clone(served).into_inner()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
-use crate::world::{Action, GROUP, Instance, ONE, TWO, World, addresses};
+use crate::testkit::{Action, FakeAws, GROUP, Instance, ONE, TWO, addresses};
 
 /// What fails over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,10 +117,10 @@ impl Failover {
     }
 
     /// The world before the failover.
-    pub fn world(&self, keeps_standby: bool) -> World {
-        let world = World::new();
+    pub fn aws(&self, keeps_standby: bool) -> FakeAws {
+        let aws = FakeAws::new();
         if self.database == Database::MultiAz {
-            let mut state = world.state();
+            let mut state = aws.state();
             state.zone.insert(INSTANCE.into(), addresses(&[ONE]));
             state.clusters.clear();
             let endpoint = Some(INSTANCE.to_owned());
@@ -130,34 +130,34 @@ impl Failover {
         }
         let standby = format!("{TWO}!");
         let before = [ONE, standby.as_str()];
-        world.holds(if keeps_standby { &before } else { &before[..1] });
-        world.state().latency = Duration::from_millis(40);
-        world
+        aws.holds(if keeps_standby { &before } else { &before[..1] });
+        aws.state().latency = Duration::from_millis(40);
+        aws
     }
 
     /// What happens to DNS and to the RDS API.
-    pub async fn happen(self, world: World) {
+    pub async fn happen(self, aws: FakeAws) {
         let start = Instant::now();
         let at = |time| sleep_until(start + time);
         match self.database {
             Database::MultiAz => {
                 at(self.dns).await;
-                world.state().zone.insert(INSTANCE.into(), addresses(&[TWO]));
+                aws.state().zone.insert(INSTANCE.into(), addresses(&[TWO]));
             }
             Database::Aurora => {
                 let api = async {
                     at(self.started).await;
-                    world.state().failing_over = true;
+                    aws.state().failing_over = true;
                     at(self.api).await;
-                    world.writer_per_rds("orders-2");
+                    aws.writer_per_rds("orders-2");
                     at(self.api.max(self.completed)).await;
-                    world.state().failing_over = false;
+                    aws.state().failing_over = false;
                 };
                 let dns = async {
                     at(self.dns).await;
-                    world.members_flicker();
+                    aws.members_flicker();
                     at(self.settled).await;
-                    world.promote("orders-2");
+                    aws.promote("orders-2");
                 };
                 tokio::join!(api, dns);
             }
@@ -180,13 +180,13 @@ struct Seen {
 pub type Served = Rc<RefCell<Vec<(Duration, f64)>>>;
 
 /// The load balancer: puts targets into service and out, and checks their health, all with delays.
-pub async fn balance(failover: Failover, world: World, served: Served) {
+pub async fn balance(failover: Failover, aws: FakeAws, served: Served) {
     let start = Instant::now();
     let (interval, healthy, unhealthy) = failover.checks;
     let mut seen: BTreeMap<SocketAddr, Seen> = BTreeMap::new();
     let mut now = Duration::ZERO;
     while now < HORIZON {
-        let targets = world.state().groups[GROUP].targets.clone();
+        let targets = aws.state().groups[GROUP].targets.clone();
         for (address, target) in &targets {
             let is_old = target.registered <= start;
             let wait = if is_old { Duration::ZERO } else { failover.registration };
@@ -219,7 +219,7 @@ pub async fn balance(failover: Failover, world: World, served: Served) {
                 }
             }
         }
-        world.group(|group| {
+        aws.group(|group| {
             for (address, target) in &mut group.targets {
                 target.state = seen.get(address).map(|known| match known.is_healthy {
                     None => "initial",
@@ -246,9 +246,9 @@ fn part(failover: &Failover, seen: &BTreeMap<SocketAddr, Seen>, now: Duration) -
 }
 
 /// The endpoint's address now, as a plain lookup gives it.
-pub fn look_up(world: &World, database: Database) -> Option<SocketAddr> {
-    let name = if database == Database::Aurora { crate::world::ENDPOINT } else { INSTANCE };
-    let mut state = world.state();
+pub fn look_up(aws: &FakeAws, database: Database) -> Option<SocketAddr> {
+    let name = if database == Database::Aurora { crate::testkit::ENDPOINT } else { INSTANCE };
+    let mut state = aws.state();
     let _ = state.begin(Action::Lookup, name);
     let address = state.find(name, false).addresses?.first().copied()?;
     Some(SocketAddr::new(address, 5432))

@@ -10,8 +10,8 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use super::count;
-use crate::doctor::{Examination, Finding, Level};
-use crate::lambda::Outcome;
+use crate::doctor::{DoctorReport, Finding, Severity};
+use crate::lambda::InvocationResult;
 use crate::reconcile::{Report, Status};
 
 /// Where there is no terminal, as wide as the narrowest that is common.
@@ -22,13 +22,13 @@ const WIDE: u16 = 120;
 const BOLD: Style = Style::new().bold();
 
 /// A text under way.
-pub struct Page {
+pub struct TextReport {
     text: String,
     width: u16,
     colours: bool,
 }
 
-impl Page {
+impl TextReport {
     /// A page as wide and as colourful as standard output.
     pub fn for_stdout() -> Self {
         let width = terminal_size::terminal_size_of(stdout()).map_or(NARROW, |(width, _)| width.0);
@@ -45,7 +45,7 @@ impl Page {
     }
 
     /// What became of the bindings.
-    pub fn outcome(&mut self, outcome: &Outcome) {
+    pub fn outcome(&mut self, outcome: &InvocationResult) {
         let mut table = self.table(&["status", "binding", "targets"]);
         for report in &outcome.bindings {
             let (word, colour) = status(report.status);
@@ -66,33 +66,34 @@ impl Page {
     }
 
     /// What the doctor found: one table per binding, and below it what to do.
-    pub fn examination(&mut self, examination: &Examination) {
-        for diagnosis in &examination.bindings {
+    pub fn doctor_report(&mut self, doctor_report: &DoctorReport) {
+        for binding_findings in &doctor_report.bindings {
             let _ = writeln!(
                 self.text,
                 "{BOLD}{}{BOLD:#}",
-                binding(&diagnosis.endpoint, &diagnosis.target_group)
+                binding(&binding_findings.endpoint, &binding_findings.target_group)
             );
-            self.findings(&diagnosis.findings);
+            self.findings(&binding_findings.findings);
         }
         let _ = writeln!(self.text, "{BOLD}Settings and surroundings{BOLD:#}");
-        self.findings(&examination.general);
+        self.findings(&doctor_report.general);
         let counts = [
-            count(examination.count(Level::Problem), "problem"),
-            count(examination.count(Level::Warning), "warning"),
-            format!("{} ok", examination.count(Level::Ok)),
+            count(doctor_report.count(Severity::Problem), "problem"),
+            count(doctor_report.count(Severity::Warning), "warning"),
+            format!("{} ok", doctor_report.count(Severity::Ok)),
         ];
         let _ = writeln!(self.text, "{}", counts.join(", "));
     }
 
     fn findings(&mut self, findings: &[Finding]) {
-        let mut table = self.table(&["", "check", "seen"]);
-        for Finding { level, check, seen, why: _, cure: _ } in findings {
+        let mut table = self.table(&["", "check", "observed"]);
+        for Finding { level, check, observed, impact: _, fix: _ } in findings {
             let (word, colour) = self::level(*level);
-            table.add_row([Cell::new(word).fg(colour), Cell::new(check), Cell::new(seen)]);
+            table.add_row([Cell::new(word).fg(colour), Cell::new(check), Cell::new(observed)]);
         }
         self.put(&table);
-        let mut to_do: Vec<&Finding> = findings.iter().filter(|finding| finding.level > Level::Ok).collect();
+        let mut to_do: Vec<&Finding> =
+            findings.iter().filter(|finding| finding.level > Severity::Ok).collect();
         to_do.sort_by_key(|finding| std::cmp::Reverse(finding.level));
         for finding in to_do {
             self.explain(finding);
@@ -101,16 +102,16 @@ impl Page {
     }
 
     fn explain(&mut self, finding: &Finding) {
-        let Finding { level, check, seen: _, why, cure } = finding;
+        let Finding { level, check, observed: _, impact, fix } = finding;
         let style = Style::new().bold().fg_color(Some(match level {
-            Level::Ok => AnsiColor::Green.into(),
-            Level::Warning => AnsiColor::Yellow.into(),
-            Level::Problem => AnsiColor::Red.into(),
+            Severity::Ok => AnsiColor::Green.into(),
+            Severity::Warning => AnsiColor::Yellow.into(),
+            Severity::Problem => AnsiColor::Red.into(),
         }));
         let word = self::level(*level).0;
         let _ = writeln!(self.text, "\n{style}{check}{style:#} ({word})");
-        self.prose(why.as_deref().unwrap_or_default());
-        self.prose(&format!("Cure: {}", cure.as_deref().unwrap_or_default()));
+        self.prose(impact.as_deref().unwrap_or_default());
+        self.prose(&format!("Fix: {}", fix.as_deref().unwrap_or_default()));
     }
 
     /// Prose in lines of the page's width; a command in backquotes stands on a line of its own, whole, so
@@ -169,15 +170,15 @@ pub fn line(report: &Report) -> String {
     format!("{style}{word}{style:#} {endpoint} → {}: {}", name(target_group), changes(report).join(", "))
 }
 
-/// A report's changes, a line each: `+` registered, `-` evicted, `?` waits.
+/// A report's changes, a line each: `+` registered, `-` deregistered, `?` waits.
 fn changes(report: &Report) -> Vec<String> {
-    let Report { status: of, writer, registered, evicted, waiting, error, .. } = report;
+    let Report { status: of, addresses, registered, deregistered, waiting, error, .. } = report;
     let mut lines: Vec<String> = registered.iter().map(|target| format!("+ {target}")).collect();
-    lines.extend(evicted.iter().map(|target| format!("- {target}")));
+    lines.extend(deregistered.iter().map(|target| format!("- {target}")));
     lines.extend(waiting.iter().map(|what| format!("? {what}")));
     lines.extend(error.iter().cloned());
     if lines.is_empty() && *of != Status::Failed {
-        lines.push(format!("= {}", writer.join(", ")));
+        lines.push(format!("= {}", addresses.join(", ")));
     }
     lines
 }
@@ -192,11 +193,11 @@ fn status(status: Status) -> (&'static str, Color) {
     }
 }
 
-fn level(level: Level) -> (&'static str, Color) {
+fn level(level: Severity) -> (&'static str, Color) {
     match level {
-        Level::Ok => ("ok", Color::Green),
-        Level::Warning => ("warning", Color::Yellow),
-        Level::Problem => ("problem", Color::Red),
+        Severity::Ok => ("ok", Color::Green),
+        Severity::Warning => ("warning", Color::Yellow),
+        Severity::Problem => ("problem", Color::Red),
     }
 }
 

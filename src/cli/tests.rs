@@ -1,5 +1,5 @@
 use super::*;
-use crate::doctor::{Diagnosis, Finding};
+use crate::doctor::{BindingFindings, Finding};
 
 const ENDPOINT: &str = "orders-of-all-the-shops.cluster-abc123def456.ap-southeast-1.rds.amazonaws.com";
 const GROUP: &str =
@@ -15,18 +15,21 @@ fn report(status: Status) -> crate::reconcile::Report {
         endpoint: ENDPOINT.to_owned(),
         target_group: GROUP.to_owned(),
         status,
-        writer: vec!["fd00:1234:5678:9abc:def0:1234:5678:9abc".to_owned()],
+        addresses: vec!["fd00:1234:5678:9abc:def0:1234:5678:9abc".to_owned()],
         registered: ["[fd00:1234:5678:9abc:def0:1234:5678:9abc]:65535".parse().unwrap()].into(),
-        evicted: ["10.0.1.10:5432".parse().unwrap()].into(),
-        waiting: vec!["10.0.9.9:5432 is evicted once DNS has confirmed the writer".to_owned()],
-        error: Some(format!("could not describe {GROUP}: AccessDenied: no. Cure: allow it in the role")),
+        deregistered: ["10.0.1.10:5432".parse().unwrap()].into(),
+        waiting: vec!["10.0.9.9:5432 is deregistered once DNS has confirmed the writer".to_owned()],
+        error: Some(format!("could not describe {GROUP}: AccessDenied: no. Fix: allow it in the role")),
         elapsed_ms: 7,
-        follow_ms: None,
+        registration_latency_ms: None,
     }
 }
 
-fn outcome(statuses: &[Status]) -> Outcome {
-    Outcome { trigger: Trigger::Check, bindings: statuses.iter().map(|status| report(*status)).collect() }
+fn outcome(statuses: &[Status]) -> InvocationResult {
+    InvocationResult {
+        trigger: Trigger::Check,
+        bindings: statuses.iter().map(|status| report(*status)).collect(),
+    }
 }
 
 #[test]
@@ -43,31 +46,32 @@ fn the_exit_code_is_that_of_the_worst_binding() {
     }
 }
 
-fn examination() -> Examination {
-    let finding = |level, check, cure: &str| Finding {
+fn doctor_report() -> DoctorReport {
+    let finding = |level, check, fix: &str| Finding {
         level,
         check,
-        seen: format!("seen of {GROUP}, and some more words to make it a long line"),
-        why: Some(
+        observed: format!("seen of {GROUP}, and some more words to make it a long line"),
+        impact: Some(
             "a reason that is told in as many words as it takes to need a second line or two".to_owned(),
         ),
-        cure: Some(cure.to_owned()),
+        fix: Some(fix.to_owned()),
     };
     let findings = vec![
-        finding(Level::Ok, "endpoint", ""),
+        finding(Severity::Ok, "endpoint", ""),
         finding(
-            Level::Warning,
+            Severity::Warning,
             "security_groups",
             "set the binding's `port`, or run `aws elbv2 this --and that`",
         ),
-        finding(Level::Problem, "unhealthy_targets", "look at it"),
+        finding(Severity::Problem, "unhealthy_targets", "look at it"),
     ];
-    let diagnosis = Diagnosis { endpoint: ENDPOINT.to_owned(), target_group: GROUP.to_owned(), findings };
-    Examination { general: Vec::new(), bindings: vec![diagnosis] }
+    let binding_findings =
+        BindingFindings { endpoint: ENDPOINT.to_owned(), target_group: GROUP.to_owned(), findings };
+    DoctorReport { general: Vec::new(), bindings: vec![binding_findings] }
 }
 
-fn page(width: u16, colours: bool, write: impl FnOnce(&mut Page)) -> String {
-    let mut page = Page::new(width, colours);
+fn page(width: u16, colours: bool, write: impl FnOnce(&mut TextReport)) -> String {
+    let mut page = TextReport::new(width, colours);
     write(&mut page);
     let text = page.finish();
     if colours { text } else { anstream::adapter::strip_str(&text).to_string() }
@@ -78,7 +82,7 @@ fn only_what_is_copied_whole_may_be_wider_than_the_page() {
     for width in [60, 80, 120] {
         let result = outcome(&[Status::InSync, Status::Updated, Status::Planned, Status::Failed]);
         let text = page(width, false, |page| page.outcome(&result))
-            + &page(width, false, |page| page.examination(&examination()));
+            + &page(width, false, |page| page.doctor_report(&doctor_report()));
         let may_be_wider = |line: &str| line.starts_with("    ") || line == ENDPOINT;
         for line in text.lines().filter(|line| !may_be_wider(line)) {
             assert!(line.chars().count() <= usize::from(width), "wider than {width}: {line}");
@@ -88,10 +92,10 @@ fn only_what_is_copied_whole_may_be_wider_than_the_page() {
 
 #[test]
 fn what_to_do_begins_with_the_worst_and_its_commands_can_be_copied() {
-    let text = page(100, false, |page| page.examination(&examination()));
+    let text = page(100, false, |page| page.doctor_report(&doctor_report()));
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in\n{text}"));
     assert!(at("unhealthy_targets (problem)") < at("security_groups (warning)"));
-    at("  Cure: set the binding's `port`, or run\n    aws elbv2 this --and that\n");
+    at("  Fix: set the binding's `port`, or run\n    aws elbv2 this --and that\n");
     at("1 problem, 1 warning, 1 ok");
     assert!(!text.contains("endpoint (ok)"));
 }
@@ -113,8 +117,9 @@ fn an_endpoint_breaks_after_a_dot() {
 
 #[test]
 fn an_error_speaks_of_what_the_user_wrote() {
-    let told = in_arguments("BINDINGS[0].target_group: no; BINDINGS[0].endpoint: no; POLL_MILLIS: no", true);
-    assert_eq!(told, "--target-group: no; --endpoint: no; POLL_MILLIS: no");
+    let message =
+        in_arguments("BINDINGS[0].target_group: no; BINDINGS[0].endpoint: no; POLL_MILLIS: no", true);
+    assert_eq!(message, "--target-group: no; --endpoint: no; POLL_MILLIS: no");
     assert_eq!(
         in_arguments("BINDINGS: is not set; give a JSON array", false),
         "give --endpoint and --target-group, or set BINDINGS to a JSON array"

@@ -8,11 +8,11 @@ use futures_util::future::join_all;
 use indicatif::ProgressBar;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::gate::Gate;
+use super::shutdown::Shutdown;
 use super::{Output, print, render};
-use crate::lambda::{Outcome, Trigger};
-use crate::reconcile::{Mode, Nominations, Report, Urgency, reconcile};
-use crate::start::{Error, Started};
+use crate::lambda::{InvocationResult, Trigger};
+use crate::reconcile::{Mode, Preregistration, Priority, Report, reconcile};
+use crate::startup::{App, BoxError};
 
 /// Where the checks are shown.
 pub struct Screen {
@@ -25,28 +25,23 @@ pub struct Screen {
 
 /// Checks every binding at this interval, each by itself, until a signal comes; then the calls under way
 /// are waited for. A second signal does not wait.
-pub async fn watch(
-    started: Started,
-    interval: Duration,
-    time: Duration,
-    screen: &Screen,
-) -> Result<(), Error> {
-    let Started { config, world } = started;
-    let gate = Gate::default();
-    let world = gate.around(world);
+pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen) -> Result<(), BoxError> {
+    let App { config, clients } = app;
+    let shutdown = Shutdown::default();
+    let clients = shutdown.wrap(clients);
     let mode = if config.dry_run { Mode::DryRun } else { Mode::Check };
     let shown = Mutex::new(BTreeMap::new());
     let mut signals = Signals::new()?;
     // Each binding has a loop of its own: one that fails or waits delays no other.
-    let loops = join_all(config.bindings.iter().map(async |binding| -> Result<(), Error> {
+    let loops = join_all(config.bindings.iter().map(async |binding| -> Result<(), BoxError> {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let deadline = Instant::now() + time;
-            let closed = Nominations::Closed;
+            let closed = Preregistration::Off;
             let report =
-                reconcile(&world, binding, config.pace, mode, &closed, Some(Urgency::Routine), deadline)
+                reconcile(&clients, binding, config.timing, mode, &closed, Some(Priority::Routine), deadline)
                     .await;
             screen.show(report, &shown)?;
         }
@@ -55,7 +50,7 @@ pub async fn watch(
         signals.next().await;
         screen.spinner.set_message("ends after the call under way");
         tokio::select! {
-            _closed = gate.close() => {}
+            _closed = shutdown.close() => {}
             () = signals.next() => {}
         }
     };
@@ -68,10 +63,10 @@ pub async fn watch(
 
 impl Screen {
     /// Shows a check: to programs each one, to people what differs from the one before.
-    fn show(&self, report: Report, shown: &Mutex<BTreeMap<String, String>>) -> Result<(), Error> {
+    fn show(&self, report: Report, shown: &Mutex<BTreeMap<String, String>>) -> Result<(), BoxError> {
         let line = match self.output {
             Output::Json => {
-                let outcome = Outcome { trigger: Trigger::Check, bindings: vec![report] };
+                let outcome = InvocationResult { trigger: Trigger::Check, bindings: vec![report] };
                 format!("{}\n", serde_json::to_string(&outcome)?)
             }
             Output::Table => {
@@ -102,7 +97,7 @@ struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> Result<Self, Error> {
+    fn new() -> Result<Self, BoxError> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
@@ -121,7 +116,7 @@ struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> Result<Self, Error> {
+    fn new() -> Result<Self, BoxError> {
         Ok(Self)
     }
 

@@ -11,7 +11,7 @@ const OTHER_GROUP: &str =
     "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/billing/0123456789abcdef";
 
 /// The least that is valid, with these variables on top.
-fn parse(variables: &[(&str, &str)]) -> Result<Config, Invalid> {
+fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
     let variables: BTreeMap<&str, &str> =
         [(BINDINGS, bindings.as_str())].into_iter().chain(variables.iter().copied()).collect();
@@ -21,7 +21,7 @@ fn parse(variables: &[(&str, &str)]) -> Result<Config, Invalid> {
 fn problems(variables: &[(&str, &str)]) -> Vec<String> {
     match parse(variables) {
         Ok(_) => Vec::new(),
-        Err(Invalid(problems)) => problems,
+        Err(ConfigErrors(problems)) => problems,
     }
 }
 
@@ -47,7 +47,7 @@ fn only_binding(bindings: Value) -> Binding {
 fn a_binding_is_all_that_must_be_set() {
     let expected = Config {
         bindings: vec![Binding::new(ENDPOINT, GROUP)],
-        pace: Pace {
+        timing: Timing {
             watch: Duration::from_secs(180),
             poll: Duration::from_millis(500),
             confirm: Duration::from_secs(6),
@@ -91,11 +91,11 @@ fn every_variable_is_read() {
             Binding {
                 port: Some(5432),
                 database: Some("billing".to_owned()),
-                standby: Standby::Keep,
+                standby: StandbyPolicy::Keep,
                 ..Binding::new("db.example.com.", OTHER_GROUP)
             },
         ],
-        pace: Pace {
+        timing: Timing {
             watch: Duration::from_secs(240),
             poll: Duration::from_millis(250),
             confirm: Duration::from_secs(10),
@@ -167,7 +167,7 @@ fn numbers_have_limits() {
 
 #[test]
 fn no_confirmation_time_confirms_at_once() {
-    assert_eq!(parse(&[(CONFIRM_SECONDS, "0")]).unwrap().pace.confirm, Duration::ZERO);
+    assert_eq!(parse(&[(CONFIRM_SECONDS, "0")]).unwrap().timing.confirm, Duration::ZERO);
 }
 
 #[test]

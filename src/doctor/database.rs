@@ -1,7 +1,7 @@
 //! The endpoint and the database behind it.
 
-use super::{Database, DatabaseKind, Finding, Patient};
-use crate::config::Role;
+use super::{CheckContext, Database, DatabaseKind, Finding};
+use crate::binding::Role;
 
 /// A database in one of these states, or in one that starts so, serves nobody (RDS and Aurora user
 /// guides, "Viewing DB instance status").
@@ -27,64 +27,64 @@ const UP: [&str; 6] = [
     "storage-optimization",
 ];
 
-pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
-    let mut findings = vec![endpoint(patient)];
-    findings.extend(follows(patient));
-    if patient.is_named("proxy-") {
+pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
+    let mut findings = vec![check_endpoint(context)];
+    findings.extend(check_endpoint_kind(context));
+    if context.is_named("proxy-") {
         findings.push(proxy());
         return findings;
     }
-    match &patient.facts.database {
+    match &context.facts.database {
         Err(unread) => {
             let could_not =
                 "whether the database is available, its port, and whether RDS names the same writer";
             findings.push(Finding::unread("database", unread, could_not));
         }
-        Ok(None) => findings.push(unknown(patient)),
+        Ok(None) => findings.push(unknown(context)),
         Ok(Some(database)) => {
-            findings.push(status(database));
-            findings.extend(port(patient, database));
-            findings.extend(agreement(patient, database));
+            findings.push(check_status(database));
+            findings.extend(check_port(context, database));
+            findings.extend(check_writer(context, database));
         }
     }
     findings
 }
 
 /// The endpoint resolves, from here, to what a group can hold.
-fn endpoint(patient: Patient<'_>) -> Finding {
-    match &patient.facts.answer {
+fn check_endpoint(context: CheckContext<'_>) -> Finding {
+    match &context.facts.resolution {
         Err(unread) => Finding::unread_vital("endpoint", unread, "whether the group holds the writer"),
-        Ok(answer) => {
-            let by = answer.chain.iter().skip(1).map(|name| format!(", by {name}")).collect::<String>();
-            Finding::ok("endpoint", format!("resolves to {}{by}", answer.writer))
+        Ok(resolution) => {
+            let by = resolution.chain.iter().skip(1).map(|name| format!(", by {name}")).collect::<String>();
+            Finding::ok("endpoint", format!("resolves to {}{by}", resolution.addresses))
         }
     }
 }
 
 /// The endpoint is of a kind that follows the writer.
-fn follows(patient: Patient<'_>) -> Option<Finding> {
-    let problem = |what: &str, why: &str, cluster: &str| {
-        let cure = format!(
+fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
+    let problem = |what: &str, impact: &str, cluster: &str| {
+        let fix = format!(
             "bind the cluster's writer endpoint: `aws rds describe-db-clusters --db-cluster-identifier \
              {cluster} --query DBClusters[0].Endpoint`"
         );
-        Finding::problem("endpoint_kind", format!("{} is {what}", patient.binding.endpoint), why, cure)
+        Finding::problem("endpoint_kind", format!("{} is {what}", context.binding.endpoint), impact, fix)
     };
-    let identifier = &patient.facts.identifier;
-    if patient.binding.role != Role::Writer {
+    let identifier = &context.facts.identifier;
+    if context.binding.role != Role::Writer {
         return None;
     }
-    if patient.is_named("cluster-ro-") {
+    if context.is_named("cluster-ro-") {
         return Some(problem("a reader endpoint", "it never names the writer", identifier));
     }
-    if patient.is_named("cluster-custom-") {
-        let why = "it can name readers, and several members at once";
-        return Some(problem("a custom cluster endpoint", why, "CLUSTER"));
+    if context.is_named("cluster-custom-") {
+        let impact = "it can name readers, and several members at once";
+        return Some(problem("a custom cluster endpoint", impact, "CLUSTER"));
     }
-    if patient.is_named("proxy-") {
+    if context.is_named("proxy-") {
         return Some(Finding::ok("endpoint_kind", "an RDS Proxy's endpoint"));
     }
-    let database = patient.facts.database.as_ref().ok()?.as_ref()?;
+    let database = context.facts.database.as_ref().ok()?.as_ref()?;
     match (database.kind, &database.cluster) {
         (DatabaseKind::Instance, Some(cluster)) => Some(problem(
             &format!("the endpoint of an instance of the cluster {cluster}"),
@@ -105,8 +105,8 @@ fn proxy() -> Finding {
     )
 }
 
-fn unknown(patient: Patient<'_>) -> Finding {
-    let identifier = &patient.facts.identifier;
+fn unknown(context: CheckContext<'_>) -> Finding {
+    let identifier = &context.facts.identifier;
     Finding::warning(
         "database",
         format!("RDS knows neither a cluster nor an instance called {identifier} in this account and region"),
@@ -117,38 +117,38 @@ fn unknown(patient: Patient<'_>) -> Finding {
 }
 
 /// The database is available.
-fn status(database: &Database) -> Finding {
+fn check_status(database: &Database) -> Finding {
     let Database { kind, identifier, status, .. } = database;
     let kind = match kind {
         DatabaseKind::Cluster => "cluster",
         DatabaseKind::Instance => "instance",
     };
-    let seen = format!("the {kind} {identifier} is {status}");
+    let observed = format!("the {kind} {identifier} is {status}");
     let events =
         format!("`aws rds describe-events --source-type db-{kind} --source-identifier {identifier}`");
     let is_among = |states: &[&str]| states.iter().any(|state| status.starts_with(state));
     if is_among(&DOWN) {
         return Finding::problem(
             "database",
-            seen,
+            observed,
             "clients cannot be served by it, whatever the load balancer does",
             format!("look at its events: {events}"),
         );
     }
     if is_among(&UP) {
-        return Finding::ok("database", seen);
+        return Finding::ok("database", observed);
     }
     Finding::warning(
         "database",
-        seen,
+        observed,
         "connections may break, and its address may change, while that lasts",
         format!("wait for it to be available: {events}"),
     )
 }
 
 /// The targets are registered with the port that the database listens on.
-fn port(patient: Patient<'_>, database: &Database) -> Option<Finding> {
-    let (registered, listens) = (patient.port()?, database.port?);
+fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
+    let (registered, listens) = (context.port()?, database.port?);
     if registered == listens {
         return Some(Finding::ok("database_port", format!("{listens}, as the targets'")));
     }
@@ -161,8 +161,8 @@ fn port(patient: Patient<'_>, database: &Database) -> Option<Finding> {
 }
 
 /// The RDS API and DNS name the same member as the writer.
-fn agreement(patient: Patient<'_>, database: &Database) -> Option<Finding> {
-    let member = patient.member().filter(|_| database.kind == DatabaseKind::Cluster)?;
+fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
+    let member = context.member().filter(|_| database.kind == DatabaseKind::Cluster)?;
     match database.members.contradicts(member) {
         None => Some(Finding::ok("writer", format!("{member}, by DNS; RDS names no other"))),
         Some(other) => Some(Finding::warning(

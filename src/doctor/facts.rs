@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::fault::{Fault, Kind};
-use crate::reconcile::{Answer, Cluster};
+use crate::error::{Error, ErrorKind};
+use crate::reconcile::{Cluster, Resolution};
 
 /// A fact, or why it could not be read.
 pub type Read<T> = Result<T, Unread>;
@@ -12,16 +12,16 @@ pub type Read<T> = Result<T, Unread>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
     /// Whether another attempt may work.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// What was tried, and why it failed.
     pub story: String,
     /// What cures it, such as the permission that is missing.
-    pub cure: Option<String>,
+    pub fix: Option<String>,
 }
 
-impl From<Fault> for Unread {
-    fn from(fault: Fault) -> Self {
-        Self { kind: fault.kind(), story: fault.story(), cure: fault.remedy().map(str::to_owned) }
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self { kind: error.kind(), story: error.story(), fix: error.fix().map(str::to_owned) }
     }
 }
 
@@ -29,7 +29,7 @@ impl From<Fault> for Unread {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// What DNS says, from here.
-    pub answer: Read<Answer>,
+    pub resolution: Read<Resolution>,
     /// The identifier by which the RDS API was asked.
     pub identifier: String,
     /// The cluster or instance, or `None` where the RDS API knows no such identifier.
@@ -39,7 +39,7 @@ pub struct Facts {
     /// The target group's attributes.
     pub attributes: Read<Attributes>,
     /// The load balancers that the group is attached to. Empty where the group could not be read.
-    pub balancers: Read<Vec<Attached>>,
+    pub load_balancers: Read<Vec<Attached>>,
     /// The targets, as `address:port`.
     pub targets: Read<BTreeMap<String, Health>>,
 }
@@ -85,7 +85,7 @@ pub struct Group {
     /// `ipv4` or `ipv6`.
     pub address_type: String,
     /// The load balancers that the group is attached to.
-    pub balancers: Vec<String>,
+    pub load_balancers: Vec<String>,
     /// How targets are checked.
     pub health_check: HealthCheck,
 }
@@ -107,7 +107,7 @@ pub struct HealthCheck {
 
 /// A load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Balancer {
+pub struct LoadBalancer {
     /// Its ARN.
     pub arn: String,
     /// Its name.
@@ -132,7 +132,7 @@ pub struct Balancer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
     /// The load balancer.
-    pub balancer: Balancer,
+    pub load_balancer: LoadBalancer,
     /// Whether it sends to targets in all zones.
     pub cross_zone: Read<bool>,
     /// Where it listens.

@@ -1,6 +1,6 @@
 //! The target group: what it is, how it checks its targets, and how it lets them go.
 
-use super::{Attributes, Finding, Group, HealthCheck, Patient};
+use super::{Attributes, CheckContext, Finding, Group, HealthCheck};
 
 /// Seconds from a target's death until the group knows, above which it is worth a word. The least that
 /// the API allows is two checks, five seconds apart; its default is two, thirty seconds apart.
@@ -11,40 +11,41 @@ const MEMORY: u32 = 30;
 /// Seconds for which it should drain at most: an Aurora ex-writer serves its old clients as a reader.
 const LINGER: u32 = 120;
 
-pub fn findings(patient: Patient<'_>) -> Vec<Finding> {
-    let mut findings = match &patient.facts.group {
+pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
+    let mut findings = match &context.facts.group {
         Err(unread) => {
             let could_not =
                 "the group's type, protocol, port and health check, and everything about its load balancer";
             vec![Finding::unread_vital("target_group", unread, could_not)]
         }
         Ok(group) => {
-            let Group { target_type, protocol, address_type, health_check, port: _, balancers: _ } = group;
+            let Group { target_type, protocol, address_type, health_check, port: _, load_balancers: _ } =
+                group;
             vec![
-                of_type(target_type),
-                of_protocol(protocol),
+                check_target_type(target_type),
+                check_protocol(protocol),
                 Finding::ok("address_type", format!("holds {address_type} addresses")),
-                checks_health(patient, health_check),
+                check_health_check(context, health_check),
             ]
         }
     };
-    match &patient.facts.attributes {
+    match &context.facts.attributes {
         Err(unread) => {
             let could_not = "how removed and unhealthy targets let their connections go, client addresses, \
                              proxy protocol, and the group's cross-zone setting";
             findings.push(Finding::unread("attributes", unread, could_not));
         }
         Ok(attributes) => findings.extend([
-            lets_go(patient, attributes),
-            drops_the_unhealthy(patient, attributes),
-            hides_clients(patient, attributes),
-            speaks_plainly(patient, attributes),
+            check_deregistration(context, attributes),
+            check_unhealthy_targets(context, attributes),
+            check_client_addresses(context, attributes),
+            check_proxy_protocol(context, attributes),
         ]),
     }
     findings
 }
 
-fn of_type(target_type: &str) -> Finding {
+fn check_target_type(target_type: &str) -> Finding {
     if target_type == "ip" {
         return Finding::ok("target_type", "ip");
     }
@@ -56,7 +57,7 @@ fn of_type(target_type: &str) -> Finding {
     )
 }
 
-fn of_protocol(protocol: &str) -> Finding {
+fn check_protocol(protocol: &str) -> Finding {
     match protocol {
         "TCP" => Finding::ok("protocol", protocol),
         "TLS" | "TCP_UDP" => Finding::warning(
@@ -75,37 +76,37 @@ fn of_protocol(protocol: &str) -> Finding {
 }
 
 /// The health check suits a database, and is quick: every second of it is outage.
-fn checks_health(patient: Patient<'_>, check: &HealthCheck) -> Finding {
+fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding {
     let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } = check;
-    let cure = patient.elbv2(&format!(
+    let fix = context.elbv2(&format!(
         "modify-target-group --target-group-arn {} --health-check-enabled --health-check-protocol TCP \
          --health-check-port traffic-port --health-check-interval-seconds 10 --healthy-threshold-count 2 \
          --unhealthy-threshold-count 2",
-        patient.binding.target_group
+        context.binding.target_group
     ));
     if !enabled {
-        let why = "a dead target looks like a live one to the load balancer and to everybody who looks";
-        return Finding::warning("health_check", "disabled", why, cure);
+        let impact = "a dead target looks like a live one to the load balancer and to everybody who looks";
+        return Finding::warning("health_check", "disabled", impact, fix);
     }
     if protocol != "TCP" {
-        let why = "databases do not answer it: every target is unhealthy";
-        return Finding::problem("health_check", format!("by {protocol}"), why, cure);
+        let impact = "databases do not answer it: every target is unhealthy";
+        return Finding::problem("health_check", format!("by {protocol}"), impact, fix);
     }
     let is_traffic_port =
-        port == "traffic-port" || patient.port().is_some_and(|ours| *port == ours.to_string());
+        port == "traffic-port" || context.port().is_some_and(|ours| *port == ours.to_string());
     if !is_traffic_port {
-        let why = "it says nothing about the database's port";
-        return Finding::warning("health_check", format!("of port {port}"), why, cure);
+        let impact = "it says nothing about the database's port";
+        return Finding::warning("health_check", format!("of port {port}"), impact, fix);
     }
     let seconds = interval * unhealthy_threshold;
-    let seen =
+    let observed =
         format!("TCP every {interval} s, {unhealthy_threshold} failures: {seconds} s until a death shows");
     if seconds > SLOW {
-        let why =
+        let impact =
             "for that long, new connections go to a dead target, and a new one waits for its first check";
-        return Finding::warning("health_check", seen, why, cure);
+        return Finding::warning("health_check", observed, impact, fix);
     }
-    Finding::ok("health_check", seen)
+    Finding::ok("health_check", observed)
 }
 
 fn attribute<'a>(attributes: &'a Attributes, key: &str) -> Option<&'a str> {
@@ -117,34 +118,35 @@ fn is_true(attributes: &Attributes, key: &str, default: bool) -> bool {
 }
 
 /// Removed targets drop their clients soon, but not at once.
-fn lets_go(patient: Patient<'_>, attributes: &Attributes) -> Finding {
+fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
     const DELAY: &str = "deregistration_delay.timeout_seconds";
     const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
     // Both defaults are the API's, for TCP.
     let delay = attribute(attributes, DELAY).and_then(|value| value.parse().ok()).unwrap_or(300);
-    let cure = patient.set_attributes(&[(DELAY, "60"), (TERMINATION, "true")]);
+    let fix = context.set_attributes(&[(DELAY, "60"), (TERMINATION, "true")]);
     if !is_true(attributes, TERMINATION, false) {
         return Finding::warning(
             "deregistration",
             format!("a removed target keeps its connections (delay {delay} s, no termination)"),
             "clients stay on the ex-writer, which in Aurora serves them on as a reader, until they let go",
-            cure,
+            fix,
         );
     }
-    let seen = format!("a removed target drops its connections after {delay} s");
+    let observed = format!("a removed target drops its connections after {delay} s");
     if delay > LINGER {
-        let why = "for that long clients stay on the ex-writer, which in Aurora serves them on as a reader";
-        return Finding::warning("deregistration", seen, why, cure);
+        let impact =
+            "for that long clients stay on the ex-writer, which in Aurora serves them on as a reader";
+        return Finding::warning("deregistration", observed, impact, fix);
     }
     if delay < MEMORY {
-        let why = "DNS can go back and forth for 30 s after a failover, and a target that no longer drains \
+        let impact = "DNS can go back and forth for 30 s after a failover, and a target that no longer drains \
                    is not known to have been removed: it may come back for some seconds";
-        return Finding::warning("deregistration", seen, why, cure);
+        return Finding::warning("deregistration", observed, impact, fix);
     }
-    Finding::ok("deregistration", seen)
+    Finding::ok("deregistration", observed)
 }
 
-fn drops_the_unhealthy(patient: Patient<'_>, attributes: &Attributes) -> Finding {
+fn check_unhealthy_targets(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
     const TERMINATION: &str = "target_health_state.unhealthy.connection_termination.enabled";
     if is_true(attributes, TERMINATION, true) {
         return Finding::ok("unhealthy_targets", "an unhealthy target drops its connections");
@@ -153,11 +155,11 @@ fn drops_the_unhealthy(patient: Patient<'_>, attributes: &Attributes) -> Finding
         "unhealthy_targets",
         "an unhealthy target keeps its connections",
         "clients hang on a dead database until their own time-outs",
-        patient.set_attributes(&[(TERMINATION, "true")]),
+        context.set_attributes(&[(TERMINATION, "true")]),
     )
 }
 
-fn hides_clients(patient: Patient<'_>, attributes: &Attributes) -> Finding {
+fn check_client_addresses(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
     const PRESERVE: &str = "preserve_client_ip.enabled";
     if !is_true(attributes, PRESERVE, false) {
         return Finding::ok("client_addresses", "connections come from the load balancer's addresses");
@@ -167,11 +169,11 @@ fn hides_clients(patient: Patient<'_>, attributes: &Attributes) -> Finding {
         "client addresses are preserved",
         "the database's security group must admit every client and not the load balancer alone; PrivateLink \
          traffic never carries them",
-        patient.set_attributes(&[(PRESERVE, "false")]),
+        context.set_attributes(&[(PRESERVE, "false")]),
     )
 }
 
-fn speaks_plainly(patient: Patient<'_>, attributes: &Attributes) -> Finding {
+fn check_proxy_protocol(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
     const PROXY: &str = "proxy_protocol_v2.enabled";
     if !is_true(attributes, PROXY, false) {
         return Finding::ok("proxy_protocol", "off");
@@ -180,6 +182,6 @@ fn speaks_plainly(patient: Patient<'_>, attributes: &Attributes) -> Finding {
         "proxy_protocol",
         "on",
         "databases of RDS do not speak it and refuse every connection",
-        patient.set_attributes(&[(PROXY, "false")]),
+        context.set_attributes(&[(PROXY, "false")]),
     )
 }

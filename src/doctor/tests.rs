@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::plan::{Standby, Writer};
-use crate::reconcile::{Answer, Cluster};
+use crate::plan::{Addresses, StandbyPolicy};
+use crate::reconcile::{Cluster, Resolution};
 
 mod faults;
-mod general;
+mod settings;
 
 const ENDPOINT: &str = "orders.cluster-abc123.us-east-1.rds.amazonaws.com";
 const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
@@ -14,15 +14,15 @@ fn binding() -> Binding {
     Binding::new(ENDPOINT, GROUP)
 }
 
-fn answer(chain: &[&str]) -> Answer {
-    let writer = Writer::parse(["10.0.1.10".parse().unwrap()]).unwrap();
-    Answer { writer, chain: chain.iter().map(|name| (*name).to_owned()).collect() }
+fn resolution(chain: &[&str]) -> Resolution {
+    let addresses = Addresses::parse(["10.0.1.10".parse().unwrap()]).unwrap();
+    Resolution { addresses, chain: chain.iter().map(|name| (*name).to_owned()).collect() }
 }
 
 /// A binding with which all is well.
 fn well() -> Facts {
     let members = [("orders-1".to_owned(), true), ("orders-2".to_owned(), false)].into();
-    let balancer = Balancer {
+    let load_balancer = LoadBalancer {
         arn: "arn:balancer".into(),
         name: "orders".into(),
         kind: "network".into(),
@@ -35,7 +35,7 @@ fn well() -> Facts {
     };
     let listener = Listener { port: 5432, protocol: "TCP".into(), groups: vec![GROUP.into()] };
     Facts {
-        answer: Ok(answer(&[ENDPOINT, "orders-1.abc123.us-east-1.rds.amazonaws.com"])),
+        resolution: Ok(resolution(&[ENDPOINT, "orders-1.abc123.us-east-1.rds.amazonaws.com"])),
         identifier: "orders".into(),
         database: Ok(Some(Database {
             kind: DatabaseKind::Cluster,
@@ -50,7 +50,7 @@ fn well() -> Facts {
             protocol: "TCP".into(),
             port: Some(5432),
             address_type: "ipv4".into(),
-            balancers: vec!["arn:balancer".into()],
+            load_balancers: vec!["arn:balancer".into()],
             health_check: HealthCheck {
                 enabled: true,
                 protocol: "TCP".into(),
@@ -65,7 +65,11 @@ fn well() -> Facts {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()),
-        balancers: Ok(vec![Attached { balancer, cross_zone: Ok(true), listeners: Ok(vec![listener]) }]),
+        load_balancers: Ok(vec![Attached {
+            load_balancer,
+            cross_zone: Ok(true),
+            listeners: Ok(vec![listener]),
+        }]),
         targets: Ok([("10.0.1.10:5432".to_owned(), health("healthy"))].into()),
     }
 }
@@ -76,9 +80,9 @@ fn health(state: &str) -> Health {
 
 fn denied(action: &str) -> Unread {
     Unread {
-        kind: Kind::Permanent,
+        kind: ErrorKind::Permanent,
         story: "could not ask: AccessDenied".into(),
-        cure: Some(format!("allow {action} in the function's role")),
+        fix: Some(format!("allow {action} in the function's role")),
     }
 }
 
@@ -91,11 +95,11 @@ fn group(facts: &mut Facts) -> &mut Group {
 }
 
 fn attached(facts: &mut Facts) -> &mut Attached {
-    &mut facts.balancers.as_mut().unwrap()[0]
+    &mut facts.load_balancers.as_mut().unwrap()[0]
 }
 
-fn balancer(facts: &mut Facts) -> &mut Balancer {
-    &mut attached(facts).balancer
+fn load_balancer(facts: &mut Facts) -> &mut LoadBalancer {
+    &mut attached(facts).load_balancer
 }
 
 fn listener(facts: &mut Facts) -> &mut Listener {
@@ -117,7 +121,7 @@ fn unhealthy(facts: &mut Facts, state: &str, reason: &str) {
 
 /// The endpoint is called this, and leads to the address without a CNAME.
 fn call(facts: &mut Facts, endpoint: &str) {
-    facts.answer = Ok(answer(&[endpoint]));
+    facts.resolution = Ok(resolution(&[endpoint]));
 }
 
 fn instance_of(facts: &mut Facts, cluster: Option<&str>) {
@@ -158,8 +162,11 @@ fn with_all_well_every_check_is_ok() {
         ]
     );
     for finding in findings {
-        assert_eq!(finding.level, Level::Ok, "{finding:?}");
-        assert!(!finding.seen.is_empty() && finding.why.is_none() && finding.cure.is_none(), "{finding:?}");
+        assert_eq!(finding.level, Severity::Ok, "{finding:?}");
+        assert!(
+            !finding.observed.is_empty() && finding.impact.is_none() && finding.fix.is_none(),
+            "{finding:?}"
+        );
     }
 }
 
@@ -167,30 +174,30 @@ fn with_all_well_every_check_is_ok() {
 fn whatever_cannot_be_read_is_told_once_and_nothing_is_guessed() {
     let nothing = || denied("everything");
     let facts = Facts {
-        answer: Err(nothing()),
+        resolution: Err(nothing()),
         identifier: "orders".into(),
         database: Err(nothing()),
         group: Err(nothing()),
         attributes: Err(nothing()),
-        balancers: Ok(Vec::new()),
+        load_balancers: Ok(Vec::new()),
         targets: Err(nothing()),
     };
     let findings = findings(&binding(), &facts);
     let checks: Vec<&str> = findings.iter().map(|finding| finding.check).collect();
     assert_eq!(checks, ["endpoint", "database", "target_group", "attributes", "targets"]);
     for finding in findings {
-        assert_ne!(finding.level, Level::Ok);
-        assert!(finding.why.unwrap().contains("not checked: "));
+        assert_ne!(finding.level, Severity::Ok);
+        assert!(finding.impact.unwrap().contains("not checked: "));
     }
 }
 
 #[test]
 fn a_group_without_its_attributes_has_the_defaults_of_the_api() {
     let facts = Facts { attributes: Ok(Attributes::new()), ..well() };
-    let not_ok = findings(&binding(), &facts).into_iter().filter(|finding| finding.level != Level::Ok);
-    let not_ok: Vec<(&str, String)> = not_ok.map(|finding| (finding.check, finding.seen)).collect();
-    let seen = "a removed target keeps its connections (delay 300 s, no termination)";
-    assert_eq!(not_ok, [("deregistration", seen.to_owned())]);
+    let not_ok = findings(&binding(), &facts).into_iter().filter(|finding| finding.level != Severity::Ok);
+    let not_ok: Vec<(&str, String)> = not_ok.map(|finding| (finding.check, finding.observed)).collect();
+    let observed = "a removed target keeps its connections (delay 300 s, no termination)";
+    assert_eq!(not_ok, [("deregistration", observed.to_owned())]);
 }
 
 #[test]
@@ -198,55 +205,55 @@ fn the_bindings_port_counts_before_the_groups() {
     let mut facts = well();
     group(&mut facts).port = Some(80);
     let binding = Binding { port: Some(5432), ..binding() };
-    assert!(findings(&binding, &facts).iter().all(|finding| finding.level == Level::Ok));
+    assert!(findings(&binding, &facts).iter().all(|finding| finding.level == Severity::Ok));
 }
 
 #[test]
 fn a_health_check_of_the_databases_port_by_number_is_as_good() {
     let mut facts = well();
     group(&mut facts).health_check.port = "5432".into();
-    assert!(findings(&binding(), &facts).iter().all(|finding| finding.level == Level::Ok));
+    assert!(findings(&binding(), &facts).iter().all(|finding| finding.level == Severity::Ok));
 }
 
 #[test]
 fn instances_and_security_groups_off_duty_are_fine() {
     let mut facts = well();
     instance_of(&mut facts, None);
-    balancer(&mut facts).security_groups = vec!["sg-1".into()];
-    balancer(&mut facts).enforces_on_private_link = false;
+    load_balancer(&mut facts).security_groups = vec!["sg-1".into()];
+    load_balancer(&mut facts).enforces_on_private_link = false;
     hold(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "draining")]);
     let findings = findings(&binding(), &facts);
-    assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding.level == Severity::Ok), "{findings:#?}");
     assert!(!findings.iter().any(|finding| finding.check == "writer"), "an instance has no members");
     let stale = findings.iter().find(|finding| finding.check == "stale_targets").unwrap();
-    assert_eq!(stale.seen, "on their way out: 10.0.2.20:5432 (draining)");
+    assert_eq!(stale.observed, "on their way out: 10.0.2.20:5432 (draining)");
 }
 
 #[test]
 fn a_kept_standby_is_no_fault_and_its_cost_is_told() {
-    let kept = Binding { standby: Standby::Keep, ..binding() };
+    let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
     let mut facts = well();
     hold(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
     let about = |binding: &Binding, facts: &Facts, check: &str| {
         findings(binding, facts).into_iter().find(|finding| finding.check == check)
     };
     let standby = about(&kept, &facts, "standby").unwrap();
-    assert_eq!(standby.level, Level::Ok);
-    assert!(standby.why.unwrap().contains("UnHealthyHostCount is one in normal times"));
-    assert_eq!(about(&kept, &facts, "stale_targets").unwrap().level, Level::Ok);
+    assert_eq!(standby.level, Severity::Ok);
+    assert!(standby.impact.unwrap().contains("UnHealthyHostCount is one in normal times"));
+    assert_eq!(about(&kept, &facts, "stale_targets").unwrap().level, Severity::Ok);
     assert_eq!(
         about(&binding(), &facts, "stale_targets").unwrap().level,
-        Level::Problem,
+        Severity::Problem,
         "unless it is kept"
     );
 
     hold(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "healthy")]);
     assert_eq!(
         about(&kept, &facts, "stale_targets").unwrap().level,
-        Level::Problem,
+        Severity::Problem,
         "one that answers is none"
     );
-    assert!(about(&kept, &facts, "standby").unwrap().seen.contains("no standby yet"));
+    assert!(about(&kept, &facts, "standby").unwrap().observed.contains("no standby yet"));
 }
 
 #[test]
@@ -256,7 +263,7 @@ fn commands_name_the_group_and_its_region() {
     let findings = findings(&binding(), &facts);
     let proxy = findings.iter().find(|finding| finding.check == "proxy_protocol").unwrap();
     assert_eq!(
-        proxy.cure.as_deref().unwrap(),
+        proxy.fix.as_deref().unwrap(),
         format!(
             "`aws elbv2 modify-target-group-attributes --target-group-arn {GROUP} --attributes \
              Key=proxy_protocol_v2.enabled,Value=false --region us-east-1`"

@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::LoadBalancing;
+use super::Elb;
 use crate::aws;
 use crate::discovery::{Discover, Tagged, Tags};
-use crate::fault::{Fault, Kind};
-use crate::reconcile::{Call, Urgency};
+use crate::error::{Error, ErrorKind};
+use crate::reconcile::{Call, Priority};
 
 /// Groups on a page (ELBv2 API, `PageSize`).
 const PAGE: i32 = 400;
@@ -37,14 +37,14 @@ pub(super) struct Listed {
 
 /// A listing that failed or ran out of time goes on where it stopped: an API that has just refused some calls
 /// would refuse others if all were made again.
-pub(super) struct Reading {
+pub(super) struct TagScan {
     asked: Instant,
     arns: Vec<String>,
     /// The tags of each score of them.
     read: BTreeMap<usize, Vec<Tagged>>,
 }
 
-impl Reading {
+impl TagScan {
     fn unread(&self) -> Vec<(usize, Vec<String>)> {
         let scores = self.arns.chunks(TAGGED_AT_ONCE).map(<[String]>::to_vec).enumerate();
         scores.filter(|(score, _)| !self.read.contains_key(score)).collect()
@@ -56,22 +56,22 @@ fn is_younger(asked: Instant, all: usize, age: Duration) -> bool {
     age == Duration::MAX || asked.elapsed() <= age.mul_f64((all as f64 / FEW).max(1.0))
 }
 
-impl LoadBalancing {
-    async fn arns(&self, urgency: Urgency) -> Result<Vec<String>, Fault> {
+impl Elb {
+    async fn arns(&self, priority: Priority) -> Result<Vec<String>, Error> {
         let doing = "list the target groups";
         let mut arns = Vec::new();
         let mut marker = None;
         for _ in 0..PAGES {
-            self.budget.turn(urgency, Call::Describe).await;
+            self.rate_limiter.permit(priority, Call::Describe).await;
             let page = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
             let page = Box::pin(page.send()).await.map_err(|error| {
-                aws::fault(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
+                aws::call_error(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
             })?;
             for group in page.target_groups() {
                 let Some(arn) = group.target_group_arn() else { continue };
                 arns.push(arn.to_owned());
                 // What makes others unfit is told when they are used.
-                if let Ok(group) = super::understand(group) {
+                if let Ok(group) = super::parse_group(group) {
                     self.groups().insert(arn.to_owned(), group);
                 }
             }
@@ -80,16 +80,16 @@ impl LoadBalancing {
                 return Ok(arns);
             }
         }
-        Err(Fault::new(Kind::Permanent, doing)
-            .because(format!("the API has more than {PAGES} pages of them")))
+        Err(Error::new(ErrorKind::Permanent, doing)
+            .with_source(format!("the API has more than {PAGES} pages of them")))
     }
 
-    async fn with_tag(&self, key: &str, arns: &[String], urgency: Urgency) -> Result<Vec<Tagged>, Fault> {
-        self.budget.turn(urgency, Call::Describe).await;
+    async fn with_tag(&self, key: &str, arns: &[String], priority: Priority) -> Result<Vec<Tagged>, Error> {
+        self.rate_limiter.permit(priority, Call::Describe).await;
         let described = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let described = Box::pin(described.send()).await.map_err(|error| {
             let doing = "read the target groups' tags".to_owned();
-            aws::fault(doing, "elasticloadbalancing:DescribeTags", error)
+            aws::call_error(doing, "elasticloadbalancing:DescribeTags", error)
         })?;
         let tagged = described.tag_descriptions().iter().filter_map(|description| {
             let group = description.resource_arn()?.to_owned();
@@ -104,26 +104,25 @@ impl LoadBalancing {
     }
 
     /// Lists them all, but for what was read no longer ago than this.
-    async fn list_tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Vec<Tagged>, Fault> {
-        let mut begun = self.reading.lock().await;
-        let reading = match &mut *begun {
-            Some(reading) if is_younger(reading.asked, reading.arns.len(), age) => reading,
+    async fn list_tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Vec<Tagged>, Error> {
+        let mut begun = self.scan.lock().await;
+        let scan = match &mut *begun {
+            Some(scan) if is_younger(scan.asked, scan.arns.len(), age) => scan,
             none => {
                 let asked = Instant::now();
-                none.insert(Reading { asked, arns: self.arns(urgency).await?, read: BTreeMap::new() })
+                none.insert(TagScan { asked, arns: self.arns(priority).await?, read: BTreeMap::new() })
             }
         };
-        let calls = reading
+        let calls = scan
             .unread()
             .into_iter()
-            .map(async |(score, arns)| Ok((score, self.with_tag(key, &arns, urgency).await?)));
+            .map(async |(score, arns)| Ok((score, self.with_tag(key, &arns, priority).await?)));
         let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
         while let Some((score, tagged)) = calls.try_next().await? {
-            reading.read.insert(score, tagged);
+            scan.read.insert(score, tagged);
         }
-        let tagged: Vec<Tagged> = reading.read.values().flatten().cloned().collect();
-        *self.listed() =
-            Some(Listed { asked: reading.asked, all: reading.arns.len(), tagged: tagged.clone() });
+        let tagged: Vec<Tagged> = scan.read.values().flatten().cloned().collect();
+        *self.listed() = Some(Listed { asked: scan.asked, all: scan.arns.len(), tagged: tagged.clone() });
         *begun = None;
         Ok(tagged)
     }
@@ -133,22 +132,22 @@ impl LoadBalancing {
     }
 }
 
-impl Discover for LoadBalancing {
-    async fn tagged(&self, key: &str, age: Duration, urgency: Urgency) -> Result<Tags, Fault> {
+impl Discover for Elb {
+    async fn tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Tags, Error> {
         let known = self.listed().clone();
         if let Some(Listed { tagged, .. }) =
             known.as_ref().filter(|listed| is_younger(listed.asked, listed.all, age))
         {
             return Ok(Tags { groups: tagged.clone(), are_new: false });
         }
-        match (self.list_tagged(key, age, urgency).await, known) {
+        match (self.list_tagged(key, age, priority).await, known) {
             (Ok(groups), _) => Ok(Tags { groups, are_new: true }),
             // An old list serves the known databases better than none.
-            (Err(fault), Some(Listed { tagged, .. })) => {
-                tracing::warn!(decision = "retry", reason = %fault.explain(), "goes on with the known groups");
+            (Err(error), Some(Listed { tagged, .. })) => {
+                tracing::warn!(decision = "retry", reason = %error.explain(), "goes on with the known groups");
                 Ok(Tags { groups: tagged, are_new: false })
             }
-            (Err(fault), None) => Err(fault),
+            (Err(error), None) => Err(error),
         }
     }
 }

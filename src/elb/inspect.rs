@@ -3,35 +3,34 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use aws_sdk_elasticloadbalancingv2::types::{
-    self as aws_types, Action, LoadBalancer, TargetHealthDescription,
-};
+use aws_sdk_elasticloadbalancingv2::types::{self as aws_types, Action, TargetHealthDescription};
 
-use super::LoadBalancing;
+use super::Elb;
 use crate::aws;
-use crate::doctor::{Attributes, Balancer, Group, Health, HealthCheck, InspectGroups, Listener};
-use crate::fault::{Fault, Kind};
-use crate::reconcile::{Call, TargetGroups, Urgency};
+use crate::doctor::{Attributes, Group, Health, HealthCheck, InspectGroups, Listener, LoadBalancer};
+use crate::error::{Error, ErrorKind};
+use crate::reconcile::{Call, Priority, TargetGroupApi};
 
 /// What every network load balancer does unless told otherwise.
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 
-impl InspectGroups for LoadBalancing {
-    async fn group(&self, group: &str) -> Result<Group, Fault> {
+impl InspectGroups for Elb {
+    async fn group(&self, group: &str) -> Result<Group, Error> {
         let doing = || format!("describe the target group {group}");
-        self.turn(Urgency::Routine, Call::Describe).await;
+        self.permit(Priority::Routine, Call::Describe).await;
         let described = self.client.describe_target_groups().target_group_arns(group).send().await;
         let described = described
-            .map_err(|error| aws::fault(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
+            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
         let found = described.target_groups().iter().find(|found| found.target_group_arn() == Some(group));
-        let found =
-            found.ok_or_else(|| Fault::new(Kind::Permanent, doing()).because("the API does not list it"))?;
+        let found = found.ok_or_else(|| {
+            Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it")
+        })?;
         Ok(Group {
             target_type: text(found.target_type().map(|kind| kind.as_str())),
             protocol: text(found.protocol().map(|protocol| protocol.as_str())),
             port: found.port().and_then(port),
             address_type: text(found.ip_address_type().map(|kind| kind.as_str()).or(Some("ipv4"))),
-            balancers: found.load_balancer_arns().to_vec(),
+            load_balancers: found.load_balancer_arns().to_vec(),
             health_check: HealthCheck {
                 enabled: found.health_check_enabled().unwrap_or(true),
                 protocol: text(found.health_check_protocol().map(|protocol| protocol.as_str())),
@@ -42,12 +41,12 @@ impl InspectGroups for LoadBalancing {
         })
     }
 
-    async fn attributes(&self, group: &str) -> Result<Attributes, Fault> {
-        self.turn(Urgency::Routine, Call::Describe).await;
+    async fn attributes(&self, group: &str) -> Result<Attributes, Error> {
+        self.permit(Priority::Routine, Call::Describe).await;
         let read = self.client.describe_target_group_attributes().target_group_arn(group).send().await;
         let read = read.map_err(|error| {
             let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
-            aws::fault(format!("read the attributes of {group}"), action, error)
+            aws::call_error(format!("read the attributes of {group}"), action, error)
         })?;
         let pair = |attribute: &aws_types::TargetGroupAttribute| {
             Some((attribute.key()?.to_owned(), attribute.value()?.to_owned()))
@@ -55,46 +54,47 @@ impl InspectGroups for LoadBalancing {
         Ok(read.attributes().iter().filter_map(pair).collect())
     }
 
-    async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Fault> {
-        self.turn(Urgency::Routine, Call::Describe).await;
+    async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Error> {
+        self.permit(Priority::Routine, Call::Describe).await;
         let health = self.client.describe_target_health().target_group_arn(group).send().await;
         let health = health.map_err(|error| {
             let action = "elasticloadbalancing:DescribeTargetHealth";
-            aws::fault(format!("list the targets of {group}"), action, error)
+            aws::call_error(format!("list the targets of {group}"), action, error)
         })?;
         Ok(health.target_health_descriptions().iter().map(health_of).collect())
     }
 
-    async fn balancers(&self, balancers: &[String]) -> Result<Vec<Balancer>, Fault> {
-        let arns = Some(balancers.to_vec());
-        self.turn(Urgency::Routine, Call::Describe).await;
+    async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
+        let arns = Some(load_balancers.to_vec());
+        self.permit(Priority::Routine, Call::Describe).await;
         let described = self.client.describe_load_balancers().set_load_balancer_arns(arns).send().await;
         let described = described.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancers";
-            aws::fault(format!("describe {}", balancers.join(", ")), action, error)
+            aws::call_error(format!("describe {}", load_balancers.join(", ")), action, error)
         })?;
-        Ok(described.load_balancers().iter().map(balancer).collect())
+        Ok(described.load_balancers().iter().map(load_balancer).collect())
     }
 
-    async fn cross_zone(&self, balancer: &str) -> Result<bool, Fault> {
-        self.turn(Urgency::Routine, Call::Describe).await;
-        let read = self.client.describe_load_balancer_attributes().load_balancer_arn(balancer).send().await;
+    async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
+        self.permit(Priority::Routine, Call::Describe).await;
+        let read =
+            self.client.describe_load_balancer_attributes().load_balancer_arn(load_balancer).send().await;
         let read = read.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancerAttributes";
-            aws::fault(format!("read the attributes of {balancer}"), action, error)
+            aws::call_error(format!("read the attributes of {load_balancer}"), action, error)
         })?;
         let set = read.attributes().iter().find(|attribute| attribute.key() == Some(CROSS_ZONE));
         Ok(set.and_then(|attribute| attribute.value()) == Some("true"))
     }
 
-    async fn listeners(&self, balancer: &str) -> Result<Vec<Listener>, Fault> {
-        self.turn(Urgency::Routine, Call::Describe).await;
+    async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
+        self.permit(Priority::Routine, Call::Describe).await;
         let pages =
-            self.client.describe_listeners().load_balancer_arn(balancer).into_paginator().items().send();
+            self.client.describe_listeners().load_balancer_arn(load_balancer).into_paginator().items().send();
         let listeners: Result<Vec<_>, _> = pages.collect().await;
         let listeners = listeners.map_err(|error| {
             let action = "elasticloadbalancing:DescribeListeners";
-            aws::fault(format!("list the listeners of {balancer}"), action, error)
+            aws::call_error(format!("list the listeners of {load_balancer}"), action, error)
         })?;
         let listener = |found: &aws_types::Listener| {
             let mut groups: Vec<String> = found.default_actions().iter().flat_map(groups).collect();
@@ -108,10 +108,10 @@ impl InspectGroups for LoadBalancing {
     }
 }
 
-fn balancer(found: &LoadBalancer) -> Balancer {
+fn load_balancer(found: &aws_types::LoadBalancer) -> LoadBalancer {
     let zone = |zone: &aws_types::AvailabilityZone| zone.zone_name().map(str::to_owned);
     let enforces = found.enforce_security_group_inbound_rules_on_private_link_traffic();
-    Balancer {
+    LoadBalancer {
         arn: text(found.load_balancer_arn()),
         name: text(found.load_balancer_name()),
         kind: text(found.r#type().map(|kind| kind.as_str())),

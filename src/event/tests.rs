@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-mod nominations;
+mod promoted_instance;
 mod properties;
 mod refusals;
 
@@ -32,10 +32,10 @@ fn asks_with(bindings: &[Binding], event: &Value) -> String {
             format!("watch {}", names.join(" "))
         }
         Ok(Request::Check) => "check".to_owned(),
-        Ok(Request::Thorough) => "thorough check".to_owned(),
+        Ok(Request::CheckAll) => "thorough check".to_owned(),
         Ok(Request::Plan) => "plan".to_owned(),
         Ok(Request::Doctor) => "doctor".to_owned(),
-        Err(refused) => refused.to_string(),
+        Err(unsupported) => unsupported.to_string(),
     }
 }
 
@@ -220,14 +220,14 @@ fn an_event_about_anything_but_a_bound_database_is_checked() {
 
 #[test]
 fn a_stranger_is_an_unbound_database_that_would_be_watched() {
-    let tells = |event: &Value| tells_of_a_stranger(event, &bindings());
+    let is_about_unbound = |event: &Value| is_about_unbound_database(event, &bindings());
     let stranger = failover_of("arn:aws:rds:us-east-1:123456789012:cluster:sales");
-    assert!(tells(&stranger));
-    assert!(!tells(&failover_with("/id", "")), "bound");
+    assert!(is_about_unbound(&stranger));
+    assert!(!is_about_unbound(&failover_with("/id", "")), "bound");
     for (path, other) in [("/source", json!("aws.events")), ("/detail/EventCategories", json!(["backup"]))] {
         let mut event = stranger.clone();
         *event.pointer_mut(path).unwrap() = other;
-        assert!(!tells(&event), "{path}");
+        assert!(!is_about_unbound(&event), "{path}");
     }
 }
 

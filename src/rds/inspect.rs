@@ -4,25 +4,25 @@ use aws_sdk_rds::types::Endpoint;
 
 use super::Rds;
 use crate::doctor::{Database, DatabaseKind, InspectDatabases};
-use crate::fault::Fault;
+use crate::error::Error;
 use crate::reconcile::Cluster;
 
 impl InspectDatabases for Rds {
-    async fn database(&self, identifier: &str) -> Result<Option<Database>, Fault> {
+    async fn database(&self, identifier: &str) -> Result<Option<Database>, Error> {
         match self.inspect_cluster(identifier).await {
             Ok(Some(cluster)) => Ok(Some(cluster)),
             Ok(None) => self.inspect_instance(identifier).await,
             // A role that may describe this one instance alone is denied to ask for a cluster of its name.
-            Err(fault) => match self.inspect_instance(identifier).await {
+            Err(error) => match self.inspect_instance(identifier).await {
                 Ok(Some(instance)) => Ok(Some(instance)),
-                _ => Err(fault),
+                _ => Err(error),
             },
         }
     }
 }
 
 impl Rds {
-    async fn inspect_cluster(&self, identifier: &str) -> Result<Option<Database>, Fault> {
+    async fn inspect_cluster(&self, identifier: &str) -> Result<Option<Database>, Error> {
         let described = self.describe_cluster(identifier).await?;
         Ok(described.map(|cluster| Database {
             kind: DatabaseKind::Cluster,
@@ -34,7 +34,7 @@ impl Rds {
         }))
     }
 
-    async fn inspect_instance(&self, identifier: &str) -> Result<Option<Database>, Fault> {
+    async fn inspect_instance(&self, identifier: &str) -> Result<Option<Database>, Error> {
         let described = self.describe_instance(identifier).await?;
         let port = |endpoint: &Endpoint| endpoint.port().and_then(|port| u16::try_from(port).ok());
         Ok(described.map(|instance| Database {

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::changes::{Change, Changes};
-use super::objection::Opinion;
-use super::patience::{Ending, Next, Patience, Pause, Stage};
-use super::scout::{Scene, Scout};
-use super::sight::{Look, Sight};
-use super::{Call, Clusters, Dns, Mode, Pace, Report, Status, TargetGroups, Urgency, World};
-use crate::config::{Binding, Role};
-use crate::fault::{Fault, Kind};
-use crate::plan::{Evidence, Plan, active, list, outcome};
+use super::change_log::{Change, ChangeLog};
+use super::loop_control::{Ending, LoopControl, Next, Pause, Stage};
+use super::observe::{Observation, Observer};
+use super::preregister::{BackgroundTasks, Snapshot};
+use super::veto::RdsVerdict;
+use super::{Call, Clients, Mode, Priority, RdsApi, Report, Resolve, Status, TargetGroupApi, Timing};
+use crate::binding::{Binding, Role};
+use crate::error::{Error, ErrorKind};
+use crate::plan::{Confirmation, Plan, active, list, plan_to_fixpoint};
 
 /// How things stood when both DNS and the group had been seen for the first time.
 struct First {
@@ -23,8 +23,8 @@ struct First {
 }
 
 impl First {
-    fn of(look: &Look) -> Self {
-        Self { wanted: look.wanted(), active: active(&look.targets).collect() }
+    fn of(observation: &Observation) -> Self {
+        Self { wanted: observation.wanted(), active: active(&observation.targets).collect() }
     }
 }
 
@@ -32,165 +32,179 @@ impl First {
 pub(super) struct Run<'a, D, T, C> {
     pub(super) binding: &'a Binding,
     mode: Mode,
-    pub(super) patience: Patience,
-    pub(super) sight: Sight<'a, D, T, C>,
-    pub(super) scout: &'a Scout<'a, D, T, C>,
-    pub(super) opinion: Option<Opinion>,
+    pub(super) loop_control: LoopControl,
+    pub(super) observer: Observer<'a, D, T, C>,
+    pub(super) background: &'a BackgroundTasks<'a, D, T, C>,
+    pub(super) rds_verdict: Option<RdsVerdict>,
     first: Option<First>,
     /// The last plan.
     planned: Option<Plan>,
-    changes: Changes,
-    follow: Option<Duration>,
+    change_log: ChangeLog,
+    registration_latency: Option<Duration>,
     /// Whether a turn to write was waited for and is not used yet.
-    has_turn: bool,
+    has_permit: bool,
     /// What the log has been told: a state that comes back is no news.
-    told: BTreeSet<String>,
+    logged: BTreeSet<String>,
 }
 
-impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
+impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'a, D, T, C> {
     pub fn new(
-        world: &'a World<D, T, C>,
+        clients: &'a Clients<D, T, C>,
         binding: &'a Binding,
-        scout: &'a Scout<'a, D, T, C>,
-        pace: Pace,
+        background: &'a BackgroundTasks<'a, D, T, C>,
+        timing: Timing,
         mode: Mode,
         deadline: Instant,
     ) -> Self {
         Self {
             binding,
             mode,
-            patience: Patience::new(mode, pace, deadline),
-            sight: Sight::new(world, binding, pace, deadline),
-            scout,
-            opinion: None,
+            loop_control: LoopControl::new(mode, timing, deadline),
+            observer: Observer::new(clients, binding, timing, deadline),
+            background,
+            rds_verdict: None,
             first: None,
             planned: None,
-            changes: Changes::default(),
-            follow: None,
-            has_turn: false,
-            told: BTreeSet::new(),
+            change_log: ChangeLog::default(),
+            registration_latency: None,
+            has_permit: false,
+            logged: BTreeSet::new(),
         }
     }
 
     /// Follows DNS until there is nothing left to do, or no time or patience left to do it.
-    pub async fn follow(&mut self) -> Result<Status, Fault> {
+    pub async fn sync(&mut self) -> Result<Status, Error> {
         loop {
             let step = self.step().await;
-            self.patience.forgive(self.sight.take_queued());
+            self.loop_control.exclude(self.observer.take_queued());
             let pause = match step {
                 Ok(Next::End) => return self.end(),
-                Ok(next) => match self.patience.after(next) {
+                Ok(next) => match self.loop_control.after(next) {
                     Pause::None => continue,
                     Pause::For(pause) => pause,
                     Pause::Enough => return self.end(),
                 },
-                Err((stage, fault)) => match self.patience.after_failure(fault.kind()) {
+                Err((stage, error)) => match self.loop_control.after_failure(error.kind()) {
                     Some(pause) => {
-                        self.note(stage, fault);
+                        self.log_retry(stage, error);
                         pause
                     }
-                    None => return Err(self.blame(fault)),
+                    None => return Err(self.blame(error)),
                 },
             };
-            match self.patience.ends_within(pause) {
+            match self.loop_control.ends_within(pause) {
                 None => sleep(pause).await,
-                Some(Ending::Patience) => return self.end(),
+                Some(Ending::WatchTime) => return self.end(),
                 Some(Ending::Time) => return self.out_of_time(),
             }
         }
     }
 
     /// Looks once, and says what following DNS would change.
-    pub async fn rehearse(&mut self) -> Result<Status, Fault> {
-        let look = self.sight.look(false).await?;
-        self.compare(&look, false);
-        self.scout.judge().await;
-        let beside = self.scout.beside();
-        let outcome = |evidence| outcome(&look.answer.writer, look.port, &look.targets, evidence, &beside);
-        let mut plan = outcome(Evidence::Confirmed);
-        if plan != outcome(Evidence::Unconfirmed)
-            && let Some(objection) = self.ask_rds(&look).await
+    pub async fn dry_run(&mut self) -> Result<Status, Error> {
+        let observation = self.observer.observe(false).await?;
+        self.compare(&observation, false);
+        self.background.check_standby().await;
+        let allowed_extras = self.background.allowed_extras();
+        let outcome = |confirmation| {
+            plan_to_fixpoint(
+                &observation.resolution.addresses,
+                observation.port,
+                &observation.targets,
+                confirmation,
+                &allowed_extras,
+            )
+        };
+        let mut plan = outcome(Confirmation::Confirmed);
+        if plan != outcome(Confirmation::Unconfirmed)
+            && let Some(veto) = self.ask_rds(&observation).await
         {
-            plan = outcome(objection);
+            plan = outcome(veto);
         }
-        say!(info, self.binding, "plan", plan = %plan, reason = "a dry run", "plans, and changes nothing");
+        log_decision!(info, self.binding, "plan", plan = %plan, reason = "a dry run", "plans, and changes nothing");
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
-        self.changes.registered.clone_from(&plan.register);
-        self.changes.evicted.clone_from(&plan.evict);
+        self.change_log.registered.clone_from(&plan.register);
+        self.change_log.deregistered.clone_from(&plan.deregister);
         self.planned = Some(plan);
-        self.scout.refusal().map_or(Ok(status), Err)
+        self.background.standby_error().map_or(Ok(status), Err)
     }
 
     /// Observes, plans, and makes at most one change.
-    async fn step(&mut self) -> Result<Next, (Stage, Fault)> {
-        let rests = self.patience.rests();
-        let look = match self.sight.look(rests).await {
-            Ok(look) => look,
+    async fn step(&mut self) -> Result<Next, (Stage, Error)> {
+        let is_backing_off = self.loop_control.is_backing_off();
+        let observation = match self.observer.observe(is_backing_off).await {
+            Ok(observation) => observation,
             // Cut short between two looks, the last complete one stands.
             Err(cut)
-                if cut.kind() == Kind::OutOfTime
+                if cut.kind() == ErrorKind::DeadlineExceeded
                     && self.planned.is_some()
-                    && !self.patience.is_troubled() =>
+                    && !self.loop_control.has_pending_error() =>
             {
-                self.tell_of_time();
+                self.log_deadline();
                 return Ok(Next::End);
             }
-            Err(fault) => {
+            Err(error) => {
                 // What it has shown counts: by the next look, another run may have registered the writer.
-                if let Some(seen) = self.sight.seen() {
+                if let Some(seen) = self.observer.seen() {
                     self.first.get_or_insert_with(|| First::of(&seen));
                 }
-                return Err((Stage::Look, fault));
+                return Err((Stage::Observation, error));
             }
         };
-        self.recovered(Stage::Look);
-        self.compare(&look, rests);
-        let look = self.changes.doubt(look);
-        if self.has_followed(&look) && self.sight.is_steady() {
-            self.scout.close();
+        self.recovered(Stage::Observation);
+        self.compare(&observation, is_backing_off);
+        let observation = self.change_log.mask_deregistered(observation);
+        if self.has_followed(&observation) && self.observer.is_confirmed() {
+            self.background.close();
         }
-        let evidence = self.evidence(&look).await;
-        let plan = self.plan(&look, evidence);
-        self.remember(&plan, evidence);
-        self.sight.urgency = self.urgency(&look, &plan);
-        if !self.changes.failed_what_is_wanted(&look, &plan) {
+        let confirmation = self.confirmation(&observation).await;
+        let plan = self.plan(&observation, confirmation);
+        self.remember(&plan, confirmation);
+        self.observer.priority = self.priority(&observation, &plan);
+        if !self.change_log.failed_what_is_wanted(&observation, &plan) {
             self.recovered(Stage::Change);
         }
-        let next = self.act(&look, &plan, evidence).await.map_err(|fault| (Stage::Change, fault))?;
+        let next =
+            self.act(&observation, &plan, confirmation).await.map_err(|error| (Stage::Change, error))?;
         if next == Next::Changed {
             self.recovered(Stage::Change);
         }
-        if next == Next::End && self.scout.is_judging() {
+        if next == Next::End && self.background.is_standby_unknown() {
             // Whether the group is as it must be hangs on that.
-            self.scout.judged().await;
+            self.background.standby_known().await;
             return Ok(Next::Again);
         }
         Ok(next)
     }
 
-    pub(super) fn plan(&self, look: &Look, evidence: Evidence) -> Plan {
-        look.plan(evidence, &self.scout.beside())
+    pub(super) fn plan(&self, observation: &Observation, confirmation: Confirmation) -> Plan {
+        observation.plan(confirmation, &self.background.allowed_extras())
     }
 
-    /// Makes the plan's next change: registers first, evicts when there is nothing to register.
-    async fn act(&mut self, look: &Look, plan: &Plan, evidence: Evidence) -> Result<Next, Fault> {
-        if self.patience.rests() {
+    /// Makes the plan's next change: registers first, deregisters when there is nothing to register.
+    async fn act(
+        &mut self,
+        observation: &Observation,
+        plan: &Plan,
+        confirmation: Confirmation,
+    ) -> Result<Next, Error> {
+        if self.loop_control.is_backing_off() {
             return Ok(Next::Poll);
         }
-        let wanted = look.wanted();
-        let register = self.changes.left_to_do(Change::Register, &plan.register, &wanted);
-        let (writer, nominees): (BTreeSet<_>, BTreeSet<_>) =
+        let wanted = observation.wanted();
+        let register = self.change_log.left_to_do(Change::Register, &plan.register, &wanted);
+        let (missing, candidates): (BTreeSet<_>, BTreeSet<_>) =
             register.into_iter().partition(|target| wanted.contains(target));
-        if !writer.is_empty() {
-            return match self.turn_to_write(Urgency::Failover, look).await? {
-                true => self.register(writer).await.map(|()| Next::Changed),
+        if !missing.is_empty() {
+            return match self.permit_to_write(Priority::Failover, observation).await? {
+                true => self.register(missing).await.map(|()| Next::Changed),
                 false => Ok(Next::Behind),
             };
         }
-        if !nominees.is_empty() {
-            return match self.turn_to_write(Urgency::Failover, look).await {
+        if !candidates.is_empty() {
+            return match self.permit_to_write(Priority::Failover, observation).await {
                 Ok(true) => {
-                    self.preregister(nominees).await;
+                    self.preregister(candidates).await;
                     Ok(Next::Again)
                 }
                 Ok(false) => Ok(Next::Behind),
@@ -198,58 +212,67 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
                 Err(_) => Ok(Next::Poll),
             };
         }
-        let evict = self.changes.left_to_do(Change::Evict, &plan.evict, &wanted);
-        if !evict.is_empty() {
-            if !self.has_turn {
-                let has_waited = self.sight.turn(Urgency::Tidy, Call::Write).await?;
-                self.has_turn = true;
+        let deregister = self.change_log.left_to_do(Change::Deregister, &plan.deregister, &wanted);
+        if !deregister.is_empty() {
+            if !self.has_permit {
+                let has_waited = self.observer.permit(Priority::Tidy, Call::Write).await?;
+                self.has_permit = true;
                 if has_waited {
                     // All that speaks for it, the RDS API's opinion included, may have changed meanwhile.
-                    self.sight.look_afresh();
+                    self.observer.require_new_listing();
                     return Ok(Next::Behind);
                 }
             }
-            self.evict(evict).await?;
+            self.deregister(deregister).await?;
             return Ok(Next::Changed);
         }
-        if evidence == Evidence::Outdated {
+        if confirmation == Confirmation::StaleObservation {
             return Ok(Next::Again);
         }
-        let is_done = self.mode == Mode::Check || (self.has_followed(look) && self.sight.is_steady());
+        let is_done =
+            self.mode == Mode::Check || (self.has_followed(observation) && self.observer.is_confirmed());
         Ok(if plan.is_empty() && is_done { Next::End } else { Next::Poll })
     }
 
     /// How urgent the next look at the group is.
-    fn urgency(&self, look: &Look, plan: &Plan) -> Urgency {
+    fn priority(&self, observation: &Observation, plan: &Plan) -> Priority {
         if !plan.register.is_empty() {
-            Urgency::Failover
-        } else if !self.changes.registered.is_empty() || (self.mode == Mode::Watch && self.has_followed(look))
+            Priority::Failover
+        } else if !self.change_log.registered.is_empty()
+            || (self.mode == Mode::Watch && self.has_followed(observation))
         {
-            Urgency::Tidy
+            Priority::Tidy
         } else {
-            self.sight.urgency
+            self.observer.priority
         }
     }
 
     /// Waits for a turn to write, once for each write however often the look before it is repeated, and says
     /// whether the look still stands: what DNS says, how sure that is, and who is nominated may have changed
     /// meanwhile.
-    async fn turn_to_write(&mut self, urgency: Urgency, look: &Look) -> Result<bool, Fault> {
-        let (beside, is_steady) = (self.scout.beside(), self.sight.is_steady());
-        if !self.has_turn {
-            self.sight.turn(urgency, Call::Write).await?;
-            self.has_turn = true;
+    async fn permit_to_write(
+        &mut self,
+        priority: Priority,
+        observation: &Observation,
+    ) -> Result<bool, Error> {
+        let (allowed_extras, is_confirmed) = (self.background.allowed_extras(), self.observer.is_confirmed());
+        if !self.has_permit {
+            self.observer.permit(priority, Call::Write).await?;
+            self.has_permit = true;
         }
         // The last lookup may have failed as well.
-        let is_same = self.sight.known_for().is_some() && self.sight.answer.as_ref() == Some(&look.answer);
-        Ok(is_same && self.sight.is_steady() == is_steady && self.scout.beside() == beside)
+        let is_same = self.observer.known_for().is_some()
+            && self.observer.resolution.as_ref() == Some(&observation.resolution);
+        Ok(is_same
+            && self.observer.is_confirmed() == is_confirmed
+            && self.background.allowed_extras() == allowed_extras)
     }
 
     /// Whether DNS has moved since the failover began, as far as this run can tell: what a watch stays
     /// for. Either the writer was not in the group at first, or it was the other one that was. A name
     /// that only flickered to a newcomer and back has not moved yet.
-    pub(super) fn has_followed(&self, look: &Look) -> bool {
-        let wanted = look.wanted();
+    pub(super) fn has_followed(&self, observation: &Observation) -> bool {
+        let wanted = observation.wanted();
         self.first.as_ref().is_some_and(|first| {
             !wanted.is_subset(&first.active)
                 || (first.wanted.is_subset(&first.active) && wanted != first.wanted)
@@ -257,172 +280,187 @@ impl<'a, D: Dns, T: TargetGroups, C: Clusters> Run<'a, D, T, C> {
     }
 
     /// Compares the look with the first one, and with the changes that none has shown so far.
-    fn compare(&mut self, look: &Look, rests: bool) {
-        self.first.get_or_insert_with(|| First::of(look));
+    fn compare(&mut self, observation: &Observation, is_backing_off: bool) {
+        self.first.get_or_insert_with(|| First::of(observation));
         let first = self.first.as_ref().map(|first| first.active.iter().map(SocketAddr::ip).collect());
-        self.scout.show(|| Scene {
-            answer: look.answer.clone(),
-            family: look.family,
+        self.background.show(|| Snapshot {
+            resolution: observation.resolution.clone(),
+            family: observation.family,
             first: first.unwrap_or_default(),
-            held: active(&look.targets)
-                .filter(|target| target.port() == look.port)
+            held: active(&observation.targets)
+                .filter(|target| target.port() == observation.port)
                 .map(|target| target.ip())
                 .collect(),
         });
         // While the API rests, the listing may be older than the changes.
-        if !rests {
-            self.changes.see(&look.targets);
+        if !is_backing_off {
+            self.change_log.record_listing(&observation.targets);
         }
     }
 
-    async fn register(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Fault> {
+    async fn register(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
         let reason = match self.binding.role {
             Role::Writer => "DNS names it as the writer",
             Role::Readers => "it is a reader of the cluster",
             Role::All => "DNS names it",
         };
-        say!(info, self.binding, "register", targets = %list(&targets), reason, "registers");
-        let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
-        let result = self.sight.bounded("register the writer", registering).await;
+        log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registers");
+        let registering = self.observer.clients.groups.register(&self.binding.target_group, &targets);
+        let result = self.observer.bounded("register the writer", registering).await;
         self.changed(Change::Register, &targets, result)?;
-        self.follow = self.follow.max(self.sight.known_for());
+        self.registration_latency = self.registration_latency.max(self.observer.known_for());
         Ok(())
     }
 
-    /// Registers nominees. It is a courtesy: that it fails is told, and fails nothing else.
+    /// Registers candidates. It is a courtesy: that it fails is told, and fails nothing else.
     async fn preregister(&mut self, targets: BTreeSet<SocketAddr>) {
         let reason = "it was nominated as the next writer";
-        say!(info, self.binding, "register", targets = %list(&targets), reason, "registers early");
-        let registering = self.sight.world.groups.register(&self.binding.target_group, &targets);
-        let result = self.sight.bounded("register a nominee", registering).await;
-        if let Err(fault) = self.changed(Change::Register, &targets, result) {
-            let reason = fault.explain();
-            say!(warn, self.binding, "nominate", reason = %reason, "could not register the nominee");
-            if fault.kind() == Kind::Permanent {
-                self.scout.forget(targets.iter().map(SocketAddr::ip));
+        log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registers early");
+        let registering = self.observer.clients.groups.register(&self.binding.target_group, &targets);
+        let result = self.observer.bounded("register a candidate", registering).await;
+        if let Err(error) = self.changed(Change::Register, &targets, result) {
+            let reason = error.explain();
+            log_decision!(warn, self.binding, "preregister", reason = %reason, "could not register the candidate");
+            if error.kind() == ErrorKind::Permanent {
+                self.background.forget(targets.iter().map(SocketAddr::ip));
             }
         }
     }
 
-    async fn evict(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Fault> {
+    async fn deregister(&mut self, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
         let reason = "DNS has confirmed the writer, which is registered";
-        say!(info, self.binding, "evict", targets = %list(&targets), reason, "deregisters");
-        let deregistering = self.sight.world.groups.deregister(&self.binding.target_group, &targets);
-        let result = self.sight.bounded("deregister stale targets", deregistering).await;
-        self.changed(Change::Evict, &targets, result)
+        log_decision!(info, self.binding, "deregister", targets = %list(&targets), reason, "deregisters");
+        let deregistering = self.observer.clients.groups.deregister(&self.binding.target_group, &targets);
+        let result = self.observer.bounded("deregister stale targets", deregistering).await;
+        self.changed(Change::Deregister, &targets, result)
     }
 
     fn changed(
         &mut self,
         change: Change,
         targets: &BTreeSet<SocketAddr>,
-        result: Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        self.has_turn = false;
-        self.changes.made(change, targets, result.is_ok());
-        self.sight.look_afresh();
+        result: Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.has_permit = false;
+        self.change_log.record(change, targets, result.is_ok());
+        self.observer.require_new_listing();
         result
     }
 
     /// Keeps the plan, and logs it where it is news.
-    fn remember(&mut self, plan: &Plan, evidence: Evidence) {
+    fn remember(&mut self, plan: &Plan, confirmation: Confirmation) {
         // That a look is not fresh enough is a matter of the next one, as a rule.
-        if !plan.is_empty() && evidence != Evidence::Outdated && self.is_news(plan.to_string()) {
-            say!(info, self.binding, "plan", plan = %plan, reason = "the group is not as DNS says", "plans");
+        if !plan.is_empty()
+            && confirmation != Confirmation::StaleObservation
+            && self.is_news(plan.to_string())
+        {
+            log_decision!(info, self.binding, "plan", plan = %plan, reason = "the group is not as DNS says", "plans");
         }
         self.planned = Some(plan.clone());
     }
 
     pub(super) fn is_news(&mut self, what: String) -> bool {
-        self.told.insert(what)
+        self.logged.insert(what)
     }
 
     /// How things stand when the run ends, or why it failed.
-    fn end(&mut self) -> Result<Status, Fault> {
-        if let Some(fault) = self.patience.trouble() {
-            return Err(fault);
+    fn end(&mut self) -> Result<Status, Error> {
+        if let Some(error) = self.loop_control.pending_error() {
+            return Err(error);
         }
         // What was seen after the last plan counts as well: the time may have ended amid a look.
         if self.planned.as_ref().is_none_or(Plan::is_empty)
-            && let Some(seen) = self.sight.seen()
+            && let Some(seen) = self.observer.seen()
         {
-            self.planned = Some(self.plan(&seen, Evidence::Unconfirmed));
+            self.planned = Some(self.plan(&seen, Confirmation::Unconfirmed));
         }
-        if let Some(refusal) = self.scout.refusal() {
-            return Err(refusal);
+        if let Some(standby_error) = self.background.standby_error() {
+            return Err(standby_error);
         }
         Ok(match &self.planned {
             Some(plan) if !plan.is_empty() => Status::Pending,
-            _ if self.changes.are_none() => Status::InSync,
+            _ if self.change_log.is_empty() => Status::InSync,
             _ => Status::Updated,
         })
     }
 
-    fn out_of_time(&mut self) -> Result<Status, Fault> {
-        self.tell_of_time();
+    fn out_of_time(&mut self) -> Result<Status, Error> {
+        self.log_deadline();
         self.end()
     }
 
-    fn tell_of_time(&self) {
+    fn log_deadline(&self) {
         let reason = "the invocation's time is over; the next one goes on";
-        say!(info, self.binding, "stop", reason, "ends early");
+        log_decision!(info, self.binding, "deadline", reason, "ends early");
     }
 
     /// Logs a failure that will be tried again, where it is news.
-    fn note(&mut self, stage: Stage, fault: Fault) {
-        let reason = fault.explain();
+    fn log_retry(&mut self, stage: Stage, error: Error) {
+        let reason = error.explain();
         if self.is_news(reason.clone()) {
-            say!(warn, self.binding, "retry", reason = %reason, "tries again");
+            log_decision!(warn, self.binding, "retry", reason = %reason, "tries again");
         }
-        self.patience.suffer(stage, fault);
+        self.loop_control.keep_error(stage, error);
     }
 
     fn recovered(&mut self, stage: Stage) {
-        if self.patience.recovered(stage) {
-            say!(info, self.binding, "recovered", reason = "what failed before works again", "goes on");
+        if self.loop_control.recovered(stage) {
+            log_decision!(
+                info,
+                self.binding,
+                "recovered",
+                reason = "what failed before works again",
+                "goes on"
+            );
         }
     }
 
     /// Where time runs out while something fails, what fails is the reason.
-    fn blame(&mut self, fault: Fault) -> Fault {
-        match self.patience.trouble() {
-            Some(trouble) if fault.kind() == Kind::OutOfTime => fault.because(trouble.explain()),
-            _ => fault,
+    fn blame(&mut self, error: Error) -> Error {
+        match self.loop_control.pending_error() {
+            Some(pending_error) if error.kind() == ErrorKind::DeadlineExceeded => {
+                error.with_source(pending_error.explain())
+            }
+            _ => error,
         }
     }
 
-    pub fn report(&self, result: Result<Status, Fault>) -> Report {
+    pub fn report(&self, result: Result<Status, Error>) -> Report {
         let mut waiting = Vec::new();
         if let Some(plan) = &self.planned {
-            let Plan { register, evict, waiting: waits } = plan;
+            let Plan { register, deregister, waiting: waits } = plan;
             if self.mode != Mode::DryRun {
                 waiting.extend(
                     register.iter().map(|target| format!("{target} is not listed as registered yet")),
                 );
-                waiting.extend(evict.iter().map(|target| format!("{target} is still listed as registered")));
+                waiting.extend(
+                    deregister.iter().map(|target| format!("{target} is still listed as registered")),
+                );
             }
             waiting.extend(waits.iter().map(|(target, waits)| format!("{target} {waits}")));
         }
         let (status, error) = match result {
             Ok(status) => (status, None),
-            Err(fault) => (Status::Failed, Some(fault.explain())),
+            Err(error) => (Status::Failed, Some(error.explain())),
         };
         match &error {
-            Some(reason) => say!(error, self.binding, "fail", reason = %reason, "the binding failed"),
-            None => say!(debug, self.binding, "end", status = ?status, "done"),
+            Some(reason) => {
+                log_decision!(error, self.binding, "fail", reason = %reason, "the binding failed")
+            }
+            None => log_decision!(debug, self.binding, "end", status = ?status, "done"),
         }
-        let writer = self.sight.answer.iter().flat_map(|answer| answer.writer.addresses());
+        let addresses = self.observer.resolution.iter().flat_map(|resolution| resolution.addresses.iter());
         Report {
             endpoint: self.binding.endpoint.clone(),
             target_group: self.binding.target_group.clone(),
             status,
-            writer: writer.map(|address| address.to_string()).collect(),
-            registered: self.changes.registered.clone(),
-            evicted: self.changes.evicted.clone(),
+            addresses: addresses.map(|address| address.to_string()).collect(),
+            registered: self.change_log.registered.clone(),
+            deregistered: self.change_log.deregistered.clone(),
             waiting,
             error,
-            elapsed_ms: millis(self.patience.elapsed()),
-            follow_ms: self.follow.map(millis),
+            elapsed_ms: millis(self.loop_control.elapsed()),
+            registration_latency_ms: self.registration_latency.map(millis),
         }
     }
 }

@@ -5,11 +5,11 @@
 //! the one invocation:
 //!
 //! ```text
-//! lookups  <= 3 + T/pause + changes + questions + failures + moves + 2 T/FRESH
-//! listings <= 3 + T/RELIST + changes + questions + failures + moves + 3 T/FRESH
-//! changes  <= failed changes + targets changed * (1 + T/SETTLE)
-//! questions to the RDS API about the cluster <= 1 + T/OPINION + moves, and 2 (1 + T/SCOUT) in a watch
-//! questions about instances, and lookups of their names <= 2 (1 + T/SCOUT) in a watch
+//! lookups  <= 3 + T/pause + changes + questions + failures + moves + 2 T/MAX_OBSERVATION_AGE
+//! listings <= 3 + T/RELIST_INTERVAL + changes + questions + failures + moves + 3 T/MAX_OBSERVATION_AGE
+//! changes  <= failed changes + targets changed * (1 + T/LISTING_LAG)
+//! questions to the RDS API about the cluster <= 1 + T/RDS_RECHECK_INTERVAL + moves, and 2 (1 + T/CANDIDATE_POLL_INTERVAL) in a watch
+//! questions about instances, and lookups of their names <= 2 (1 + T/CANDIDATE_POLL_INTERVAL) in a watch
 //! ```
 //!
 //! and with a standby to keep, one question more of each kind. In the first two, questions count no
@@ -25,9 +25,11 @@
 
 use std::time::Duration;
 
-use rds_nlb_sync::reconcile::{FRESH, Mode, OPINION, Pace, RELIST, SCOUT};
+use rds_nlb_sync::reconcile::{
+    CANDIDATE_POLL_INTERVAL, MAX_OBSERVATION_AGE, Mode, RDS_RECHECK_INTERVAL, RELIST_INTERVAL, Timing,
+};
 
-use crate::world::Action;
+use crate::testkit::Action;
 
 /// An invocation's traffic, in numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +40,7 @@ pub struct Counts {
     pub questions: u64,
     /// Questions about instances.
     pub instances: u64,
-    /// Lookups of nominees' names.
+    /// Lookups of candidates' names.
     pub sought: u64,
     pub failures: u64,
     pub failed_changes: u64,
@@ -71,7 +73,7 @@ impl Counts {
 
 pub(super) fn check(
     counts: &Counts,
-    pace: Pace,
+    timing: Timing,
     mode: Mode,
     keep: bool,
     took: Duration,
@@ -80,22 +82,25 @@ pub(super) fn check(
         lookups, listings, changes, questions, instances, sought, failures, moves, differences, ..
     } = *counts;
     let every = |period: Duration| (took.as_nanos() / period.as_nanos().max(1)) as u64;
-    let polls = every(pace.poll.min(Duration::from_millis(500)));
-    let objections_max = 1 + every(OPINION) + moves;
-    let scouting_max = if mode == Mode::Watch { 1 + every(SCOUT) } else { 0 };
-    let reasons = changes + questions.min(objections_max) + failures + moves;
+    let polls = every(timing.poll.min(Duration::from_millis(500)));
+    let rds_calls_max = 1 + every(RDS_RECHECK_INTERVAL) + moves;
+    let candidate_polls_max = if mode == Mode::Watch { 1 + every(CANDIDATE_POLL_INTERVAL) } else { 0 };
+    let reasons = changes + questions.min(rds_calls_max) + failures + moves;
     let (lookups_max, listings_max) = if reasons + differences == 0 {
-        (2 + polls, 2 + every(RELIST))
+        (2 + polls, 2 + every(RELIST_INTERVAL))
     } else {
-        (3 + polls + reasons + 2 * every(FRESH), 3 + every(RELIST) + reasons + 3 * every(FRESH))
+        (
+            3 + polls + reasons + 2 * every(MAX_OBSERVATION_AGE),
+            3 + every(RELIST_INTERVAL) + reasons + 3 * every(MAX_OBSERVATION_AGE),
+        )
     };
-    let questions_max = objections_max + 2 * scouting_max + u64::from(keep);
+    let questions_max = rds_calls_max + 2 * candidate_polls_max + u64::from(keep);
     let bounds = [
         ("lookups", lookups, lookups_max),
         ("listings", listings, listings_max),
         ("questions", questions, questions_max),
-        ("questions about instances", instances, 2 * scouting_max + u64::from(keep)),
-        ("lookups of nominees", sought, 2 * scouting_max),
+        ("questions about instances", instances, 2 * candidate_polls_max + u64::from(keep)),
+        ("lookups of candidates", sought, 2 * candidate_polls_max),
     ];
     let exceeded = bounds.into_iter().filter(|(_, count, most)| count > most);
     exceeded

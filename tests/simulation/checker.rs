@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use rds_nlb_sync::reconcile::{FRESH, Mode, OBJECTION, OPINION, Pace, SETTLE};
+use rds_nlb_sync::reconcile::{
+    LISTING_LAG, MAX_OBSERVATION_AGE, Mode, RDS_RECHECK_INTERVAL, RDS_TIMEOUT, Timing,
+};
 
 use super::bounds::{self, Counts};
 use super::history::{Change, Event, Named, Targets, Time};
 use super::schedule::MEMBERS;
 use super::verdict;
-use crate::world::Action;
+use crate::testkit::Action;
 
 /// After how many undisturbed checks the group equals the writer.
 pub const CHECKS: usize = 1;
@@ -51,13 +53,13 @@ pub(super) struct Run {
     /// When the RDS API was asked last.
     asked_rds: Option<Time>,
     /// Whom it called the writer then; nobody while it has not answered.
-    opinion: Option<&'static str>,
+    rds_verdict: Option<&'static str>,
     /// Everybody whom it ever called the writer.
     opinions: BTreeSet<&'static str>,
     /// Whether it has answered at all.
     rds_answered: bool,
     /// The member that the event nominates.
-    nominee: Option<&'static str>,
+    candidate: Option<&'static str>,
     /// The group at its first listing.
     first_active: Option<Targets>,
     /// Addresses, by the instance whose own name gave them.
@@ -98,7 +100,7 @@ pub struct Excused {
 }
 
 pub struct Checker {
-    pace: Pace,
+    timing: Timing,
     port: u16,
     now: Time,
     servers: Vec<Option<IpAddr>>,
@@ -121,9 +123,9 @@ pub struct Checker {
 
 impl Checker {
     /// Checks a schedule at this pace, in which the group begins with these active targets.
-    pub fn new(pace: Pace, port: u16, keep: bool, servers: &[Option<IpAddr>], active: Targets) -> Self {
+    pub fn new(timing: Timing, port: u16, keep: bool, servers: &[Option<IpAddr>], active: Targets) -> Self {
         let mut checker = Self {
-            pace,
+            timing,
             port,
             now: Time::ZERO,
             servers: servers.to_vec(),
@@ -150,7 +152,7 @@ impl Checker {
                 self.servers[*server] = *address;
                 self.note_unanimity();
             }
-            Event::Began { run, mode, deadline, nominee } => {
+            Event::Began { run, mode, deadline, candidate } => {
                 assert_eq!(*run, self.runs.len(), "runs are counted from zero");
                 self.runs.push(Run {
                     mode: *mode,
@@ -161,10 +163,10 @@ impl Checker {
                     counts: Counts::default(),
                     failures: Vec::new(),
                     asked_rds: None,
-                    opinion: None,
+                    rds_verdict: None,
                     opinions: BTreeSet::new(),
                     rds_answered: false,
-                    nominee: *nominee,
+                    candidate: *candidate,
                     first_active: None,
                     found: BTreeSet::new(),
                 });
@@ -177,7 +179,7 @@ impl Checker {
                 }
                 run.counts.asked(*action);
                 if *action == Action::DescribeDBClusters {
-                    (run.asked_rds, run.opinion) = (Some(at), None);
+                    (run.asked_rds, run.rds_verdict) = (Some(at), None);
                 }
             }
             Event::Looked { run, asked, named } => {
@@ -207,7 +209,7 @@ impl Checker {
             }
             Event::Opined { run, writer } => {
                 let run = &mut self.runs[*run];
-                (run.opinion, run.rds_answered) = (*writer, true);
+                (run.rds_verdict, run.rds_answered) = (*writer, true);
                 run.opinions.extend(writer);
             }
             Event::Sought { run } => self.runs[*run].counts.sought += 1,
@@ -281,7 +283,7 @@ impl Checker {
             call.run == run
                 && call.change == change
                 && !call.unseen.is_disjoint(targets)
-                && call.succeeded.is_some_and(|at| self.now < at + SETTLE)
+                && call.succeeded.is_some_and(|at| self.now < at + LISTING_LAG)
         };
         let undone = |call: &Call| {
             let later = self.calls.iter().filter(|c| c.run == run && c.sent >= call.sent);
@@ -304,9 +306,9 @@ impl Checker {
         let mut problems = Vec::new();
         for target in targets {
             let is_named = named.is_some_and(|named| SocketAddr::new(named.address, self.port) == *target);
-            let is_nominated =
-                target.port() == self.port && state.nominates(target.ip(), self.pace, self.port);
-            if !is_named && !is_nominated {
+            let is_candidate =
+                target.port() == self.port && state.nominates(target.ip(), self.timing, self.port);
+            if !is_named && !is_candidate {
                 problems.push((3, format!("registers {target}, but the last lookup gave {named:?}")));
             }
             if !can_be_a_target(target.ip()) {
@@ -314,9 +316,9 @@ impl Checker {
             }
             let drains = state.listing.as_ref().is_some_and(|listing| listing.draining.contains(target));
             if drains && !is_named {
-                problems.push((3, format!("registers the nominee {target}, which drains")));
+                problems.push((3, format!("registers the candidate {target}, which drains")));
             }
-            if drains && !state.is_confirmed(self.pace) {
+            if drains && !state.is_confirmed(self.timing) {
                 problems.push((3, format!("registers {target} again, which drains, before it is confirmed")));
             }
         }
@@ -327,57 +329,62 @@ impl Checker {
     fn check_eviction(&mut self, run: usize, targets: &Targets) {
         let state = &self.runs[run];
         let mut problems: Vec<String> = Vec::new();
-        if let Some(address) = self.named_throughout(self.now.saturating_sub(FRESH))
+        if let Some(address) = self.named_throughout(self.now.saturating_sub(MAX_OBSERVATION_AGE))
             && targets.contains(&SocketAddr::new(address, self.port))
         {
-            problems.push(format!("evicts {address}, which every name server has given for {FRESH:?}"));
+            problems.push(format!(
+                "deregisters {address}, which every name server has given for {MAX_OBSERVATION_AGE:?}"
+            ));
         }
-        let oldest = self.now.saturating_sub(FRESH);
+        let oldest = self.now.saturating_sub(MAX_OBSERVATION_AGE);
         let failed =
             |call: &&Call| call.run == run && call.change == Change::Register && call.succeeded.is_none();
-        let is_over = state.dns_has_moved() || state.dns_has_settled_elsewhere(self.pace, self.port);
+        let is_over = state.dns_has_moved() || state.dns_has_settled_elsewhere(self.timing, self.port);
         if !is_over && !self.calls.iter().any(|call| failed(&call)) {
-            let of_nominee = |(name, address): &&(String, IpAddr)| {
-                state.nominee == Some(name.as_str())
+            let of_candidate = |(name, address): &&(String, IpAddr)| {
+                state.candidate == Some(name.as_str())
                     && MEMBERS.contains(&name.as_str())
                     && targets.contains(&SocketAddr::new(*address, self.port))
                     && state.mode == Mode::Watch
             };
-            if let Some((name, address)) = state.found.iter().find(of_nominee) {
-                problems.push(format!("evicts its own nominee {name} at {address} before DNS has moved"));
+            if let Some((name, address)) = state.found.iter().find(of_candidate) {
+                problems
+                    .push(format!("deregisters its own candidate {name} at {address} before DNS has moved"));
             }
         }
         match state.lookups.last() {
             Some(Lookup { asked, named: Some(named), .. }) if *asked >= oldest => {
                 let writer = SocketAddr::new(named.address, self.port);
                 if targets.contains(&writer) {
-                    problems.push(format!("evicts {writer}, which the last lookup gave"));
+                    problems.push(format!("deregisters {writer}, which the last lookup gave"));
                 }
-                if !state.is_confirmed(self.pace) {
-                    problems.push(format!("evicts before {writer} is confirmed"));
+                if !state.is_confirmed(self.timing) {
+                    problems.push(format!("deregisters before {writer} is confirmed"));
                 }
                 match &state.listing {
                     Some(listing) if listing.asked >= oldest => {
                         if !listing.active.contains(&writer) {
-                            problems.push(format!("evicts beside {writer}, which was not listed as active"));
+                            problems
+                                .push(format!("deregisters beside {writer}, which was not listed as active"));
                         }
                         if !targets.is_subset(&listing.active) {
-                            problems.push("evicts what was not listed as active".to_owned());
+                            problems.push("deregisters what was not listed as active".to_owned());
                         }
                     }
-                    listing => problems.push(format!("evicts by an old listing, {listing:?}")),
+                    listing => problems.push(format!("deregisters by an old listing, {listing:?}")),
                 }
                 if let Some(member) = named.member {
-                    if state.opinion.is_some_and(|writer| writer != member) {
-                        problems.push(format!("evicts although the RDS API contradicts {member}"));
+                    if state.rds_verdict.is_some_and(|writer| writer != member) {
+                        problems.push(format!("deregisters although the RDS API contradicts {member}"));
                     }
-                    let asked = state.asked_rds.is_some_and(|at| at + OPINION + OBJECTION >= self.now);
+                    let asked =
+                        state.asked_rds.is_some_and(|at| at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT >= self.now);
                     if !asked {
-                        problems.push("evicts without having asked the RDS API".to_owned());
+                        problems.push("deregisters without having asked the RDS API".to_owned());
                     }
                 }
             }
-            lookup => problems.push(format!("evicts by an old or failed lookup, {lookup:?}")),
+            lookup => problems.push(format!("deregisters by an old or failed lookup, {lookup:?}")),
         }
         problems.into_iter().for_each(|what| self.violated(2, what));
     }
@@ -413,7 +420,7 @@ impl Checker {
                 Some((Some(other), at)) => {
                     let known = self.calls[other].run == call.run && at <= call.sent;
                     let first = self.calls[other].sent.min(call.sent);
-                    let moved = self.named_throughout(first.saturating_sub(FRESH)).is_none();
+                    let moved = self.named_throughout(first.saturating_sub(MAX_OBSERVATION_AGE)).is_none();
                     if !known && moved {
                         excused = Some(false);
                     }
@@ -435,7 +442,7 @@ impl Checker {
         let state = &self.runs[run];
         let unhealthy = state.listing.as_ref().map_or_else(Targets::new, |listing| listing.unhealthy.clone());
         let took = now - state.began;
-        let mut problems = bounds::check(&state.counts, self.pace, state.mode, self.keep, took);
+        let mut problems = bounds::check(&state.counts, self.timing, state.mode, self.keep, took);
         if now > state.deadline {
             problems.push((5, format!("run {run} ended after its deadline {:?}", state.deadline)));
         }
@@ -470,14 +477,14 @@ impl Run {
     /// Whether this address was nominated: by the event or by the RDS API, as a member of the cluster,
     /// under whose own name it was found. Only a watch nominates, and only until DNS has moved from its
     /// first answer and settled.
-    fn nominates(&self, address: IpAddr, pace: Pace, port: u16) -> bool {
-        let is_nominated = |name: &str| {
+    fn nominates(&self, address: IpAddr, timing: Timing, port: u16) -> bool {
+        let is_candidate = |name: &str| {
             let vouched = !self.rds_answered || MEMBERS.contains(&name);
-            self.opinions.contains(name) || (self.nominee == Some(name) && vouched)
+            self.opinions.contains(name) || (self.candidate == Some(name) && vouched)
         };
-        let is_over = self.dns_has_settled_elsewhere(pace, port);
+        let is_over = self.dns_has_settled_elsewhere(timing, port);
         let mut found = self.found.iter();
-        self.mode == Mode::Watch && !is_over && found.any(|(name, a)| *a == address && is_nominated(name))
+        self.mode == Mode::Watch && !is_over && found.any(|(name, a)| *a == address && is_candidate(name))
     }
 
     /// Whether any lookup gave another address than the first one did.
@@ -487,20 +494,20 @@ impl Run {
     }
 
     /// Whether DNS has settled on an address that is neither the first one nor was in the group at first.
-    fn dns_has_settled_elsewhere(&self, pace: Pace, port: u16) -> bool {
+    fn dns_has_settled_elsewhere(&self, timing: Timing, port: u16) -> bool {
         let mut named = self.lookups.iter().filter_map(|lookup| lookup.named).map(|named| named.address);
         let Some(last) = named.next_back() else { return false };
         let was_in =
             self.first_active.as_ref().is_none_or(|first| first.contains(&SocketAddr::new(last, port)));
-        !was_in && self.is_confirmed(pace)
+        !was_in && self.is_confirmed(timing)
     }
 
     /// Whether the last lookups gave one address from the end of the first of them to the start of the
     /// last for the confirmation time, with no gap between them of more than half of it or two polls.
-    fn is_confirmed(&self, pace: Pace) -> bool {
+    fn is_confirmed(&self, timing: Timing) -> bool {
         let Some(last) = self.lookups.last().filter(|last| last.named.is_some()) else { return false };
         let address = |lookup: &Lookup| lookup.named.map(|named| named.address);
-        let gap = (pace.confirm / 2).max(2 * pace.poll);
+        let gap = (timing.confirm / 2).max(2 * timing.poll);
         let (mut length, mut first) = (1, last);
         for lookup in self.lookups.iter().rev().skip(1) {
             if address(lookup) != address(last) || first.asked > lookup.answered + gap {
@@ -508,7 +515,7 @@ impl Run {
             }
             (length, first) = (length + 1, lookup);
         }
-        pace.confirm.is_zero() || (length >= 2 && last.asked >= first.answered + pace.confirm)
+        timing.confirm.is_zero() || (length >= 2 && last.asked >= first.answered + timing.confirm)
     }
 }
 

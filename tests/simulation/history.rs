@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rds_nlb_sync::reconcile::{Mode, Status};
 
-use crate::world::Action;
+use crate::testkit::Action;
 
 /// Time since the schedule began.
 pub type Time = Duration;
@@ -29,7 +29,7 @@ pub enum Change {
 #[derive(Clone, Debug)]
 pub struct Result {
     pub status: Status,
-    pub writer: Vec<String>,
+    pub addresses: Vec<String>,
     pub waiting: usize,
     pub error: Option<String>,
     /// Whether the report names the binding.
@@ -41,7 +41,7 @@ pub enum Event {
     /// From now on a name server gives this address, or nothing that can be used.
     Serves { server: usize, address: Option<IpAddr> },
     /// An invocation begins.
-    Began { run: usize, mode: Mode, deadline: Time, nominee: Option<&'static str> },
+    Began { run: usize, mode: Mode, deadline: Time, candidate: Option<&'static str> },
     /// It sends a call or a lookup.
     Asked { run: usize, action: Action },
     /// Its lookup is answered; `None` where it brought nothing usable.

@@ -1,7 +1,7 @@
 //! The API's limits: buckets with a burst and a refill, shared with everyone else in the account.
 
 use super::history::Time;
-use crate::world::Action;
+use crate::testkit::Action;
 
 /// Calls at once and calls per second (ELB API throttling): of all ELB actions together, of the
 /// describing ones, and of registering and deregistering.

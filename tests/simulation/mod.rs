@@ -30,25 +30,25 @@
 //!
 //! 1. **Never empty through us.** No deregistration of ours takes a group's last active target. Excused
 //!    is only the call that leaves another active target by the listing that it was sent by (which by
-//!    invariant 2 was asked for at most [`FRESH`](rds_nlb_sync::reconcile::FRESH) before, and may itself
-//!    be older than it looks, but for this invocation's own evictions), where since that listing that
+//!    invariant 2 was asked for at most [`MAX_OBSERVATION_AGE`](rds_nlb_sync::reconcile::FRESH) before, and may itself
+//!    be older than it looks, but for this invocation's own deregistrations), where since that listing that
 //!    target was taken
 //!    - by somebody else; or
 //!    - by another call of ours (of the same invocation, only if it took effect after this one was sent,
 //!      as a call may that seemed to have failed), while the name
-//!      servers did not all give one and the same address from `FRESH` before the earlier of the two
+//!      servers did not all give one and the same address from `MAX_OBSERVATION_AGE` before the earlier of the two
 //!      calls was sent until the later one landed. While DNS is steady, no number of invocations
 //!      together empties a group.
-//! 2. **What DNS steadily names is never evicted.** No deregistration is sent for an address that every
-//!    name server has given for the last `FRESH`. As `FRESH` is the shorter, this covers the
+//! 2. **What DNS steadily names is never deregistered.** No deregistration is sent for an address that every
+//!    name server has given for the last `MAX_OBSERVATION_AGE`. As `MAX_OBSERVATION_AGE` is the shorter, this covers the
 //!    confirmation time, and for calls that take effect late: an address that is named steadily for the
-//!    confirmation time before the effect is not evicted, if the call was under way for no longer than
-//!    the confirmation time less `FRESH`. And **nothing is evicted on less than the evidence**: the
-//!    invocation's last lookup succeeded, was asked at most `FRESH` before, ended a row of at least two
+//!    confirmation time before the effect is not deregistered, if the call was under way for no longer than
+//!    the confirmation time less `MAX_OBSERVATION_AGE`. And **nothing is deregistered on less than the evidence**: the
+//!    invocation's last lookup succeeded, was asked at most `MAX_OBSERVATION_AGE` before, ended a row of at least two
 //!    equal answers that spans the confirmation time from the end of its first lookup to the start of its
 //!    last, without a gap of more than half that time or two polls (one lookup, for a confirmation time
-//!    of zero); its last listing, asked at most `FRESH`
-//!    before, shows that writer and everything evicted as active; and the RDS API, where the answer names
+//!    of zero); its last listing, asked at most `MAX_OBSERVATION_AGE`
+//!    before, shows that writer and everything deregistered as active; and the RDS API, where the answer names
 //!    a cluster member, was asked and has not called another one the writer.
 //! 3. **Nothing is registered that was neither named by DNS nor nominated as a member of the bound cluster**:
 //!    each registered target is the address that this invocation's last lookup returned; or, in a watch
@@ -56,7 +56,7 @@
 //!    own name of a member that its event or the RDS API nominated, where that API, if it has answered at
 //!    all, lists it as one. It is registered with the binding's port, private (or shared, or IPv6 global or
 //!    unique local); one that the last listing shows draining has the confirmation of invariant 2, and is
-//!    no nominee. A dry run sends no change. Nor does a watch evict whom its own event nominated before DNS
+//!    no candidate. A dry run sends no change. Nor does a watch deregister whom its own event nominated before DNS
 //!    has moved.
 //! 4. **It settles.** Once harm has stopped, [`CHECKS`](checker::CHECKS) check makes the active targets
 //!    equal to the writer; every later one says in sync and sends no change.
@@ -72,7 +72,7 @@
 
 pub mod bounds;
 pub mod checker;
-pub mod harm;
+pub mod fault;
 pub mod history;
 pub mod limits;
 pub mod outside;
@@ -82,8 +82,8 @@ pub mod schedule;
 pub mod verdict;
 
 #[cfg(test)]
-mod awaits;
+mod cancellation;
 #[cfg(test)]
-mod notices;
+mod checker_selftest;
 #[cfg(test)]
 mod tests;

@@ -8,15 +8,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use rds_nlb_sync::reconcile::SETTLE;
+use rds_nlb_sync::reconcile::LISTING_LAG;
 use tokio::time::Instant;
 
 use super::checker::Checker;
-use super::harm::{Harm, Tally};
+use super::fault::{Fault, Tally};
 use super::history::{Change, Event, Targets, Time};
 use super::limits::Limits;
 use super::schedule::{Act, MEMBERS, Meddling, Says, Schedule, Window};
-use crate::world::{Action, GROUP, World};
+use crate::testkit::{Action, FakeAws, GROUP};
 
 /// How old the group was in a listing.
 type Snapshot = (Time, BTreeMap<SocketAddr, Held>);
@@ -40,15 +40,15 @@ pub struct Shown {
 
 struct Server {
     member: usize,
-    broken: Option<Harm>,
+    broken: Option<Fault>,
 }
 
 pub struct State {
     pub schedule: Schedule,
     dice: Rng,
     /// For turns alone, where they are waited for.
-    turns: Option<Rng>,
-    world: World,
+    permits: Option<Rng>,
+    aws: FakeAws,
     servers: Vec<Server>,
     /// The member that the RDS API calls the writer.
     pub rds: Option<usize>,
@@ -87,26 +87,26 @@ pub struct Fate {
     /// Until its answer arrives, if it does.
     pub answer: Option<Duration>,
     /// The answer, where it is a failure.
-    pub failure: Option<Harm>,
+    pub failure: Option<Fault>,
 }
 
 impl Outside {
     pub fn new(schedule: Schedule, traced: bool) -> Self {
-        let world = World::new();
+        let aws = FakeAws::new();
         let port = schedule.port();
-        world.group(|group| {
+        aws.group(|group| {
             group.drain = schedule.drain;
             group.address_type = if schedule.ipv6 { "ipv6" } else { "ipv4" };
         });
         let text =
             |(target, drains): &(SocketAddr, bool)| format!("{target}{}", if *drains { "~" } else { "" });
         let texts: Vec<String> = schedule.targets.iter().map(text).collect();
-        world.holds(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        aws.holds(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         let active = schedule.targets.iter().filter(|(_, drains)| !drains).map(|(target, _)| *target);
         let servers = vec![None; schedule.servers];
         let mut state = State {
             dice: Rng::with_seed(!schedule.seed),
-            turns: schedule
+            permits: schedule
                 .seed
                 .is_multiple_of(CROWDED)
                 .then(|| Rng::with_seed(schedule.seed ^ 0x7475_726e_7300)),
@@ -122,9 +122,9 @@ impl Outside {
             calls: Vec::new(),
             failures: 0,
             tally: Tally::default(),
-            checker: Checker::new(schedule.pace, port, schedule.keep, &servers, active.collect()),
+            checker: Checker::new(schedule.timing, port, schedule.keep, &servers, active.collect()),
             trace: traced.then(Vec::new),
-            world,
+            aws,
             schedule,
         };
         state.keep_snapshot(Time::ZERO);
@@ -161,11 +161,11 @@ impl Outside {
                 state.serves(now, server);
             }
             Act::RdsSays(writer) => state.rds = writer,
-            Act::FailingOver(is_failing_over) => state.failing_over = is_failing_over,
+            Act::FailoverInProgress(is_failing_over) => state.failing_over = is_failing_over,
             Act::Answers(host, true) => {
                 let address = state.schedule.address(host);
                 if state.down.remove(&address) && now > Time::ZERO {
-                    state.tally.count(Harm::WakesUp);
+                    state.tally.count(Fault::WakesUp);
                 }
             }
             Act::Answers(host, false) => {
@@ -173,14 +173,14 @@ impl Outside {
                 state.down.insert(address);
             }
             Act::Renumbers(member, host) => {
-                state.tally.count(Harm::ReusedAddress);
+                state.tally.count(Fault::ReusedAddress);
                 state.hosts[member] = host;
                 for server in 0..state.servers.len() {
                     state.serves(now, server);
                 }
             }
             Act::Meddles(meddling) => {
-                state.tally.count(Harm::Meddling);
+                state.tally.count(Fault::Meddling);
                 state.meddle(now, meddling);
             }
         }
@@ -212,13 +212,13 @@ impl Outside {
         let Some((change, targets)) = state.calls[call].take() else { return };
         let list: Vec<SocketAddr> = targets.into_iter().collect();
         {
-            let mut world = state.world.state();
+            let mut aws = state.aws.state();
             let done = match change {
                 Change::Register => {
                     let list: Vec<_> = list.into_iter().map(|target| (target, None)).collect();
-                    world.register(GROUP, &list)
+                    aws.register(GROUP, &list)
                 }
-                Change::Deregister => world.deregister(GROUP, &list),
+                Change::Deregister => aws.deregister(GROUP, &list),
             };
             done.expect("the model takes every target of the schedule");
         }
@@ -257,23 +257,23 @@ impl State {
         let server = of.unwrap_or_else(|| self.dice.usize(..self.servers.len()));
         let says = self.says(server);
         if (0..self.servers.len()).any(|other| self.says(other) != says) {
-            self.tally.count(Harm::StaleServer);
+            self.tally.count(Fault::StaleServer);
         }
-        if let Says::Nothing(harm) = says {
-            self.tally.count(harm);
+        if let Says::Nothing(fault) = says {
+            self.tally.count(fault);
         }
         says
     }
 
     fn meddle(&mut self, now: Time, meddling: Meddling) {
         {
-            let mut world = self.world.state();
+            let mut aws = self.aws.state();
             let done = match meddling {
-                Meddling::Registers(target) => world.register(GROUP, &[(target, None)]),
-                Meddling::Deregisters(target) => world.deregister(GROUP, &[target]),
+                Meddling::Registers(target) => aws.register(GROUP, &[(target, None)]),
+                Meddling::Deregisters(target) => aws.deregister(GROUP, &[target]),
                 Meddling::DeregistersAll => {
-                    let all: Vec<SocketAddr> = world.groups[GROUP].targets.keys().copied().collect();
-                    world.deregister(GROUP, &all)
+                    let all: Vec<SocketAddr> = aws.groups[GROUP].targets.keys().copied().collect();
+                    aws.deregister(GROUP, &all)
                 }
             };
             done.expect("the model takes every target of the schedule");
@@ -285,9 +285,9 @@ impl State {
     /// Keeps the group as it is, and returns its active targets.
     fn keep_snapshot(&mut self, now: Time) -> Targets {
         let targets: BTreeMap<SocketAddr, Held> = {
-            let world = self.world.state();
-            let group = &world.groups[GROUP];
-            let held = |of: &crate::world::Target| Held { registered: of.registered, drained: of.drained };
+            let aws = self.aws.state();
+            let group = &aws.groups[GROUP];
+            let held = |of: &crate::testkit::Target| Held { registered: of.registered, drained: of.drained };
             group.targets.iter().map(|(target, of)| (*target, held(of))).collect()
         };
         let active =
@@ -302,7 +302,7 @@ impl State {
         let as_of = now.saturating_sub(lag);
         let version = self.snapshots.partition_point(|(at, _)| *at <= as_of).max(1) - 1;
         if version + 1 < self.snapshots.len() {
-            self.tally.count(Harm::StaleListing);
+            self.tally.count(Fault::StaleListing);
         }
         let as_of = outside.at(as_of);
         let health = self.schedule.health;
@@ -353,14 +353,14 @@ impl State {
 
     /// From now on nobody waits for a turn.
     pub fn uncrowd(&mut self) {
-        self.turns = None;
+        self.permits = None;
     }
 
     /// How long a call waits for its turn, if it does.
-    pub fn turn(&mut self) -> Option<Duration> {
-        let turns = self.turns.as_mut()?;
-        let waits = turns.bool().then(|| Duration::from_millis(turns.u64(..4000)))?;
-        self.tally.count(Harm::Crowded);
+    pub fn permit(&mut self) -> Option<Duration> {
+        let permits = self.permits.as_mut()?;
+        let waits = permits.bool().then(|| Duration::from_millis(permits.u64(..4000)))?;
+        self.tally.count(Fault::Crowded);
         Some(waits)
     }
 
@@ -369,51 +369,51 @@ impl State {
     }
 
     /// The harm that a call or lookup meets now.
-    pub fn harm(&mut self, now: Time, action: Action) -> Option<Harm> {
+    pub fn fault(&mut self, now: Time, action: Action) -> Option<Fault> {
         let State { windows, dice, limits, tally, .. } = self;
         let open = windows.iter().filter(|w| w.action == action && (w.from..w.until).contains(&now));
-        let mut met = open.filter(|window| dice.f64() < window.chance).map(|window| window.harm);
-        let harm = met.next().or_else(|| (!limits.take(action, now)).then_some(Harm::RateLimit));
-        if let Some(harm) = harm {
-            tally.count(harm);
+        let mut met = open.filter(|window| dice.f64() < window.chance).map(|window| window.fault);
+        let fault = met.next().or_else(|| (!limits.take(action, now)).then_some(Fault::RateLimit));
+        if let Some(fault) = fault {
+            tally.count(fault);
         }
-        harm
+        fault
     }
 
     /// What becomes of an API call that is sent now.
     pub fn fate(&mut self, now: Time, action: Action) -> Fate {
         let (there, back) = (self.latency() / 2, self.latency() / 2);
-        let harm = self.harm(now, action);
+        let fault = self.fault(now, action);
         let arrives = Some(there);
         let perhaps = self.dice.bool().then_some(there);
-        let (effect, answer, failure) = match harm {
+        let (effect, answer, failure) = match fault {
             None => (arrives, Some(there + back), None),
-            Some(Harm::Slow) => {
+            Some(Fault::Slow) => {
                 let late = there + self.up_to(6);
                 let effect = if self.dice.bool() { there } else { late };
                 (Some(effect), Some(late + back), None)
             }
-            Some(Harm::Hangs) => (perhaps, None, None),
-            Some(Harm::TimesOut) => {
+            Some(Fault::Hangs) => (perhaps, None, None),
+            Some(Fault::TimesOut) => {
                 let gives_up = Duration::from_secs(2) + self.up_to(18);
-                (perhaps, Some(there + gives_up), harm)
+                (perhaps, Some(there + gives_up), fault)
             }
-            Some(Harm::AnswerLost) => (arrives, Some(there + back), harm),
-            Some(Harm::LandsLate) => {
+            Some(Fault::AnswerLost) => (arrives, Some(there + back), fault),
+            Some(Fault::LandsLate) => {
                 // And is listed after as long as the loop reckons with, not later.
-                let late = self.up_to(4).min(SETTLE - self.lag);
-                (Some(there + back + late), Some(there + back), harm)
+                let late = self.up_to(4).min(LISTING_LAG - self.lag);
+                (Some(there + back + late), Some(there + back), fault)
             }
-            Some(_) => (None, Some(there + back), harm),
+            Some(_) => (None, Some(there + back), fault),
         };
         Fate { effect, answer, failure }
     }
 
     /// Whom the RDS API calls the writer.
-    pub fn opinion(&mut self, asked_of: Option<&'static str>) -> Option<&'static str> {
+    pub fn rds_verdict(&mut self, asked_of: Option<&'static str>) -> Option<&'static str> {
         let writer = self.rds.map(|writer| MEMBERS[writer]);
         if writer.is_some() && asked_of.is_some() && writer != asked_of {
-            self.tally.count(Harm::RdsContradicts);
+            self.tally.count(Fault::RdsContradicts);
         }
         writer
     }

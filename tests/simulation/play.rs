@@ -6,19 +6,19 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rds_nlb_sync::config::Binding;
-use rds_nlb_sync::plan::Standby;
-use rds_nlb_sync::reconcile::{Mode, Nominations, Pace, Report, Urgency, World, reconcile};
+use rds_nlb_sync::binding::Binding;
+use rds_nlb_sync::plan::StandbyPolicy;
+use rds_nlb_sync::reconcile::{Clients, Mode, Preregistration, Priority, Report, Timing, reconcile};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::checker::{CHECKS, Excused, Violation};
-use super::harm::{Harm, Tally};
+use super::fault::{Fault, Tally};
 use super::history::{Event, Result as Ending};
 use super::outside::Outside;
 use super::ports::{Deceit, Ports};
 use super::schedule::{INSTANCE, Invocation, Kill, MEMBERS, STRANGERS, Schedule};
-use crate::world::{ENDPOINT, GROUP};
+use crate::testkit::{ENDPOINT, GROUP};
 
 /// What came of a schedule.
 pub struct Played {
@@ -85,7 +85,7 @@ pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Box<Broken>> {
 pub struct Sabotage {
     pub deceit: Option<Deceit>,
     /// The loop runs at another pace than it should.
-    pub pace: Option<Pace>,
+    pub timing: Option<Timing>,
     /// The loop is told a later deadline.
     pub overtime: Duration,
 }
@@ -133,7 +133,7 @@ async fn run(outside: &Outside, schedule: &Schedule, sabotage: Sabotage) {
     });
     // The first answers are there before the first question.
     tokio::task::yield_now().await;
-    let pace = sabotage.pace.unwrap_or(schedule.pace);
+    let timing = sabotage.timing.unwrap_or(schedule.timing);
     let under_way = std::rc::Rc::new(std::cell::Cell::new((0_usize, 0_usize)));
     let tasks: Vec<_> = schedule
         .invocations
@@ -146,9 +146,9 @@ async fn run(outside: &Outside, schedule: &Schedule, sabotage: Sabotage) {
                 let (run, others) = under_way.get();
                 under_way.set((run + 1, others + 1));
                 if others > 0 {
-                    outside.state().tally.count(Harm::Overlap);
+                    outside.state().tally.count(Fault::Overlap);
                 }
-                invoke(&outside, run, invocation, pace, sabotage).await;
+                invoke(&outside, run, invocation, timing, sabotage).await;
                 let (runs, others) = under_way.get();
                 under_way.set((runs, others - 1));
             })
@@ -167,14 +167,20 @@ async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, r
     sleep(Duration::from_secs(30)).await;
     let address = outside.state().address(schedule.settles_on);
     let writer = std::net::SocketAddr::new(address, schedule.port());
-    let pace = sabotage.pace.unwrap_or(schedule.pace);
-    let time = Duration::from_secs(60) + 3 * (schedule.pace.confirm + schedule.pace.poll);
-    let check =
-        || Invocation { at: outside.now(), mode: Mode::Check, time, kill: None, server: None, nominee: None };
+    let timing = sabotage.timing.unwrap_or(schedule.timing);
+    let time = Duration::from_secs(60) + 3 * (schedule.timing.confirm + schedule.timing.poll);
+    let check = || Invocation {
+        at: outside.now(),
+        mode: Mode::Check,
+        time,
+        kill: None,
+        server: None,
+        candidate: None,
+    };
     let mut runs = runs;
     if schedule.keep {
         // What is a standby shows once the writer's own target is healthy.
-        invoke(outside, runs, check(), pace, sabotage).await;
+        invoke(outside, runs, check(), timing, sabotage).await;
         sleep(Duration::from_secs(60)).await;
         runs += 1;
     }
@@ -182,50 +188,51 @@ async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, r
     outside.state().uncrowd();
     for run in runs..=runs + CHECKS {
         let check = check();
-        invoke(outside, run, check, pace, sabotage).await;
+        invoke(outside, run, check, timing, sabotage).await;
         sleep(Duration::from_secs(60)).await;
     }
 }
 
-async fn invoke(outside: &Outside, run: usize, invocation: Invocation, pace: Pace, sabotage: Sabotage) {
-    let Invocation { mode, time, kill, server, nominee, .. } = invocation;
-    count_nominee(outside, nominee);
+async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: Timing, sabotage: Sabotage) {
+    let Invocation { mode, time, kill, server, candidate, .. } = invocation;
+    count_candidate(outside, candidate);
     let deadline = outside.now() + time;
-    outside.record(Event::Began { run, mode, deadline, nominee });
+    outside.record(Event::Began { run, mode, deadline, candidate });
     let memory = std::rc::Rc::default();
     let ports = Ports { outside: outside.clone(), run, server, deceit: sabotage.deceit, memory };
-    let world = World { dns: ports.clone(), groups: ports.clone(), clusters: ports };
+    let clients = Clients { dns: ports.clone(), groups: ports.clone(), rds: ports };
     let own_port = outside.state().schedule.own_port;
     let keep = outside.state().schedule.keep;
-    let standby = if keep { Standby::Keep } else { Standby::Evict };
+    let standby = if keep { StandbyPolicy::Keep } else { StandbyPolicy::Deregister };
     // A cluster's endpoint has no standby to keep; its name is that of an instance then.
     let endpoint = if keep { INSTANCE } else { ENDPOINT };
     let binding = Binding { port: own_port, standby, ..Binding::new(endpoint, GROUP) };
-    let nominations = Nominations::Open { event: nominee.map(str::to_owned) };
+    let preregistration = Preregistration::On { event: candidate.map(str::to_owned) };
     let until = outside.at(deadline) + sabotage.overtime;
-    let running = reconcile(&world, &binding, pace, mode, &nominations, Some(Urgency::Routine), until);
+    let running =
+        reconcile(&clients, &binding, timing, mode, &preregistration, Some(Priority::Routine), until);
     let report = match kill {
         None => Some(running.await),
         Some(Kill::After(time)) => timeout(time, running).await.ok(),
         Some(Kill::AtWait(waits)) => until_wait(running, waits).await,
     };
     if report.is_none() {
-        outside.state().tally.count(Harm::Killed);
+        outside.state().tally.count(Fault::Killed);
     }
     let result = report.map(ending);
     if result.as_ref().and_then(|r| r.error.as_ref()).is_some_and(|error| error.contains("time ran out")) {
-        outside.state().tally.count(Harm::OutOfTime);
+        outside.state().tally.count(Fault::DeadlineExceeded);
     }
     outside.record(Event::Ended { run, result });
 }
 
-/// Counts a nominee that does not become the writer.
-fn count_nominee(outside: &Outside, nominee: Option<&str>) {
+/// Counts a candidate that does not become the writer.
+fn count_candidate(outside: &Outside, candidate: Option<&str>) {
     let mut state = outside.state();
     let next = MEMBERS[state.schedule.settles_on];
-    match nominee {
-        Some(name) if STRANGERS.contains(&name) => state.tally.count(Harm::Stranger),
-        Some(name) if name != next => state.tally.count(Harm::WrongNominee),
+    match candidate {
+        Some(name) if STRANGERS.contains(&name) => state.tally.count(Fault::Stranger),
+        Some(name) if name != next => state.tally.count(Fault::WrongCandidate),
         _ => {}
     }
 }
@@ -235,7 +242,7 @@ fn ending(report: Report) -> Ending {
         status: report.status,
         names_the_binding: [ENDPOINT, INSTANCE].contains(&report.endpoint.as_str())
             && report.target_group == GROUP,
-        writer: report.writer,
+        addresses: report.addresses,
         waiting: report.waiting.len(),
         error: report.error,
     }

@@ -5,16 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rds_nlb_sync::dns::LOOKUP;
-use rds_nlb_sync::fault::{Fault, Kind};
-use rds_nlb_sync::plan::{Family, State as TargetState, Targets, Writer};
-use rds_nlb_sync::reconcile::{Answer, Call, Cluster, Clusters, Dns, Group, Instance, TargetGroups, Urgency};
+use rds_nlb_sync::error::{Error, ErrorKind};
+use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
+use rds_nlb_sync::reconcile::{
+    Call, Cluster, Instance, Priority, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
+};
 use tokio::time::sleep;
 
-use super::harm::Harm;
+use super::fault::Fault;
 use super::history::{Change, Event, Named, mark};
 use super::outside::{Fate, Outside, Shown};
 use super::schedule::{INSTANCE, MEMBERS, Says};
-use crate::world::{Action, ENDPOINT};
+use crate::testkit::{Action, ENDPOINT};
 
 /// How the loop is misled, to see whether the checker notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub struct Ports {
 #[derive(Default)]
 pub struct Memory {
     described: bool,
-    answer: Option<Answer>,
+    answer: Option<Resolution>,
     last: Option<SocketAddr>,
     member: Option<&'static str>,
 }
@@ -72,26 +74,26 @@ impl Ports {
     }
 
     /// A failure as the adapters would tell it.
-    fn fault(&self, action: Action, harm: Harm) -> Fault {
+    fn error(&self, action: Action, fault: Fault) -> Error {
         let now = self.outside.now();
         let failure = self.outside.state().fails(now, self.run, action);
-        let kind = match harm {
-            _ if action == Action::Lookup => Kind::NoAnswer,
-            Harm::Denied => Kind::Permanent,
-            _ => Kind::Transient,
+        let kind = match fault {
+            _ if action == Action::Lookup => ErrorKind::NoAnswer,
+            Fault::Denied => ErrorKind::Permanent,
+            _ => ErrorKind::Transient,
         };
         let mark = if self.deceit == Some(Deceit::HidesReasons) { String::new() } else { mark(failure) };
-        Fault::new(kind, format!("{action:?}")).because(format!("{harm:?} {mark}"))
+        Error::new(kind, format!("{action:?}")).with_source(format!("{fault:?} {mark}"))
     }
 
     /// Makes a call that changes nothing; `read` sees the outside as the call does when it arrives.
-    async fn call<R>(&self, action: Action, read: impl FnOnce(&Self) -> R) -> Result<R, Fault> {
+    async fn call<R>(&self, action: Action, read: impl FnOnce(&Self) -> R) -> Result<R, Error> {
         self.ask(action);
         let now = self.outside.now();
         let Fate { effect, answer, failure } = self.outside.state().fate(now, action);
         let Some(effect) = effect.filter(|_| failure.is_none()) else {
             answer_after(answer).await;
-            return Err(self.fault(action, failure.unwrap_or(Harm::Hangs)));
+            return Err(self.error(action, failure.unwrap_or(Fault::Hangs)));
         };
         pause(effect).await;
         let result = read(self);
@@ -99,7 +101,7 @@ impl Ports {
         Ok(result)
     }
 
-    async fn change(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+    async fn change(&self, change: Change, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         let action = match change {
             Change::Register => Action::RegisterTargets,
             Change::Deregister => Action::DeregisterTargets,
@@ -134,19 +136,19 @@ impl Ports {
         }
         self.outside.record(Event::Answered { call, succeeded: failure.is_none() });
         match failure {
-            Some(harm) => Err(self.fault(action, harm)),
+            Some(fault) => Err(self.error(action, fault)),
             None => Ok(()),
         }
     }
 
     /// Looks for the address of an instance, by its own name, which every name server knows.
-    async fn seek(&self, name: &str) -> Result<Answer, Fault> {
+    async fn seek(&self, name: &str) -> Result<Resolution, Error> {
         self.outside.record(Event::Sought { run: self.run });
-        let harm = self.outside.state().harm(self.outside.now(), Action::Lookup);
+        let fault = self.outside.state().fault(self.outside.now(), Action::Lookup);
         let back = self.outside.state().latency() / 2;
         pause(back).await;
-        if let Some(harm) = harm {
-            return Err(Fault::new(Kind::NoAnswer, "seek a nominee").because(format!("{harm:?}")));
+        if let Some(fault) = fault {
+            return Err(Error::new(ErrorKind::NoAnswer, "seek a candidate").with_source(format!("{fault:?}")));
         }
         let label = name.split('.').next().unwrap_or_default();
         let address = match MEMBERS.iter().position(|member| *member == label) {
@@ -154,29 +156,30 @@ impl Ports {
             None => self.outside.state().schedule.address(MEMBERS.len()),
         };
         self.outside.record(Event::Found { run: self.run, name: label.to_owned(), address });
-        let writer = Writer::parse([address]).expect("an instance's address");
-        Ok(Answer { writer, chain: vec![name.to_owned()] })
+        let addresses = Addresses::parse([address]).expect("an instance's address");
+        Ok(Resolution { addresses, chain: vec![name.to_owned()] })
     }
 
     /// What the name server's answer is worth, as the adapter would say.
-    fn understand(&self, says: Says, endpoint: &str) -> Result<(Answer, Named), Harm> {
+    fn understand(&self, says: Says, endpoint: &str) -> Result<(Resolution, Named), Fault> {
         let state = self.outside.state();
         let member = match says {
             Says::Member(member) => member,
-            Says::Nothing(harm) => {
+            Says::Nothing(fault) => {
                 let public = Ipv4Addr::new(52, 1, 2, 3);
-                let addresses: Vec<IpAddr> = match harm {
-                    Harm::Empty => Vec::new(),
-                    Harm::Several => vec![state.address(0), state.address(1)],
-                    Harm::Public if state.schedule.ipv6 => vec![public.to_ipv6_mapped().into()],
-                    Harm::Public => vec![public.into()],
-                    Harm::Loopback => vec![Ipv4Addr::LOCALHOST.into()],
-                    Harm::LinkLocal => vec![Ipv4Addr::new(169, 254, 169, 254).into()],
-                    _ => return Err(harm),
+                let addresses: Vec<IpAddr> = match fault {
+                    Fault::Empty => Vec::new(),
+                    Fault::Several => vec![state.address(0), state.address(1)],
+                    Fault::Public if state.schedule.ipv6 => vec![public.to_ipv6_mapped().into()],
+                    Fault::Public => vec![public.into()],
+                    Fault::Loopback => vec![Ipv4Addr::LOCALHOST.into()],
+                    Fault::LinkLocal => vec![Ipv4Addr::new(169, 254, 169, 254).into()],
+                    _ => return Err(fault),
                 };
-                let writer = Writer::parse(addresses.clone()).and_then(Writer::only).map_err(|_| harm)?;
+                let parsed =
+                    Addresses::parse(addresses.clone()).and_then(Addresses::only).map_err(|_| fault)?;
                 let named = Named { address: addresses[0], member: None };
-                return Ok((Answer { writer, chain: vec![endpoint.to_owned()] }, named));
+                return Ok((Resolution { addresses: parsed, chain: vec![endpoint.to_owned()] }, named));
             }
         };
         let address = state.address(member);
@@ -184,40 +187,40 @@ impl Ports {
         if state.schedule.cname {
             chain.push(format!("{}.abc123.us-east-1.rds.amazonaws.com", MEMBERS[member]));
         }
-        let writer = Writer::parse([address]).expect("a member's address");
+        let addresses = Addresses::parse([address]).expect("a member's address");
         let named = Named { address, member: state.schedule.cname.then_some(MEMBERS[member]) };
-        Ok((Answer { writer, chain }, named))
+        Ok((Resolution { addresses, chain }, named))
     }
 }
 
-impl Dns for Ports {
-    async fn resolve(&self, endpoint: &str, _: Family) -> Result<Answer, Fault> {
+impl Resolve for Ports {
+    async fn resolve(&self, endpoint: &str, _: Family) -> Result<Resolution, Error> {
         if ![ENDPOINT, INSTANCE].contains(&endpoint) {
             return self.seek(endpoint).await;
         }
         self.ask(Action::Lookup);
         let asked = self.outside.now();
-        let (there, back, harm, wait) = {
+        let (there, back, fault, wait) = {
             let mut state = self.outside.state();
-            let harm = state.harm(asked, Action::Lookup);
-            (state.latency() / 4, state.latency() / 4, harm, state.up_to(3))
+            let fault = state.fault(asked, Action::Lookup);
+            (state.latency() / 4, state.latency() / 4, fault, state.up_to(3))
         };
         pause(there).await;
         let says = self.outside.state().asks_server(self.server);
         pause(back).await;
-        match harm {
+        match fault {
             None => {}
-            Some(Harm::Slow) => pause(wait).await,
-            Some(Harm::NoAnswer) => sleep(LOOKUP).await,
+            Some(Fault::Slow) => pause(wait).await,
+            Some(Fault::NoAnswer) => sleep(LOOKUP).await,
             Some(_) => {}
         }
-        let understood = match harm {
-            None | Some(Harm::Slow) => self.understand(says, endpoint),
-            Some(harm) => Err(harm),
+        let understood = match fault {
+            None | Some(Fault::Slow) => self.understand(says, endpoint),
+            Some(fault) => Err(fault),
         };
         let named = understood.as_ref().ok().map(|(_, named)| *named);
         self.outside.record(Event::Looked { run: self.run, asked, named });
-        let (answer, named) = understood.map_err(|harm| self.fault(Action::Lookup, harm))?;
+        let (answer, named) = understood.map_err(|fault| self.error(Action::Lookup, fault))?;
         let mut memory = self.memory.borrow_mut();
         memory.last = Some(SocketAddr::new(named.address, self.outside.state().schedule.port()));
         memory.member = named.member;
@@ -226,15 +229,15 @@ impl Dns for Ports {
     }
 }
 
-impl TargetGroups for Ports {
-    async fn turn(&self, _: Urgency, _: Call) {
-        let wait = self.outside.state().turn();
+impl TargetGroupApi for Ports {
+    async fn permit(&self, _: Priority, _: Call) {
+        let wait = self.outside.state().permit();
         if let Some(wait) = wait {
             sleep(wait).await;
         }
     }
 
-    async fn describe(&self, _: &str) -> Result<Group, Fault> {
+    async fn describe(&self, _: &str) -> Result<TargetGroupInfo, Error> {
         let (cold, family) = {
             let state = self.outside.state();
             (state.schedule.cold, if state.schedule.ipv6 { Family::V6 } else { Family::V4 })
@@ -243,10 +246,10 @@ impl TargetGroups for Ports {
             self.call(Action::DescribeTargetGroups, |_| ()).await?;
             self.memory.borrow_mut().described = true;
         }
-        Ok(Group { family, port: crate::world::Group::default().port })
+        Ok(TargetGroupInfo { family, port: crate::testkit::Group::default().port })
     }
 
-    async fn targets(&self, _: &str) -> Result<Targets, Fault> {
+    async fn targets(&self, _: &str) -> Result<Targets, Error> {
         let asked = self.outside.now();
         let read = |ports: &Self| {
             let now = ports.outside.now();
@@ -267,7 +270,7 @@ impl TargetGroups for Ports {
         Ok(targets)
     }
 
-    async fn register(&self, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+    async fn register(&self, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         if self.deceit == Some(Deceit::RegistersAnother) {
             let other = |target: &SocketAddr| SocketAddr::new([10, 0, 99, 99].into(), target.port());
             return self.change(Change::Register, &targets.iter().map(other).collect()).await;
@@ -275,18 +278,18 @@ impl TargetGroups for Ports {
         self.change(Change::Register, targets).await
     }
 
-    async fn deregister(&self, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Fault> {
+    async fn deregister(&self, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         self.change(Change::Deregister, targets).await
     }
 }
 
-impl Clusters for Ports {
-    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Fault> {
+impl RdsApi for Ports {
+    async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error> {
         assert_eq!(identifier, "orders", "asks for the cluster that the endpoint names");
         let member = self.memory.borrow().member;
         let read = |ports: &Self| {
             let mut state = ports.outside.state();
-            (state.opinion(member), state.failing_over)
+            (state.rds_verdict(member), state.failing_over)
         };
         let (name, is_failing_over) = self.call(Action::DescribeDBClusters, read).await?;
         self.outside.record(Event::Opined { run: self.run, writer: name });
@@ -300,7 +303,7 @@ impl Clusters for Ports {
         Ok(name.map(|_| cluster()))
     }
 
-    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Fault> {
+    async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error> {
         self.call(Action::DescribeDBInstances, |_| ()).await?;
         let of = |cluster: Option<&str>| {
             let endpoint = format!("{identifier}.abc123.us-east-1.rds.amazonaws.com");

@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fastrand::Rng;
-use rds_nlb_sync::reconcile::{Mode, Pace};
+use rds_nlb_sync::reconcile::{Mode, Timing};
 
-use super::harm::Harm;
+use super::fault::Fault;
 use super::history::Time;
-use crate::world::Action;
+use crate::testkit::Action;
 
 pub const MEMBERS: [&str; 3] = ["orders-1", "orders-2", "orders-3"];
 /// The endpoint of an instance, which has a standby.
@@ -24,7 +24,7 @@ pub enum Says {
     /// A member's address.
     Member(usize),
     /// An answer that is none.
-    Nothing(Harm),
+    Nothing(Fault),
 }
 
 /// What somebody else does to the group.
@@ -40,13 +40,13 @@ pub enum Act {
     /// This name server names this member from now on.
     Serves(usize, usize),
     /// This name server gives nothing usable from now on, or its answer again.
-    Breaks(usize, Option<Harm>),
+    Breaks(usize, Option<Fault>),
     /// This member's own name gives the address that was this one's from now on.
     Renumbers(usize, usize),
     /// Whether the host of this address answers health checks from now on.
     Answers(usize, bool),
     /// Whether the RDS API reports a failover under way.
-    FailingOver(bool),
+    FailoverInProgress(bool),
     /// The RDS API calls this member the writer from now on, or knows no cluster.
     RdsSays(Option<usize>),
     Meddles(Meddling),
@@ -58,7 +58,7 @@ pub struct Window {
     pub from: Time,
     pub until: Time,
     pub action: Action,
-    pub harm: Harm,
+    pub fault: Fault,
     pub chance: f64,
 }
 
@@ -79,13 +79,13 @@ pub struct Invocation {
     /// The name server that it asks; a random one at every lookup where there is none.
     pub server: Option<usize>,
     /// Whom the event nominates.
-    pub nominee: Option<&'static str>,
+    pub candidate: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub seed: u64,
-    pub pace: Pace,
+    pub timing: Timing,
     pub ipv6: bool,
     pub own_port: Option<u16>,
     /// Whether the endpoint is a CNAME to a member's name.
@@ -123,12 +123,12 @@ impl Schedule {
     /// One name server, a group that holds the writer, orders-1, and the usual pace; nothing goes wrong,
     /// and one invocation looks at it.
     pub fn plain(mode: Mode) -> Self {
-        let pace = Pace { watch: seconds(40), poll: millis(500), confirm: seconds(6) };
+        let timing = Timing { watch: seconds(40), poll: millis(500), confirm: seconds(6) };
         let invocation =
-            Invocation { at: seconds(1), mode, time: seconds(59), kill: None, server: None, nominee: None };
+            Invocation { at: seconds(1), mode, time: seconds(59), kill: None, server: None, candidate: None };
         Self {
             seed: 0,
-            pace,
+            timing,
             ipv6: false,
             own_port: None,
             cname: true,
@@ -149,7 +149,7 @@ impl Schedule {
     }
 
     pub fn port(&self) -> u16 {
-        self.own_port.unwrap_or(crate::world::Group::default().port)
+        self.own_port.unwrap_or(crate::testkit::Group::default().port)
     }
 
     pub fn address(&self, member: usize) -> IpAddr {
@@ -190,12 +190,12 @@ impl Dice {
     }
 
     fn schedule(&mut self, seed: u64) -> Schedule {
-        let pace = self.pace();
+        let timing = self.timing();
         let horizon = self.between(seconds(5), seconds(150));
         let ipv6 = self.chance(0.1);
         let own_port = self.chance(0.15).then_some(OWN_PORT);
         let servers = self.one_of(&[1, 1, 2, 3]);
-        let port = own_port.unwrap_or(crate::world::Group::default().port);
+        let port = own_port.unwrap_or(crate::testkit::Group::default().port);
         let first = self.0.usize(..MEMBERS.len());
         let mut acts: Vec<(Time, Act)> = (0..servers).map(|k| (Time::ZERO, Act::Serves(k, first))).collect();
         let settles_on = self.moves(&mut acts, horizon, servers, first);
@@ -212,7 +212,7 @@ impl Dice {
         ]);
         Schedule {
             seed,
-            pace,
+            timing,
             ipv6,
             own_port,
             cname: self.chance(0.7),
@@ -241,13 +241,13 @@ impl Dice {
             if invocation.mode == Mode::Watch && self.chance(0.6) {
                 let anybody = self.one_of(&[MEMBERS[0], MEMBERS[1], MEMBERS[2], STRANGERS[0], STRANGERS[1]]);
                 let next = MEMBERS[schedule.settles_on];
-                invocation.nominee = Some(if self.chance(0.6) { next } else { anybody });
+                invocation.candidate = Some(if self.chance(0.6) { next } else { anybody });
             }
         }
         for _ in 0..self.one_of(&[0, 0, 1, 2]) {
             let (from, until) = self.span(horizon);
-            schedule.acts.push((from, Act::FailingOver(true)));
-            schedule.acts.push((until, Act::FailingOver(false)));
+            schedule.acts.push((from, Act::FailoverInProgress(true)));
+            schedule.acts.push((until, Act::FailoverInProgress(false)));
         }
         for host in 0..=MEMBERS.len() {
             // A kept standby's database is stopped.
@@ -264,19 +264,19 @@ impl Dice {
         }
         if self.chance(0.5) {
             let (from, until) = self.span(horizon);
-            let harm = self.one_of(&Harm::CALLS);
-            let window = Window { from, until, action: Action::DescribeDBInstances, harm, chance: 1.0 };
+            let fault = self.one_of(&Fault::CALLS);
+            let window = Window { from, until, action: Action::DescribeDBInstances, fault, chance: 1.0 };
             schedule.windows.push(window);
         }
         schedule.acts.sort_by_key(|(at, _)| *at);
     }
 
-    fn pace(&mut self) -> Pace {
+    fn timing(&mut self) -> Timing {
         let poll = self.one_of(&[500, 500, 500, 100, 250, 1000, 1700, 3000, 7000]);
         let watch = self.one_of(&[180, 60, 30, 20, 5, 0]);
         let (poll, watch) = if self.chance(0.05) { (20, watch.min(20)) } else { (poll, watch) };
         let confirm = self.one_of(&[6, 6, 6, 6, 0, 1, 2, 3, 10, 20]);
-        Pace { watch: seconds(watch), poll: millis(poll), confirm: seconds(confirm) }
+        Timing { watch: seconds(watch), poll: millis(poll), confirm: seconds(confirm) }
     }
 
     /// Failovers, failbacks, name servers that lag behind, and answers that are none.
@@ -295,11 +295,11 @@ impl Dice {
         }
         for _ in 0..self.one_of(&[0, 0, 0, 1, 2]) {
             let (from, until) = self.span(horizon);
-            let harm = self.one_of(&Harm::ANSWERS);
+            let fault = self.one_of(&Fault::ANSWERS);
             let all = self.chance(0.5);
             let one = self.0.usize(..servers);
             for server in (0..servers).filter(|server| all || *server == one) {
-                acts.push((from, Act::Breaks(server, Some(harm))));
+                acts.push((from, Act::Breaks(server, Some(fault))));
                 acts.push((until, Act::Breaks(server, None)));
             }
         }
@@ -371,11 +371,11 @@ impl Dice {
                 Action::DescribeDBClusters,
                 Action::DescribeTargetGroups,
             ]);
-            let harms: &[Harm] = if action == Action::Lookup { &Harm::LOOKUPS } else { &Harm::CALLS };
-            let harm = self.one_of(harms);
+            let faults: &[Fault] = if action == Action::Lookup { &Fault::LOOKUPS } else { &Fault::CALLS };
+            let fault = self.one_of(faults);
             let (from, until) = self.span(horizon);
             let chance = self.one_of(&[1.0, 0.5, 0.2, 0.05]);
-            windows.push(Window { from, until, action, harm, chance });
+            windows.push(Window { from, until, action, fault, chance });
         }
         windows
     }
@@ -406,7 +406,7 @@ impl Dice {
                 _ => None,
             };
             let server = self.chance(0.5).then(|| self.0.usize(..servers));
-            invocations.push(Invocation { at, mode, time, kill, server, nominee: None });
+            invocations.push(Invocation { at, mode, time, kill, server, candidate: None });
             // Side by side, one after another, or far apart.
             let pause = self.one_of(&[millis(0), millis(700), seconds(6), horizon / 2]);
             at += self.between(Time::ZERO, pause);

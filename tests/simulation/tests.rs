@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rds_nlb_sync::reconcile::Mode;
 
-use super::harm::{Harm, Tally};
+use super::fault::{Fault, Tally};
 use super::play::{Sabotage, play, play_caught, play_schedule};
 use super::schedule::{Act, Meddling, Schedule};
 
@@ -38,7 +38,7 @@ fn a_seed_plays_the_same_way_every_time() {
 fn what_once_broke_an_invariant_does_not_again() {
     // In sync, said by a run whose last look was cut short after it had shown the contrary.
     let untrue = [774, 828];
-    // The writer evicted a moment before, still listed as active, and the other one evicted by that.
+    // The writer deregistered a moment before, still listed as active, and the other one deregistered by that.
     let emptied = [14548, 14772, 1_294_196, 1_301_062, 1_397_600, 1_521_565];
     // Lookups that flicker while nothing needs to be confirmed.
     let flickering = [28707, 49366, 63987, 79949];
@@ -46,27 +46,27 @@ fn what_once_broke_an_invariant_does_not_again() {
     let gaps = [29, 170, 183, 222, 538];
     // An old listing taken for one that shows a change.
     let old_listing = [21, 198, 257, 323, 14394];
-    // A nominee that the RDS API had called a stranger, registered once the API was silent.
+    // A candidate that the RDS API had called a stranger, registered once the API was silent.
     // Or registered again once the API was back, and had denied it.
     let stranger = [33912, 3094338, 3335233];
-    // A nominee in the group, let go because the RDS API knew no such cluster while its address was sought.
+    // A candidate in the group, let go because the RDS API knew no such cluster while its address was sought.
     let let_go = [21_421_272];
     // An objection that was heard at once, and heeded only after what was asked beside it.
     let objection = [4_997_801];
-    // The event's nominee, found only as the one that the RDS API still calls the writer, and evicted.
+    // The event's candidate, found only as the one that the RDS API still calls the writer, and deregistered.
     let found_by_rds = [4_171_900];
-    // A move forgotten because the look that had shown it failed, and a nominee registered after it.
+    // A move forgotten because the look that had shown it failed, and a candidate registered after it.
     let forgotten = [4_016_491, 4_063_786, 4_574_690];
     // A stranger registered while the RDS API was silent to the scout, and had answered to the loop.
     let told_to_the_loop = [3_535_436, 11_118_000, 11_928_999];
     // Changes by a look that had stood no more, once the call's turn had come; and turns that never led to one.
     let crowded = [210, 392, 1085, 3171, 40_088_545, 40_260_395, 60_014_486, 60_111_807];
-    // A nominee of no known cluster, registered because its address was in the group at another port.
+    // A candidate of no known cluster, registered because its address was in the group at another port.
     let elsewhere = [40_283_273];
-    let nominees =
+    let candidates =
         [&stranger[..], &told_to_the_loop, &let_go, &objection, &found_by_rds, &forgotten].concat();
     for seed in
-        [&untrue[..], &emptied, &flickering, &gaps, &old_listing, &crowded, &elsewhere, &nominees].concat()
+        [&untrue[..], &emptied, &flickering, &gaps, &old_listing, &crowded, &elsewhere, &candidates].concat()
     {
         assert!(play_caught(seed, false).is_ok(), "SEED={seed}");
     }
@@ -75,9 +75,9 @@ fn what_once_broke_an_invariant_does_not_again() {
 /// The same two bugs by hand, which stay when the dice fall otherwise.
 #[test]
 fn a_listing_older_than_an_eviction_evicts_nobody_else() {
-    // Both members are listed for seconds after one of them was evicted, and DNS moves to that one.
+    // Both members are listed for seconds after one of them was deregistered, and DNS moves to that one.
     let mut schedule = Schedule::plain(Mode::Watch);
-    schedule.pace.confirm = Duration::ZERO;
+    schedule.timing.confirm = Duration::ZERO;
     schedule.lag = Duration::from_secs(9);
     schedule.targets.push((SocketAddr::new(schedule.address(1), schedule.port()), false));
     schedule.acts.push((Duration::from_secs(2), Act::Serves(0, 1)));
@@ -109,6 +109,6 @@ fn a_look_that_the_deadline_cuts_short_counts_as_far_as_it_got() {
 fn every_kind_of_harm_is_done() {
     let mut sum = Tally::default();
     (0..600).for_each(|seed| sum.add(&play(seed, false).tally));
-    let done: BTreeSet<Harm> = sum.0.into_keys().collect();
-    assert_eq!(done, Harm::all());
+    let done: BTreeSet<Fault> = sum.0.into_keys().collect();
+    assert_eq!(done, Fault::all());
 }

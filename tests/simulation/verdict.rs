@@ -54,9 +54,9 @@ pub(super) fn check(run: &Run, result: &Result, port: u16, keep: bool, now: Time
         _ => {}
     }
     if let Some(named) = named
-        && result.writer != [named.address.to_string()]
+        && result.addresses != [named.address.to_string()]
     {
-        problems.push(format!("reports the writer {:?}, but saw {named:?} last", result.writer));
+        problems.push(format!("reports the writer {:?}, but saw {named:?} last", result.addresses));
     }
     problems.into_iter().map(|what| (5, what)).collect()
 }

@@ -1,35 +1,35 @@
 use super::*;
 
-async fn rds(world: &World) -> Rds {
-    Rds::new(client!(aws_sdk_rds, world))
+async fn rds(aws: &FakeAws) -> Rds {
+    Rds::new(client!(aws_sdk_rds, aws))
 }
 
 #[tokio::test]
 async fn list_their_members_and_the_writer() {
-    let cluster = rds(&World::new()).await.cluster("orders").await.unwrap().unwrap();
+    let cluster = rds(&FakeAws::new()).await.cluster("orders").await.unwrap().unwrap();
     assert_eq!(cluster.contradicts("orders-2"), Some("orders-1"));
     assert_eq!(cluster.contradicts("orders-1"), None);
 }
 
 #[tokio::test]
 async fn say_when_they_fail_over() {
-    let world = World::new();
-    assert!(!rds(&world).await.cluster("orders").await.unwrap().unwrap().is_failing_over);
-    world.state().failing_over = true;
-    assert!(rds(&world).await.cluster("orders").await.unwrap().unwrap().is_failing_over);
+    let aws = FakeAws::new();
+    assert!(!rds(&aws).await.cluster("orders").await.unwrap().unwrap().is_failing_over);
+    aws.state().failing_over = true;
+    assert!(rds(&aws).await.cluster("orders").await.unwrap().unwrap().is_failing_over);
 }
 
 #[tokio::test]
 async fn that_do_not_exist_are_none() {
-    let rds = rds(&World::new()).await;
+    let rds = rds(&FakeAws::new()).await;
     assert_eq!(rds.cluster("billing").await.unwrap(), None);
     assert_eq!(rds.instance("billing").await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn have_instances_with_a_name_of_their_own() {
-    let world = World::new();
-    let member = rds(&world).await.instance("orders-2").await.unwrap().unwrap();
+    let aws = FakeAws::new();
+    let member = rds(&aws).await.instance("orders-2").await.unwrap().unwrap();
     let endpoint = Some("orders-2.abc123.us-east-1.rds.amazonaws.com".to_owned());
     assert_eq!(
         member,
@@ -40,9 +40,9 @@ async fn have_instances_with_a_name_of_their_own() {
             cluster: Some("orders".to_owned())
         }
     );
-    let alone = crate::world::Instance { multi_az: true, ..Default::default() };
-    world.state().instances.insert("billing".to_owned(), alone);
-    let alone = rds(&world).await.instance("billing").await.unwrap().unwrap();
+    let alone = crate::testkit::Instance { multi_az: true, ..Default::default() };
+    aws.state().instances.insert("billing".to_owned(), alone);
+    let alone = rds(&aws).await.instance("billing").await.unwrap().unwrap();
     assert_eq!(
         alone,
         Instance { status: "storage-optimization".to_owned(), is_multi_az: true, ..Instance::default() }
@@ -51,11 +51,11 @@ async fn have_instances_with_a_name_of_their_own() {
 
 #[tokio::test]
 async fn without_permission_name_it() {
-    let world = World::new();
-    world.always(Action::DescribeDBClusters, Some(Trouble::Denied));
-    let told = rds(&world).await.cluster("orders").await.unwrap_err().explain();
-    assert!(told.contains("allow rds:DescribeDBClusters"), "{told}");
-    world.always(Action::DescribeDBInstances, Some(Trouble::Denied));
-    let told = rds(&world).await.instance("orders-2").await.unwrap_err().explain();
-    assert!(told.contains("allow rds:DescribeDBInstances"), "{told}");
+    let aws = FakeAws::new();
+    aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
+    let message_text = rds(&aws).await.cluster("orders").await.unwrap_err().explain();
+    assert!(message_text.contains("allow rds:DescribeDBClusters"), "{message_text}");
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Denied));
+    let message_text = rds(&aws).await.instance("orders-2").await.unwrap_err().explain();
+    assert!(message_text.contains("allow rds:DescribeDBInstances"), "{message_text}");
 }

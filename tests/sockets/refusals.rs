@@ -29,10 +29,10 @@ impl Says {
     }
 }
 
-async fn fault(status: u16, code: &str) -> Fault {
+async fn error(status: u16, code: &str) -> Error {
     let error = format!("<Error><Code>{code}</Code><Message>some words</Message></Error>");
     let says = Says { status, body: format!("<ErrorResponse>{error}</ErrorResponse>") };
-    let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says), Budget::unlimited());
+    let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, says), ApiRateLimiter::unlimited());
     groups.describe(GROUP).await.unwrap_err()
 }
 
@@ -40,52 +40,55 @@ async fn fault(status: u16, code: &str) -> Fault {
 async fn are_told_in_the_services_own_words_and_tried_again_where_that_may_help() {
     let allow = "allow elasticloadbalancing:DescribeTargetGroups";
     let again = "it is tried again";
-    for (status, code, kind, told) in [
-        (400, "AccessDenied", Kind::Permanent, allow),
-        (400, "AccessDeniedException", Kind::Permanent, allow),
-        (400, "UnauthorizedOperation", Kind::Permanent, allow),
-        (403, "SignatureDoesNotMatch", Kind::Permanent, allow),
-        (400, "Throttling", Kind::Transient, again),
-        (400, "ThrottlingException", Kind::Transient, again),
-        (400, "RequestLimitExceeded", Kind::Transient, again),
-        (400, "TooManyRequestsException", Kind::Transient, again),
-        (400, "RequestThrottled", Kind::Transient, again),
-        (429, "Slower", Kind::Transient, again),
-        (500, "InternalFailure", Kind::Transient, again),
-        (503, "ServiceUnavailable", Kind::Transient, again),
-        (400, "ValidationError", Kind::Permanent, ""),
-        (404, "NotFound", Kind::Permanent, ""),
+    for (status, code, kind, message_text) in [
+        (400, "AccessDenied", ErrorKind::Permanent, allow),
+        (400, "AccessDeniedException", ErrorKind::Permanent, allow),
+        (400, "UnauthorizedOperation", ErrorKind::Permanent, allow),
+        (403, "SignatureDoesNotMatch", ErrorKind::Permanent, allow),
+        (400, "Throttling", ErrorKind::Transient, again),
+        (400, "ThrottlingException", ErrorKind::Transient, again),
+        (400, "RequestLimitExceeded", ErrorKind::Transient, again),
+        (400, "TooManyRequestsException", ErrorKind::Transient, again),
+        (400, "RequestThrottled", ErrorKind::Transient, again),
+        (429, "Slower", ErrorKind::Transient, again),
+        (500, "InternalFailure", ErrorKind::Transient, again),
+        (503, "ServiceUnavailable", ErrorKind::Transient, again),
+        (400, "ValidationError", ErrorKind::Permanent, ""),
+        (404, "NotFound", ErrorKind::Permanent, ""),
     ] {
-        let fault = fault(status, code).await;
-        assert_eq!(fault.kind(), kind, "{status} {code}: {}", fault.explain());
-        let cure = if told.is_empty() { String::new() } else { format!(". Cure: {told}") };
-        let start = format!("could not describe the target group {GROUP}: {code}: some words{cure}");
-        assert!(fault.explain().starts_with(&start), "{}", fault.explain());
-        assert_eq!(fault.explain().contains("Cure"), !told.is_empty(), "{}", fault.explain());
+        let error = error(status, code).await;
+        assert_eq!(error.kind(), kind, "{status} {code}: {}", error.explain());
+        let fix = if message_text.is_empty() { String::new() } else { format!(". Fix: {message_text}") };
+        let start = format!("could not describe the target group {GROUP}: {code}: some words{fix}");
+        assert!(error.explain().starts_with(&start), "{}", error.explain());
+        assert_eq!(error.explain().contains("Fix"), !message_text.is_empty(), "{}", error.explain());
     }
 }
 
 #[tokio::test]
 async fn without_a_code_go_by_the_status_and_say_what_was_not_understood() {
-    for (status, kind) in
-        [(403, Kind::Permanent), (404, Kind::Permanent), (500, Kind::Transient), (200, Kind::Transient)]
-    {
+    for (status, kind) in [
+        (403, ErrorKind::Permanent),
+        (404, ErrorKind::Permanent),
+        (500, ErrorKind::Transient),
+        (200, ErrorKind::Transient),
+    ] {
         let says = Says { status, body: "<html/>".to_owned() };
-        let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says), Budget::unlimited());
-        let fault = groups.describe(GROUP).await.unwrap_err();
-        assert_eq!(fault.kind(), kind, "{status}: {}", fault.explain());
-        let told = format!("could not understand the answer, of HTTP status {status}");
-        assert!(fault.explain().contains(&told), "{status}: {}", fault.explain());
-        assert_eq!(fault.explain().contains("allow"), status == 403, "{status}: {}", fault.explain());
+        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, says), ApiRateLimiter::unlimited());
+        let error = groups.describe(GROUP).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{status}: {}", error.explain());
+        let message_text = format!("could not understand the answer, of HTTP status {status}");
+        assert!(error.explain().contains(&message_text), "{status}: {}", error.explain());
+        assert_eq!(error.explain().contains("allow"), status == 403, "{status}: {}", error.explain());
     }
 }
 
 #[tokio::test]
 async fn of_a_group_called_credentials_are_not_about_credentials() {
     let says = Says { status: 500, body: "<html/>".to_owned() };
-    let groups = LoadBalancing::new(client!(aws_sdk_elasticloadbalancingv2, says), Budget::unlimited());
-    let fault = groups.describe(&GROUP.replace("orders", "credentials")).await.unwrap_err();
-    assert_eq!(fault.kind(), Kind::Transient, "{}", fault.explain());
+    let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, says), ApiRateLimiter::unlimited());
+    let error = groups.describe(&GROUP.replace("orders", "credentials")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient, "{}", error.explain());
 }
 
 #[tokio::test]
@@ -95,7 +98,7 @@ async fn for_want_of_credentials_are_permanent_and_say_so() {
         .region(Region::new("us-east-1"))
         .endpoint_url("http://127.0.0.1:9");
     let client = aws_sdk_elasticloadbalancingv2::Client::from_conf(configuration.build());
-    let fault = LoadBalancing::new(client, Budget::unlimited()).describe(GROUP).await.unwrap_err();
-    assert_eq!(fault.kind(), Kind::Permanent, "{}", fault.explain());
-    assert!(fault.explain().contains("give the function a role"), "{}", fault.explain());
+    let error = Elb::new(client, ApiRateLimiter::unlimited()).describe(GROUP).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Permanent, "{}", error.explain());
+    assert!(error.explain().contains("give the function a role"), "{}", error.explain());
 }

@@ -40,7 +40,7 @@ def test_a_database_of_its_own_name():
 def test_a_standby_that_is_kept():
     given = variables(**TWO_PARAMETERS, Standby="keep", Database="orders")
     assert json.loads(given["BINDINGS"]) == [BINDINGS[0] | {"database": "orders", "standby": "keep"}]
-    assert json.loads(variables(**TWO_PARAMETERS, Standby="evict")["BINDINGS"]) == BINDINGS
+    assert json.loads(variables(**TWO_PARAMETERS, Standby="deregister")["BINDINGS"]) == BINDINGS
 
 
 @pytest.mark.parametrize("role", ["readers", "all"])
@@ -128,7 +128,7 @@ def test_the_dashboard_is_json_and_shows_the_group():
 
 
 def test_alarms_watch_metrics_that_the_program_writes():
-    written = {"Checks", "Watches", "Registered", "Evicted", "Pending", "Failed", "FollowMillis", "CheckMillis"}
+    written = {"Checks", "Watches", "Registered", "Deregistered", "Pending", "Failed", "RegistrationLatencyMillis", "CheckMillis"}
     stack = Stack(TWO_PARAMETERS)
     metrics = []
     for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():

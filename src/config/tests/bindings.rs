@@ -186,10 +186,10 @@ fn a_role_is_one_of_three() {
         assert_eq!(only_binding(json!([with("role", name)])), expected);
     }
     for role in ["reader", "Writer", ""] {
-        let cure = "is not a role; give \"writer\", \"readers\" or \"all\"";
+        let fix = "is not a role; give \"writer\", \"readers\" or \"all\"";
         assert_eq!(
             binding_problems(json!([with("role", role)])),
-            [format!("BINDINGS[0].role: {role:?} {cure}")]
+            [format!("BINDINGS[0].role: {role:?} {fix}")]
         );
     }
 }
@@ -274,19 +274,19 @@ fn an_identifier_is_about_the_first_label_or_the_database_without_case() {
 fn a_standby_is_kept_for_instances_alone() {
     let of = |endpoint: &str, standby: &str| json!([{"endpoint": endpoint, "target_group": GROUP, "standby": standby}]);
     let instance = "billing.abc123.us-east-1.rds.amazonaws.com";
-    assert_eq!(only_binding(of(instance, "keep")).standby, Standby::Keep);
-    assert_eq!(only_binding(json!([with("standby", Value::Null)])).standby, Standby::Evict);
+    assert_eq!(only_binding(of(instance, "keep")).standby, StandbyPolicy::Keep);
+    assert_eq!(only_binding(json!([with("standby", Value::Null)])).standby, StandbyPolicy::Deregister);
     for endpoint in [
         ENDPOINT,
         "Orders.Cluster-RO-abc123.us-east-1.rds.amazonaws.com",
         "world.global-abc.global.rds.amazonaws.com",
     ] {
         let problems = binding_problems(of(endpoint, "keep"));
-        assert_eq!(problems, [format!("BINDINGS[0].standby: {KEPT_OF_A_CLUSTER}")], "{endpoint}");
+        assert_eq!(problems, [format!("BINDINGS[0].standby: {NO_STANDBY_IN_A_CLUSTER}")], "{endpoint}");
     }
-    for other in ["evict", "Keep", "", "warm"] {
+    for other in ["deregister", "Keep", "", "warm"] {
         let expected = format!(
-            "BINDINGS[0].standby: {other:?} is not \"keep\"; leave it out to evict the writer before"
+            "BINDINGS[0].standby: {other:?} is not \"keep\"; leave it out to deregister the writer before"
         );
         assert_eq!(binding_problems(of(instance, other)), [expected]);
     }

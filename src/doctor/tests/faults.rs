@@ -5,31 +5,41 @@ use super::*;
 /// A fault: what is wrong with the world, and what one check says of it.
 struct Case {
     check: &'static str,
-    level: Level,
+    level: Severity,
     /// A part of what was seen.
-    seen: &'static str,
+    observed: &'static str,
     /// A part of the cure.
-    cure: &'static str,
+    fix: &'static str,
     fault: fn(&mut Facts),
 }
 
-const fn warns(check: &'static str, seen: &'static str, cure: &'static str, fault: fn(&mut Facts)) -> Case {
-    Case { check, level: Level::Warning, seen, cure, fault }
+const fn warns(
+    check: &'static str,
+    observed: &'static str,
+    fix: &'static str,
+    fault: fn(&mut Facts),
+) -> Case {
+    Case { check, level: Severity::Warning, observed, fix, fault }
 }
 
-const fn fails(check: &'static str, seen: &'static str, cure: &'static str, fault: fn(&mut Facts)) -> Case {
-    Case { check, level: Level::Problem, seen, cure, fault }
+const fn fails(
+    check: &'static str,
+    observed: &'static str,
+    fix: &'static str,
+    fault: fn(&mut Facts),
+) -> Case {
+    Case { check, level: Severity::Problem, observed, fix, fault }
 }
 
 const CASES: &[Case] = &[
     fails("endpoint", "NXDOMAIN", "check the endpoint's name", |facts| {
         let story = "could not resolve it: the name does not exist (NXDOMAIN)".into();
-        let cure = Some("check the endpoint's name".into());
-        facts.answer = Err(Unread { kind: Kind::NoAnswer, story, cure });
+        let fix = Some("check the endpoint's name".into());
+        facts.resolution = Err(Unread { kind: ErrorKind::NoAnswer, story, fix });
     }),
     warns("endpoint", "ran out", "ask the doctor again", |facts| {
         let story = "could not resolve it before the time ran out".into();
-        facts.answer = Err(Unread { kind: Kind::OutOfTime, story, cure: None });
+        facts.resolution = Err(Unread { kind: ErrorKind::DeadlineExceeded, story, fix: None });
     }),
     fails("endpoint_kind", "a reader endpoint", "--db-cluster-identifier orders", |facts| {
         call(facts, "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com");
@@ -103,22 +113,24 @@ const CASES: &[Case] = &[
         set(facts, "proxy_protocol_v2.enabled", "true");
     }),
     fails("load_balancer", "attached to none", "create-listener", |facts| {
-        group(facts).balancers.clear();
-        facts.balancers = Ok(Vec::new());
+        group(facts).load_balancers.clear();
+        facts.load_balancers = Ok(Vec::new());
     }),
     warns("load_balancer", "AccessDenied", "allow elasticloadbalancing:DescribeLoadBalancers", |facts| {
-        facts.balancers = Err(denied("elasticloadbalancing:DescribeLoadBalancers"));
+        facts.load_balancers = Err(denied("elasticloadbalancing:DescribeLoadBalancers"));
     }),
     fails("load_balancer", "application", "network load balancer", |facts| {
-        balancer(facts).kind = "application".into();
+        load_balancer(facts).kind = "application".into();
     }),
-    fails("load_balancer", "failed", "create it anew", |facts| balancer(facts).state = "failed".into()),
+    fails("load_balancer", "failed", "create it anew", |facts| load_balancer(facts).state = "failed".into()),
     warns("load_balancer", "provisioning", "in some minutes", |facts| {
-        balancer(facts).state = "provisioning".into();
+        load_balancer(facts).state = "provisioning".into();
     }),
-    warns("scheme", "internet-facing", "internal", |facts| balancer(facts).scheme = "internet-facing".into()),
+    warns("scheme", "internet-facing", "internal", |facts| {
+        load_balancer(facts).scheme = "internet-facing".into()
+    }),
     warns("zones", "us-east-1a", "set-subnets --load-balancer-arn arn:balancer", |facts| {
-        balancer(facts).zones.truncate(1);
+        load_balancer(facts).zones.truncate(1);
     }),
     fails("cross_zone", "off, by the load balancer's attribute", "cross_zone.enabled,Value=true", |facts| {
         attached(facts).cross_zone = Ok(false);
@@ -141,7 +153,7 @@ const CASES: &[Case] = &[
         attached(facts).listeners = Err(denied("elasticloadbalancing:DescribeListeners"));
     }),
     warns("security_groups", "sg-1, enforced", "private-link-traffic off", |facts| {
-        balancer(facts).security_groups = vec!["sg-1".into()];
+        load_balancer(facts).security_groups = vec!["sg-1".into()];
     }),
     fails("dualstack", "ipv4 alone", "--ip-address-type dualstack", |facts| {
         group(facts).address_type = "ipv6".into();
@@ -173,7 +185,7 @@ const CASES: &[Case] = &[
         "the group holds 10.0.1.10:5432 (healthy)",
         "about the endpoint and the group",
         |facts| {
-            facts.answer = Err(denied("nothing"));
+            facts.resolution = Err(denied("nothing"));
         },
     ),
     fails("stale_targets", "10.0.9.9:5432 (healthy)", "check", |facts| {
@@ -183,16 +195,19 @@ const CASES: &[Case] = &[
 
 #[test]
 fn every_fault_is_found_and_explained() {
-    for Case { check, level, seen, cure, fault } in CASES {
+    for Case { check, level, observed, fix, fault } in CASES {
         let mut facts = well();
         fault(&mut facts);
         let findings = findings(&binding(), &facts);
         let found = findings.iter().find(|finding| finding.check == *check);
-        let found = found.unwrap_or_else(|| panic!("{check}, {seen}: not among {findings:#?}"));
+        let found = found.unwrap_or_else(|| panic!("{check}, {observed}: not among {findings:#?}"));
         assert_eq!(found.level, *level, "{found:?}");
-        assert!(found.seen.contains(seen), "{seen:?} is not in {found:?}");
-        assert!(found.why.as_ref().is_some_and(|why| !why.is_empty()), "{found:?}");
-        assert!(found.cure.as_ref().is_some_and(|told| told.contains(cure)), "{cure:?} is not in {found:?}");
+        assert!(found.observed.contains(observed), "{observed:?} is not in {found:?}");
+        assert!(found.impact.as_ref().is_some_and(|impact| !impact.is_empty()), "{found:?}");
+        assert!(
+            found.fix.as_ref().is_some_and(|message| message.contains(fix)),
+            "{fix:?} is not in {found:?}"
+        );
     }
 }
 
@@ -208,11 +223,11 @@ fn every_check_has_a_fault_in_the_table() {
 #[test]
 fn a_fault_leaves_unrelated_checks_alone() {
     let mut facts = well();
-    balancer(&mut facts).zones.truncate(1);
-    let others: Vec<Level> = findings(&binding(), &facts)
+    load_balancer(&mut facts).zones.truncate(1);
+    let others: Vec<Severity> = findings(&binding(), &facts)
         .into_iter()
         .filter(|finding| finding.check != "zones")
         .map(|finding| finding.level)
         .collect();
-    assert!(others.iter().all(|level| *level == Level::Ok));
+    assert!(others.iter().all(|level| *level == Severity::Ok));
 }

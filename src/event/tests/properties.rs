@@ -57,11 +57,11 @@ proptest! {
     fn any_json_is_understood_or_refused_in_full(event in any_json()) {
         match request(&event, &bindings()) {
             Ok(_) => {}
-            Err(refused) => {
-                let told = refused.to_string();
-                prop_assert!(told.ends_with(ACCEPTED));
+            Err(unsupported) => {
+                let message = unsupported.to_string();
+                prop_assert!(message.ends_with(ACCEPTED));
                 // Each character quoted may be escaped.
-                prop_assert!(told.len() < ACCEPTED.len() + 2500, "{} bytes", told.len());
+                prop_assert!(message.len() < ACCEPTED.len() + 2500, "{} bytes", message.len());
             }
         }
     }

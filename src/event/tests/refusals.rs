@@ -46,7 +46,7 @@ fn an_event_without_source_and_command_is_refused_by_its_text() {
 #[test]
 fn an_event_that_is_no_json_is_refused_with_the_reason() {
     assert_eq!(
-        Refused::not_json("expected value at line 1 column 1").to_string(),
+        UnsupportedEvent::not_json("expected value at line 1 column 1").to_string(),
         format!("the event is not JSON (expected value at line 1 column 1){ACCEPTED}")
     );
 }
@@ -67,5 +67,5 @@ fn a_refusal_quotes_no_more_than_it_needs() {
     for event in [json!({"command": long}), json!([long]), json!({"x": long})] {
         assert!(quote(event.clone()).len() < 300, "{event}");
     }
-    assert!(Refused::not_json(&long).to_string().contains(&format!("({start}…)")));
+    assert!(UnsupportedEvent::not_json(&long).to_string().contains(&format!("({start}…)")));
 }

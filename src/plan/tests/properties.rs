@@ -4,53 +4,53 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn any_beside() -> impl Strategy<Value = Beside> {
-    let any_standby = prop::sample::select(vec![Standby::Evict, Standby::Keep]);
+fn any_extras() -> impl Strategy<Value = AllowedExtras> {
+    let any_standby = prop::sample::select(vec![StandbyPolicy::Deregister, StandbyPolicy::Keep]);
     (prop::collection::btree_set(any_address(), 0..3), any_standby)
-        .prop_map(|(nominated, standby)| Beside { nominated, standby })
+        .prop_map(|(candidates, standby)| AllowedExtras { candidates, standby })
 }
 
 proptest! {
     #[test]
     fn whatever_is_beside_no_history_of_plans_empties_a_group(
         group in any_targets(),
-        answers in prop::collection::vec((any_writer(), any_port(), any_evidence(), any_beside()), 1..12),
+        answers in prop::collection::vec((any_addresses(), any_port(), any_confirmation(), any_extras()), 1..12),
     ) {
         let mut group = group;
-        for (writer, port, evidence, beside) in answers {
+        for (addresses, port, confirmation, allowed_extras) in answers {
             let was_serving = active(&group).next().is_some();
-            let plan = crate::plan::plan(&writer, port, &group, evidence, &beside);
-            apply(&mut group, &plan);
+            let plan = crate::plan::plan(&addresses, port, &group, confirmation, &allowed_extras);
+            simulate_apply(&mut group, &plan);
             prop_assert!(!was_serving || active(&group).next().is_some(), "{plan} empties the group");
         }
     }
 
     #[test]
     fn a_nomination_evicts_nobody_and_is_evicted_by_nobody(
-        writer in any_writer(), group in any_targets(), evidence in any_evidence(), beside in any_beside(),
+        addresses in any_addresses(), group in any_targets(), confirmation in any_confirmation(), allowed_extras in any_extras(),
     ) {
-        let without = crate::plan::plan(&writer, PORT, &group, evidence, &Beside { nominated: BTreeSet::new(), ..beside.clone() });
-        let with = crate::plan::plan(&writer, PORT, &group, evidence, &beside);
-        let nominees: BTreeSet<SocketAddr> = beside.nominated.iter().map(|a| SocketAddr::new(*a, PORT)).collect();
-        prop_assert!(with.evict.is_disjoint(&nominees));
-        if beside.standby == Standby::Evict {
-            prop_assert!(with.evict.is_subset(&without.evict));
-            prop_assert_eq!(&with.evict, &(&without.evict - &nominees));
+        let without = crate::plan::plan(&addresses, PORT, &group, confirmation, &AllowedExtras { candidates: BTreeSet::new(), ..allowed_extras.clone() });
+        let with = crate::plan::plan(&addresses, PORT, &group, confirmation, &allowed_extras);
+        let candidates: BTreeSet<SocketAddr> = allowed_extras.candidates.iter().map(|a| SocketAddr::new(*a, PORT)).collect();
+        prop_assert!(with.deregister.is_disjoint(&candidates));
+        if allowed_extras.standby == StandbyPolicy::Deregister {
+            prop_assert!(with.deregister.is_subset(&without.deregister));
+            prop_assert_eq!(&with.deregister, &(&without.deregister - &candidates));
         }
-        prop_assert!((&with.register - &without.register).is_subset(&nominees));
-        prop_assert!(with.register.iter().all(|target| !nominees.contains(target) || !group.contains_key(target) || writer.targets(PORT).any(|wanted| wanted == *target)));
+        prop_assert!((&with.register - &without.register).is_subset(&candidates));
+        prop_assert!(with.register.iter().all(|target| !candidates.contains(target) || !group.contains_key(target) || addresses.targets(PORT).any(|wanted| wanted == *target)));
     }
 
     #[test]
-    fn at_most_one_is_kept_and_it_is_unhealthy(writer in any_writer(), group in any_targets()) {
-        let beside = Beside { standby: Standby::Keep, ..Beside::default() };
-        let Plan { register, evict, waiting } = crate::plan::plan(&writer, PORT, &group, Confirmed, &beside);
-        let wanted: BTreeSet<SocketAddr> = writer.targets(PORT).collect();
+    fn at_most_one_is_kept_and_it_is_unhealthy(addresses in any_addresses(), group in any_targets()) {
+        let allowed_extras = AllowedExtras { standby: StandbyPolicy::Keep, ..AllowedExtras::default() };
+        let Plan { register, deregister, waiting } = crate::plan::plan(&addresses, PORT, &group, Confirmed, &allowed_extras);
+        let wanted: BTreeSet<SocketAddr> = addresses.targets(PORT).collect();
         let kept: Vec<_> = active(&group)
-            .filter(|t| !wanted.contains(t) && !register.contains(t) && !evict.contains(t) && !waiting.contains_key(t))
+            .filter(|t| !wanted.contains(t) && !register.contains(t) && !deregister.contains(t) && !waiting.contains_key(t))
             .collect();
         prop_assert!(kept.len() <= 1);
-        prop_assert!(kept.iter().all(|target| group[target] == State::Unhealthy));
+        prop_assert!(kept.iter().all(|target| group[target] == TargetState::Unhealthy));
     }
 }
 
@@ -64,20 +64,24 @@ fn any_port() -> impl Strategy<Value = u16> {
     prop::sample::select(vec![PORT, 6432])
 }
 
-fn any_writer() -> impl Strategy<Value = Writer> {
+fn any_addresses() -> impl Strategy<Value = Addresses> {
     // One, as a writer has, or several, as the other roles do.
-    prop::collection::vec(any_address(), 1..4).prop_map(|addresses| Writer::parse(addresses).unwrap())
+    prop::collection::vec(any_address(), 1..4).prop_map(|addresses| Addresses::parse(addresses).unwrap())
 }
 
 fn any_targets() -> impl Strategy<Value = Targets> {
     let any_target = (any_address(), any_port()).prop_map(SocketAddr::from);
-    let any_state =
-        prop::sample::select(vec![State::Active, State::Initial, State::Unhealthy, State::Draining]);
+    let any_state = prop::sample::select(vec![
+        TargetState::Active,
+        TargetState::Initial,
+        TargetState::Unhealthy,
+        TargetState::Draining,
+    ]);
     prop::collection::btree_map(any_target, any_state, 0..8)
 }
 
-fn any_evidence() -> impl Strategy<Value = Evidence> {
-    prop::sample::select(vec![Unconfirmed, Contradicted, FailingOver, Outdated, Confirmed])
+fn any_confirmation() -> impl Strategy<Value = Confirmation> {
+    prop::sample::select(vec![Unconfirmed, RdsDisagrees, FailoverInProgress, StaleObservation, Confirmed])
 }
 
 fn active_set(targets: &Targets) -> BTreeSet<SocketAddr> {
@@ -88,95 +92,95 @@ proptest! {
     #[test]
     fn no_history_of_plans_empties_a_group(
         group in any_targets(),
-        answers in prop::collection::vec((any_writer(), any_port(), any_evidence()), 1..12),
+        answers in prop::collection::vec((any_addresses(), any_port(), any_confirmation()), 1..12),
     ) {
         let mut group = group;
-        for (writer, port, evidence) in answers {
+        for (addresses, port, confirmation) in answers {
             let was_serving = active(&group).next().is_some();
-            let plan = plan(&writer, port, &group, evidence);
-            apply(&mut group, &plan);
+            let plan = plan(&addresses, port, &group, confirmation);
+            simulate_apply(&mut group, &plan);
             prop_assert!(!was_serving || active(&group).next().is_some(), "{plan} empties the group");
         }
     }
 
     #[test]
     fn a_plan_touches_only_differences(
-        writer in any_writer(), port in any_port(), group in any_targets(), evidence in any_evidence(),
+        addresses in any_addresses(), port in any_port(), group in any_targets(), confirmation in any_confirmation(),
     ) {
-        let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
+        let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();
         let active = active_set(&group);
-        let plan = plan(&writer, port, &group, evidence);
+        let plan = plan(&addresses, port, &group, confirmation);
         prop_assert!(plan.register.is_subset(&wanted));
         prop_assert!(plan.register.is_disjoint(&active));
-        prop_assert!(plan.evict.is_subset(&active));
-        prop_assert!(plan.evict.is_disjoint(&wanted));
+        prop_assert!(plan.deregister.is_subset(&active));
+        prop_assert!(plan.deregister.is_disjoint(&wanted));
     }
 
     #[test]
     fn every_difference_is_planned_or_waits(
-        writer in any_writer(), port in any_port(), group in any_targets(), evidence in any_evidence(),
+        addresses in any_addresses(), port in any_port(), group in any_targets(), confirmation in any_confirmation(),
     ) {
-        let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
+        let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();
         let differences: Vec<_> = wanted.symmetric_difference(&active_set(&group)).copied().collect();
-        let Plan { register, evict, waiting } = plan(&writer, port, &group, evidence);
-        let mut planned: Vec<_> = register.into_iter().chain(evict).chain(waiting.into_keys()).collect();
+        let Plan { register, deregister, waiting } = plan(&addresses, port, &group, confirmation);
+        let mut planned: Vec<_> = register.into_iter().chain(deregister).chain(waiting.into_keys()).collect();
         planned.sort();
         prop_assert_eq!(planned, differences);
     }
 
     #[test]
     fn an_eviction_needs_confirmation_and_a_registered_writer(
-        writer in any_writer(), port in any_port(), group in any_targets(), evidence in any_evidence(),
+        addresses in any_addresses(), port in any_port(), group in any_targets(), confirmation in any_confirmation(),
     ) {
-        let plan = plan(&writer, port, &group, evidence);
-        let writer_is_in = writer.targets(port).all(|target| group.get(&target).is_some_and(|state| state.is_active()));
-        prop_assert!(plan.evict.is_empty() || (evidence == Confirmed && writer_is_in));
+        let plan = plan(&addresses, port, &group, confirmation);
+        let addresses_are_in = addresses.targets(port).all(|target| group.get(&target).is_some_and(|state| state.is_active()));
+        prop_assert!(plan.deregister.is_empty() || (confirmation == Confirmed && addresses_are_in));
     }
 
     #[test]
     fn a_draining_writer_is_registered_on_confirmation_only(
-        writer in any_writer(), group in any_targets(), evidence in any_evidence(),
+        addresses in any_addresses(), group in any_targets(), confirmation in any_confirmation(),
     ) {
-        let plan = plan(&writer, PORT, &group, evidence);
+        let plan = plan(&addresses, PORT, &group, confirmation);
         for target in plan.register {
-            prop_assert!(matches!(evidence, Confirmed | FailingOver | Outdated) || !group.contains_key(&target));
+            prop_assert!(matches!(confirmation, Confirmed | FailoverInProgress | StaleObservation) || !group.contains_key(&target));
         }
     }
 
     #[test]
     fn confirmed_plans_converge_on_the_writer_alone(
-        writer in any_writer(), port in any_port(), group in any_targets(),
+        addresses in any_addresses(), port in any_port(), group in any_targets(),
     ) {
         let mut group = group;
         for _ in 0..2 {
-            let plan = plan(&writer, port, &group, Confirmed);
-            prop_assert!(plan.waiting.values().all(|waits| *waits == Waits::EvictionForWriter), "{plan}");
-            apply(&mut group, &plan);
+            let plan = plan(&addresses, port, &group, Confirmed);
+            prop_assert!(plan.waiting.values().all(|waits| *waits == WaitReason::DeregistrationForWriter), "{plan}");
+            simulate_apply(&mut group, &plan);
         }
-        prop_assert_eq!(active_set(&group), writer.targets(port).collect());
-        for evidence in [Unconfirmed, Contradicted, FailingOver, Outdated, Confirmed] {
-            prop_assert!(plan(&writer, port, &group, evidence).is_empty());
+        prop_assert_eq!(active_set(&group), addresses.targets(port).collect());
+        for confirmation in [Unconfirmed, RdsDisagrees, FailoverInProgress, StaleObservation, Confirmed] {
+            prop_assert!(plan(&addresses, port, &group, confirmation).is_empty());
         }
     }
 
     #[test]
     fn the_outcome_is_all_that_the_rounds_do(
-        writer in any_writer(), port in any_port(), group in any_targets(),
+        addresses in any_addresses(), port in any_port(), group in any_targets(),
     ) {
-        let wanted: BTreeSet<SocketAddr> = writer.targets(port).collect();
+        let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();
         let active = active_set(&group);
-        let whole = outcome(&writer, port, &group, Confirmed);
+        let whole = plan_to_fixpoint(&addresses, port, &group, Confirmed);
         prop_assert_eq!(&whole.register, &(&wanted - &active));
-        prop_assert_eq!(&whole.evict, &(&active - &wanted));
+        prop_assert_eq!(&whole.deregister, &(&active - &wanted));
         prop_assert!(whole.waiting.is_empty());
 
         let mut by_rounds = group.clone();
         for _ in 0..3 {
-            let next = plan(&writer, port, &by_rounds, Confirmed);
-            apply(&mut by_rounds, &next);
+            let next = plan(&addresses, port, &by_rounds, Confirmed);
+            simulate_apply(&mut by_rounds, &next);
         }
         let mut at_once = group;
-        apply(&mut at_once, &whole);
+        simulate_apply(&mut at_once, &whole);
         prop_assert_eq!(at_once, by_rounds);
     }
 }

@@ -1,0 +1,38 @@
+//! Notices the attempts that the SDK adds to a call.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_elasticloadbalancingv2::error::BoxError;
+use aws_smithy_runtime_api::client::retries::RequestAttempts;
+
+use crate::rate_limit::ApiRateLimiter;
+
+/// Tells the budget of every attempt after a call's first.
+pub(super) struct RetryObserver(pub Arc<ApiRateLimiter>);
+
+impl fmt::Debug for RetryObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recount")
+    }
+}
+
+impl Intercept for RetryObserver {
+    fn name(&self) -> &'static str {
+        "Recount"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if bag.load::<RequestAttempts>().is_some_and(|made| made.attempts() > 1) {
+            self.0.record_throttle();
+        }
+        Ok(())
+    }
+}

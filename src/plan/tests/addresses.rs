@@ -1,0 +1,154 @@
+//! Which answers name a writer.
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The answer's addresses, as the one writer or as the reason why they are not.
+fn parsed(answer: &str) -> String {
+    let addresses = answer.split_whitespace().map(|address| address.parse().unwrap());
+    match Addresses::parse(addresses).and_then(Addresses::only) {
+        Ok(addresses) => addresses.to_string(),
+        Err(reason) => reason.to_string(),
+    }
+}
+
+#[test]
+fn addresses_of_a_vpc_are_writers() {
+    for address in [
+        "10.0.0.0",
+        "10.255.255.255",
+        "100.64.0.0",
+        "100.127.255.255",
+        "172.16.0.0",
+        "172.31.255.255",
+        "192.168.0.0",
+        "192.168.255.255",
+        "fd00::1",
+        "fc00::1",
+        "2600:1f18::1",
+    ] {
+        assert_eq!(parsed(address), address);
+    }
+}
+
+#[test]
+fn an_address_that_is_given_twice_is_one() {
+    assert_eq!(parsed("10.0.1.10 10.0.1.10"), "10.0.1.10");
+}
+
+#[test]
+fn addresses_that_no_group_can_hold_are_refused() {
+    for (address, kind) in [
+        ("0.0.0.0", "an unspecified address"),
+        ("::", "an unspecified address"),
+        ("127.0.0.1", "a loopback address"),
+        ("127.255.255.255", "a loopback address"),
+        ("::1", "a loopback address"),
+        ("224.0.0.1", "a multicast address"),
+        ("239.255.255.255", "a multicast address"),
+        ("ff02::1", "a multicast address"),
+        ("169.254.0.1", "a link-local address"),
+        ("169.254.169.253", "a link-local address"),
+        ("fe80::1", "a link-local address"),
+        ("febf::1", "a link-local address"),
+        ("::ffff:10.0.1.10", "an IPv4-mapped address"),
+        ("::ffff:54.1.2.3", "an IPv4-mapped address"),
+        ("54.1.2.3", "a public address"),
+        ("0.0.0.1", "a public address"),
+        ("9.255.255.255", "a public address"),
+        ("11.0.0.0", "a public address"),
+        ("100.63.255.255", "a public address"),
+        ("100.128.0.0", "a public address"),
+        ("101.64.0.0", "a public address"),
+        ("172.15.255.255", "a public address"),
+        ("172.32.0.0", "a public address"),
+        ("192.167.255.255", "a public address"),
+        ("192.169.0.0", "a public address"),
+        ("240.0.0.1", "a public address"),
+        ("255.255.255.255", "a public address"),
+    ] {
+        assert_eq!(
+            parsed(address),
+            format!("the answer holds {address}, {kind}, which no target group can hold")
+        );
+    }
+}
+
+#[test]
+fn an_answer_without_an_address_is_refused() {
+    assert_eq!(parsed(""), "the answer holds no address");
+}
+
+#[test]
+fn an_answer_with_several_addresses_is_no_single_writer() {
+    assert_eq!(
+        parsed("10.0.2.20 10.0.1.10"),
+        "the answer holds 2 addresses (10.0.1.10, 10.0.2.20) where a writer has one"
+    );
+    assert_eq!(
+        parsed("10.0.1.10 fd00::1"),
+        "the answer holds 2 addresses (10.0.1.10, fd00::1) where a writer has one"
+    );
+}
+
+#[test]
+fn several_addresses_are_a_set_that_is_planned_as_one() {
+    let several =
+        |text: &str| Addresses::parse(text.split(' ').map(|address| address.parse().unwrap())).unwrap();
+    let plan = |group, confirmation| {
+        plan(&several("10.0.2.20 10.0.3.30"), PORT, &targets(group), confirmation).to_string()
+    };
+    let (two, three) = ("+ 10.0.2.20:5432", "+ 10.0.3.30:5432");
+    assert_eq!(plan("", Unconfirmed), format!("{two}, {three}"));
+    assert_eq!(
+        plan("10.0.1.10 10.0.2.20", Confirmed),
+        format!("{three}, ? 10.0.1.10:5432 is deregistered once the writer is registered")
+    );
+    assert_eq!(plan("10.0.1.10 10.0.2.20 10.0.3.30", Confirmed), "- 10.0.1.10:5432");
+    assert_eq!(plan("10.0.2.20 10.0.3.30", Confirmed), "nothing to do");
+}
+
+#[test]
+fn one_impossible_address_spoils_the_answer() {
+    let expected = "the answer holds 54.1.2.3, a public address, which no target group can hold";
+    assert_eq!(parsed("10.0.1.10 54.1.2.3"), expected);
+}
+
+/// Any IPv4 address, and often one beside a border of the ranges that a group takes.
+fn any_v4() -> impl Strategy<Value = Ipv4Addr> {
+    let borders = ["10.0.0.0", "11.0.0.0", "100.64.0.0", "100.128.0.0", "172.16.0.0", "172.32.0.0"]
+        .into_iter()
+        .chain(["192.168.0.0", "192.169.0.0"])
+        .map(|text| u32::from(text.parse::<Ipv4Addr>().unwrap()))
+        .collect::<Vec<_>>();
+    let near_a_border =
+        (prop::sample::select(borders), -3_i32..3).prop_map(|(border, by)| border.wrapping_add_signed(by));
+    prop_oneof![any::<u32>(), near_a_border].prop_map(Ipv4Addr::from)
+}
+
+proptest! {
+    #[test]
+    fn a_v4_writer_lies_in_one_of_the_four_ranges(address in any_v4()) {
+        let in_range = |(base, bits): (&str, u32)| {
+            let base: Ipv4Addr = base.parse().unwrap();
+            u32::from(base) >> (32 - bits) == u32::from(address) >> (32 - bits)
+        };
+        let ranges = [("10.0.0.0", 8), ("100.64.0.0", 10), ("172.16.0.0", 12), ("192.168.0.0", 16)];
+        prop_assert_eq!(Addresses::parse([address.into()]).is_ok(), ranges.into_iter().any(in_range));
+    }
+
+    #[test]
+    fn any_answer_is_one_address_or_refused(answer in prop::collection::vec(any::<IpAddr>(), 0..4)) {
+        match Addresses::parse(answer.clone()).and_then(Addresses::only) {
+            Ok(addresses) => {
+                let addresses: Vec<IpAddr> = addresses.iter().collect();
+                prop_assert_eq!(addresses.len(), 1);
+                prop_assert!(answer.iter().all(|address| *address == addresses[0]));
+            }
+            Err(reason) => prop_assert!(reason.to_string().starts_with("the answer holds ")),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Which addresses an endpoint stands for, by the binding's role.
+//!
+//! The invariant kept here: an answer is whole or none. One reader whose name does not resolve, or an
+//! RDS API that does not answer, leaves the group as it is.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::time::Instant;
+
+use super::{Clients, Cluster, RdsApi, Resolution, Resolve};
+use crate::binding::{Binding, Role};
+use crate::endpoint::cluster_identifier;
+use crate::error::{Error, ErrorKind};
+use crate::plan::{Addresses, Family};
+
+/// The states of an instance that is no reader yet, or no more (RDS user guide, "Viewing DB instance
+/// status").
+const COMING_OR_GOING: [&str; 2] = ["creating", "deleting"];
+
+/// The names of a cluster's readers, as the RDS API last gave them, and what DNS gave for the endpoint then.
+#[derive(Default)]
+pub(crate) struct ReaderCache(RefCell<Option<(Instant, Addresses, Vec<String>)>>);
+
+/// Looks up the addresses that the binding's group must hold.
+pub(crate) async fn resolve<D: Resolve, T, C: RdsApi>(
+    clients: &Clients<D, T, C>,
+    binding: &Binding,
+    family: Family,
+) -> Result<Resolution, Error> {
+    ReaderCache::default().resolve(&clients.dns, &clients.rds, binding, family, Duration::ZERO).await
+}
+
+impl ReaderCache {
+    /// As [`resolve`], but the names of readers may be known for this long.
+    pub async fn resolve<D: Resolve, C: RdsApi>(
+        &self,
+        dns: &D,
+        rds: &C,
+        binding: &Binding,
+        family: Family,
+        age: Duration,
+    ) -> Result<Resolution, Error> {
+        let mut resolution = dns.resolve(&binding.endpoint, family).await?;
+        match binding.role {
+            Role::Writer => only(resolution),
+            Role::All => Ok(resolution),
+            Role::Readers => {
+                let names = match self.younger_than(age, &resolution) {
+                    Some(names) => names,
+                    None => self.keep(
+                        &resolution,
+                        readers(rds, &cluster_identifier(binding, &resolution.chain)).await?,
+                    ),
+                };
+                let lookups = names.iter().map(async |name| only(dns.resolve(name, family).await?));
+                let addresses = try_join_all(lookups).await?;
+                let addresses = addresses.iter().flat_map(|resolution| resolution.addresses.iter());
+                let readers = Addresses::parse(addresses).map_err(|invalid| {
+                    Error::new(ErrorKind::NoAnswer, format!("resolve the readers of {}", binding.endpoint))
+                        .with_source(invalid)
+                })?;
+                // A reader endpoint ends in another reader at every lookup, which is no news.
+                resolution.chain.truncate(resolution.chain.len().saturating_sub(1).max(1));
+                Ok(Resolution { addresses: readers, chain: resolution.chain })
+            }
+        }
+    }
+
+    /// The names, if they are known for no longer than this, and the writer is still the one that it was then.
+    /// A reader endpoint says nothing of that: it gives one reader after the other.
+    fn younger_than(&self, age: Duration, resolution: &Resolution) -> Option<Vec<String>> {
+        let known = self.0.borrow();
+        let (at, addresses, names) = known.as_ref()?;
+        let is_of_kind =
+            |name: &String| name.split_once('.').is_some_and(|(_, rest)| rest.starts_with("cluster-ro-"));
+        let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(is_of_kind);
+        (is_same && at.elapsed() < age).then(|| names.clone())
+    }
+
+    fn keep(&self, resolution: &Resolution, names: Vec<String>) -> Vec<String> {
+        self.0.replace(Some((Instant::now(), resolution.addresses.clone(), names.clone())));
+        names
+    }
+}
+
+/// Refuses an answer of several addresses: no writer has them.
+pub(super) fn only(resolution: Resolution) -> Result<Resolution, Error> {
+    let Resolution { addresses, chain } = resolution;
+    let addresses = addresses.only().map_err(|invalid| {
+        let name = chain.first().map(String::as_str).unwrap_or_default();
+        Error::new(ErrorKind::NoAnswer, format!("resolve {name}")).with_source(invalid).with_fix(
+            "bind the cluster's writer endpoint or an instance's endpoint, which have one address each, or give the \
+             binding the role \"all\"",
+        )
+    })?;
+    Ok(Resolution { addresses, chain })
+}
+
+/// The endpoints of a cluster's readers, or of its writer where it has none: so does the cluster's own
+/// reader endpoint, which gives one of them at a time and is no list.
+async fn readers<C: RdsApi>(rds: &C, identifier: &str) -> Result<Vec<String>, Error> {
+    let doing = || format!("list the readers of the cluster {identifier}");
+    let cluster = rds.cluster(identifier).await?.ok_or_else(|| {
+        Error::new(ErrorKind::Permanent, doing())
+            .with_source("the RDS API knows no cluster of this name")
+            .with_fix("bind an endpoint of the cluster, or give the binding its identifier as \"database\"")
+    })?;
+    let Cluster { members, .. } = cluster;
+    let (writers, readers): (Vec<_>, Vec<_>) = members.iter().partition(|(_, is_writer)| **is_writer);
+    for candidates in [readers, writers] {
+        let instances = candidates.iter().map(|(name, _)| rds.instance(name));
+        let serving = try_join_all(instances).await?.into_iter().flatten().filter(|instance| {
+            !COMING_OR_GOING.iter().any(|status| instance.status.eq_ignore_ascii_case(status))
+        });
+        let names: Vec<String> = serving.filter_map(|instance| instance.endpoint).collect();
+        if !names.is_empty() {
+            return Ok(names);
+        }
+    }
+    Err(Error::new(ErrorKind::NoAnswer, doing())
+        .with_source("the RDS API names neither a reader nor a writer"))
+}

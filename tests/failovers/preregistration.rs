@@ -1,0 +1,310 @@
+use rds_nlb_sync::binding::Binding;
+use rds_nlb_sync::reconcile::Preregistration;
+
+use super::*;
+use crate::testkit::{ENDPOINT, addresses};
+
+const MEMBER: &str = "orders-2.abc123.us-east-1.rds.amazonaws.com";
+
+fn both(aws: &FakeAws) {
+    assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_registers_the_next_writer_before_dns_moves_and_the_failover_is_followed_as_ever() {
+    let aws = FakeAws::new();
+    later(&aws, 1, both);
+    later(&aws, 25, |aws| {
+        aws.promote("orders-2");
+        aws.writer_per_rds("orders-2");
+    });
+    let started = Instant::now();
+    let report = aws.watch_preregistering("orders-2").await;
+    assert_eq!(report.status, Status::Updated);
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+    assert!(aws.calls(Action::RegisterTargets)[0].at - started <= seconds(1));
+    assert!(aws.calls(Action::DeregisterTargets)[0].at - started >= seconds(31), "DNS alone deregisters");
+    assert_eq!(format!("{:?}", report.registered), "{10.0.2.20:5432}");
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rds_api_nominates_whom_it_calls_the_writer_before_dns_does() {
+    let aws = FakeAws::new();
+    later(&aws, 15, |aws| aws.writer_per_rds("orders-2"));
+    later(&aws, 30, both);
+    later(&aws, 40, |aws| aws.promote("orders-2"));
+    let started = Instant::now();
+    assert_eq!(aws.watch().await.status, Status::Updated);
+    let registered = aws.calls(Action::RegisterTargets)[0].at - started;
+    assert!((seconds(15)..=seconds(26)).contains(&registered), "{registered:?}");
+    assert!(
+        aws.count(Action::DescribeDBClusters) <= 8,
+        "asked every ten seconds, and before the deregistration"
+    );
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_writer_before_is_not_nominated_by_an_api_that_lags() {
+    let aws = FakeAws::new();
+    aws.promote("orders-2");
+    // It still calls orders-1 the writer, which is in the group.
+    later(&aws, 30, |aws| aws.writer_per_rds("orders-2"));
+    let started = Instant::now();
+    assert_eq!(aws.watch().await.status, Status::Updated);
+    assert!(started.elapsed() <= seconds(40), "{:?}", started.elapsed());
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nomination_alone_neither_ends_the_watch_nor_evicts_and_outlives_it_by_nothing() {
+    let aws = FakeAws::new();
+    let started = Instant::now();
+    let report = aws.watch_preregistering("orders-2").await;
+    assert!((seconds(179)..=seconds(181)).contains(&started.elapsed()));
+    assert_eq!(report.status, Status::Pending);
+    assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+    assert_eq!(aws.count(Action::DescribeDBInstances), 1, "found once, and not sought again");
+    assert_eq!(aws.check().await.status, Status::Updated, "a stale target like any other");
+    settled(&aws, "10.0.1.10:5432 10.0.2.20:5432~").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_to_somebody_else_evicts_the_nominee_once_dns_has_settled() {
+    let aws = FakeAws::new();
+    later(&aws, 20, |aws| aws.resolves_to(&[THREE]));
+    let started = Instant::now();
+    assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Updated);
+    assert!((seconds(26)..=seconds(30)).contains(&started.elapsed()), "{:?}", started.elapsed());
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432~ 10.0.3.30:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_that_is_reverted_evicts_the_nominee_by_the_event_that_says_so() {
+    let aws = FakeAws::new();
+    aws.state().failing_over = true;
+    // Event 0070 wakes another invocation, which nominates nobody.
+    tokio::join!(aws.watch_preregistering("orders-2"), async {
+        sleep(seconds(20)).await;
+        aws.state().failing_over = false;
+        assert_eq!(aws.check().await.status, Status::Updated);
+    });
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.2.20:5432"]);
+    settled(&aws, "10.0.1.10:5432 10.0.2.20:5432~").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drift_check_amid_the_failover_leaves_the_nominee_alone() {
+    let aws = FakeAws::new();
+    aws.state().failing_over = true;
+    let (report, check) = tokio::join!(aws.watch_preregistering("orders-2"), async {
+        sleep(seconds(5)).await;
+        let check = aws.check().await;
+        both(&aws);
+        aws.promote("orders-2");
+        aws.writer_per_rds("orders-2");
+        check
+    });
+    assert_eq!(check.status, Status::Pending);
+    assert!(check.waiting[0].contains("no longer reports a failover under way"), "{check:?}");
+    assert_eq!(report.status, Status::Updated);
+    assert_eq!(aws.count(Action::DeregisterTargets), 1, "DNS has moved: nothing is left to wait for");
+    aws.state().failing_over = false;
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_nominee_waits_for_dns() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, "10.0.2.20~"]);
+    later(&aws, 30, |aws| {
+        assert_eq!(aws.writes(), Vec::<String>::new());
+        aws.promote("orders-2");
+        aws.writer_per_rds("orders-2");
+    });
+    assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Updated);
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_rds_api_is_down_the_event_vouches_and_the_name_is_derived() {
+    for fault in [ApiFault::Hangs, ApiFault::Denied, ApiFault::Throttled, ApiFault::ServerError] {
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeDBClusters, Some(fault));
+        aws.always(Action::DescribeDBInstances, Some(fault));
+        later(&aws, 5, both);
+        later(&aws, 20, |aws| aws.promote("orders-2"));
+        let started = Instant::now();
+        assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Updated, "{fault:?}");
+        assert!(started.elapsed() <= seconds(32), "{:?}", started.elapsed());
+        let asked: Vec<String> = aws.calls(Action::Lookup).into_iter().map(|call| call.detail).collect();
+        assert!(asked.contains(&MEMBER.to_owned()));
+        settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_hangs_never_delays_the_loop() {
+    let aws = FakeAws::new();
+    aws.always(Action::DescribeDBClusters, Some(ApiFault::Hangs));
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
+    later(&aws, 1, |aws| aws.resolves_to(&[THREE]));
+    let started = Instant::now();
+    aws.watch_preregistering("orders-2").await;
+    let registered = aws.calls(Action::RegisterTargets)[0].at - started;
+    assert!(registered <= seconds(1) + TIMING.poll, "{registered:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_objection_counts_while_what_is_asked_beside_it_hangs() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(seconds(2))));
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
+    // The loop is told of no other writer, and the scout of orders-2 while the loop looks once more.
+    let late = ApiFault::Slow(Duration::from_millis(1500));
+    aws.next(Action::DescribeDBClusters, &[ApiFault::Slow(Duration::ZERO), late]);
+    later(&aws, 3, |aws| aws.writer_per_rds("orders-2"));
+    later(&aws, 30, |aws| {
+        both(aws);
+        aws.promote("orders-2");
+    });
+    let preregistration = Preregistration::On { event: Some("orders-2".to_owned()) };
+    let (binding, timing) = (Binding::new(ENDPOINT, GROUP), Timing { confirm: Duration::ZERO, ..TIMING });
+    aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(600)).await;
+    assert_eq!(aws.writes(), ["DeregisterTargets 10.0.1.10:5432"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_nominee_is_held_whoever_finds_it() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    aws.promote("orders-2");
+    // Its name fails at first, and is found a moment later as that of whom the RDS API calls the writer.
+    let name = "orders-1.abc123.us-east-1.rds.amazonaws.com";
+    aws.state().names.insert(name.to_owned(), ApiFault::ServerError);
+    let slow = [ApiFault::Slow(Duration::ZERO), ApiFault::Slow(seconds(2))];
+    aws.next(Action::DescribeDBInstances, &slow);
+    later(&aws, 1, |aws| {
+        aws.state().names.clear();
+        aws.writer_per_rds("orders-2");
+    });
+    let report = aws.watch_preregistering("orders-1").await;
+    assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+    assert_eq!(aws.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_no_member_is_nobody() {
+    for prepare in [
+        |_: &FakeAws| {},
+        // Of another cluster, though this one's members are not to be learnt.
+        |aws: &FakeAws| aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied)),
+    ] {
+        let aws = FakeAws::new();
+        aws.state().zone.insert("billing-1.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[THREE]));
+        let endpoint = Some("billing-1.abc123.us-east-1.rds.amazonaws.com".to_owned());
+        let billing = crate::testkit::Instance { endpoint, cluster: Some("billing"), ..Default::default() };
+        aws.state().instances.insert("billing-1".into(), billing);
+        prepare(&aws);
+        assert_eq!(aws.watch_preregistering("billing-1").await.status, Status::InSync);
+        assert_eq!(aws.writes(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_no_member_is_nobody_whoever_was_told_so() {
+    let knows_it: fn(&FakeAws) = |_| {};
+    let knows_no_cluster: fn(&FakeAws) = |aws| aws.state().clusters.clear();
+    for prepare in [knows_it, knows_no_cluster] {
+        let aws = FakeAws::new();
+        prepare(&aws);
+        aws.holds(&[ONE, TWO]);
+        let name = "billing-1.abc123.us-east-1.rds.amazonaws.com";
+        aws.state().zone.insert(name.into(), addresses(&[THREE]));
+        // The loop asks before it deregisters orders-2, and is answered; the scout never is.
+        aws.next(Action::DescribeDBClusters, &[ApiFault::Slow(Duration::ZERO), ApiFault::Denied]);
+        aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
+        later(&aws, 1, |aws| aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied)));
+        let preregistration = Preregistration::On { event: Some("billing-1".to_owned()) };
+        let (binding, timing) = (Binding::new(ENDPOINT, GROUP), Timing { confirm: Duration::ZERO, ..TIMING });
+        aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(600)).await;
+        assert_eq!(aws.writes(), ["DeregisterTargets 10.0.2.20:5432"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nominee_is_not_let_go_because_the_rds_api_knows_no_such_cluster() {
+    let aws = FakeAws::new();
+    aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
+    later(&aws, 5, |aws| {
+        both(aws);
+        aws.always(Action::DescribeDBClusters, None);
+        aws.state().clusters.clear();
+    });
+    assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Pending);
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+    // Nor is the next event's, who is in the group already.
+    assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Pending);
+    assert_eq!(aws.count(Action::DeregisterTargets), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_admissible_address_is_nobody() {
+    let records: [&[&str]; 5] = [&[], &["52.1.2.3"], &["127.0.0.1"], &[TWO, THREE], &["fd00::2"]];
+    for record in records {
+        let aws = FakeAws::new();
+        aws.state().zone.insert(MEMBER.into(), addresses(record));
+        assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::InSync, "{record:?}");
+        assert_eq!(aws.writes(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn turned_off_nobody_is_nominated_and_nobody_asked() {
+    let aws = FakeAws::new();
+    aws.writer_per_rds("orders-2");
+    let binding = Binding::new(ENDPOINT, GROUP);
+    let watching = aws.reconcile_binding(&binding, TIMING, Mode::Watch, &Preregistration::Off, seconds(600));
+    assert_eq!(watching.await.status, Status::InSync);
+    assert_eq!(aws.count(Action::DescribeDBClusters) + aws.count(Action::DescribeDBInstances), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_has_no_members_to_ask_for() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[ONE]);
+    assert_eq!(aws.watch().await.status, Status::InSync);
+    assert_eq!(aws.count(Action::DescribeDBClusters), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_and_a_dry_run_nominate_nobody() {
+    for mode in [Mode::Check, Mode::DryRun] {
+        let aws = FakeAws::new();
+        aws.writer_per_rds("orders-2");
+        let preregistration = Preregistration::On { event: Some("orders-2".to_owned()) };
+        let binding = Binding::new(ENDPOINT, GROUP);
+        let report = aws.reconcile_binding(&binding, TIMING, mode, &preregistration, seconds(60)).await;
+        assert_eq!(report.status, Status::InSync);
+        assert_eq!(aws.state().calls.len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nominee_that_cannot_be_registered_is_no_failure() {
+    // What is denied is not tried again, and what is throttled every ten seconds.
+    let faults = [(ApiFault::Denied, 1..=1), (ApiFault::Throttled, 2..=7), (ApiFault::Hangs, 1..=1)];
+    for (fault, tries) in faults {
+        let aws = FakeAws::new();
+        aws.always(Action::RegisterTargets, Some(fault));
+        let preregistration = Preregistration::On { event: Some("orders-2".to_owned()) };
+        let binding = Binding::new(ENDPOINT, GROUP);
+        let report =
+            aws.reconcile_binding(&binding, TIMING, Mode::Watch, &preregistration, seconds(60)).await;
+        assert_ne!(report.status, Status::Failed, "{fault:?}: {report:?}");
+        assert!(tries.contains(&aws.count(Action::RegisterTargets)), "{fault:?}");
+    }
+}

@@ -1,0 +1,163 @@
+//! What a check costs, in units that are the same on every machine: calls and allocations.
+//!
+//! A test program of its own, because it counts every allocation; and one test, because it sets the
+//! environment that the SDK reads.
+#![allow(clippy::disallowed_methods, reason = "the tests stand for everything around the function")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::{Duration, SystemTime};
+
+use rds_nlb_sync::fleet::Fleet;
+use rds_nlb_sync::lambda::{Answer, handle};
+use rds_nlb_sync::metrics;
+use rds_nlb_sync::reconcile::Status;
+use rds_nlb_sync::startup::{App, start};
+use serde_json::json;
+
+mod testkit;
+
+use testkit::{ENDPOINT, FakeAws, GROUP};
+
+/// A sixth to a fifth above what was counted: 519, 87,000, 192,000 and 314,000. Where a change needs more for
+/// a reason, raise them.
+const ALLOCATIONS_PER_CHECK: u64 = 600;
+const BYTES_PER_CHECK: u64 = 100_000;
+const BYTES_OF_THE_FIRST_CHECK: u64 = 225_000;
+const BYTES_OF_THE_START: u64 = 365_000;
+/// What may stay allocated after hundreds of checks: buffers that grew, but nothing for every check.
+const KEPT: i64 = 4096;
+
+/// The allocations of one thread.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allocated {
+    count: u64,
+    bytes: u64,
+    live: i64,
+}
+
+thread_local! {
+    static ALLOCATED: Cell<Allocated> = const { Cell::new(Allocated { count: 0, bytes: 0, live: 0 }) };
+}
+
+fn allocated() -> Allocated {
+    ALLOCATED.get()
+}
+
+struct Counting;
+
+impl Counting {
+    fn note(taken: usize, freed: usize) {
+        // Gone while a thread ends: what happens then belongs to no check.
+        let _ = ALLOCATED.try_with(|allocated| {
+            let Allocated { count, bytes, live } = allocated.get();
+            allocated.set(Allocated {
+                count: count + u64::from(taken > 0),
+                bytes: bytes + taken as u64,
+                live: live + taken as i64 - freed as i64,
+            });
+        });
+    }
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::note(layout.size(), 0);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        Self::note(0, layout.size());
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Self::note(size, layout.size());
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Serves the world from another thread, so that this one's allocations are the function's alone.
+fn serve(aws: &FakeAws) -> [String; 2] {
+    let (aws, (send, receive)) = (aws.clone(), std::sync::mpsc::channel());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let served = [format!("http://{}", aws.serve_aws().await), aws.serve_dns().await.to_string()];
+            send.send(served).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    receive.recv().unwrap()
+}
+
+#[test]
+fn a_check_in_sync_costs_little_and_keeps_nothing() {
+    let aws = FakeAws::new();
+    let [api, name_server] = serve(&aws);
+    let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", api.as_str()),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("NAMESERVERS", &name_server),
+        ("BINDINGS", &bindings),
+    ] {
+        // SAFETY: the world's thread, the only other one, reads no environment.
+        unsafe { std::env::set_var(name, value) };
+    }
+    for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        // SAFETY: as above.
+        unsafe { std::env::remove_var(name) };
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let before = allocated();
+        let App { config, clients: ports } = start(|name| std::env::var(name).ok()).await.unwrap();
+        let bytes = allocated().bytes - before.bytes;
+        println!("the start: {bytes} bytes");
+        assert!(bytes <= BYTES_OF_THE_START, "{bytes}: does it parse all that the system trusts?");
+        let fleet = Fleet::new(&config);
+        let check = async || {
+            let before = allocated();
+            let event = json!({"command": "check"}).to_string();
+            match handle(&config, &ports, &fleet, &event, SystemTime::UNIX_EPOCH, Duration::from_secs(60))
+                .await
+            {
+                Ok(Answer::InvocationResult(outcome)) => {
+                    assert_eq!(outcome.bindings[0].status, Status::InSync);
+                    assert_eq!(metrics::lines(&outcome, "rds-nlb-sync", 0).len(), 1);
+                }
+                other => panic!("expected an outcome, not {other:?}"),
+            }
+            let after = allocated();
+            (after.count - before.count, after.bytes - before.bytes)
+        };
+
+        let (_, bytes) = check().await;
+        println!("the first check: {bytes} bytes");
+        assert!(bytes <= BYTES_OF_THE_FIRST_CHECK, "{bytes}: does it parse the trusted certificates again?");
+
+        for _ in 0..100 {
+            check().await;
+        }
+        aws.forget_calls();
+        let before = allocated();
+        let (mut count, mut bytes) = (0, 0);
+        for _ in 0..500 {
+            let (more, larger) = check().await;
+            (count, bytes) = (count + more, bytes + larger);
+        }
+        let kept = allocated().live - before.live;
+        println!("a check: {} allocations, {} bytes; 500 keep {kept} bytes", count / 500, bytes / 500);
+        assert_eq!(aws.state().calls.len(), 2 * 500, "one lookup and one API call each");
+        assert!(count / 500 <= ALLOCATIONS_PER_CHECK, "{count} allocations in 500 checks");
+        assert!(bytes / 500 <= BYTES_PER_CHECK, "{bytes} bytes in 500 checks");
+        assert!(kept <= KEPT, "500 checks keep {kept} bytes");
+    });
+}
