@@ -276,7 +276,7 @@ def test_the_function_is_the_template_s(case):
     [logging], [tracing] = ours["logging_config"], ours["tracing_config"]
     vpc = [{"SubnetIds": sorted(v["subnet_ids"]), "SecurityGroupIds": v["security_group_ids"]} for v in ours["vpc_config"]]
     assert {
-        "Description": ours["description"], "Handler": ours["handler"], "Runtime": ours["runtime"],
+        "Handler": ours["handler"], "Runtime": ours["runtime"],
         "Architectures": ours["architectures"], "MemorySize": str(ours["memory_size"]), "Timeout": ours["timeout"],
         "KmsKeyArn": ours["kms_key_arn"], "VpcConfig": vpc[0] if vpc else None,
         "ReservedConcurrentExecutions": ours["reserved_concurrent_executions"],
@@ -284,7 +284,7 @@ def test_the_function_is_the_template_s(case):
                           "SystemLogLevel": logging["system_log_level"], "LogGroup": logging["log_group"]},
         "TracingConfig": {"Mode": tracing["mode"]},
     } == {
-        "Description": theirs["Description"], "Handler": theirs["Handler"], "Runtime": theirs["Runtime"],
+        "Handler": theirs["Handler"], "Runtime": theirs["Runtime"],
         "Architectures": theirs["Architectures"], "MemorySize": str(theirs["MemorySize"]), "Timeout": theirs["Timeout"],
         "KmsKeyArn": theirs.get("KmsKeyArn"), "VpcConfig": theirs.get("VpcConfig"),
         "ReservedConcurrentExecutions": int(theirs.get("ReservedConcurrentExecutions", -1)),
