@@ -101,7 +101,7 @@ module "sync" {
 """
 
 
-def test_refusals_are_in_the_words_of_the_program(provider, tmp_path):
+def test_refusals_have_the_phrases_of_the_program(provider, tmp_path):
     # Nothing listens there: a plan that is refused asks no API.
     workspace = runner.Workspace(tmp_path, REFUSED, "http://127.0.0.1:9")
     code, output = workspace.run("plan", "-no-color", check=False)
@@ -115,8 +115,8 @@ def test_refusals_are_in_the_words_of_the_program(provider, tmp_path):
 
 
 @pytest.mark.parametrize("phrase", WORDS)
-def test_words_are_the_program_s(phrase):
+def test_refusal_phrase_is_in_the_program(phrase):
     # A line of Rust may end within a phrase, and its quotes are escaped.
     program = "".join(re.sub(r"\\\n\s*", "", path.read_text()) for path in sorted((runner.ROOT / "src").rglob("*.rs")))
-    # This one is said of each server there, and of all of them here.
+    # The program names one server, the module all of them.
     assert phrase.removeprefix("must be addresses ") in program, phrase

@@ -124,7 +124,7 @@ def the(stack, kind):
 
 
 def renamed(value):
-    """The template's resources under the module's names: its resolver knows the former by their logical ids."""
+    """Replaces the logical ids of the template's resources by the names that the module gives."""
     text = json.dumps(value)
     for logical, name in {
         ":FailedRuns": ":sync-failed-runs", ":UndeliveredEvents": ":sync-undelivered-events",
@@ -152,12 +152,12 @@ def permissions(statements):
     }
 
 
-# A statement of several actions on several resources names pairs that IAM knows nothing of.
+# A statement of several actions on several resources makes pairs that have no meaning for IAM.
 KINDS = {"rds:DescribeDBClusters": ":cluster:", "rds:DescribeDBInstances": ":db:"}
 
 
 def effective(found):
-    """Less the permissions that mean nothing, and those that a wider one covers: cluster:orders beside cluster:*."""
+    """Drops permissions without meaning, and those that a wider one covers: cluster:orders beside cluster:*."""
     found = {permission for permission in found if KINDS.get(permission[2], "") in permission[3]}
     return {
         (effect, principal, action, resource, condition) for effect, principal, action, resource, condition in found
@@ -168,7 +168,7 @@ def effective(found):
     }
 
 
-def test_events_schedule_and_retries_are_the_template_s(case):
+def test_events_schedule_and_retries_match_the_template(case):
     stack, resources = case
     theirs = {}
     for name, rule in stack.of_type("AWS::Events::Rule").items():
@@ -193,7 +193,7 @@ def test_events_schedule_and_retries_are_the_template_s(case):
     assert ours == theirs
 
 
-def test_failed_runs_are_retried_and_kept_as_by_the_template(case):
+def test_failed_runs_match_the_template(case):
     stack, resources = case
     theirs, ours = the(stack, "AWS::Lambda::EventInvokeConfig"), one(resources, "aws_lambda_function_event_invoke_config")
     assert ours["maximum_retry_attempts"] == theirs["MaximumRetryAttempts"]
@@ -203,7 +203,7 @@ def test_failed_runs_are_retried_and_kept_as_by_the_template(case):
     assert len(destination["on_failure"]) == 1 and not destination["on_success"]
 
 
-def test_the_role_may_do_what_the_template_s_may(case):
+def test_permissions_match_the_template(case):
     stack, resources = case
     theirs = permissions(renamed([s for statements in policies(stack).values() for s in statements]))
     ours = permissions([
@@ -211,21 +211,21 @@ def test_the_role_may_do_what_the_template_s_may(case):
         for statement in json.loads(policy["policy"])["Statement"]
     ])
     theirs, ours = effective(theirs), effective(ours)
-    # Where the template has no list to take apart it admits every cluster; the module knows each binding.
+    # With several bindings the template allows every cluster, because CloudFormation cannot read JSON.
     every = f"arn:aws:rds:{REGION}:{ACCOUNT}:cluster:"
     if f"{every}*" in {resource for _, _, _, resource, _ in theirs}:
         ours = {(e, p, a, f"{every}*" if r.startswith(every) else r, c) for e, p, a, r, c in ours}
     assert ours == theirs
 
 
-def test_the_role_is_assumed_by_the_same_services_within_the_same_boundary(case):
+def test_role_trust_and_boundary_match_the_template(case):
     stack, resources = case
     theirs, ours = the(stack, "AWS::IAM::Role"), one(resources, "aws_iam_role")
     assert json.loads(ours["assume_role_policy"]) == theirs["AssumeRolePolicyDocument"]
     assert ours["permissions_boundary"] == theirs.get("PermissionsBoundary")
 
 
-def test_queues_and_their_policies_are_the_template_s(case):
+def test_queues_and_their_policies_match_the_template(case):
     stack, resources = case
     theirs = {}
     for policy in stack.of_type("AWS::SQS::QueuePolicy").values():
@@ -245,7 +245,7 @@ def test_queues_and_their_policies_are_the_template_s(case):
     assert ours == theirs
 
 
-def test_the_rules_may_call_the_function_as_in_the_template(case):
+def test_invocation_permissions_match_the_template(case):
     stack, resources = case
     theirs = {
         (renamed(p["SourceArn"]), p["Action"], p["Principal"]) for p in stack.of_type("AWS::Lambda::Permission").values()
@@ -264,13 +264,13 @@ def variables(given):
     return found
 
 
-def test_the_environment_is_the_template_s(case):
+def test_environment_matches_the_template(case):
     stack, resources = case
     [ours] = one(resources, "aws_lambda_function")["environment"]
     assert variables(ours["variables"]) == variables(the(stack, "AWS::Lambda::Function")["Environment"]["Variables"])
 
 
-def test_the_function_is_the_template_s(case):
+def test_function_and_log_match_the_template(case):
     stack, resources = case
     theirs, ours = the(stack, "AWS::Lambda::Function"), one(resources, "aws_lambda_function")
     [logging], [tracing] = ours["logging_config"], ours["tracing_config"]
@@ -334,7 +334,7 @@ def alarms_of_the_template(stack):
 
 def alarms_of_the_module(resources):
     def actions(given):
-        # Of the module's own topic the plan does not know the ARN yet, and leaves it out.
+        # The ARN of the module's own topic is not known in the plan, which leaves the attribute out.
         return 1 if given is None or given else 0
 
     for alarm in of_kind(resources, "aws_cloudwatch_metric_alarm").values():
@@ -355,7 +355,7 @@ def alarms_of_the_module(resources):
         }
 
 
-def test_alarms_are_the_template_s(case):
+def test_alarms_match_the_template(case):
     stack, resources = case
 
     def ordered(alarms):
@@ -364,7 +364,7 @@ def test_alarms_are_the_template_s(case):
     assert ordered(alarms_of_the_module(resources)) == ordered(alarms_of_the_template(stack))
 
 
-def test_alarms_write_to_the_same_topics(case):
+def test_topics_match_the_template(case):
     stack, resources = case
     assert len(of_kind(resources, "aws_sns_topic")) == len(stack.of_type("AWS::SNS::Topic"))
     subscriptions = [(s["protocol"], s["endpoint"]) for s in of_kind(resources, "aws_sns_topic_subscription").values()]

@@ -48,6 +48,10 @@ run "several_databases_behind_one_load_balancer" {
     error_message = "A group is not as the function needs it."
   }
   assert {
+    condition     = alltrue([for group in aws_lb_target_group.this : group.health_check[0].protocol == "TCP" && group.health_check[0].interval == 10 && group.health_check[0].healthy_threshold == 2 && group.health_check[0].unhealthy_threshold == 2])
+    error_message = "The health checks differ from those of deploy/privatelink.yaml."
+  }
+  assert {
     # Two databases share security group and port, and so a rule.
     condition     = keys(aws_vpc_security_group_ingress_rule.from_load_balancer) == ["shared-3306", "shared-5432"] && keys(aws_vpc_security_group_egress_rule.to_database) == ["shared-3306", "shared-5432"]
     error_message = "The rules are not one for each port."
