@@ -11,7 +11,7 @@ locals {
     [
       for binding in values(local.bindings) :
       try(binding.database, null) != null ? binding.database
-      : can(regex("^[a-z0-9-]+\\.cluster-(ro-)?[a-z0-9]+\\.", binding.endpoint)) ? split(".", binding.endpoint)[0]
+      : can(regex("^[a-z0-9-]+\\.cluster-(ro-)?[a-z0-9]+\\.[a-z0-9-]+\\.rds\\.", binding.endpoint)) ? split(".", binding.endpoint)[0]
       : "*"
     ],
   ))

@@ -139,12 +139,12 @@ variable "bindings" {
   validation {
     condition = alltrue([
       for binding in values(var.bindings) :
-      binding.standby == null ? true : !can(regex("(?i)^[^.]+\\..*\\b(cluster|global)-", binding.endpoint))
+      binding.standby == null ? true : !can(regex("(?i)^[^.]+\\.(.*\\.)?(cluster|global)-", binding.endpoint))
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
       "bindings[\"${key}\"].standby: \"keep\" is for Multi-AZ instances; a cluster's previous writer goes on answering as a reader, so that vendors would be sent to a database that they cannot write to."
-      if binding.standby == null ? false : can(regex("(?i)^[^.]+\\..*\\b(cluster|global)-", binding.endpoint))
+      if binding.standby == null ? false : can(regex("(?i)^[^.]+\\.(.*\\.)?(cluster|global)-", binding.endpoint))
     ])
   }
   validation {

@@ -20,6 +20,7 @@ run "accepts_every_kind_of_binding" {
   command = plan
   variables {
     bindings = {
+      alias    = { endpoint = "db.my-cluster-1.example.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/alias/0123456789abcdef", standby = "keep" }
       writer   = { endpoint = "Orders.cluster-abc123.eu-west-1.rds.amazonaws.com.", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/writer/0123456789abcdef", port = 5432 }
       readers  = { endpoint = "orders.cluster-ro-abc123.eu-west-1.rds.amazonaws.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/readers/0123456789abcdef", role = "readers" }
       proxy    = { endpoint = "orders.proxy-abc123.eu-west-1.rds.amazonaws.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/proxy/0123456789abcdef", role = "all" }
@@ -29,6 +30,7 @@ run "accepts_every_kind_of_binding" {
   }
   assert {
     condition = jsondecode(aws_lambda_function.this.environment[0].variables["BINDINGS"]) == [
+      { endpoint = "db.my-cluster-1.example.com", target_group = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/alias/0123456789abcdef", standby = "keep" },
       { endpoint = "billing.abc123.eu-west-1.rds.amazonaws.com", target_group = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/instance/0123456789abcdef", standby = "keep" },
       { endpoint = "_db.example.com", database = "billing", target_group = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/own/0123456789abcdef" },
       { endpoint = "orders.proxy-abc123.eu-west-1.rds.amazonaws.com", target_group = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/proxy/0123456789abcdef", role = "all" },
