@@ -31,7 +31,7 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-.PHONY: help demo outage test check format lint doc deny build deploy invoke template emulate artifact soak fuzz mutants bench bench-fleet clean
+.PHONY: help demo outage test check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak fuzz mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -129,6 +129,16 @@ emulate: $(VENV)/emulate/installed ## Creates, updates and deletes the stacks on
 	cargo build --locked --quiet --bin bootstrap
 	$(VENV)/emulate/bin/pytest -q tests/template/emulate
 
+# Terraform's provider comes from TF_PLUGIN_DIR, or from the registry where that is not set. Without Terraform or provider,
+# what needs them is skipped, loudly.
+terraform: $(VENV)/terraform/installed $(VENV)/checkov/installed ## Lints, tests and plans the Terraform modules, and compares them with the template
+	$(VENV)/checkov/bin/checkov --framework terraform --skip-download --compact --quiet -d deploy/terraform
+	$(VENV)/terraform/bin/pytest -q tests/terraform --ignore-glob '*emulate*'
+
+emulate-terraform: $(VENV)/terraform/installed ## Applies the Terraform modules to emulators, with the real binary
+	cargo build --locked --quiet --bin bootstrap
+	$(VENV)/terraform/bin/pytest -q tests/terraform/test_emulate_*.py
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -146,6 +156,12 @@ $(VENV)/checkov/installed: tests/template/requirements-checkov.txt
 $(VENV)/awscli/installed $(VENV)/emulate/installed: $(VENV)/%/installed: tests/template/requirements-%.txt
 	$(PYTHON) -m venv $(VENV)/$*
 	$(VENV)/$*/bin/pip install --quiet -r $<
+	touch $@
+
+# In an environment of its own as well: the emulators need other versions of what the templates' tools pin.
+$(VENV)/terraform/installed: tests/terraform/requirements.txt
+	$(PYTHON) -m venv $(VENV)/terraform
+	$(VENV)/terraform/bin/pip install --quiet -r $<
 	touch $@
 
 $(VENV)/bin/cargo-lambda: | $(VENV)/bin/python

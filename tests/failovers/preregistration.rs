@@ -64,7 +64,7 @@ async fn a_nomination_alone_neither_ends_the_watch_nor_evicts_and_outlives_it_by
     let report = aws.watch_preregistering("orders-2").await;
     assert!((seconds(179)..=seconds(181)).contains(&started.elapsed()));
     assert_eq!(report.status, Status::Pending);
-    assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+    assert!(report.waiting[0].contains("is about to become the writer"), "{report:?}");
     assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
     assert_eq!(aws.count(Action::DescribeDBInstances), 1, "found once, and not sought again");
     assert_eq!(aws.check().await.status, Status::Updated, "a stale target like any other");
@@ -108,7 +108,7 @@ async fn a_drift_check_amid_the_failover_leaves_the_nominee_alone() {
         check
     });
     assert_eq!(check.status, Status::Pending);
-    assert!(check.waiting[0].contains("no longer reports a failover under way"), "{check:?}");
+    assert!(check.waiting[0].contains("no longer reports a failover in progress"), "{check:?}");
     assert_eq!(report.status, Status::Updated);
     assert_eq!(aws.count(Action::DeregisterTargets), 1, "DNS has moved: nothing is left to wait for");
     aws.state().failing_over = false;
@@ -192,7 +192,7 @@ async fn the_events_nominee_is_held_whoever_finds_it() {
         aws.writer_per_rds("orders-2");
     });
     let report = aws.watch_preregistering("orders-1").await;
-    assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+    assert!(report.waiting[0].contains("is about to become the writer"), "{report:?}");
     assert_eq!(aws.writes(), Vec::<String>::new());
 }
 

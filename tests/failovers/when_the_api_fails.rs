@@ -102,7 +102,7 @@ async fn a_slow_listing_is_too_old_to_evict_by() {
     later(&aws, 5, |aws| aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(seconds(3)))));
     let report = aws.check().await;
     assert_eq!(report.status, Status::Pending);
-    assert!(report.waiting[0].contains("answer fast enough for a fresh look"), "{report:?}");
+    assert!(report.waiting[0].contains("answer fast enough for a recent observation"), "{report:?}");
     assert!(report.elapsed_ms <= 16_000, "twice the confirmation time and one last look: {report:?}");
     assert_eq!(aws.writes(), Vec::<String>::new());
 }
