@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::binding::Binding;
-use crate::config::Config;
+use crate::config::{self, Config, FieldProblem};
 use crate::error::{Error, ErrorKind};
 use crate::rate_limit::Priority;
 use crate::reconcile::{Report, Status};
@@ -102,19 +102,19 @@ pub async fn binding_set<T: Discover>(
             return bound;
         }
     };
-    let configured: BTreeSet<&str> = config.bindings.iter().map(|binding| &*binding.target_group).collect();
+    let configured: BTreeSet<&str> = config.bindings.iter().map(|binding| binding.target_group.as_str()).collect();
     for Tagged { group, mut tags } in tagged.into_iter().filter(|tagged| !configured.contains(&*tagged.group))
     {
         let endpoint = tags.remove(key).unwrap_or_default();
         let options = tags.into_iter().filter_map(|(tag, value)| {
             Some((tag.strip_prefix(key.as_str())?.strip_prefix(':')?.to_owned(), value))
         });
-        match Binding::from_tags(&endpoint, &group, options.collect()) {
+        match config::from_tags(&endpoint, &group, options.collect()) {
             Ok(binding) => bound.bindings.push(binding),
             Err(problems) => {
-                let problems = problems.iter().map(|(option, problem)| match option.as_str() {
-                    "endpoint" => format!("{key}: {problem}"),
-                    option => format!("{key}:{option}: {problem}"),
+                let problems = problems.iter().map(|FieldProblem { field, message }| match field.as_str() {
+                    "endpoint" => format!("{key}: {message}"),
+                    option => format!("{key}:{option}: {message}"),
                 });
                 let reason = format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "));
                 bound.failed.push(failed(endpoint, group, reason));

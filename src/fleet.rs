@@ -250,25 +250,25 @@ impl Fleet {
                 LastResult::NeedsSync(Priority::Tidy, Instant::now())
             }
         };
-        self.memory.borrow_mut().insert(binding.target_group.clone(), last_result);
+        self.memory.borrow_mut().insert(binding.target_group.to_string(), last_result);
     }
 
     /// Forgets a binding, so that the next check lists its group.
     pub fn forget(&self, binding: &Binding) {
-        self.memory.borrow_mut().remove(&binding.target_group);
+        self.memory.borrow_mut().remove(binding.target_group.as_str());
     }
 
     fn select(&self, bindings: &[Binding], scope: Scope) -> Selection {
         let mut memory = self.memory.borrow_mut();
         if scope != Scope::Background {
-            let bound: BTreeSet<&str> = bindings.iter().map(|binding| &*binding.target_group).collect();
+            let bound: BTreeSet<&str> = bindings.iter().map(|binding| binding.target_group.as_str()).collect();
             memory.retain(|group, _| bound.contains(group.as_str()));
         }
         let (mut selection, mut needs_sync) = (Selection::default(), Vec::new());
         let busy = self.busy.borrow();
-        let is_free = |binding: &Binding| scope != Scope::Background || !busy.contains(&binding.target_group);
+        let is_free = |binding: &Binding| scope != Scope::Background || !busy.contains(binding.target_group.as_str());
         for (index, binding) in bindings.iter().enumerate().filter(|(_, binding)| is_free(binding)) {
-            match memory.get(&binding.target_group) {
+            match memory.get(binding.target_group.as_str()) {
                 _ if scope == Scope::Whole => selection.list.push(index),
                 Some(LastResult::InSync(record)) if record.binding == *binding => {
                     selection.compare.push((index, Rc::clone(record)));
@@ -331,7 +331,7 @@ impl Fleet {
         let _in_progress = InProgressGuard::new(&self.busy, binding);
         let looking = async {
             let _one = self.at_once.acquire().await;
-            let group = clients.groups.describe(&binding.target_group).await?;
+            let group = clients.groups.describe(binding.target_group.as_str()).await?;
             let dns = RateLimitedDns { dns: &clients.dns, limiter: &self.lookups };
             reader_cache.resolve(&dns, &clients.rds, binding, group.family, self.period).await
         };
@@ -351,7 +351,7 @@ impl Fleet {
             // The next check tells of it, if it stays.
             Err(error) if scope == Scope::Background => {
                 log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "leaves it to the next check");
-                Some(Report::new(&binding.endpoint, &binding.target_group, Status::Deferred))
+                Some(Report::new(&binding.endpoint, binding.target_group.as_str(), Status::Deferred))
             }
             Err(error) => Some(Report::failed(binding, &error)),
         }
@@ -401,7 +401,7 @@ struct InProgressGuard<'a>(&'a RefCell<BTreeSet<String>>, String);
 impl<'a> InProgressGuard<'a> {
     /// Nothing where somebody else looks at it already.
     fn new(busy: &'a RefCell<BTreeSet<String>>, binding: &Binding) -> Option<Self> {
-        let group = binding.target_group.clone();
+        let group = binding.target_group.to_string();
         busy.borrow_mut().insert(group.clone()).then(|| Self(busy, group))
     }
 }
@@ -432,7 +432,7 @@ impl Drop for RepairGuard<'_> {
 fn in_sync(binding: &Binding, resolution: &Resolution) -> Report {
     Report {
         addresses: Some(resolution.addresses.clone()),
-        ..Report::new(&binding.endpoint, &binding.target_group, Status::InSync)
+        ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::InSync)
     }
 }
 
@@ -442,6 +442,6 @@ fn postponed(binding: &Binding) -> Report {
                    limits are shared with the whole account";
     Report {
         waiting: vec![waiting.to_owned()],
-        ..Report::new(&binding.endpoint, &binding.target_group, Status::Deferred)
+        ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::Deferred)
     }
 }

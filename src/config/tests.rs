@@ -1,6 +1,11 @@
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::*;
+use crate::binding::Role;
+use crate::endpoint::NO_STANDBY_IN_A_CLUSTER;
+use crate::plan::StandbyPolicy;
 
 mod bindings;
 mod properties;
@@ -21,7 +26,7 @@ fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
 fn problems(variables: &[(&str, &str)]) -> Vec<String> {
     match parse(variables) {
         Ok(_) => Vec::new(),
-        Err(ConfigErrors(problems)) => problems,
+        Err(ConfigErrors(problems)) => problems.iter().map(Problem::to_string).collect(),
     }
 }
 
@@ -46,7 +51,7 @@ fn only_binding(bindings: Value) -> Binding {
 #[test]
 fn a_binding_is_all_that_must_be_set() {
     let expected = Config {
-        bindings: vec![Binding::new(ENDPOINT, GROUP)],
+        bindings: vec![Binding::new(ENDPOINT, GROUP.parse().unwrap())],
         timing: Timing {
             watch: Duration::from_secs(180),
             poll: Duration::from_millis(500),
@@ -87,12 +92,12 @@ fn every_variable_is_read() {
     ]);
     let expected = Config {
         bindings: vec![
-            Binding::new(ENDPOINT, GROUP),
+            Binding::new(ENDPOINT, GROUP.parse().unwrap()),
             Binding {
                 port: Some(5432),
                 database: Some("billing".to_owned()),
                 standby: StandbyPolicy::Keep,
-                ..Binding::new("db.example.com.", OTHER_GROUP)
+                ..Binding::new("db.example.com.", OTHER_GROUP.parse().unwrap())
             },
         ],
         timing: Timing {
@@ -117,7 +122,7 @@ fn an_empty_variable_counts_as_unset() {
             [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, PREREGISTER, DRY_RUN];
         let variables: Vec<_> = others.map(|name| (name, empty)).into();
         assert_eq!(parse(&variables), parse(&[]), "{empty:?}");
-        assert_eq!(problems(&[(BINDINGS, empty)]), Config::parse(|_| None).unwrap_err().0, "{empty:?}");
+        assert_eq!(problems(&[(BINDINGS, empty)]), [format!("BINDINGS: {NO_BINDINGS}")], "{empty:?}");
     }
 }
 
@@ -125,7 +130,7 @@ fn an_empty_variable_counts_as_unset() {
 fn without_bindings_there_is_nothing_to_do() {
     assert_eq!(
         Config::parse(|_| None).unwrap_err().to_string(),
-        "the configuration is not valid: BINDINGS: is not set; give a JSON array such as [{\"endpoint\": \
+        "the configuration is not valid: BINDINGS: is not set. Fix: give a JSON array such as [{\"endpoint\": \
          \"orders.cluster-….rds.amazonaws.com\", \"target_group\": \"arn:aws:elasticloadbalancing:…\"}]"
     );
 }
@@ -141,7 +146,7 @@ fn what_is_no_tag_key_is_refused_by_name() {
     // A tag's key has 128 characters at most, and the longest option adds ":database".
     assert!(Config::parse(|name| (name == DISCOVERY_TAG).then(|| "x".repeat(119))).is_ok());
     for wrong in ["rds?endpoint", "aws:endpoint", &"x".repeat(120)] {
-        let expected = format!("DISCOVERY_TAG: {wrong:?} is not a tag key, such as rds-nlb-sync");
+        let expected = format!("DISCOVERY_TAG: {wrong:?} is not a tag key. Fix: give one such as rds-nlb-sync");
         assert_eq!(problems(&[(DISCOVERY_TAG, wrong)]), [expected]);
     }
 }

@@ -149,7 +149,7 @@ fn check_listeners(
         Ok(listeners) => listeners,
     };
     let ours: Vec<&Listener> =
-        listeners.iter().filter(|listener| listener.groups.contains(&context.binding.target_group)).collect();
+        listeners.iter().filter(|listener| listener.groups.iter().any(|group| group == context.binding.target_group.as_str())).collect();
     if ours.is_empty() {
         return vec![Finding::problem(
             "listener",

@@ -22,7 +22,7 @@ fn moves(aws: &FakeAws, address: &str) {
 }
 
 async fn keeps(aws: &FakeAws, mode: Mode) -> Report {
-    let binding = Binding { standby: StandbyPolicy::Keep, ..Binding::new(INSTANCE, GROUP) };
+    let binding = Binding { standby: StandbyPolicy::Keep, ..Binding::new(INSTANCE, GROUP.parse().unwrap()) };
     let preregistration = Preregistration::On { promoted_instance: None };
     aws.reconcile_binding(&binding, TIMING, mode, &preregistration, seconds(240)).await
 }

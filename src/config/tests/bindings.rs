@@ -6,7 +6,7 @@ use super::*;
 fn bindings_are_an_array_of_objects() {
     let not_an_object = "not an object with endpoint and target_group";
     for (bindings, expected) in [
-        (json!([]), "BINDINGS: the array is empty; give at least one binding".to_owned()),
+        (json!([]), "BINDINGS: the array is empty. Fix: give at least one binding".to_owned()),
         (json!({"endpoint": ENDPOINT}), "BINDINGS: is an object, not an array of bindings".to_owned()),
         (json!("orders"), "BINDINGS: is a string, not an array of bindings".to_owned()),
         (json!(7), "BINDINGS: is a number, not an array of bindings".to_owned()),
@@ -43,7 +43,7 @@ fn required_fields_are_named() {
 #[test]
 fn optional_fields_may_be_null() {
     for field in ["port", "database", "role"] {
-        assert_eq!(only_binding(json!([with(field, Value::Null)])), Binding::new(ENDPOINT, GROUP));
+        assert_eq!(only_binding(json!([with(field, Value::Null)])), Binding::new(ENDPOINT, GROUP.parse().unwrap()));
     }
 }
 
@@ -91,7 +91,7 @@ fn an_endpoint_is_a_fully_qualified_name() {
         assert_eq!(
             binding_problems(json!([with("endpoint", bad)])),
             [format!(
-                "BINDINGS[0].endpoint: {bad:?} is not a fully qualified DNS name; give the DNS name alone, such \
+                "BINDINGS[0].endpoint: {bad:?} is not a fully qualified DNS name. Fix: give the DNS name alone, such \
                  as orders.cluster-….rds.amazonaws.com"
             )]
         );
@@ -104,7 +104,7 @@ fn an_endpoint_is_no_address() {
         assert_eq!(
             binding_problems(json!([with("endpoint", address)])),
             [format!(
-                "BINDINGS[0].endpoint: {address:?} is an address, which never follows a failover; give the DNS \
+                "BINDINGS[0].endpoint: {address:?} is an address, which never follows a failover. Fix: give the DNS \
                  name alone, such as orders.cluster-….rds.amazonaws.com"
             )]
         );
@@ -118,7 +118,7 @@ fn a_target_group_is_an_arn() {
         "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/orders/0123456789abcdef",
         "arn:aws-us-gov:elasticloadbalancing:us-gov-west-1:123456789012:targetgroup/orders/0123456789abcdef",
     ] {
-        assert_eq!(only_binding(json!([with("target_group", valid)])).target_group, valid);
+        assert_eq!(only_binding(json!([with("target_group", valid)])).target_group.as_str(), valid);
     }
     for bad in [
         "",
@@ -139,7 +139,7 @@ fn a_target_group_is_an_arn() {
         assert_eq!(
             binding_problems(json!([with("target_group", bad)])),
             [format!(
-                "BINDINGS[0].target_group: {bad:?} is not a target group's ARN, \
+                "BINDINGS[0].target_group: {bad:?} is not a target group's ARN. Fix: give \
                  arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
             )]
         );
@@ -165,7 +165,8 @@ fn a_database_that_no_event_can_name_is_refused() {
         assert_eq!(
             binding_problems(json!([with("database", wrong)])),
             [format!(
-                "BINDINGS[0].database: {wrong:?} is not the identifier of a cluster or instance, such as orders; or leave it out"
+                "BINDINGS[0].database: {wrong:?} is not the identifier of a cluster or instance. Fix: give one \
+                 such as orders, or leave it out"
             )]
         );
     }
@@ -182,11 +183,11 @@ fn an_address_is_refused_with_its_final_dot_as_well() {
 #[test]
 fn a_role_is_one_of_three() {
     for (name, role) in [("writer", Role::Writer), ("readers", Role::Readers), ("all", Role::All)] {
-        let expected = Binding { role, ..Binding::new(ENDPOINT, GROUP) };
+        let expected = Binding { role, ..Binding::new(ENDPOINT, GROUP.parse().unwrap()) };
         assert_eq!(only_binding(json!([with("role", name)])), expected);
     }
     for role in ["reader", "Writer", ""] {
-        let fix = "is not a role; give \"writer\", \"readers\" or \"all\"";
+        let fix = "is not a role. Fix: give \"writer\", \"readers\" or \"all\"";
         assert_eq!(
             binding_problems(json!([with("role", role)])),
             [format!("BINDINGS[0].role: {role:?} {fix}")]
@@ -209,8 +210,8 @@ fn only_a_writer_has_a_standby_to_keep() {
 fn unknown_fields_are_refused_by_name() {
     let problem = |field: &str| {
         format!(
-            "BINDINGS[0].{field}: is not a field of a binding, which has endpoint, target_group, port, database, \
-             standby and role"
+            "BINDINGS[0].{field}: is not a field of a binding. Fix: use only endpoint, target_group, port, \
+             database, role and standby"
         )
     };
     for field in ["targetgroup", "Endpoint", "region"] {
@@ -222,8 +223,8 @@ fn unknown_fields_are_refused_by_name() {
 fn no_two_bindings_share_a_group() {
     let problem = |index: usize, other: usize| {
         format!(
-            "BINDINGS[{index}].target_group: {GROUP} is bound by BINDINGS[{other}] already; two endpoints would \
-             fight over it"
+            "BINDINGS[{index}].target_group: {GROUP} is bound by BINDINGS[{other}] already. Fix: bind each target \
+             group to one endpoint"
         )
     };
     let other = json!({"endpoint": ENDPOINT, "target_group": OTHER_GROUP});
@@ -260,7 +261,7 @@ fn one_endpoint_may_have_several_groups() {
 fn an_identifier_is_about_the_first_label_or_the_database_without_case() {
     let binding = Binding {
         database: Some("Billing".to_owned()),
-        ..Binding::new("Orders.cluster-abc123.us-east-1.rds.amazonaws.com", GROUP)
+        ..Binding::new("Orders.cluster-abc123.us-east-1.rds.amazonaws.com", GROUP.parse().unwrap())
     };
     for identifier in ["orders", "ORDERS", "billing", "BILLING"] {
         assert!(binding.is_about(identifier), "{identifier}");
@@ -286,7 +287,7 @@ fn a_standby_is_kept_for_instances_alone() {
     }
     for other in ["deregister", "Keep", "", "warm"] {
         let expected = format!(
-            "BINDINGS[0].standby: {other:?} is not \"keep\"; leave it out to deregister the writer before"
+            "BINDINGS[0].standby: {other:?} is not \"keep\". Fix: leave it out to deregister the previous writer"
         );
         assert_eq!(binding_problems(of(instance, other)), [expected]);
     }
