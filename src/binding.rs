@@ -105,10 +105,9 @@ impl FromStr for TargetGroupArn {
         let parts: Vec<&str> = text.split(':').collect();
         let resource: Vec<&str> = parts.last().copied().unwrap_or_default().split('/').collect();
         let is_valid = match (parts.as_slice(), resource.as_slice()) {
-            (
-                ["arn", partition, "elasticloadbalancing", region, account, _],
-                ["targetgroup", name, id],
-            ) => ![*partition, *region, *account, *name, *id].contains(&""),
+            (["arn", partition, "elasticloadbalancing", region, account, _], ["targetgroup", name, id]) => {
+                ![*partition, *region, *account, *name, *id].contains(&"")
+            }
             _ => false,
         };
         if is_valid && !text.contains(char::is_whitespace) {

@@ -138,7 +138,8 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     fn tag_key(&mut self, name: &'static str) -> Option<String> {
         let key = self.text(name)?;
         if !is_tag_key(&key) {
-            self.problems.add(name, format_args!("{key:?} is not a tag key. Fix: give one such as rds-nlb-sync"));
+            self.problems
+                .add(name, format_args!("{key:?} is not a tag key. Fix: give one such as rds-nlb-sync"));
         }
         Some(key)
     }

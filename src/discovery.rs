@@ -102,7 +102,8 @@ pub async fn binding_set<T: Discover>(
             return bound;
         }
     };
-    let configured: BTreeSet<&str> = config.bindings.iter().map(|binding| binding.target_group.as_str()).collect();
+    let configured: BTreeSet<&str> =
+        config.bindings.iter().map(|binding| binding.target_group.as_str()).collect();
     for Tagged { group, mut tags } in tagged.into_iter().filter(|tagged| !configured.contains(&*tagged.group))
     {
         let endpoint = tags.remove(key).unwrap_or_default();

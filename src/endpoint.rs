@@ -139,8 +139,20 @@ mod tests {
     fn rds_name_says_identifier_kind_and_zone() {
         for (name, identifier, kind, hash, region) in [
             ("orders.abc123.us-east-1.rds.amazonaws.com", "orders", RdsKind::Instance, "abc123", "us-east-1"),
-            ("Orders.ABC123.US-East-1.RDS.AmazonAWS.com.", "orders", RdsKind::Instance, "abc123", "us-east-1"),
-            ("orders.cluster-abc123.eu-west-1.rds.amazonaws.com", "orders", RdsKind::Cluster, "abc123", "eu-west-1"),
+            (
+                "Orders.ABC123.US-East-1.RDS.AmazonAWS.com.",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "us-east-1",
+            ),
+            (
+                "orders.cluster-abc123.eu-west-1.rds.amazonaws.com",
+                "orders",
+                RdsKind::Cluster,
+                "abc123",
+                "eu-west-1",
+            ),
             (
                 "orders.cluster-ro-abc123.eu-west-1.rds.amazonaws.com",
                 "orders",
@@ -164,7 +176,13 @@ mod tests {
                 "abc123",
                 "eu-west-1",
             ),
-            ("wide.shardgrp-abc123.us-east-1.rds.amazonaws.com", "wide", RdsKind::ShardGroup, "abc123", "us-east-1"),
+            (
+                "wide.shardgrp-abc123.us-east-1.rds.amazonaws.com",
+                "wide",
+                RdsKind::ShardGroup,
+                "abc123",
+                "us-east-1",
+            ),
             (
                 "orders.cluster-abc123.rds.cn-north-1.amazonaws.com.cn",
                 "orders",
@@ -172,7 +190,13 @@ mod tests {
                 "abc123",
                 "cn-north-1",
             ),
-            ("orders.abc123.cn-north-1.rds.amazonaws.com.cn", "orders", RdsKind::Instance, "abc123", "cn-north-1"),
+            (
+                "orders.abc123.cn-north-1.rds.amazonaws.com.cn",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "cn-north-1",
+            ),
             (
                 "orders.cluster-ro-abc123.us-gov-west-1.rds.amazonaws.com",
                 "orders",
@@ -180,9 +204,27 @@ mod tests {
                 "abc123",
                 "us-gov-west-1",
             ),
-            ("orders.abc123.eusc-de-east-1.rds.amazonaws.eu", "orders", RdsKind::Instance, "abc123", "eusc-de-east-1"),
-            ("orders.abc123.rds.us-iso-east-1.c2s.ic.gov", "orders", RdsKind::Instance, "abc123", "us-iso-east-1"),
-            ("orders.abc123.rds.us-isob-east-1.sc2s.sgov.gov", "orders", RdsKind::Instance, "abc123", "us-isob-east-1"),
+            (
+                "orders.abc123.eusc-de-east-1.rds.amazonaws.eu",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "eusc-de-east-1",
+            ),
+            (
+                "orders.abc123.rds.us-iso-east-1.c2s.ic.gov",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "us-iso-east-1",
+            ),
+            (
+                "orders.abc123.rds.us-isob-east-1.sc2s.sgov.gov",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "us-isob-east-1",
+            ),
         ] {
             let zone = Zone { hash: hash.to_owned(), region: region.to_owned() };
             let expected = RdsName { identifier: identifier.to_owned(), kind, zone };
@@ -249,7 +291,8 @@ mod tests {
     #[test]
     fn cluster_is_the_databases_or_the_chains_or_the_first_labels() {
         let bound = |endpoint: &str| {
-            let group = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
+            let group =
+                "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
             Binding::new(endpoint, group.parse().unwrap())
         };
         let custom = "reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com";

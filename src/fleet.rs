@@ -261,12 +261,14 @@ impl Fleet {
     fn select(&self, bindings: &[Binding], scope: Scope) -> Selection {
         let mut memory = self.memory.borrow_mut();
         if scope != Scope::Background {
-            let bound: BTreeSet<&str> = bindings.iter().map(|binding| binding.target_group.as_str()).collect();
+            let bound: BTreeSet<&str> =
+                bindings.iter().map(|binding| binding.target_group.as_str()).collect();
             memory.retain(|group, _| bound.contains(group.as_str()));
         }
         let (mut selection, mut needs_sync) = (Selection::default(), Vec::new());
         let busy = self.busy.borrow();
-        let is_free = |binding: &Binding| scope != Scope::Background || !busy.contains(binding.target_group.as_str());
+        let is_free =
+            |binding: &Binding| scope != Scope::Background || !busy.contains(binding.target_group.as_str());
         for (index, binding) in bindings.iter().enumerate().filter(|(_, binding)| is_free(binding)) {
             match memory.get(binding.target_group.as_str()) {
                 _ if scope == Scope::Whole => selection.list.push(index),

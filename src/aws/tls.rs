@@ -7,10 +7,10 @@ use std::error::Error;
 use std::time::Duration;
 use std::{env, fmt, fs, io};
 
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
@@ -73,7 +73,9 @@ struct Named {
 
 /// A variable that names no certificates.
 #[derive(Debug, thiserror::Error)]
-#[error("{name}={path} is not usable ({reason}). Fix: name {kind} of certificates in PEM, or unset it to trust the system's")]
+#[error(
+    "{name}={path} is not usable ({reason}). Fix: name {kind} of certificates in PEM, or unset it to trust the system's"
+)]
 struct Unusable {
     name: &'static str,
     path: String,

@@ -122,9 +122,8 @@ fn an_endpoint_breaks_after_a_dot() {
 fn error_names_the_argument_that_the_user_gave() {
     let errors = |variables: &[(&str, &str)]| {
         let variables = variables.to_vec();
-        let variable = |name: &str| {
-            variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
         Config::parse(variable).unwrap_err()
     };
     let bad = errors(&[(BINDINGS, r#"[{"endpoint": 1, "target_group": 2}]"#), ("POLL_MILLIS", "x")]);

@@ -183,9 +183,7 @@ fn role(value: &Value) -> Result<Role, String> {
         "writer" => Ok(Role::Writer),
         "readers" => Ok(Role::Readers),
         "all" => Ok(Role::All),
-        other => {
-            Err(format!("{other:?} is not a role. Fix: give \"writer\", \"readers\" or \"all\""))
-        }
+        other => Err(format!("{other:?} is not a role. Fix: give \"writer\", \"readers\" or \"all\"")),
     }
 }
 
@@ -196,9 +194,9 @@ fn standby(value: &Value, endpoint: Option<&str>, role: Option<Role>) -> Result<
             Err("\"keep\" goes with the role \"writer\" alone".to_owned())
         }
         "keep" => Ok(StandbyPolicy::Keep),
-        other => Err(format!(
-            "{other:?} is not \"keep\". Fix: leave it out to deregister the previous writer"
-        )),
+        other => {
+            Err(format!("{other:?} is not \"keep\". Fix: leave it out to deregister the previous writer"))
+        }
     }
 }
 

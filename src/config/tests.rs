@@ -49,7 +49,7 @@ fn only_binding(bindings: Value) -> Binding {
 }
 
 #[test]
-fn a_binding_is_all_that_must_be_set() {
+fn bindings_alone_take_the_defaults() {
     let expected = Config {
         bindings: vec![Binding::new(ENDPOINT, GROUP.parse().unwrap())],
         timing: Timing {
@@ -68,7 +68,7 @@ fn a_binding_is_all_that_must_be_set() {
 }
 
 #[test]
-fn every_variable_is_read() {
+fn all_variables_are_read() {
     let bindings = json!([
         {"endpoint": ENDPOINT, "target_group": GROUP},
         {
@@ -116,7 +116,7 @@ fn every_variable_is_read() {
 }
 
 #[test]
-fn an_empty_variable_counts_as_unset() {
+fn empty_variable_counts_as_unset() {
     for empty in ["", " ", "\n"] {
         let others =
             [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, PREREGISTER, DRY_RUN];
@@ -127,7 +127,7 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn without_bindings_there_is_nothing_to_do() {
+fn missing_bindings_are_refused_with_the_fix() {
     assert_eq!(
         Config::parse(|_| None).unwrap_err().to_string(),
         "the configuration is not valid: BINDINGS: is not set. Fix: give a JSON array such as [{\"endpoint\": \
@@ -136,23 +136,24 @@ fn without_bindings_there_is_nothing_to_do() {
 }
 
 #[test]
-fn discovery_by_tag_needs_no_bindings() {
+fn discovery_tag_needs_no_bindings() {
     let config = Config::parse(|name| (name == DISCOVERY_TAG).then(|| "rds-endpoint".to_owned())).unwrap();
     assert_eq!((config.bindings, config.discovery), (Vec::new(), Some("rds-endpoint".to_owned())));
 }
 
 #[test]
-fn what_is_no_tag_key_is_refused_by_name() {
+fn invalid_tag_key_is_refused() {
     // A tag's key has 128 characters at most, and the longest option adds ":database".
     assert!(Config::parse(|name| (name == DISCOVERY_TAG).then(|| "x".repeat(119))).is_ok());
     for wrong in ["rds?endpoint", "aws:endpoint", &"x".repeat(120)] {
-        let expected = format!("DISCOVERY_TAG: {wrong:?} is not a tag key. Fix: give one such as rds-nlb-sync");
+        let expected =
+            format!("DISCOVERY_TAG: {wrong:?} is not a tag key. Fix: give one such as rds-nlb-sync");
         assert_eq!(problems(&[(DISCOVERY_TAG, wrong)]), [expected]);
     }
 }
 
 #[test]
-fn numbers_have_limits() {
+fn number_outside_its_range_is_refused() {
     for (name, least, most, default) in
         [(WATCH_SECONDS, 0, 5400, 180), (POLL_MILLIS, 1, 60_000, 500), (CONFIRM_SECONDS, 0, 600, 6)]
     {
@@ -171,12 +172,12 @@ fn numbers_have_limits() {
 }
 
 #[test]
-fn no_confirmation_time_confirms_at_once() {
+fn zero_confirm_seconds_is_accepted() {
     assert_eq!(parse(&[(CONFIRM_SECONDS, "0")]).unwrap().timing.confirm, Duration::ZERO);
 }
 
 #[test]
-fn a_dry_run_is_true_or_false() {
+fn dry_run_is_true_or_false() {
     for (text, expected) in
         [("true", true), ("TRUE", true), (" True ", true), ("false", false), ("False", false)]
     {
@@ -188,7 +189,7 @@ fn a_dry_run_is_true_or_false() {
 }
 
 #[test]
-fn name_servers_are_addresses_with_or_without_a_port() {
+fn name_servers_may_have_a_port() {
     for (text, expected) in [
         ("10.0.0.2", "10.0.0.2:53"),
         ("10.0.0.2:5353", "10.0.0.2:5353"),
@@ -202,7 +203,7 @@ fn name_servers_are_addresses_with_or_without_a_port() {
 }
 
 #[test]
-fn what_is_no_name_server_is_named_by_its_place() {
+fn invalid_name_server_is_named_by_its_index() {
     let problem = |index: usize, entry: &str| {
         format!(
             "NAMESERVERS[{index}]: {entry:?} is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53"
@@ -223,7 +224,7 @@ fn what_is_no_name_server_is_named_by_its_place() {
 }
 
 #[test]
-fn everything_wrong_comes_in_one_message() {
+fn all_problems_are_in_one_message() {
     let bindings = json!([
         {"endpoint": "orders", "target_group": "orders", "port": 0, "database": "", "role": "any", "region": ""},
         7,
@@ -263,7 +264,7 @@ fn everything_wrong_comes_in_one_message() {
 }
 
 #[test]
-fn pre_registration_is_on_unless_it_is_turned_off() {
+fn preregister_defaults_to_true() {
     for (text, expected) in [("true", true), ("TRUE", true), ("false", false), (" False ", false)] {
         assert_eq!(parse(&[(PREREGISTER, text)]).unwrap().preregister, expected, "{text:?}");
     }

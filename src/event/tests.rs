@@ -255,7 +255,10 @@ fn databases_are_compared_without_case_in_every_partition() {
 
 #[test]
 fn a_custom_name_is_found_by_its_database() {
-    let custom = Binding { database: Some("Orders".to_owned()), ..Binding::new("db.example.com", GROUP.parse().unwrap()) };
+    let custom = Binding {
+        database: Some("Orders".to_owned()),
+        ..Binding::new("db.example.com", GROUP.parse().unwrap())
+    };
     let mut bindings = bindings();
     bindings.push(custom);
     let of = |arn| asks_with(&bindings, &failover_of(arn));
