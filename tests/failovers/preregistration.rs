@@ -172,7 +172,8 @@ async fn an_objection_counts_while_what_is_asked_beside_it_hangs() {
         aws.promote("orders-2");
     });
     let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
-    let (binding, timing) = (Binding::new(ENDPOINT, GROUP.parse().unwrap()), Timing { confirm: Duration::ZERO, ..TIMING });
+    let (binding, timing) =
+        (Binding::new(ENDPOINT, GROUP.parse().unwrap()), Timing { confirm: Duration::ZERO, ..TIMING });
     aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(600)).await;
     assert_eq!(aws.writes(), ["DeregisterTargets 10.0.1.10:5432"]);
 }
@@ -229,7 +230,8 @@ async fn who_is_no_member_is_nobody_whoever_was_told_so() {
         aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
         later(&aws, 1, |aws| aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied)));
         let preregistration = Preregistration::On { promoted_instance: Some("billing-1".to_owned()) };
-        let (binding, timing) = (Binding::new(ENDPOINT, GROUP.parse().unwrap()), Timing { confirm: Duration::ZERO, ..TIMING });
+        let (binding, timing) =
+            (Binding::new(ENDPOINT, GROUP.parse().unwrap()), Timing { confirm: Duration::ZERO, ..TIMING });
         aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(600)).await;
         assert_eq!(aws.writes(), ["DeregisterTargets 10.0.2.20:5432"]);
     }

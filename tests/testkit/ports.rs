@@ -32,7 +32,14 @@ impl FakeAws {
 
     pub async fn reconcile_at(&self, timing: Timing, mode: Mode, time: Duration) -> Report {
         let preregistration = Preregistration::On { promoted_instance: None };
-        self.reconcile_binding(&Binding::new(ENDPOINT, GROUP.parse().unwrap()), timing, mode, &preregistration, time).await
+        self.reconcile_binding(
+            &Binding::new(ENDPOINT, GROUP.parse().unwrap()),
+            timing,
+            mode,
+            &preregistration,
+            time,
+        )
+        .await
     }
 
     /// Watches as the event says that nominates this member.
