@@ -1,5 +1,6 @@
 //! What the adapters of the AWS APIs share.
 
+pub mod client;
 mod error;
 pub mod tls;
 

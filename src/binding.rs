@@ -1,42 +1,42 @@
 //! What is kept in sync: one endpoint name with one target group.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::plan::StandbyPolicy;
 
-/// Which addresses an endpoint stands for.
+/// Which addresses a target group holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// The one address that DNS gives.
+    /// The one address that DNS gives for the endpoint.
     #[default]
     Writer,
-    /// Those of every reader of the endpoint's cluster, and of its writer where it has none.
+    /// Every reader of the endpoint's cluster, or its writer where the cluster has no reader.
     Readers,
-    /// Every address that DNS gives.
+    /// Every address that DNS gives for the endpoint.
     All,
 }
 
 /// One endpoint name, kept in sync with one target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// The DNS name that follows the writer, as the user wrote it.
+    /// The DNS name, as the user wrote it.
     pub endpoint: String,
-    /// The target group's ARN.
-    pub target_group: String,
-    /// The port to register; the group's where there is none.
+    pub target_group: TargetGroupArn,
+    /// The port to register; without one, the target group's own.
     pub port: Option<u16>,
     /// The cluster or instance that events name, where the endpoint's first label does not.
     pub database: Option<String>,
-    /// Which addresses the group holds.
     pub role: Role,
-    /// What becomes of the writer before.
     pub standby: StandbyPolicy,
 }
 
 impl Binding {
-    /// A binding with the defaults: the group's port, and the database that the endpoint names.
-    pub fn new(endpoint: &str, target_group: &str) -> Self {
+    /// A binding without options.
+    pub fn new(endpoint: &str, target_group: TargetGroupArn) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
-            target_group: target_group.to_owned(),
+            target_group,
             port: None,
             database: None,
             role: Role::Writer,
@@ -44,9 +44,9 @@ impl Binding {
         }
     }
 
-    /// A short name for people: the target group's, which no two bindings share.
+    /// A short name for people: the target group's. No two bindings share a target group.
     pub fn name(&self) -> &str {
-        self.target_group.split('/').nth(1).unwrap_or(&self.target_group)
+        self.target_group.name()
     }
 
     /// The endpoint's first label: the cluster or instance, in an endpoint of RDS's own.
@@ -54,9 +54,89 @@ impl Binding {
         self.endpoint.split('.').next().unwrap_or_default()
     }
 
-    /// Whether an event about this cluster or instance is about this binding.
+    /// True if an event about this cluster or instance concerns this binding.
     pub fn is_about(&self, identifier: &str) -> bool {
         identifier.eq_ignore_ascii_case(self.first_label())
             || self.database.as_deref().is_some_and(|database| identifier.eq_ignore_ascii_case(database))
+    }
+}
+
+/// A target group's ARN: `arn:PARTITION:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TargetGroupArn(String);
+
+impl TargetGroupArn {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn partition(&self) -> &str {
+        self.part(1)
+    }
+
+    pub fn region(&self) -> &str {
+        self.part(3)
+    }
+
+    pub fn account(&self) -> &str {
+        self.part(4)
+    }
+
+    pub fn name(&self) -> &str {
+        self.part(5).split('/').nth(1).unwrap_or_default()
+    }
+
+    fn part(&self, index: usize) -> &str {
+        self.0.split(':').nth(index).unwrap_or_default()
+    }
+}
+
+/// Why a text is not a target group's ARN.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a target group's ARN. Fix: give arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
+)]
+pub struct InvalidArn(String);
+
+impl FromStr for TargetGroupArn {
+    type Err = InvalidArn;
+
+    fn from_str(text: &str) -> Result<Self, InvalidArn> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let resource: Vec<&str> = parts.last().copied().unwrap_or_default().split('/').collect();
+        let is_valid = match (parts.as_slice(), resource.as_slice()) {
+            (["arn", partition, "elasticloadbalancing", region, account, _], ["targetgroup", name, id]) => {
+                ![*partition, *region, *account, *name, *id].contains(&"")
+            }
+            _ => false,
+        };
+        if is_valid && !text.contains(char::is_whitespace) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidArn(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for TargetGroupArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_group_arn_is_split_into_its_parts() {
+        let text = "arn:aws-us-gov:elasticloadbalancing:us-gov-west-1:123456789012:targetgroup/orders/0123456789abcdef";
+        let arn: TargetGroupArn = text.parse().unwrap();
+        assert_eq!(arn.as_str(), text);
+        assert_eq!(arn.to_string(), text);
+        assert_eq!(
+            [arn.partition(), arn.region(), arn.account(), arn.name()],
+            ["aws-us-gov", "us-gov-west-1", "123456789012", "orders"]
+        );
     }
 }

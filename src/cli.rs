@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::binding::Binding;
-use crate::config::{BINDINGS, Config, DISCOVERY_TAG};
+use crate::config::{BINDINGS, Config, ConfigErrors, DISCOVERY_TAG, NO_BINDINGS};
 use crate::discovery::{self, BindingSet, Discover};
 use crate::doctor::{DoctorReport, Severity, check_settings, examine};
 use crate::fleet::Fleet;
@@ -269,7 +269,10 @@ impl Common {
             (DISCOVERY_TAG, Some(_)) => None,
             _ => variable(name),
         });
-        app.await.map_err(|error| in_arguments(&error.to_string(), binding.is_some()).into())
+        app.await.map_err(|error| match error.downcast_ref() {
+            Some(errors) => in_arguments(errors, binding.is_some()).into(),
+            None => error,
+        })
     }
 
     /// The binding that the arguments name, as `BINDINGS` would hold it.
@@ -307,12 +310,18 @@ impl Common {
     }
 }
 
-/// An error about the environment, in words of the arguments where they stood for it.
-fn in_arguments(error: &str, stood_for_bindings: bool) -> String {
-    if stood_for_bindings {
-        return error.replace("BINDINGS[0].target_group", "--target-group").replace("BINDINGS[0].", "--");
-    }
-    error.replace("BINDINGS: is not set; give", "give --endpoint and --target-group, or set BINDINGS to")
+/// Names the arguments instead of the environment, where the arguments gave the binding or may give it.
+fn in_arguments(errors: &ConfigErrors, are_given: bool) -> String {
+    errors.describe(|problem| match (&problem.field, problem.message.as_str()) {
+        (Some(field), message) if are_given && problem.variable == BINDINGS => {
+            format!("--{}: {message}", field.replace('_', "-"))
+        }
+        (None, NO_BINDINGS) => {
+            let fix = NO_BINDINGS.replace("is not set. Fix: give", "or set BINDINGS to");
+            format!("no binding is given. Fix: give --endpoint and --target-group, {fix}")
+        }
+        _ => problem.to_string(),
+    })
 }
 
 /// Prints to standard output, without its colours where nobody wants to see them. A reader who has seen

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::binding::Binding;
-use crate::config::Config;
+use crate::config::{self, Config, FieldProblem};
 use crate::error::{Error, ErrorKind};
 use crate::rate_limit::Priority;
 use crate::reconcile::{Report, Status};
@@ -83,7 +83,8 @@ pub async fn binding_set<T: Discover>(
         }
     };
     set.are_new = are_new;
-    let configured: BTreeSet<&str> = config.bindings.iter().map(|binding| &*binding.target_group).collect();
+    let configured: BTreeSet<&str> =
+        config.bindings.iter().map(|binding| binding.target_group.as_str()).collect();
     for Tagged { group, tags } in groups.iter().filter(|tagged| !configured.contains(&*tagged.group)) {
         let endpoint = tags.get(key).map(String::as_str).unwrap_or_default();
         match bind(key, endpoint, group, tags) {
@@ -124,10 +125,10 @@ fn bind(key: &str, endpoint: &str, group: &str, tags: &BTreeMap<String, String>)
     let options = tags.iter().filter_map(|(tag, value)| {
         Some((tag.strip_prefix(key)?.strip_prefix(':')?.to_owned(), value.clone()))
     });
-    Binding::from_tags(endpoint, group, options.collect()).map_err(|problems| {
-        let problems = problems.iter().map(|(option, problem)| match option.as_str() {
-            "endpoint" => format!("{key}: {problem}"),
-            option => format!("{key}:{option}: {problem}"),
+    config::from_tags(endpoint, group, options.collect()).map_err(|problems| {
+        let problems = problems.iter().map(|FieldProblem { field, message }| match field.as_str() {
+            "endpoint" => format!("{key}: {message}"),
+            option => format!("{key}:{option}: {message}"),
         });
         format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "))
     })

@@ -1,7 +1,7 @@
-//! The endpoint's address, by `hickory-resolver`. The only module that knows it.
+//! The endpoint's addresses, by `hickory-resolver`. The only module that knows it.
 //!
-//! Names are looked up as given, fully qualified: no search suffix, no hosts file, no cache of our
-//! own. Every lookup is bounded by [`LOOKUP`].
+//! Names are looked up as given, fully qualified: no search suffix, no hosts file, no cache. Every lookup ends
+//! within [`LOOKUP`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,10 +12,8 @@ use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::udp::UdpClientStream;
-use hickory_resolver::net::xfer::{DnsRequestSender, FirstAnswer};
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
-use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
+use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
@@ -26,31 +24,27 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family, InvalidAnswer};
 use crate::reconcile::{Resolution, Resolve};
 
-/// What UDP may take; meanwhile the query is sent again every third of a second, [`UDP_SENDS`] times in all. A
+/// A lookup over UDP. Meanwhile the resolver sends the query up to three times, a third of a second apart. A
 /// name server inside a VPC answers within milliseconds.
-const UDP: Duration = Duration::from_secs(2);
-const UDP_SENDS: u8 = 5;
-/// What a connection over TCP may take, and then the query.
-const TCP: Duration = Duration::from_secs(1);
+const UDP_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection over TCP, and then each query.
+const TCP_TIMEOUT: Duration = Duration::from_secs(1);
 /// A whole lookup, over UDP and then over TCP.
 pub const LOOKUP: Duration = Duration::from_secs(4);
 const DNS_PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// How many CNAMEs an answer may chain; RDS uses one, a global cluster behind an own name three.
-const CHAIN: usize = 8;
+/// How many CNAMEs an answer may chain. RDS uses one; a global cluster behind an own name has three.
+const MAX_CNAMES: usize = 8;
 
-/// How long the first name server may take before the next is asked beside it.
+/// How long the first name server may take before the next is asked as well.
 const HEDGE_DELAY: Duration = Duration::from_millis(300);
 
 /// The name servers, in the order in which they are asked.
 pub struct DnsClient(Vec<NameServer>);
 
-/// A name server. It is asked over UDP, without the resolver: caches, hosts files, search lists and
-/// statistics of servers, which are not wanted here, would be half of the work.
+/// A name server, asked over UDP, and over TCP where UDP gives no usable or no complete answer.
 struct NameServer {
-    address: SocketAddr,
-    runtime: TokioRuntimeProvider,
-    /// Asks over TCP, where UDP brings nothing usable or not the whole answer.
+    udp: TokioResolver,
     tcp: TokioResolver,
 }
 
@@ -66,8 +60,8 @@ impl DnsClient {
         Ok(Self(servers.into_iter().map(NameServer::new).collect::<Result<_, Error>>()?))
     }
 
-    /// Asks one server after the other, the next as soon as one fails or is slow. The first usable
-    /// answer counts, and so does word from any of them that there is no such name or record.
+    /// Asks one server after the other, the next as soon as one fails or is slow. The first usable answer
+    /// counts. So does the answer of any server that the name or the record does not exist.
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
         let mut left = self.0.iter();
         let mut asked = FuturesUnordered::new();
@@ -77,7 +71,7 @@ impl DnsClient {
             let wait = if left.len() > 0 { HEDGE_DELAY } else { LOOKUP };
             match timeout(wait, asked.next()).await {
                 Ok(Some(Ok(resolution))) => return Ok(resolution),
-                Ok(Some(Err(none @ NetError::Dns(DnsError::NoRecordsFound(_))))) => return Err(none),
+                Ok(Some(Err(error))) if is_final(&error, name) => return Err(error),
                 Ok(Some(Err(error))) => failure = error,
                 Ok(None) if left.len() == 0 => return Err(failure),
                 Ok(None) | Err(_) => {}
@@ -86,64 +80,54 @@ impl DnsClient {
     }
 }
 
+/// True if the server says that the name or its record does not exist. An answer without a SOA record may be
+/// a referral or aliases without an end, and aliases that end in a missing name may be up to date elsewhere:
+/// the next server may answer (RFC 2308, sections 2.1 and 2.2).
+fn is_final(error: &NetError, name: &Name) -> bool {
+    let NetError::Dns(DnsError::NoRecordsFound(NoRecords { query, soa, response_code, .. })) = error else {
+        return false;
+    };
+    query.name() == name && (*response_code == ResponseCode::NXDomain || soa.is_some())
+}
+
 impl NameServer {
     fn new(address: SocketAddr) -> Result<Self, Error> {
         let runtime = TokioRuntimeProvider::default();
-        Ok(Self { address, tcp: over_tcp(address, runtime.clone())?, runtime })
+        let udp = resolver(address, ConnectionConfig::udp(), UDP_TIMEOUT, runtime.clone())?;
+        let tcp = resolver(address, ConnectionConfig::tcp(), TCP_TIMEOUT, runtime)?;
+        Ok(Self { udp, tcp })
     }
 
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
-        let over_udp =
-            async || timeout(UDP, self.over_udp(name, kind)).await.unwrap_or(Err(NetError::Timeout));
-        let mut brought = over_udp().await;
-        if let Err(NetError::Dns(DnsError::ResponseCode(_))) = brought {
+        let over_udp = async || {
+            timeout(UDP_TIMEOUT, resolve(&self.udp, name, kind)).await.unwrap_or(Err(NetError::Timeout))
+        };
+        let mut answer = over_udp().await;
+        if let Err(NetError::Dns(DnsError::ResponseCode(_))) = answer {
             // A server that fails or refuses once may answer the next time.
-            brought = over_udp().await;
+            answer = over_udp().await;
         }
-        let error = match brought {
-            Ok(resolution) => return Ok(resolution),
-            // The server was reached and has answered; another transport brings no other answer.
-            Err(error @ NetError::Dns(_)) => return Err(error),
+        let error = match answer {
+            // The server has answered; another transport brings no other answer.
+            Ok(_) | Err(NetError::Dns(_)) => return answer,
             Err(error) => error,
         };
-        // Truncated, malformed, or no answer: what TCP brings counts, but where that fails, UDP explains.
-        match self.tcp.lookup(name.clone(), kind).await {
-            Ok(lookup) => {
-                let mut resolution = CnameResolution::new(name);
-                resolution.follow(no_failure(lookup.message())?)?;
-                Ok(resolution)
-            }
+        // The answer was truncated, malformed or missing. Where TCP fails too, UDP's error explains more.
+        match resolve(&self.tcp, name, kind).await {
             Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => Err(error),
-            Err(error) => Err(error),
+            answer => answer,
         }
-    }
-
-    /// Asks for the name, and on for what it stands for where the server gives an alias alone.
-    async fn over_udp(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
-        let mut resolution = CnameResolution::new(name);
-        while resolution.addresses.is_empty() {
-            let answer = self.ask(&resolution.at, kind).await?;
-            resolution.follow(no_failure(&answer)?)?;
-        }
-        Ok(resolution)
-    }
-
-    /// With a random identifier, and from a random port at each sending.
-    async fn ask(&self, name: &Name, kind: RecordType) -> Result<Message, NetError> {
-        let mut udp = UdpClientStream::builder(self.address, self.runtime.clone())
-            .with_timeout(Some(UDP))
-            .with_max_retries(UDP_SENDS)
-            .build();
-        let query = Query::query(name.clone(), kind);
-        let request = DnsRequest::from_query(query, DnsRequestOptions::default());
-        let answer = DnsError::from_response(udp.send_message(request).first_answer().await?)?;
-        if answer.truncation { Err(NetError::Truncated) } else { Ok(answer.into_message()) }
     }
 }
 
-fn no_failure(answer: &Message) -> Result<&Message, NetError> {
-    match answer.response_code {
-        ResponseCode::NoError => Ok(answer),
+async fn resolve(
+    resolver: &TokioResolver,
+    name: &Name,
+    kind: RecordType,
+) -> Result<CnameResolution, NetError> {
+    let lookup = resolver.lookup(name.clone(), kind).await?;
+    match lookup.message().response_code {
+        ResponseCode::NoError => CnameResolution::follow(name, kind, lookup.message()),
         code => Err(NetError::Dns(DnsError::ResponseCode(code))),
     }
 }
@@ -151,37 +135,31 @@ fn no_failure(answer: &Message) -> Result<&Message, NetError> {
 /// Where a name leads: the names on the way, and the addresses at its end.
 struct CnameResolution {
     chain: Vec<String>,
-    at: Name,
     addresses: Vec<IpAddr>,
 }
 
 impl CnameResolution {
-    fn new(name: &Name) -> Self {
-        Self { chain: vec![label(name)], at: name.clone(), addresses: Vec::new() }
-    }
-
-    /// Follows the CNAMEs as far as the answer leads, and takes the addresses there. Other records, whoever
-    /// put them there, are not about this name.
-    fn follow(&mut self, answer: &Message) -> Result<(), NetError> {
-        let before = self.chain.len();
+    /// Follows the CNAMEs, and takes the addresses of this kind at their end. Other records in the answer are not
+    /// about this name.
+    fn follow(name: &Name, kind: RecordType, answer: &Message) -> Result<Self, NetError> {
+        let (mut at, mut chain) = (name, vec![label(name)]);
         let here = |record: &&Record, at: &Name| record.name == *at && record.dns_class == DNSClass::IN;
         while let Some(next) = answer.answers.iter().find_map(|record| match &record.data {
-            RData::CNAME(CNAME(target)) if here(&record, &self.at) => Some(target.clone()),
+            RData::CNAME(CNAME(target)) if here(&record, at) => Some(target),
             _ => None,
         }) {
-            if self.chain.len() > CHAIN {
+            if chain.len() > MAX_CNAMES {
                 return Err(NetError::Message("its aliases have no end"));
             }
-            self.chain.push(label(&next));
-            self.at = next;
+            chain.push(label(next));
+            at = next;
         }
-        let addresses = answer.answers.iter().filter(|record| here(record, &self.at));
-        let addresses = addresses.filter(|record| matches!(record.data, RData::A(_) | RData::AAAA(_)));
-        self.addresses = addresses.filter_map(|record| record.data.ip_addr()).collect();
-        if self.addresses.is_empty() && self.chain.len() == before {
-            return Err(NetError::Message("it holds no record of the name"));
+        let at_end = answer.answers.iter().filter(|record| here(record, at) && record.record_type() == kind);
+        let addresses: Vec<IpAddr> = at_end.filter_map(|record| record.data.ip_addr()).collect();
+        if addresses.is_empty() {
+            return Err(NetError::Message("it holds no address of the name"));
         }
-        Ok(())
+        Ok(Self { chain, addresses })
     }
 }
 
@@ -197,15 +175,19 @@ fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
         .with_fix("set NAMESERVERS, such as NAMESERVERS=169.254.169.253 in a VPC")
 }
 
-fn over_tcp(server: SocketAddr, runtime: TokioRuntimeProvider) -> Result<TokioResolver, Error> {
-    let mut connection = ConnectionConfig::tcp();
+fn resolver(
+    server: SocketAddr,
+    mut connection: ConnectionConfig,
+    time: Duration,
+    runtime: TokioRuntimeProvider,
+) -> Result<TokioResolver, Error> {
     connection.port = server.port();
     let server = NameServerConfig::new(server.ip(), true, vec![connection]);
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
     let mut builder = Resolver::builder_with_config(config, runtime);
     let ResolverOpts { timeout, attempts, cache_size, use_hosts_file, preserve_intermediates, .. } =
         builder.options_mut();
-    *timeout = TCP;
+    *timeout = time;
     *attempts = 0;
     *cache_size = 0;
     *use_hosts_file = ResolveHosts::Never;
@@ -223,11 +205,11 @@ impl Resolve for DnsClient {
         let failure = || Error::new(ErrorKind::NoAnswer, format!("resolve {endpoint} ({kind})"));
         let mut name = Name::from_ascii(endpoint).map_err(|error| failure().with_source(error))?;
         name.set_fqdn(true);
-        let CnameResolution { chain, addresses, .. } =
+        let CnameResolution { chain, addresses } =
             match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
                 Ok(Ok(resolution)) => resolution,
-                Ok(Err(error)) => return Err(explained(failure(), error)),
-                Err(_) => return Err(explained(failure(), NetError::Timeout)),
+                Ok(Err(error)) => return Err(explain(failure(), &name, error)),
+                Err(_) => return Err(explain(failure(), &name, NetError::Timeout)),
             };
         match Addresses::parse(addresses) {
             Ok(addresses) => Ok(Resolution { addresses, chain }),
@@ -251,16 +233,21 @@ fn label(name: &Name) -> String {
 
 const NO_RECORDS: &str =
     "check the endpoint's name, and that its records are of the target group's address type";
+const CHECK_SERVER: &str = "check the name server; the target group stays as it is until it answers";
 const UNREACHED: &str =
     "check that the function's network reaches its name servers (NAMESERVERS, or the VPC's)";
 
-/// Says in plain words what became of the lookup, and what cures it.
-fn explained(failure: Error, error: NetError) -> Error {
+/// Adds the reason in plain words, and the fix.
+fn explain(failure: Error, name: &Name, error: NetError) -> Error {
     match error {
-        NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) => {
+        NetError::Dns(DnsError::NoRecordsFound(NoRecords { query, response_code, .. })) => {
+            let subject = match query.name() {
+                end if end == name => "the name".to_owned(),
+                end => format!("{}, where its aliases lead,", label(end)),
+            };
             let reason = match response_code {
-                ResponseCode::NXDomain => "the name does not exist (NXDOMAIN)",
-                _ => "the name has no such record (an empty answer)",
+                ResponseCode::NXDomain => format!("{subject} does not exist (NXDOMAIN)"),
+                _ => format!("{subject} has no such record (an empty answer)"),
             };
             failure.with_source(reason).with_fix(NO_RECORDS)
         }
@@ -271,9 +258,7 @@ fn explained(failure: Error, error: NetError) -> Error {
                 ResponseCode::NXDomain => "the name does not exist (NXDOMAIN)".to_owned(),
                 other => format!("the name server answered {other}"),
             };
-            failure
-                .with_source(reason)
-                .with_fix("look into the name server; nothing changes until it answers")
+            failure.with_source(reason).with_fix(CHECK_SERVER)
         }
         NetError::Timeout => failure.with_source("no name server answered in time").with_fix(UNREACHED),
         NetError::Io(error) => {
@@ -281,10 +266,8 @@ fn explained(failure: Error, error: NetError) -> Error {
         }
         NetError::Truncated => failure
             .with_source("the answer was truncated, and TCP brought no other")
-            .with_fix("look into the name server, or allow DNS over TCP"),
-        other => failure
-            .with_source(format!("the answer is not usable ({other})"))
-            .with_fix("look into the name server; nothing changes until it answers"),
+            .with_fix("allow DNS over TCP, or check the name server"),
+        other => failure.with_source(format!("the answer is not usable ({other})")).with_fix(CHECK_SERVER),
     }
 }
 
@@ -293,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_resolv_conf_only_the_name_servers_count() {
+    fn resolv_conf_counts_for_its_name_servers_alone() {
         let text =
             b"search corp.example.com\noptions ndots:5 timeout:30\nnameserver 10.0.0.2\nnameserver fd00::2\n";
         let servers = ["10.0.0.2:53", "[fd00::2]:53"].map(|server| server.parse().unwrap());
@@ -301,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resolv_conf_without_name_servers_names_the_cure() {
+    fn resolv_conf_without_name_servers_names_the_fix() {
         assert!(system(b"search example.com\n").unwrap_err().explain().contains("set NAMESERVERS"));
     }
 }

@@ -155,7 +155,7 @@ impl<'a> CheckContext<'a> {
 
     /// A command for the load balancing API, to run in the group's region.
     fn elbv2(self, command: &str) -> String {
-        let region = self.binding.target_group.split(':').nth(3).unwrap_or_default();
+        let region = self.binding.target_group.region();
         format!("`aws elbv2 {command} --region {region}`")
     }
 
@@ -163,7 +163,7 @@ impl<'a> CheckContext<'a> {
     fn set_attributes(self, attributes: &[(&str, &str)]) -> String {
         let list: Vec<String> =
             attributes.iter().map(|(key, value)| format!("Key={key},Value={value}")).collect();
-        let group = &self.binding.target_group;
+        let group = self.binding.target_group.as_str();
         self.elbv2(&format!(
             "modify-target-group-attributes --target-group-arn {group} --attributes {}",
             list.join(" ")

@@ -1,37 +1,134 @@
 //! What a DNS name of RDS says about the database behind it.
 
+use std::fmt;
+
 use crate::binding::Binding;
 
 /// Why a cluster has no standby to keep.
 pub const NO_STANDBY_IN_A_CLUSTER: &str = "\"keep\" is for Multi-AZ instances; a cluster's previous writer continues as a \
      reader, so clients would reach a database that they cannot write to";
 
-/// Whether the name is an Aurora or Multi-AZ cluster's, or a global cluster's.
-pub fn is_of_a_cluster(name: &str) -> bool {
-    name.to_ascii_lowercase()
-        .split('.')
-        .skip(1)
-        .any(|label| label.starts_with("cluster-") || label.starts_with("global-"))
+/// Under which domains RDS names its endpoints, one for each partition of AWS (the AWS SDKs' `partitions.json`).
+const DOMAINS: [&str; 7] = [
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".amazonaws.eu",
+    ".c2s.ic.gov",
+    ".sc2s.sgov.gov",
+    ".cloud.adc-e.uk",
+    ".csp.hci.ic.gov",
+];
+
+/// Which kind of endpoint a name of RDS is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RdsKind {
+    /// `ID.HASH.…`: a DB instance, which may be a member of a cluster.
+    Instance,
+    /// `ID.cluster-HASH.…`: the writer of an Aurora or Multi-AZ DB cluster.
+    Cluster,
+    /// `ID.cluster-ro-HASH.…`: one reader of a cluster at a time.
+    ClusterReader,
+    /// `NAME.cluster-custom-HASH.…`: some members of a cluster. Its first label is not the cluster's identifier.
+    ClusterCustom,
+    /// `ID.global-HASH.global.…`: the writer of a global cluster.
+    Global,
+    /// `ID.proxy-HASH.…` and `NAME.endpoint.proxy-HASH.…`: an RDS Proxy.
+    Proxy,
+    /// `ID.shardgrp-HASH.…`: an Aurora Limitless Database.
+    ShardGroup,
 }
 
-/// The cluster member that DNS names: the first label of the name that the CNAMEs end in. Without a CNAME there
-/// is none.
+/// A DNS name that RDS gives to a database, in its parts, all in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RdsName {
+    /// The first label: the identifier of the cluster or instance, or the endpoint's name.
+    pub identifier: String,
+    pub kind: RdsKind,
+    pub zone: Zone,
+}
+
+/// One account in one Region: there, RDS gives the same hash to all instances and clusters, and an
+/// identifier names one database.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Zone {
+    pub hash: String,
+    /// `global` for a global cluster.
+    pub region: String,
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.hash, self.region)
+    }
+}
+
+impl RdsName {
+    /// Reads a name, with or without its final dot; `None` where it is not one of RDS's own.
+    pub fn parse(name: &str) -> Option<Self> {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let below = DOMAINS.iter().find_map(|domain| name.strip_suffix(domain))?;
+        let labels: Vec<&str> = below.split('.').collect();
+        // China and the isolated partitions have the Region after "rds".
+        let (labels, region) = match labels.as_slice() {
+            [labels @ .., region, "rds"] | [labels @ .., "rds", region] => (labels, *region),
+            _ => return None,
+        };
+        let (identifier, label) = match labels {
+            [identifier, label] => (*identifier, *label),
+            [identifier, "endpoint", label] if label.starts_with("proxy-") => (*identifier, *label),
+            _ => return None,
+        };
+        let kinds = [
+            ("cluster-ro-", RdsKind::ClusterReader),
+            ("cluster-custom-", RdsKind::ClusterCustom),
+            ("cluster-", RdsKind::Cluster),
+            ("global-", RdsKind::Global),
+            ("proxy-", RdsKind::Proxy),
+            ("shardgrp-", RdsKind::ShardGroup),
+            ("", RdsKind::Instance),
+        ];
+        let (kind, hash) =
+            kinds.iter().find_map(|(prefix, kind)| Some((*kind, label.strip_prefix(prefix)?)))?;
+        let is_hash = !hash.is_empty() && hash.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        (is_hash && !identifier.is_empty() && !region.is_empty()).then(|| Self {
+            identifier: identifier.to_owned(),
+            kind,
+            zone: Zone { hash: hash.to_owned(), region: region.to_owned() },
+        })
+    }
+
+    /// True for the names of Aurora clusters, Multi-AZ DB clusters and global clusters.
+    fn is_of_a_cluster(&self) -> bool {
+        use RdsKind::{Cluster, ClusterCustom, ClusterReader, Global, Instance, Proxy, ShardGroup};
+        match self.kind {
+            Cluster | ClusterReader | ClusterCustom | Global | ShardGroup => true,
+            Instance | Proxy => false,
+        }
+    }
+}
+
+/// True if the name is an Aurora or Multi-AZ cluster's, or a global cluster's.
+pub fn is_of_a_cluster(name: &str) -> bool {
+    RdsName::parse(name).is_some_and(|name| name.is_of_a_cluster())
+}
+
+/// The cluster member that DNS names: the instance whose endpoint the CNAMEs end in. Without a CNAME there is
+/// none.
 pub fn member(chain: &[String]) -> Option<&str> {
     let [_, .., last] = chain else { return None };
+    RdsName::parse(last).filter(|name| name.kind == RdsKind::Instance)?;
     last.split('.').next()
 }
 
-/// The cluster that the endpoint belongs to: the binding's `database`, else the first cluster endpoint
-/// (`NAME.cluster-…`) among the names that DNS gave, else the endpoint's first label.
+/// The cluster that the endpoint belongs to: the binding's `database`, else the first cluster whose own
+/// endpoint is among the names that DNS gave, else the endpoint's first label.
 pub fn cluster_identifier(binding: &Binding, chain: &[String]) -> String {
     if let Some(database) = &binding.database {
         return database.clone();
     }
-    let of_cluster = chain.iter().find_map(|name| {
-        let (label, rest) = name.split_once('.')?;
-        rest.starts_with("cluster-").then(|| label.to_owned())
-    });
-    of_cluster.unwrap_or_else(|| binding.first_label().to_owned())
+    let names_a_cluster = |name: &RdsName| matches!(name.kind, RdsKind::Cluster | RdsKind::ClusterReader);
+    let cluster = chain.iter().filter_map(|name| RdsName::parse(name)).find(names_a_cluster);
+    cluster.map_or_else(|| binding.first_label().to_owned(), |name| name.identifier)
 }
 
 #[cfg(test)]
@@ -39,19 +136,192 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chain_names_the_member_and_the_cluster() {
-        let chain = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let cname = chain(&["orders.cluster-x.rds.example", "orders-1.x.rds.example"]);
-        assert_eq!(member(&cname), Some("orders-1"));
-        assert_eq!(member(&chain(&["billing.x.rds.example"])), None);
+    fn rds_name_says_identifier_kind_and_zone() {
+        for (name, identifier, kind, hash, region) in [
+            ("orders.abc123.us-east-1.rds.amazonaws.com", "orders", RdsKind::Instance, "abc123", "us-east-1"),
+            (
+                "Orders.ABC123.US-East-1.RDS.AmazonAWS.com.",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "us-east-1",
+            ),
+            (
+                "orders.cluster-abc123.eu-west-1.rds.amazonaws.com",
+                "orders",
+                RdsKind::Cluster,
+                "abc123",
+                "eu-west-1",
+            ),
+            (
+                "orders.cluster-ro-abc123.eu-west-1.rds.amazonaws.com",
+                "orders",
+                RdsKind::ClusterReader,
+                "abc123",
+                "eu-west-1",
+            ),
+            (
+                "reports.cluster-custom-abc123.eu-west-1.rds.amazonaws.com",
+                "reports",
+                RdsKind::ClusterCustom,
+                "abc123",
+                "eu-west-1",
+            ),
+            ("world.global-abc123.global.rds.amazonaws.com", "world", RdsKind::Global, "abc123", "global"),
+            ("pool.proxy-abc123.eu-west-1.rds.amazonaws.com", "pool", RdsKind::Proxy, "abc123", "eu-west-1"),
+            (
+                "reader.endpoint.proxy-abc123.eu-west-1.rds.amazonaws.com",
+                "reader",
+                RdsKind::Proxy,
+                "abc123",
+                "eu-west-1",
+            ),
+            (
+                "wide.shardgrp-abc123.us-east-1.rds.amazonaws.com",
+                "wide",
+                RdsKind::ShardGroup,
+                "abc123",
+                "us-east-1",
+            ),
+            (
+                "orders.cluster-abc123.rds.cn-north-1.amazonaws.com.cn",
+                "orders",
+                RdsKind::Cluster,
+                "abc123",
+                "cn-north-1",
+            ),
+            (
+                "orders.abc123.cn-north-1.rds.amazonaws.com.cn",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "cn-north-1",
+            ),
+            (
+                "orders.cluster-ro-abc123.us-gov-west-1.rds.amazonaws.com",
+                "orders",
+                RdsKind::ClusterReader,
+                "abc123",
+                "us-gov-west-1",
+            ),
+            (
+                "orders.abc123.eusc-de-east-1.rds.amazonaws.eu",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "eusc-de-east-1",
+            ),
+            (
+                "orders.abc123.rds.us-iso-east-1.c2s.ic.gov",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "us-iso-east-1",
+            ),
+            (
+                "orders.abc123.rds.us-isob-east-1.sc2s.sgov.gov",
+                "orders",
+                RdsKind::Instance,
+                "abc123",
+                "us-isob-east-1",
+            ),
+        ] {
+            let zone = Zone { hash: hash.to_owned(), region: region.to_owned() };
+            let expected = RdsName { identifier: identifier.to_owned(), kind, zone };
+            assert_eq!(RdsName::parse(name), Some(expected), "{name}");
+        }
+    }
 
-        let bound = |endpoint: &str| Binding::new(endpoint, "arn:…");
-        assert_eq!(cluster_identifier(&bound("orders.cluster-x.rds.example"), &cname), "orders");
-        let custom = chain(&["db.example.com", "orders.cluster-x.rds.example", "orders-1.x.rds.example"]);
-        assert_eq!(cluster_identifier(&bound("db.example.com"), &custom), "orders");
+    #[test]
+    fn other_names_are_not_of_rds() {
+        for name in [
+            "",
+            ".",
+            "orders",
+            "db.example.com",
+            "orders.cluster-abc123.us-east-1.rds.example.com",
+            "orders.cluster-abc123.us-east-1.rds.amazonaws.com.example.com",
+            "rds.us-east-1.amazonaws.com",
+            "rds.amazonaws.com",
+            "orders.us-east-1.rds.amazonaws.com",
+            "orders.cluster-.us-east-1.rds.amazonaws.com",
+            ".abc123.us-east-1.rds.amazonaws.com",
+            "a.orders.abc123.us-east-1.rds.amazonaws.com",
+            "orders.abc-123.us-east-1.rds.amazonaws.com",
+            "orders.abc123.us-east-1.redshift.amazonaws.com",
+            "orders.abc123.us-east-1.rdsamazonaws.com",
+            "orders-0123456789abcdef.elb.us-east-1.amazonaws.com",
+        ] {
+            assert_eq!(RdsName::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn zones_differ_by_account_and_region() {
+        let zone = |name: &str| RdsName::parse(name).unwrap().zone;
+        let writer = zone("orders.cluster-abc123.us-east-1.rds.amazonaws.com");
+        assert_eq!(writer, zone("orders-1.abc123.us-east-1.rds.amazonaws.com"));
+        assert_eq!(writer, zone("orders.cluster-ro-ABC123.us-east-1.rds.amazonaws.com"));
+        assert_ne!(writer, zone("orders.cluster-xyz789.us-east-1.rds.amazonaws.com"));
+        assert_ne!(writer, zone("orders.cluster-abc123.eu-west-1.rds.amazonaws.com"));
+        assert_eq!(writer.to_string(), "abc123.us-east-1");
+    }
+
+    fn chain(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    const WRITER: &str = "orders.cluster-abc123.us-east-1.rds.amazonaws.com";
+    const READER: &str = "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com";
+    const MEMBER: &str = "orders-1.abc123.us-east-1.rds.amazonaws.com";
+
+    #[test]
+    fn member_is_the_instance_that_the_aliases_end_in() {
+        for (names, expected) in [
+            (&[WRITER, MEMBER][..], Some("orders-1")),
+            (&["db.example.com", WRITER, MEMBER], Some("orders-1")),
+            (&[MEMBER], None),
+            (&["db.example.com", WRITER], None),
+            (&["db.example.com", "db-1.example.com"], None),
+        ] {
+            assert_eq!(member(&chain(names)), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn cluster_is_the_databases_or_the_chains_or_the_first_labels() {
+        let bound = |endpoint: &str| {
+            let group =
+                "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
+            Binding::new(endpoint, group.parse().unwrap())
+        };
+        let custom = "reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com";
+        for (names, expected) in [
+            (&[WRITER, MEMBER][..], "orders"),
+            (&[READER, MEMBER], "orders"),
+            (&["db.example.com", WRITER, MEMBER], "orders"),
+            (&["world.global-abc.global.rds.amazonaws.com", WRITER, MEMBER], "orders"),
+            (&["db.example.com", custom, MEMBER], "db"),
+            (&["orders.example.com", "orders-1.example.com"], "orders"),
+        ] {
+            assert_eq!(cluster_identifier(&bound(names[0]), &chain(names)), expected, "{names:?}");
+        }
         let named = Binding { database: Some("sales".into()), ..bound("db.example.com") };
-        assert_eq!(cluster_identifier(&named, &custom), "sales");
-        let plain = chain(&["orders.example.com", "orders-1.example.com"]);
-        assert_eq!(cluster_identifier(&bound("orders.example.com"), &plain), "orders");
+        assert_eq!(cluster_identifier(&named, &chain(&["db.example.com", WRITER, MEMBER])), "sales");
+    }
+
+    #[test]
+    fn cluster_names_are_distinguished_from_instances() {
+        for (name, expected) in [
+            (WRITER, true),
+            (READER, true),
+            ("reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com", true),
+            ("world.global-abc.global.rds.amazonaws.com", true),
+            (MEMBER, false),
+            ("pool.proxy-abc123.us-east-1.rds.amazonaws.com", false),
+            ("db.cluster-prod.example.com", false),
+        ] {
+            assert_eq!(is_of_a_cluster(name), expected, "{name}");
+        }
     }
 }

@@ -1,30 +1,30 @@
-//! What went wrong with the outside world, in terms of what the loop does about it.
+//! Failed calls and lookups, by what the loop does about them.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// The longest reason that is printed, in characters. Services choose their own words, and a refusal
-/// that quotes a policy takes half of it.
+/// The longest reason that is printed, in characters. Services choose their own words; a denial that quotes a
+/// policy takes half of it.
 const MAX_REASON_CHARS: usize = 1000;
 
-/// What kind of failure it is, which decides whether it is tried again.
+/// The kind of failure decides whether the call is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// DNS gave no usable answer. A watch asks again; a check does not.
+    /// DNS gave no usable answer. A watch repeats the lookup; a check does not.
     NoAnswer,
-    /// Throttled, timed out, reset, or an error of the server: it may work in a moment.
+    /// Throttled, timed out, reset, or failed on the server's side: a retry may succeed.
     Transient,
-    /// Denied, not found, refused: it fails again until somebody changes something.
+    /// Denied, not found or invalid: a retry fails until the cause is fixed.
     Permanent,
     /// The invocation's time is over.
     DeadlineExceeded,
 }
 
-/// A failed call or lookup: what was being done, why it failed, and what cures it.
+/// A failed call or lookup: the action, the reason and the fix.
 ///
-/// `Display` leaves the source out; [`Error::explain`] prints the whole chain with the cure, once, at
+/// `Display` leaves the source out; [`Error::explain`] prints the whole chain with the fix, once, at
 /// the edge.
 #[derive(Debug)]
 pub struct Error {
@@ -35,12 +35,11 @@ pub struct Error {
 }
 
 impl Error {
-    /// A failure to do what `doing` says, as in "list the targets of arn:…".
+    /// `doing` is the action that failed, such as "list the targets of arn:…".
     pub fn new(kind: ErrorKind, doing: impl Into<String>) -> Self {
         Self { doing: doing.into(), kind, fix: None, source: None }
     }
 
-    /// Adds the reason.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into());
@@ -54,29 +53,21 @@ impl Error {
         self
     }
 
-    /// Turns it into one that trying again does not mend.
-    #[must_use]
-    pub fn permanent(self) -> Self {
-        Self { kind: ErrorKind::Permanent, ..self }
-    }
-
-    /// Turns it into one that another look may mend.
+    /// Makes it one that a retry may resolve.
     #[must_use]
     pub fn transient(self) -> Self {
         Self { kind: ErrorKind::Transient, ..self }
     }
 
-    /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What the operator can do about it.
     pub fn fix(&self) -> Option<&str> {
         self.fix.as_deref()
     }
 
-    /// What failed, and every reason down the chain, in one line.
+    /// The failure and every reason down the chain, in one line.
     pub fn story(&self) -> String {
         let mut text = self.to_string();
         let mut next = self.source();
@@ -91,7 +82,7 @@ impl Error {
         text
     }
 
-    /// The story with the cure at its end.
+    /// The story with the fix at its end.
     pub fn explain(&self) -> String {
         let story = self.story();
         match &self.fix {
@@ -101,12 +92,12 @@ impl Error {
     }
 }
 
-/// What a stranger wrote, without line breaks and no longer than a reader needs.
+/// Text from outside, without line breaks and no longer than a reader needs.
 fn one_line(text: &str) -> String {
     brief(text, MAX_REASON_CHARS).replace(char::is_control, " ")
 }
 
-/// Enough of a text to recognise it by in a message.
+/// As much of a text as a reader needs to recognise it.
 pub(crate) fn brief(text: &str, length: usize) -> String {
     match text.char_indices().nth(length) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -131,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chain_is_printed_once_with_the_cure_at_its_end() {
+    fn chain_is_printed_once_with_the_fix_at_its_end() {
         let inner = Error::new(ErrorKind::Permanent, "sign").with_source("no credentials");
         let outer = Error::new(ErrorKind::Permanent, "list").with_source(inner).with_fix("set a role");
         assert_eq!(outer.to_string(), "could not list");
@@ -139,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_that_repeats_its_source_is_printed_once() {
+    fn reason_that_repeats_its_source_is_printed_once() {
         let error = Error::new(ErrorKind::Transient, "list").with_source("could not list");
         assert_eq!(error.explain(), "could not list");
     }
 
     #[test]
-    fn a_strangers_words_come_on_one_line_and_at_most_a_thousand_characters() {
+    fn outside_text_is_one_line_of_at_most_1000_characters() {
         let explained = |words: &str| {
             Error::new(ErrorKind::Transient, "list").with_source(words).with_fix("wait").explain()
         };

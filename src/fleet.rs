@@ -204,7 +204,10 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         let report = match self.resolve(record).await {
             Ok(resolution) if resolution.addresses == record.addresses => {
                 let addresses = Some(resolution.addresses);
-                Report { addresses, ..Report::new(&binding.endpoint, &binding.target_group, Status::InSync) }
+                Report {
+                    addresses,
+                    ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::InSync)
+                }
             }
             // A failover was missed.
             Ok(_) => {
@@ -228,7 +231,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         let _in_progress = InProgressGuard::new(&fleet.memory, binding);
         let resolving = async {
             let _slot = fleet.lookups_at_once.acquire().await;
-            let group = self.clients.groups.describe(&binding.target_group).await?;
+            let group = self.clients.groups.describe(binding.target_group.as_str()).await?;
             let dns = RateLimitedDns { dns: &self.clients.dns, limiter: &fleet.lookups_per_second };
             reader_cache.resolve(&dns, &self.clients.rds, binding, group.family, self.config.verify).await
         };
@@ -243,7 +246,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         // error if it persists.
         if self.scope == Scope::Background {
             log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "left to the next check");
-            return Report::new(&binding.endpoint, &binding.target_group, Status::Deferred);
+            return Report::new(&binding.endpoint, binding.target_group.as_str(), Status::Deferred);
         }
         Report::failed(binding, error)
     }
@@ -289,7 +292,7 @@ struct InProgressGuard<'a> {
 impl<'a> InProgressGuard<'a> {
     /// None if the group is being looked at already.
     fn new(memory: &'a RefCell<Memory>, binding: &'a Binding) -> Option<Self> {
-        let target_group = &binding.target_group;
+        let target_group = binding.target_group.as_str();
         memory.borrow_mut().start(target_group).then_some(Self { memory, target_group })
     }
 }
@@ -322,6 +325,6 @@ fn deferred(binding: &Binding) -> Report {
                    shared with the whole account";
     Report {
         waiting: vec![waiting.to_owned()],
-        ..Report::new(&binding.endpoint, &binding.target_group, Status::Deferred)
+        ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::Deferred)
     }
 }

@@ -7,36 +7,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// What a target group can hold: addresses of one family.
+/// The family of the addresses that a target group holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// The group's address type is `ipv4`; the endpoint's A records count.
+    /// The target group's address type is `ipv4`. The endpoint's A records count.
     V4,
-    /// The group's address type is `ipv6`; the endpoint's AAAA records count.
+    /// The target group's address type is `ipv6`. The endpoint's AAAA records count.
     V6,
 }
 
-/// The addresses that DNS gives for the endpoint now: at least one, and only such as a target group can hold. A
-/// writer has one; the other roles may have several.
+/// The addresses that DNS gives for the endpoint now: at least one, and only such as a target group can hold.
+/// With the role `writer`, it is one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Addresses(BTreeSet<IpAddr>);
 
-/// Why an answer of DNS is not usable.
+/// Why an answer of DNS is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnswer {
-    /// The name exists, but has no address of the group's family.
+    /// The name exists, but has no address of the target group's family.
     #[error("the answer holds no address")]
     Empty,
-    /// A writer endpoint has one address. Several belong to another kind of name, or to an answer in transition.
-    #[error("the answer holds {} addresses ({}) where a writer has one", .0.len(), list(.0))]
+    /// A writer endpoint has one address. Several belong to another kind of name, or DNS is changing.
+    #[error("the answer holds {} addresses ({}), and a writer has one", .0.len(), list(.0))]
     Several(BTreeSet<IpAddr>),
-    /// No target group takes this address.
+    /// No target group accepts this address.
     #[error("the answer holds {0}, {1}, which no target group can hold")]
     NotATarget(IpAddr, &'static str),
 }
 
 impl Addresses {
-    /// Takes an answer's addresses, if there are any and a target group can hold them all.
+    /// Checks that there is an address, and that a target group can hold all of them.
     ///
     /// ```
     /// # use rds_nlb_sync::plan::*;
@@ -51,7 +51,7 @@ impl Addresses {
         if addresses.is_empty() { Err(InvalidAnswer::Empty) } else { Ok(Self(addresses)) }
     }
 
-    /// The same, if it is one address, as a writer has.
+    /// Checks that it is one address, as a writer has.
     pub fn single(self) -> Result<Self, InvalidAnswer> {
         if self.0.len() == 1 { Ok(self) } else { Err(InvalidAnswer::Several(self.0)) }
     }
@@ -60,7 +60,6 @@ impl Addresses {
         self.0.iter().copied()
     }
 
-    /// The targets that the group must hold.
     pub fn targets(&self, port: u16) -> impl Iterator<Item = SocketAddr> {
         self.iter().map(move |address| SocketAddr::new(address, port))
     }
@@ -72,7 +71,7 @@ impl fmt::Display for Addresses {
     }
 }
 
-/// Why a group of type `ip` cannot hold the address, or `None` if it can.
+/// Why a target group of type `ip` cannot hold the address; `None` if it can.
 ///
 /// IPv4 targets come from the VPC's subnets, 10/8, 100.64/10, 172.16/12 or 192.168/16, never from
 /// the public internet (NLB guide, "Target groups"). IPv6 addresses of a VPC are global ones, so

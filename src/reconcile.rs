@@ -412,7 +412,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             Role::All => "DNS names it",
         };
         log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registering targets");
-        let call = self.observer.clients.groups.register(permit, &self.binding.target_group, &targets);
+        let call =
+            self.observer.clients.groups.register(permit, self.binding.target_group.as_str(), &targets);
         let result = self.observer.while_resolving("register the endpoint's addresses", call).await;
         self.record_change(Change::Register, &targets, result)?;
         self.clear_error(Stage::Change);
@@ -424,7 +425,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     async fn register_candidates(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) {
         let reason = "it is about to become the writer";
         log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registering targets early");
-        let call = self.observer.clients.groups.register(permit, &self.binding.target_group, &targets);
+        let call =
+            self.observer.clients.groups.register(permit, self.binding.target_group.as_str(), &targets);
         let result = self.observer.while_resolving("register a candidate", call).await;
         if let Err(error) = self.record_change(Change::Register, &targets, result) {
             let reason = error.explain();
@@ -438,7 +440,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     async fn deregister(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
         let reason = "DNS has confirmed the endpoint's addresses, which are registered";
         log_decision!(info, self.binding, "deregister", targets = %list(&targets), reason, "deregistering targets");
-        let call = self.observer.clients.groups.deregister(permit, &self.binding.target_group, &targets);
+        let call =
+            self.observer.clients.groups.deregister(permit, self.binding.target_group.as_str(), &targets);
         let result = self.observer.while_resolving("deregister stale targets", call).await;
         self.record_change(Change::Deregister, &targets, result)?;
         self.clear_error(Stage::Change);
@@ -606,7 +609,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             error,
             elapsed_ms: millis(self.control.elapsed()),
             registration_latency_ms: self.registration_latency.map(millis),
-            ..Report::new(&self.binding.endpoint, &self.binding.target_group, status)
+            ..Report::new(&self.binding.endpoint, self.binding.target_group.as_str(), status)
         }
     }
 

@@ -187,7 +187,7 @@ mod in_time {
         let aws = FakeAws::new();
         aws.always(Action::DescribeListeners, Some(ApiFault::Hangs));
         let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };
-        let bindings: Vec<Binding> = (0..9).map(|_| Binding::new(ENDPOINT, GROUP)).collect();
+        let bindings: Vec<Binding> = (0..9).map(|_| Binding::new(ENDPOINT, GROUP.parse().unwrap())).collect();
         let deadline = Instant::now() + Duration::from_secs(20);
         let all_findings = examine(&ports, &bindings, deadline).await;
         assert_eq!(Instant::now(), deadline);

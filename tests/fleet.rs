@@ -32,7 +32,9 @@ impl Estate {
     fn of(databases: usize) -> Self {
         let aws = FakeAws::of_databases(databases);
         let config = Config {
-            bindings: (0..databases).map(|number| Binding::new(&endpoint(number), &group(number))).collect(),
+            bindings: (0..databases)
+                .map(|number| Binding::new(&endpoint(number), group(number).parse().unwrap()))
+                .collect(),
             discovery: None,
             timing: TIMING,
             nameservers: None,

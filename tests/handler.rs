@@ -58,7 +58,10 @@ async fn invoke_with(
     event: Value,
     time: Duration,
 ) -> Result<InvocationResult, InvocationError> {
-    let bindings = vec![Binding::new(ENDPOINT, GROUP), Binding::new(BILLING, &billing_group())];
+    let bindings = vec![
+        Binding::new(ENDPOINT, GROUP.parse().unwrap()),
+        Binding::new(BILLING, billing_group().parse().unwrap()),
+    ];
     let config = Config {
         bindings,
         discovery: tag.map(str::to_owned),

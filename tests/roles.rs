@@ -38,7 +38,7 @@ fn becomes(aws: &FakeAws, member: &str, status: &'static str) {
 }
 
 async fn reconcile(aws: &FakeAws, role: Role, mode: Mode) -> Report {
-    let binding = Binding { role, ..Binding::new(ENDPOINT, GROUP) };
+    let binding = Binding { role, ..Binding::new(ENDPOINT, GROUP.parse().unwrap()) };
     let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
     aws.reconcile_binding(&binding, TIMING, mode, &preregistration, Duration::from_secs(240)).await
 }

@@ -1,4 +1,4 @@
-//! Whom the function takes for an AWS API: over TLS, against authorities made for the test.
+//! Which certificates the function accepts from an AWS API, with authorities made for the test.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,6 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
 use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_elasticloadbalancingv2::{Client, Config};
-use aws_smithy_http_client::tls::TrustStore;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rds_nlb_sync::aws::tls;
@@ -30,7 +29,7 @@ use crate::testkit::lambda::Function;
 use crate::testkit::ports::permit;
 use crate::testkit::{FakeAws, GROUP};
 
-/// Somebody who signs certificates.
+/// Signs certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -46,24 +45,20 @@ impl Authority {
     }
 
     /// A certificate for that name, and its key.
-    fn vouches_for(&self, name: &str) -> (CertificateDer<'static>, KeyPair) {
+    fn certify(&self, name: &str) -> (CertificateDer<'static>, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let certificate =
             CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
         (certificate.into(), key)
     }
-
-    /// A bundle on disk, as an operator would name it.
-    fn bundle(&self, name: &str) -> PathBuf {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&path, self.0.pem()).unwrap();
-        path
-    }
 }
 
-fn store(authorities: &[&Authority]) -> TrustStore {
-    let add = |store: TrustStore, authority: &&Authority| store.with_pem_certificate(authority.0.pem());
-    authorities.iter().fold(TrustStore::empty(), add)
+/// A bundle on disk, as an operator would name it.
+fn bundle(name: &str, authorities: &[&Authority]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let pem: Vec<String> = authorities.iter().map(|authority| authority.0.pem()).collect();
+    std::fs::write(&path, pem.concat()).unwrap();
+    path
 }
 
 /// Handshakes, as the server saw them, and the connections that came of them.
@@ -75,8 +70,8 @@ struct Handshakes {
 }
 
 impl Handshakes {
-    /// The server hears of a refusal, and of an end, a moment after the client.
-    async fn come_to(&self, expected: [usize; 3]) {
+    /// The server learns of a refusal, and of an end, a moment after the client.
+    async fn become_exactly(&self, expected: [usize; 3]) {
         let count = || [&self.done, &self.refused, &self.closed].map(|count| count.load(Ordering::SeqCst));
         let reached = async {
             while count() != expected {
@@ -84,13 +79,13 @@ impl Handshakes {
             }
         };
         let reached = timeout(Duration::from_secs(5), reached).await;
-        assert!(reached.is_ok(), "{:?} handshakes done, refused and over, not {expected:?}", count());
+        assert!(reached.is_ok(), "{:?} handshakes done, refused and closed, not {expected:?}", count());
     }
 }
 
 /// Serves the world's APIs over TLS, with a certificate for that name by that authority.
 async fn serve(aws: &FakeAws, authority: &Authority, name: &str) -> (SocketAddr, Arc<Handshakes>) {
-    let (certificate, key) = authority.vouches_for(name);
+    let (certificate, key) = authority.certify(name);
     serve_with(aws, vec![certificate], &key).await
 }
 
@@ -143,9 +138,10 @@ fn groups(address: SocketAddr, client: &SharedHttpClient) -> Elb {
     Elb::new(Client::from_conf(config), ApiRateLimiter::unlimited())
 }
 
-/// For who trusts the first, or else them all.
-fn in_turn(first: &[&Authority], all: &[&Authority]) -> SharedHttpClient {
-    tls::in_turn(store(first), store(all)).unwrap()
+/// A client that trusts these authorities, by a bundle of this name.
+fn trusting(name: &str, authorities: &[&Authority]) -> SharedHttpClient {
+    let bundle = bundle(name, authorities);
+    tls::connections(|variable| (variable == "AWS_CA_BUNDLE").then(|| bundle.display().to_string())).unwrap()
 }
 
 /// Two calls: one describes the group, one lists its targets.
@@ -154,101 +150,87 @@ async fn targets(groups: &Elb) -> Result<Targets, Error> {
 }
 
 #[tokio::test]
-async fn an_api_that_the_first_know_takes_one_handshake() {
-    let (aws, amazon) = (FakeAws::new(), Authority::new("Amazon"));
-    let (address, handshakes) = serve(&aws, &amazon, "127.0.0.1").await;
-    let groups = groups(address, &in_turn(&[&amazon], &[]));
-    assert_eq!(targets(&groups).await.unwrap().len(), 1);
-    handshakes.come_to([1, 0, 0]).await;
+async fn services_share_one_connection() {
+    let (aws, private) = (FakeAws::new(), Authority::new("private"));
+    let (address, handshakes) = serve(&aws, &private, "127.0.0.1").await;
+    let client = trusting("shared.pem", &[&private]);
+    for groups in [groups(address, &client), groups(address, &client)] {
+        assert_eq!(targets(&groups).await.unwrap().len(), 1);
+    }
+    handshakes.become_exactly([1, 0, 0]).await;
 }
 
 #[tokio::test]
-async fn an_api_that_only_the_system_knows_is_reached_by_the_same_call_and_known_from_then_on() {
-    let (aws, amazon, system) = (FakeAws::new(), Authority::new("Amazon"), Authority::new("the system's"));
-    let (address, handshakes) = serve(&aws, &system, "127.0.0.1").await;
-    let groups = groups(address, &in_turn(&[&amazon], &[&amazon, &system]));
-    assert_eq!(targets(&groups).await.unwrap().len(), 1, "without a retry");
-    handshakes.come_to([1, 1, 0]).await;
-    aws.hang_up();
-    handshakes.come_to([1, 1, 1]).await;
-    assert_eq!(targets(&groups).await.unwrap().len(), 1);
-    handshakes.come_to([2, 1, 1]).await;
+async fn every_authority_of_a_bundle_is_trusted() {
+    let [first, second] = ["first", "second"].map(Authority::new);
+    let client = trusting("both.pem", &[&first, &second]);
+    for authority in [&first, &second] {
+        let aws = FakeAws::new();
+        let (address, handshakes) = serve(&aws, authority, "127.0.0.1").await;
+        assert_eq!(targets(&groups(address, &client)).await.unwrap().len(), 1);
+        handshakes.become_exactly([1, 0, 0]).await;
+    }
 }
 
 /// As when an authority gets another key.
 #[tokio::test]
-async fn a_name_alone_vouches_for_nothing() {
-    let (aws, old, new) = (FakeAws::new(), Authority::new("Amazon"), Authority::new("Amazon"));
+async fn authority_of_the_same_name_with_another_key_is_refused() {
+    let (aws, old, new) = (FakeAws::new(), Authority::new("private"), Authority::new("private"));
     let (address, handshakes) = serve(&aws, &new, "127.0.0.1").await;
-    assert!(targets(&groups(address, &in_turn(&[&old], &[&old]))).await.is_err());
-    handshakes.come_to([0, 2, 0]).await;
-    assert_eq!(targets(&groups(address, &in_turn(&[&old], &[&old, &new]))).await.unwrap().len(), 1);
+    assert!(targets(&groups(address, &trusting("old.pem", &[&old]))).await.is_err());
+    handshakes.become_exactly([0, 1, 0]).await;
+    assert_eq!(targets(&groups(address, &trusting("new.pem", &[&old, &new]))).await.unwrap().len(), 1);
 }
 
-/// A server may send more certificates than its own. One that has expired says nothing of the others, but it
-/// is what a refusal speaks of.
+/// A server may send more certificates than its own. An expired one says nothing about the others, but a
+/// refusal names it.
 #[tokio::test]
-async fn what_the_first_find_fault_with_may_be_good_enough_for_all() {
-    let (aws, amazon, system) = (FakeAws::new(), Authority::new("Amazon"), Authority::new("the system's"));
+async fn expired_extra_certificate_harms_only_its_own_authority() {
+    let (aws, other, system) = (FakeAws::new(), Authority::new("other"), Authority::new("the system's"));
     let mut crossed = Authority::called("the system's");
     crossed.not_after = rcgen::date_time_ymd(2021, 9, 30);
     let crossed = crossed.signed_by(system.0.key(), &Authority::new("long gone").0).unwrap();
-    let (certificate, key) = system.vouches_for("127.0.0.1");
+    let (certificate, key) = system.certify("127.0.0.1");
     let (address, _) = serve_with(&aws, vec![certificate, crossed.into()], &key).await;
-    let message_text =
-        targets(&groups(address, &in_turn(&[&amazon], &[&amazon]))).await.unwrap_err().explain();
+    let refused = targets(&groups(address, &trusting("crossed.pem", &[&other]))).await;
+    let message_text = refused.unwrap_err().explain();
     assert!(message_text.contains("expired"), "{message_text}");
-    assert_eq!(targets(&groups(address, &in_turn(&[&amazon], &[&amazon, &system]))).await.unwrap().len(), 1);
+    let client = trusting("crossing.pem", &[&other, &system]);
+    assert_eq!(targets(&groups(address, &client)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn an_api_that_changes_its_authority_is_reached_all_the_same() {
-    let (aws, amazon, system) = (FakeAws::new(), Authority::new("Amazon"), Authority::new("the system's"));
-    let (before, _) = serve(&aws, &amazon, "127.0.0.1").await;
-    let (after, handshakes) = serve(&aws, &system, "127.0.0.1").await;
-    let client = in_turn(&[&amazon], &[&amazon, &system]);
-    assert_eq!(targets(&groups(before, &client)).await.unwrap().len(), 1);
-    assert_eq!(targets(&groups(after, &client)).await.unwrap().len(), 1);
-    handshakes.come_to([1, 1, 0]).await;
-}
-
-#[tokio::test]
-async fn nobody_is_believed_for_whom_none_vouches_and_that_harms_no_other() {
+async fn unknown_authority_is_refused_before_any_request() {
     let (aws, elsewhere) = (FakeAws::new(), FakeAws::new());
-    let [amazon, system, stranger] = ["Amazon", "the system's", "a stranger"].map(Authority::new);
+    let [private, stranger] = ["private", "a stranger"].map(Authority::new);
     let (address, handshakes) = serve(&elsewhere, &stranger, "127.0.0.1").await;
-    let client = in_turn(&[&amazon], &[&amazon, &system]);
+    let client = trusting("known.pem", &[&private]);
     let message_text = targets(&groups(address, &client)).await.unwrap_err().explain();
     assert!(
         message_text.contains("UnknownIssuer") && message_text.contains("AWS_CA_BUNDLE"),
         "{message_text}"
     );
-    handshakes.come_to([0, 2, 0]).await;
+    handshakes.become_exactly([0, 1, 0]).await;
     assert_eq!(elsewhere.state().calls.len(), 0);
-    for authority in [&amazon, &system] {
-        let (address, _) = serve(&aws, authority, "127.0.0.1").await;
-        assert_eq!(targets(&groups(address, &client)).await.unwrap().len(), 1);
-    }
+    let (address, _) = serve(&aws, &private, "127.0.0.1").await;
+    assert_eq!(targets(&groups(address, &client)).await.unwrap().len(), 1, "the client works on");
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_refused_whoever_signed_it() {
-    let (amazon, system) = (Authority::new("Amazon"), Authority::new("the system's"));
-    for authority in [&amazon, &system] {
-        let aws = FakeAws::new();
-        let (address, handshakes) = serve(&aws, authority, "elsewhere.example.com").await;
-        let groups = groups(address, &in_turn(&[&amazon], &[&amazon, &system]));
-        let message_text = targets(&groups).await.unwrap_err().explain();
-        assert!(
-            message_text.contains("not valid for name") && message_text.contains("AWS_ENDPOINT_URL"),
-            "{message_text}"
-        );
-        handshakes.come_to([0, 2, 0]).await;
-        assert_eq!(aws.state().calls.len(), 0);
-    }
+async fn certificate_for_another_name_is_refused() {
+    let (aws, private) = (FakeAws::new(), Authority::new("private"));
+    let (address, handshakes) = serve(&aws, &private, "elsewhere.example.com").await;
+    let client = trusting("name.pem", &[&private]);
+    let message_text = targets(&groups(address, &client)).await.unwrap_err().explain();
+    assert!(
+        message_text.contains("not valid for name") && message_text.contains("AWS_ENDPOINT_URL"),
+        "{message_text}"
+    );
+    handshakes.become_exactly([0, 1, 0]).await;
+    assert_eq!(aws.state().calls.len(), 0);
 }
 
-/// The binary, with the world behind TLS and these variables.
+/// The binary, with the fake AWS behind TLS and these variables.
 async fn function(aws: &FakeAws, address: SocketAddr, variables: &[(&str, &str)]) -> Function {
     let endpoint = format!("https://{address}");
     let variables: Vec<_> = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_MAX_ATTEMPTS", "1")]
@@ -262,15 +244,21 @@ const CHECK: &str = r#"{"command": "check"}"#;
 const TIME: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn variables_name_whom_to_trust_instead() {
+async fn variables_name_the_trusted_authorities() {
     let (aws, private) = (FakeAws::new(), Authority::new("private"));
     let (address, _) = serve(&aws, &private, "127.0.0.1").await;
-    let bundle = private.bundle("private.pem");
-    let other = Authority::new("other").bundle("other.pem");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("authorities");
+    std::fs::create_dir_all(&folder).unwrap();
+    bundle("authorities/private.pem", &[&private]);
+    let folder = folder.to_str().unwrap();
+    let bundle_of = bundle;
+    let bundle = bundle_of("private.pem", &[&private]);
+    let other = bundle_of("other.pem", &[&Authority::new("other")]);
     let [bundle, other] = [&bundle, &other].map(|path| path.to_str().unwrap());
     for (variables, is_trusted) in [
         (&[("AWS_CA_BUNDLE", bundle)][..], true),
         (&[("SSL_CERT_FILE", bundle)], true),
+        (&[("SSL_CERT_DIR", folder)], true),
         (&[("AWS_CA_BUNDLE", bundle), ("SSL_CERT_FILE", other)], true),
         (&[("AWS_CA_BUNDLE", other), ("SSL_CERT_FILE", bundle)], false),
         (&[("AWS_CA_BUNDLE", " "), ("SSL_CERT_FILE", other)], false),
@@ -283,7 +271,7 @@ async fn variables_name_whom_to_trust_instead() {
             Err(error) => {
                 let message_text = error["errorMessage"].as_str().unwrap();
                 assert!(
-                    !is_trusted && message_text.contains("name its certificates in AWS_CA_BUNDLE"),
+                    !is_trusted && message_text.contains("certificates in AWS_CA_BUNDLE"),
                     "{variables:?}: {message_text}"
                 );
             }
@@ -292,29 +280,41 @@ async fn variables_name_whom_to_trust_instead() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_is_none_is_refused_at_the_start_with_the_cure() {
+async fn unusable_certificates_stop_the_start_and_are_named() {
     let aws = FakeAws::new();
+    let address = aws.serve_aws().await;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for (name, text, reason) in [
-        ("missing.pem", None, "No such file"),
-        ("empty.pem", Some(""), "it holds no certificate"),
-        ("cut.pem", Some("-----BEGIN CERTIFICATE-----\nMIID"), "certificate 1"),
-        ("none.pem", Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "certificate 1"),
-    ] {
-        let path = folder.join(name);
-        if let Some(text) = text {
-            std::fs::write(&path, text).unwrap();
+    for variable in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
+        for (name, text, reason) in [
+            ("missing.pem", None, "No such file"),
+            ("empty.pem", Some(""), "it holds no certificate"),
+            ("text.pem", Some("not PEM"), "it holds no certificate"),
+            ("cut.pem", Some("-----BEGIN CERTIFICATE-----\nMIID"), "certificate 1"),
+            (
+                "broken.pem",
+                Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+                "certificate 1",
+            ),
+        ] {
+            let path = folder.join(name);
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            does_not_start(&aws, address, variable, path.to_str().unwrap(), reason).await;
         }
-        let path = path.to_str().unwrap();
-        let address = aws.serve_aws().await;
-        let mut function = function(&aws, address, &[("AWS_CA_BUNDLE", path)]).await;
-        let (code, error) = function.ended().await;
-        let message_text = error.unwrap()["errorMessage"].to_string();
-        assert_eq!(code, Some(1));
-        assert!(
-            message_text.contains(&format!("AWS_CA_BUNDLE={path}")) && message_text.contains(reason),
-            "{message_text}"
-        );
-        assert!(message_text.contains("unset it"), "{message_text}");
     }
+    let missing = folder.join("no-such-folder");
+    does_not_start(&aws, address, "SSL_CERT_DIR", missing.to_str().unwrap(), "No such file").await;
+}
+
+async fn does_not_start(aws: &FakeAws, address: SocketAddr, variable: &str, path: &str, reason: &str) {
+    let mut function = function(aws, address, &[(variable, path)]).await;
+    let (code, error) = function.ended().await;
+    let message_text = error.unwrap()["errorMessage"].to_string();
+    assert_eq!(code, Some(1));
+    assert!(
+        message_text.contains(&format!("{variable}={path}")) && message_text.contains(reason),
+        "{message_text}"
+    );
+    assert!(message_text.contains("unset it"), "{message_text}");
 }

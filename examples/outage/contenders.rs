@@ -114,7 +114,7 @@ async fn reconcile(aws: &FakeAws, contender: Contender, database: Database, mode
         Contender::Preregistering => Preregistration::On { promoted_instance: Some("orders-2".to_owned()) },
         _ => Preregistration::Off,
     };
-    let binding = Binding { standby, ..Binding::new(endpoint, GROUP) };
+    let binding = Binding { standby, ..Binding::new(endpoint, GROUP.parse().unwrap()) };
     let time = Duration::from_secs(if mode == Mode::Watch { 240 } else { 59 });
     aws.reconcile_binding(&binding, TIMING, mode, &preregistration, time).await;
 }

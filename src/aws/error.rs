@@ -1,8 +1,10 @@
-//! What the adapters of AWS APIs share: how an SDK's error becomes a [`Error`], and how long an answer may
-//! be. The types are one and the same in all SDKs; they are imported from one of them.
+//! How an SDK's error becomes an [`Error`], and how long an answer may be. All SDKs share their types; they
+//! are imported from one of them.
 
 use std::error::Error as StdError;
 
+use aws_credential_types::provider::error::CredentialsError;
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
 use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeDeserializationInterceptorContextMut;
 use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -14,8 +16,8 @@ use rustls::CertificateError;
 use super::tls;
 use crate::error::{Error, ErrorKind};
 
-/// The longest answer that is read, in bytes. A full group's thousand targets take half a megabyte; the
-/// function has 128, and the SDK by itself reads for as long as bytes arrive.
+/// The longest answer that is read, in bytes. A full group's thousand targets take half a megabyte. The
+/// function has 128 MB, and the SDK by itself reads for as long as bytes arrive.
 pub const MAX_ANSWER_BYTES: usize = 4 << 20;
 
 /// Ends an answer that is longer than [`MAX_ANSWER_BYTES`] with an error.
@@ -40,7 +42,7 @@ impl Intercept for Bounded {
     }
 }
 
-/// Turns a failed call into a fault. `action` is the IAM action that the call needs.
+/// Turns a failed call into an [`Error`]. `action` is the IAM action that the call needs.
 pub fn call_error<E>(doing: String, action: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
@@ -48,7 +50,12 @@ where
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
     let kind = kind(&error, &code, status);
-    let denied = code.starts_with("AccessDenied") || code == "UnauthorizedOperation" || status == Some(403);
+    let fix = match kind {
+        _ if is_denied(&code, status) => {
+            Some(format!("allow {action} in the function's role, and check its credentials"))
+        }
+        _ => fix(&error).map(str::to_owned),
+    };
     let failure = Error::new(kind, doing);
     let failure = match error {
         // The service's own words say more than the SDK's "service error".
@@ -57,63 +64,66 @@ where
             failure.with_source(format!("{code}: {message}"))
         }
         SdkError::ServiceError(_) => {
-            // A proxy's page, perhaps: the status is all that can be told by.
+            // A proxy's page, perhaps: only the status is known.
             let status = status.unwrap_or_default();
             let understand = format!("understand the answer, of HTTP status {status}");
             failure.with_source(Error::new(kind, understand).with_source(error))
         }
         SdkError::TimeoutError(_) => failure.with_source("no answer in time"),
-        other => {
-            let refusal = tls::refusal(&other).map(untrusted);
-            let failure = failure.with_source(other);
-            if let Some(fix) = refusal {
-                return failure.with_fix(fix);
-            }
-            // Only the reasons count: a group may be called credentials.
-            if failure.explain().trim_start_matches(&failure.to_string()).contains("credential") {
-                // The chain of providers has none: nothing was sent, and nothing will be.
-                return failure
-                    .permanent()
-                    .with_fix("give the function a role, or the process credentials that the AWS SDK finds");
-            }
-            failure
-        }
+        other => failure.with_source(other),
     };
-    if denied {
-        return failure
-            .with_fix(format!("allow {action} in the function's role, and look at its credentials"));
-    }
-    match kind {
-        ErrorKind::Transient => {
-            failure.with_fix("it is tried again; if it stays, look into the network and the API's limits")
+    match (fix, kind) {
+        (Some(fix), _) => failure.with_fix(fix),
+        (None, ErrorKind::Transient) => {
+            failure.with_fix("it is tried again; if it stays, check the network and the API's limits")
         }
-        _ => failure,
+        (None, _) => failure,
     }
 }
 
-/// What cures a certificate that was refused.
-fn untrusted(reason: &CertificateError) -> &'static str {
-    match reason {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "nobody whom the function trusts vouches for this API; if a proxy or a private authority stands before \
-             it, name its certificates in AWS_CA_BUNDLE"
-        }
-        _ => {
-            "the API's certificate does not hold for this name at this time; look at the endpoint (AWS_ENDPOINT_URL), at \
-             what stands before it, and at the clock"
-        }
-    }
+fn is_denied(code: &str, status: Option<u16>) -> bool {
+    matches!(code, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation") || status == Some(403)
 }
 
-fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> ErrorKind {
-    const THROTTLED: [&str; 4] = ["Throttl", "RequestLimitExceeded", "TooManyRequests", "RequestThrottled"];
+/// What to do where the call was not answered at all.
+fn fix(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    match tls::refused_certificate(error) {
+        Some(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            return Some(
+                "the certificate is not signed by a trusted authority; behind a proxy that inspects TLS, name the \
+                 proxy's certificates in AWS_CA_BUNDLE",
+            );
+        }
+        Some(_) => {
+            return Some(
+                "the API's certificate is not valid for this name at this time; check the endpoint (AWS_ENDPOINT_URL), \
+                 any proxy in front of it, and the clock",
+            );
+        }
+        None => {}
+    }
+    find::<CredentialsError>(error)
+        .map(|_| "give the function a role, or the process credentials that the AWS SDK finds")
+}
+
+/// The first error of this type among the sources.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    error.downcast_ref().or_else(|| find(error.source()?))
+}
+
+fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> ErrorKind
+where
+    E: StdError + 'static,
+{
     match error {
         SdkError::ConstructionFailure(_) => ErrorKind::Permanent,
-        // Timeouts, connections that broke, and answers that make no sense.
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-            ErrorKind::Transient
-        }
-        _ if THROTTLED.iter().any(|prefix| code.starts_with(prefix)) => ErrorKind::Transient,
+        SdkError::DispatchFailure(_) => match find::<CredentialsError>(error) {
+            None | Some(CredentialsError::ProviderTimedOut(_)) => ErrorKind::Transient,
+            // Nothing was sent, and nothing will be.
+            Some(_) => ErrorKind::Permanent,
+        },
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => ErrorKind::Transient,
+        _ if THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code) => ErrorKind::Transient,
         _ => match status {
             Some(429 | 500..) => ErrorKind::Transient,
             // An answer that is neither an error nor what was asked for.
@@ -128,13 +138,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_sent_is_permanent_and_what_got_no_answer_is_not() {
+    fn unsent_call_is_permanent_and_unanswered_call_is_transient() {
         let refused = || HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
-        let cases: [(SdkError<(), HttpResponse>, ErrorKind); 4] = [
+        let cases: [(SdkError<std::fmt::Error, HttpResponse>, ErrorKind); 4] = [
             (SdkError::construction_failure("no region"), ErrorKind::Permanent),
             (SdkError::timeout_error("after 3 s"), ErrorKind::Transient),
             (SdkError::response_error("no XML", refused()), ErrorKind::Transient),
-            (SdkError::service_error((), refused()), ErrorKind::Permanent),
+            (SdkError::service_error(std::fmt::Error, refused()), ErrorKind::Permanent),
         ];
         for (error, expected) in cases {
             let status = error.raw_response().map(|response| response.status().as_u16());

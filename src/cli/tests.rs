@@ -119,13 +119,21 @@ fn an_endpoint_breaks_after_a_dot() {
 }
 
 #[test]
-fn an_error_speaks_of_what_the_user_wrote() {
-    let message =
-        in_arguments("BINDINGS[0].target_group: no; BINDINGS[0].endpoint: no; POLL_MILLIS: no", true);
-    assert_eq!(message, "--target-group: no; --endpoint: no; POLL_MILLIS: no");
+fn error_names_the_argument_that_the_user_gave() {
+    let errors = |variables: &[(&str, &str)]| {
+        let variables = variables.to_vec();
+        let variable =
+            |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+        Config::parse(variable).unwrap_err()
+    };
+    let bad = errors(&[(BINDINGS, r#"[{"endpoint": 1, "target_group": 2}]"#), ("POLL_MILLIS", "x")]);
     assert_eq!(
-        in_arguments("BINDINGS: is not set; give a JSON array", false),
-        "give --endpoint and --target-group, or set BINDINGS to a JSON array"
+        in_arguments(&bad, true),
+        "the configuration is not valid: --endpoint: is a number, not a string; --target-group: is a number, not a \
+         string; POLL_MILLIS: \"x\" is not a whole number from 1 to 60000 (default 500)"
     );
-    assert_eq!(in_arguments("BINDINGS[0].endpoint: no", false), "BINDINGS[0].endpoint: no");
+    assert!(in_arguments(&bad, false).contains("BINDINGS[0].endpoint: is a number"));
+    let missing = in_arguments(&errors(&[]), false);
+    let expected = "no binding is given. Fix: give --endpoint and --target-group, or set BINDINGS to a JSON array such as";
+    assert!(missing.contains(expected), "{missing}");
 }

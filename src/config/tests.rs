@@ -1,6 +1,11 @@
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::*;
+use crate::binding::Role;
+use crate::endpoint::NO_STANDBY_IN_A_CLUSTER;
+use crate::plan::StandbyPolicy;
 
 mod bindings;
 mod properties;
@@ -21,7 +26,7 @@ fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
 fn problems(variables: &[(&str, &str)]) -> Vec<String> {
     match parse(variables) {
         Ok(_) => Vec::new(),
-        Err(ConfigErrors(problems)) => problems,
+        Err(ConfigErrors(problems)) => problems.iter().map(Problem::to_string).collect(),
     }
 }
 
@@ -44,9 +49,9 @@ fn only_binding(bindings: Value) -> Binding {
 }
 
 #[test]
-fn a_binding_is_all_that_must_be_set() {
+fn bindings_alone_take_the_defaults() {
     let expected = Config {
-        bindings: vec![Binding::new(ENDPOINT, GROUP)],
+        bindings: vec![Binding::new(ENDPOINT, GROUP.parse().unwrap())],
         timing: Timing {
             watch: Duration::from_secs(180),
             poll: Duration::from_millis(500),
@@ -63,7 +68,7 @@ fn a_binding_is_all_that_must_be_set() {
 }
 
 #[test]
-fn every_variable_is_read() {
+fn all_variables_are_read() {
     let bindings = json!([
         {"endpoint": ENDPOINT, "target_group": GROUP},
         {
@@ -87,12 +92,12 @@ fn every_variable_is_read() {
     ]);
     let expected = Config {
         bindings: vec![
-            Binding::new(ENDPOINT, GROUP),
+            Binding::new(ENDPOINT, GROUP.parse().unwrap()),
             Binding {
                 port: Some(5432),
                 database: Some("billing".to_owned()),
                 standby: StandbyPolicy::Keep,
-                ..Binding::new("db.example.com.", OTHER_GROUP)
+                ..Binding::new("db.example.com.", OTHER_GROUP.parse().unwrap())
             },
         ],
         timing: Timing {
@@ -111,43 +116,44 @@ fn every_variable_is_read() {
 }
 
 #[test]
-fn an_empty_variable_counts_as_unset() {
+fn empty_variable_counts_as_unset() {
     for empty in ["", " ", "\n"] {
         let others =
             [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, PREREGISTER, DRY_RUN];
         let variables: Vec<_> = others.map(|name| (name, empty)).into();
         assert_eq!(parse(&variables), parse(&[]), "{empty:?}");
-        assert_eq!(problems(&[(BINDINGS, empty)]), Config::parse(|_| None).unwrap_err().0, "{empty:?}");
+        assert_eq!(problems(&[(BINDINGS, empty)]), [format!("BINDINGS: {NO_BINDINGS}")], "{empty:?}");
     }
 }
 
 #[test]
-fn without_bindings_there_is_nothing_to_do() {
+fn missing_bindings_are_refused_with_the_fix() {
     assert_eq!(
         Config::parse(|_| None).unwrap_err().to_string(),
-        "the configuration is not valid: BINDINGS: is not set; give a JSON array such as [{\"endpoint\": \
+        "the configuration is not valid: BINDINGS: is not set. Fix: give a JSON array such as [{\"endpoint\": \
          \"orders.cluster-….rds.amazonaws.com\", \"target_group\": \"arn:aws:elasticloadbalancing:…\"}]"
     );
 }
 
 #[test]
-fn discovery_by_tag_needs_no_bindings() {
+fn discovery_tag_needs_no_bindings() {
     let config = Config::parse(|name| (name == DISCOVERY_TAG).then(|| "rds-endpoint".to_owned())).unwrap();
     assert_eq!((config.bindings, config.discovery), (Vec::new(), Some("rds-endpoint".to_owned())));
 }
 
 #[test]
-fn what_is_no_tag_key_is_refused_by_name() {
+fn invalid_tag_key_is_refused() {
     // A tag's key has 128 characters at most, and the longest option adds ":database".
     assert!(Config::parse(|name| (name == DISCOVERY_TAG).then(|| "x".repeat(119))).is_ok());
     for wrong in ["rds?endpoint", "aws:endpoint", &"x".repeat(120)] {
-        let expected = format!("DISCOVERY_TAG: {wrong:?} is not a tag key, such as rds-nlb-sync");
+        let expected =
+            format!("DISCOVERY_TAG: {wrong:?} is not a tag key. Fix: give one such as rds-nlb-sync");
         assert_eq!(problems(&[(DISCOVERY_TAG, wrong)]), [expected]);
     }
 }
 
 #[test]
-fn numbers_have_limits() {
+fn number_outside_its_range_is_refused() {
     for (name, least, most, default) in
         [(WATCH_SECONDS, 0, 5400, 180), (POLL_MILLIS, 1, 60_000, 500), (CONFIRM_SECONDS, 0, 600, 6)]
     {
@@ -166,12 +172,12 @@ fn numbers_have_limits() {
 }
 
 #[test]
-fn no_confirmation_time_confirms_at_once() {
+fn zero_confirm_seconds_is_accepted() {
     assert_eq!(parse(&[(CONFIRM_SECONDS, "0")]).unwrap().timing.confirm, Duration::ZERO);
 }
 
 #[test]
-fn a_dry_run_is_true_or_false() {
+fn dry_run_is_true_or_false() {
     for (text, expected) in
         [("true", true), ("TRUE", true), (" True ", true), ("false", false), ("False", false)]
     {
@@ -183,7 +189,7 @@ fn a_dry_run_is_true_or_false() {
 }
 
 #[test]
-fn name_servers_are_addresses_with_or_without_a_port() {
+fn name_servers_may_have_a_port() {
     for (text, expected) in [
         ("10.0.0.2", "10.0.0.2:53"),
         ("10.0.0.2:5353", "10.0.0.2:5353"),
@@ -197,7 +203,7 @@ fn name_servers_are_addresses_with_or_without_a_port() {
 }
 
 #[test]
-fn what_is_no_name_server_is_named_by_its_place() {
+fn invalid_name_server_is_named_by_its_index() {
     let problem = |index: usize, entry: &str| {
         format!(
             "NAMESERVERS[{index}]: {entry:?} is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53"
@@ -218,7 +224,7 @@ fn what_is_no_name_server_is_named_by_its_place() {
 }
 
 #[test]
-fn everything_wrong_comes_in_one_message() {
+fn all_problems_are_in_one_message() {
     let bindings = json!([
         {"endpoint": "orders", "target_group": "orders", "port": 0, "database": "", "role": "any", "region": ""},
         7,
@@ -258,7 +264,7 @@ fn everything_wrong_comes_in_one_message() {
 }
 
 #[test]
-fn pre_registration_is_on_unless_it_is_turned_off() {
+fn preregister_defaults_to_true() {
     for (text, expected) in [("true", true), ("TRUE", true), ("false", false), (" False ", false)] {
         assert_eq!(parse(&[(PREREGISTER, text)]).unwrap().preregister, expected, "{text:?}");
     }

@@ -88,7 +88,7 @@ pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>
         let facts = Reader { clients, binding, deadline }.facts().await;
         BindingFindings {
             endpoint: binding.endpoint.clone(),
-            target_group: binding.target_group.clone(),
+            target_group: binding.target_group.to_string(),
             findings: findings(binding, &facts),
         }
     });
@@ -103,7 +103,7 @@ struct Reader<'a, D, T, C> {
 
 impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T, C> {
     async fn facts(&self) -> Facts {
-        let arn = &self.binding.target_group;
+        let arn = self.binding.target_group.as_str();
         let groups = &self.clients.groups;
         let (about_group, attributes, targets) = tokio::join!(
             self.about_group(),
@@ -118,7 +118,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     async fn about_group(
         &self,
     ) -> (Read<Group>, (Read<Resolution>, String, Read<Option<Database>>), Read<Vec<Attached>>) {
-        let describing = self.clients.groups.group(&self.binding.target_group);
+        let describing = self.clients.groups.group(self.binding.target_group.as_str());
         let group = self.read("describe the target group", describing).await;
         let (family, load_balancers) = match &group {
             Ok(group) if group.address_type == "ipv6" => (Family::V6, group.load_balancers.as_slice()),

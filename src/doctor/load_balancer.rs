@@ -148,8 +148,10 @@ fn check_listeners(
         }
         Ok(listeners) => listeners,
     };
-    let ours: Vec<&Listener> =
-        listeners.iter().filter(|listener| listener.groups.contains(&context.binding.target_group)).collect();
+    let ours: Vec<&Listener> = listeners
+        .iter()
+        .filter(|listener| listener.groups.iter().any(|group| group == context.binding.target_group.as_str()))
+        .collect();
     if ours.is_empty() {
         return vec![Finding::problem(
             "listener",

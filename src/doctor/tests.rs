@@ -11,7 +11,7 @@ const ENDPOINT: &str = "orders.cluster-abc123.us-east-1.rds.amazonaws.com";
 const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
 
 fn binding() -> Binding {
-    Binding::new(ENDPOINT, GROUP)
+    Binding::new(ENDPOINT, GROUP.parse().unwrap())
 }
 
 fn resolution(chain: &[&str]) -> Resolution {

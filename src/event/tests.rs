@@ -10,6 +10,7 @@ mod promoted_instance;
 mod properties;
 mod refusals;
 
+const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
 
 /// What every refusal says at its end.
@@ -19,7 +20,7 @@ const ACCEPTED: &str = "; this function accepts EventBridge events from aws.rds,
 
 fn bindings() -> Vec<Binding> {
     ["orders.cluster-abc123.us-east-1.rds.amazonaws.com", "billing.abc123.us-east-1.rds.amazonaws.com"]
-        .map(|endpoint| Binding::new(endpoint, "arn:aws:elasticloadbalancing:…"))
+        .map(|endpoint| Binding::new(endpoint, GROUP.parse().unwrap()))
         .into()
 }
 
@@ -254,7 +255,10 @@ fn databases_are_compared_without_case_in_every_partition() {
 
 #[test]
 fn a_custom_name_is_found_by_its_database() {
-    let custom = Binding { database: Some("Orders".to_owned()), ..Binding::new("db.example.com", "") };
+    let custom = Binding {
+        database: Some("Orders".to_owned()),
+        ..Binding::new("db.example.com", GROUP.parse().unwrap())
+    };
     let mut bindings = bindings();
     bindings.push(custom);
     let of = |arn| asks_with(&bindings, &failover_of(arn));

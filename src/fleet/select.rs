@@ -126,7 +126,7 @@ impl Memory {
     pub fn record(&mut self, binding: &Binding, report: &Report, now: Instant) {
         match LastResult::of(binding, report, now) {
             Some(result) => {
-                self.results.insert(binding.target_group.clone(), result);
+                self.results.insert(binding.target_group.to_string(), result);
             }
             None => self.forget(binding),
         }
@@ -134,13 +134,13 @@ impl Memory {
 
     /// Makes the next check list the group.
     pub fn forget(&mut self, binding: &Binding) {
-        self.results.remove(&binding.target_group);
+        self.results.remove(binding.target_group.as_str());
     }
 
     /// Puts a binding whose lookup failed behind the others, so that names that do not resolve do not keep them
     /// from being listed.
     pub fn postpone(&mut self, binding: &Binding, now: Instant) {
-        if let Some(LastResult::InSync { at, .. }) = self.results.get_mut(&binding.target_group) {
+        if let Some(LastResult::InSync { at, .. }) = self.results.get_mut(binding.target_group.as_str()) {
             *at = now;
         }
     }
@@ -155,7 +155,7 @@ impl Memory {
     }
 
     fn forget_unbound(&mut self, bindings: &[Binding]) {
-        let bound: BTreeSet<&str> = bindings.iter().map(|binding| &*binding.target_group).collect();
+        let bound: BTreeSet<&str> = bindings.iter().map(|binding| binding.target_group.as_str()).collect();
         self.results.retain(|group, _| bound.contains(group.as_str()));
     }
 }
@@ -177,10 +177,10 @@ fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> 
     let is_background = scope == Scope::Background;
     let are_few = bindings.len() <= MIN_LISTED;
     for (index, binding) in bindings.iter().enumerate() {
-        if is_background && memory.in_progress.contains(&binding.target_group) {
+        if is_background && memory.in_progress.contains(binding.target_group.as_str()) {
             continue;
         }
-        match memory.results.get(&binding.target_group) {
+        match memory.results.get(binding.target_group.as_str()) {
             _ if scope == Scope::Whole => selection.list.push(index),
             Some(LastResult::NeedsSync { priority, at }) if is_background => {
                 if now.saturating_duration_since(*at) >= RETRY_INTERVAL {

@@ -112,7 +112,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// Resolves the endpoint, and lists the group if the last list no longer serves. During a backoff any list
     /// serves.
     pub async fn observe(&mut self, is_backing_off: bool) -> Result<Observation, Error> {
-        let describing = self.clients.groups.describe(&self.binding.target_group);
+        let describing = self.clients.groups.describe(self.binding.target_group.as_str());
         let mut group = self.while_resolving("describe the target group", describing).await?;
         group.port = self.binding.port.unwrap_or(group.port);
         self.group = Some(group);
@@ -283,7 +283,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// Lists the group. A list that arrived is kept, even if the lookup beside it failed.
     async fn list(&mut self, permit: Permit, pause: Duration) -> Result<(), Error> {
         let asked = Instant::now();
-        let listing = self.clients.groups.targets(permit, &self.binding.target_group);
+        let listing = self.clients.groups.targets(permit, self.binding.target_group.as_str());
         let listing = until(self.deadline, "list the group's targets", listing);
         let (targets, lookup) = self.beside_lookups_after(pause, listing).await;
         let listed =

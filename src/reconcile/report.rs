@@ -72,7 +72,10 @@ impl Report {
     pub(crate) fn failed(binding: &Binding, error: &Error) -> Self {
         let reason = error.explain();
         log_decision!(error, binding, "fail", reason = %reason, "binding failed");
-        Self { error: Some(reason), ..Self::new(&binding.endpoint, &binding.target_group, Status::Failed) }
+        Self {
+            error: Some(reason),
+            ..Self::new(&binding.endpoint, binding.target_group.as_str(), Status::Failed)
+        }
     }
 }
 

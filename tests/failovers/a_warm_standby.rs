@@ -22,7 +22,7 @@ fn moves(aws: &FakeAws, address: &str) {
 }
 
 async fn keeps(aws: &FakeAws, mode: Mode) -> Report {
-    let binding = Binding { standby: StandbyPolicy::Keep, ..Binding::new(INSTANCE, GROUP) };
+    let binding = Binding { standby: StandbyPolicy::Keep, ..Binding::new(INSTANCE, GROUP.parse().unwrap()) };
     let preregistration = Preregistration::On { promoted_instance: None };
     aws.reconcile_binding(&binding, TIMING, mode, &preregistration, seconds(240)).await
 }
@@ -65,7 +65,10 @@ async fn is_awaited_while_the_writer_is_not_healthy() {
     aws.group(|group| group.health = seconds(3600));
     let report = keeps(&aws, Mode::Check).await;
     assert_eq!(report.status, Status::Pending);
-    assert!(report.waiting[0].contains("depending on its health, once the writer's target is healthy"), "{report:?}");
+    assert!(
+        report.waiting[0].contains("depending on its health, once the writer's target is healthy"),
+        "{report:?}"
+    );
     assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
     assert!(aws.count(Action::DescribeTargetHealth) <= 12, "not listed at every poll");
 }

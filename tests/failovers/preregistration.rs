@@ -172,7 +172,8 @@ async fn an_objection_counts_while_what_is_asked_beside_it_hangs() {
         aws.promote("orders-2");
     });
     let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
-    let (binding, timing) = (Binding::new(ENDPOINT, GROUP), Timing { confirm: Duration::ZERO, ..TIMING });
+    let (binding, timing) =
+        (Binding::new(ENDPOINT, GROUP.parse().unwrap()), Timing { confirm: Duration::ZERO, ..TIMING });
     aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(600)).await;
     assert_eq!(aws.writes(), ["DeregisterTargets 10.0.1.10:5432"]);
 }
@@ -229,7 +230,8 @@ async fn who_is_no_member_is_nobody_whoever_was_told_so() {
         aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
         later(&aws, 1, |aws| aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied)));
         let preregistration = Preregistration::On { promoted_instance: Some("billing-1".to_owned()) };
-        let (binding, timing) = (Binding::new(ENDPOINT, GROUP), Timing { confirm: Duration::ZERO, ..TIMING });
+        let (binding, timing) =
+            (Binding::new(ENDPOINT, GROUP.parse().unwrap()), Timing { confirm: Duration::ZERO, ..TIMING });
         aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(600)).await;
         assert_eq!(aws.writes(), ["DeregisterTargets 10.0.2.20:5432"]);
     }
@@ -266,7 +268,7 @@ async fn who_has_no_admissible_address_is_nobody() {
 async fn turned_off_nobody_is_nominated_and_nobody_asked() {
     let aws = FakeAws::new();
     aws.writer_per_rds("orders-2");
-    let binding = Binding::new(ENDPOINT, GROUP);
+    let binding = Binding::new(ENDPOINT, GROUP.parse().unwrap());
     let watching = aws.reconcile_binding(&binding, TIMING, Mode::Watch, &Preregistration::Off, seconds(600));
     assert_eq!(watching.await.status, Status::InSync);
     assert_eq!(aws.count(Action::DescribeDBClusters) + aws.count(Action::DescribeDBInstances), 0);
@@ -286,7 +288,7 @@ async fn a_check_and_a_dry_run_nominate_nobody() {
         let aws = FakeAws::new();
         aws.writer_per_rds("orders-2");
         let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
-        let binding = Binding::new(ENDPOINT, GROUP);
+        let binding = Binding::new(ENDPOINT, GROUP.parse().unwrap());
         let report = aws.reconcile_binding(&binding, TIMING, mode, &preregistration, seconds(60)).await;
         assert_eq!(report.status, Status::InSync);
         assert_eq!(aws.state().calls.len(), 2);
@@ -301,7 +303,7 @@ async fn a_nominee_that_cannot_be_registered_is_no_failure() {
         let aws = FakeAws::new();
         aws.always(Action::RegisterTargets, Some(fault));
         let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
-        let binding = Binding::new(ENDPOINT, GROUP);
+        let binding = Binding::new(ENDPOINT, GROUP.parse().unwrap());
         let report =
             aws.reconcile_binding(&binding, TIMING, Mode::Watch, &preregistration, seconds(60)).await;
         assert_ne!(report.status, Status::Failed, "{fault:?}: {report:?}");

@@ -20,7 +20,7 @@ const A: u16 = 1;
 const CNAME: u16 = 5;
 
 #[tokio::test]
-async fn no_answer_of_a_name_server_does_harm() {
+async fn hostile_name_server_answers_are_bounded_and_explained() {
     every_case(|case, rng| async move {
         let mut server = JoinSet::new();
         let address = serve(&mut server, rng).await;

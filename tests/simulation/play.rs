@@ -209,7 +209,7 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
     let standby = if keep { StandbyPolicy::Keep } else { StandbyPolicy::Deregister };
     // A cluster's endpoint has no standby to keep; its name is that of an instance then.
     let endpoint = if keep { INSTANCE } else { ENDPOINT };
-    let binding = Binding { port: own_port, standby, ..Binding::new(endpoint, GROUP) };
+    let binding = Binding { port: own_port, standby, ..Binding::new(endpoint, GROUP.parse().unwrap()) };
     let preregistration = Preregistration::On { promoted_instance: candidate.map(str::to_owned) };
     let until = outside.at(deadline) + sabotage.overtime;
     let running = reconcile(

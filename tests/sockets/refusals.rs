@@ -1,3 +1,6 @@
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future::ProvideCredentials as ProvidedCredentials;
+use aws_sdk_elasticloadbalancingv2::config::ProvideCredentials;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -91,12 +94,26 @@ async fn group_named_credentials_is_no_credentials_error() {
     assert_eq!(error.kind(), ErrorKind::Transient, "{}", error.explain());
 }
 
+/// What the SDK's chain of providers answers where none has credentials.
+#[derive(Debug)]
+struct NoCredentials;
+
+impl ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> ProvidedCredentials<'a>
+    where
+        Self: 'a,
+    {
+        ProvidedCredentials::ready(Err(CredentialsError::not_loaded("no provider has them")))
+    }
+}
+
 #[tokio::test]
-async fn missing_credentials_are_permanent_and_named() {
+async fn missing_credentials_are_permanent_and_name_the_fix() {
     let configuration = aws_sdk_elasticloadbalancingv2::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .endpoint_url("http://127.0.0.1:9");
+        .endpoint_url("http://127.0.0.1:9")
+        .credentials_provider(NoCredentials);
     let client = aws_sdk_elasticloadbalancingv2::Client::from_conf(configuration.build());
     let error = Elb::new(client, ApiRateLimiter::unlimited()).describe(GROUP).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permanent, "{}", error.explain());

@@ -32,13 +32,20 @@ impl FakeAws {
 
     pub async fn reconcile_at(&self, timing: Timing, mode: Mode, time: Duration) -> Report {
         let preregistration = Preregistration::On { promoted_instance: None };
-        self.reconcile_binding(&Binding::new(ENDPOINT, GROUP), timing, mode, &preregistration, time).await
+        self.reconcile_binding(
+            &Binding::new(ENDPOINT, GROUP.parse().unwrap()),
+            timing,
+            mode,
+            &preregistration,
+            time,
+        )
+        .await
     }
 
     /// Watches as the event says that nominates this member.
     pub async fn watch_preregistering(&self, member: &str) -> Report {
         let preregistration = Preregistration::On { promoted_instance: Some(member.to_owned()) };
-        let (binding, time) = (Binding::new(ENDPOINT, GROUP), Duration::from_secs(600));
+        let (binding, time) = (Binding::new(ENDPOINT, GROUP.parse().unwrap()), Duration::from_secs(600));
         self.reconcile_binding(&binding, TIMING, Mode::Watch, &preregistration, time).await
     }
 

@@ -3,10 +3,10 @@
 use super::*;
 
 #[test]
-fn bindings_are_an_array_of_objects() {
+fn bindings_must_be_an_array_of_objects() {
     let not_an_object = "not an object with endpoint and target_group";
     for (bindings, expected) in [
-        (json!([]), "BINDINGS: the array is empty; give at least one binding".to_owned()),
+        (json!([]), "BINDINGS: the array is empty. Fix: give at least one binding".to_owned()),
         (json!({"endpoint": ENDPOINT}), "BINDINGS: is an object, not an array of bindings".to_owned()),
         (json!("orders"), "BINDINGS: is a string, not an array of bindings".to_owned()),
         (json!(7), "BINDINGS: is a number, not an array of bindings".to_owned()),
@@ -21,7 +21,7 @@ fn bindings_are_an_array_of_objects() {
 }
 
 #[test]
-fn bindings_that_are_not_json_are_refused_with_the_place() {
+fn invalid_json_is_refused_with_its_place() {
     assert_eq!(
         problems(&[(BINDINGS, "[{]")]),
         ["BINDINGS: is not JSON: key must be a string at line 1 column 3"]
@@ -29,7 +29,7 @@ fn bindings_that_are_not_json_are_refused_with_the_place() {
 }
 
 #[test]
-fn required_fields_are_named() {
+fn missing_fields_are_named() {
     assert_eq!(
         binding_problems(json!([{}])),
         ["BINDINGS[0].endpoint: is missing", "BINDINGS[0].target_group: is missing"]
@@ -43,12 +43,15 @@ fn required_fields_are_named() {
 #[test]
 fn optional_fields_may_be_null() {
     for field in ["port", "database", "role"] {
-        assert_eq!(only_binding(json!([with(field, Value::Null)])), Binding::new(ENDPOINT, GROUP));
+        assert_eq!(
+            only_binding(json!([with(field, Value::Null)])),
+            Binding::new(ENDPOINT, GROUP.parse().unwrap())
+        );
     }
 }
 
 #[test]
-fn fields_of_text_hold_nothing_else() {
+fn text_field_refuses_other_types() {
     for field in ["endpoint", "target_group", "database", "role"] {
         for (value, kind) in [(json!(7), "a number"), (json!(["x"]), "an array"), (json!({}), "an object")] {
             assert_eq!(
@@ -60,7 +63,7 @@ fn fields_of_text_hold_nothing_else() {
 }
 
 #[test]
-fn an_endpoint_is_a_fully_qualified_name() {
+fn endpoint_must_be_fully_qualified() {
     let longest_label = format!("{}.example.com", "a".repeat(63));
     let longest_name = vec!["a".repeat(49); 5].join(".") + ".com";
     assert_eq!(longest_name.len(), 253);
@@ -91,7 +94,7 @@ fn an_endpoint_is_a_fully_qualified_name() {
         assert_eq!(
             binding_problems(json!([with("endpoint", bad)])),
             [format!(
-                "BINDINGS[0].endpoint: {bad:?} is not a fully qualified DNS name; give the DNS name alone, such \
+                "BINDINGS[0].endpoint: {bad:?} is not a fully qualified DNS name. Fix: give the DNS name alone, such \
                  as orders.cluster-….rds.amazonaws.com"
             )]
         );
@@ -99,12 +102,12 @@ fn an_endpoint_is_a_fully_qualified_name() {
 }
 
 #[test]
-fn an_endpoint_is_no_address() {
+fn address_as_endpoint_is_refused() {
     for address in ["10.0.1.10", "fd00::1"] {
         assert_eq!(
             binding_problems(json!([with("endpoint", address)])),
             [format!(
-                "BINDINGS[0].endpoint: {address:?} is an address, which never follows a failover; give the DNS \
+                "BINDINGS[0].endpoint: {address:?} is an address, which never follows a failover. Fix: give the DNS \
                  name alone, such as orders.cluster-….rds.amazonaws.com"
             )]
         );
@@ -112,13 +115,13 @@ fn an_endpoint_is_no_address() {
 }
 
 #[test]
-fn a_target_group_is_an_arn() {
+fn target_group_must_be_an_arn() {
     for valid in [
         GROUP,
         "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/orders/0123456789abcdef",
         "arn:aws-us-gov:elasticloadbalancing:us-gov-west-1:123456789012:targetgroup/orders/0123456789abcdef",
     ] {
-        assert_eq!(only_binding(json!([with("target_group", valid)])).target_group, valid);
+        assert_eq!(only_binding(json!([with("target_group", valid)])).target_group.as_str(), valid);
     }
     for bad in [
         "",
@@ -139,7 +142,7 @@ fn a_target_group_is_an_arn() {
         assert_eq!(
             binding_problems(json!([with("target_group", bad)])),
             [format!(
-                "BINDINGS[0].target_group: {bad:?} is not a target group's ARN, \
+                "BINDINGS[0].target_group: {bad:?} is not a target group's ARN. Fix: give \
                  arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
             )]
         );
@@ -147,7 +150,7 @@ fn a_target_group_is_an_arn() {
 }
 
 #[test]
-fn a_port_is_a_number_from_1_to_65535() {
+fn port_is_a_number_from_1_to_65535() {
     for valid in [1, 5432, 65535] {
         assert_eq!(only_binding(json!([with("port", valid)])).port, Some(valid));
     }
@@ -160,19 +163,20 @@ fn a_port_is_a_number_from_1_to_65535() {
 }
 
 #[test]
-fn a_database_that_no_event_can_name_is_refused() {
+fn invalid_database_identifier_is_refused() {
     for wrong in ["", " ", " orders", "arn:aws:rds:us-east-1:123456789012:db:orders"] {
         assert_eq!(
             binding_problems(json!([with("database", wrong)])),
             [format!(
-                "BINDINGS[0].database: {wrong:?} is not the identifier of a cluster or instance, such as orders; or leave it out"
+                "BINDINGS[0].database: {wrong:?} is not the identifier of a cluster or instance. Fix: give one \
+                 such as orders, or leave it out"
             )]
         );
     }
 }
 
 #[test]
-fn an_address_is_refused_with_its_final_dot_as_well() {
+fn address_with_a_final_dot_is_refused() {
     for wrong in ["10.0.0.1", "10.0.0.1."] {
         let problems = binding_problems(json!([with("endpoint", wrong)]));
         assert!(problems[0].contains("never follows a failover"), "{problems:?}");
@@ -180,13 +184,13 @@ fn an_address_is_refused_with_its_final_dot_as_well() {
 }
 
 #[test]
-fn a_role_is_one_of_three() {
+fn role_is_writer_readers_or_all() {
     for (name, role) in [("writer", Role::Writer), ("readers", Role::Readers), ("all", Role::All)] {
-        let expected = Binding { role, ..Binding::new(ENDPOINT, GROUP) };
+        let expected = Binding { role, ..Binding::new(ENDPOINT, GROUP.parse().unwrap()) };
         assert_eq!(only_binding(json!([with("role", name)])), expected);
     }
     for role in ["reader", "Writer", ""] {
-        let fix = "is not a role; give \"writer\", \"readers\" or \"all\"";
+        let fix = "is not a role. Fix: give \"writer\", \"readers\" or \"all\"";
         assert_eq!(
             binding_problems(json!([with("role", role)])),
             [format!("BINDINGS[0].role: {role:?} {fix}")]
@@ -195,7 +199,7 @@ fn a_role_is_one_of_three() {
 }
 
 #[test]
-fn only_a_writer_has_a_standby_to_keep() {
+fn standby_goes_with_the_role_writer_alone() {
     for role in ["readers", "all"] {
         let binding = json!({"endpoint": "orders.abc123.us-east-1.rds.amazonaws.com", "target_group": GROUP, "role": role, "standby": "keep"});
         assert_eq!(
@@ -206,11 +210,11 @@ fn only_a_writer_has_a_standby_to_keep() {
 }
 
 #[test]
-fn unknown_fields_are_refused_by_name() {
+fn unknown_field_is_refused_by_name() {
     let problem = |field: &str| {
         format!(
-            "BINDINGS[0].{field}: is not a field of a binding, which has endpoint, target_group, port, database, \
-             standby and role"
+            "BINDINGS[0].{field}: is not a field of a binding. Fix: use only endpoint, target_group, port, \
+             database, role and standby"
         )
     };
     for field in ["targetgroup", "Endpoint", "region"] {
@@ -219,11 +223,11 @@ fn unknown_fields_are_refused_by_name() {
 }
 
 #[test]
-fn no_two_bindings_share_a_group() {
+fn target_group_of_two_bindings_is_refused() {
     let problem = |index: usize, other: usize| {
         format!(
-            "BINDINGS[{index}].target_group: {GROUP} is bound by BINDINGS[{other}] already; two endpoints would \
-             fight over it"
+            "BINDINGS[{index}].target_group: {GROUP} is bound by BINDINGS[{other}] already. Fix: bind each target \
+             group to one endpoint"
         )
     };
     let other = json!({"endpoint": ENDPOINT, "target_group": OTHER_GROUP});
@@ -235,7 +239,7 @@ fn no_two_bindings_share_a_group() {
 }
 
 #[test]
-fn a_group_that_two_bindings_share_is_reported_beside_their_other_problems() {
+fn shared_target_group_is_reported_with_other_problems() {
     let names: Vec<String> = binding_problems(json!([with("endpoint", "orders"), with("port", 0)]))
         .iter()
         .map(|problem| problem.split(": ").next().unwrap().to_owned())
@@ -244,23 +248,23 @@ fn a_group_that_two_bindings_share_is_reported_beside_their_other_problems() {
 }
 
 #[test]
-fn what_is_no_group_is_not_shared() {
+fn invalid_target_group_is_not_reported_as_shared() {
     let binding = with("target_group", "orders");
     let problems = binding_problems(json!([binding, binding]));
     assert!(problems.iter().all(|problem| problem.contains("is not a target group's ARN")), "{problems:?}");
 }
 
 #[test]
-fn one_endpoint_may_have_several_groups() {
+fn endpoint_may_have_several_target_groups() {
     let other = json!({"endpoint": ENDPOINT, "target_group": OTHER_GROUP});
     assert_eq!(binding_problems(json!([with("port", 5432), other])), [""; 0]);
 }
 
 #[test]
-fn an_identifier_is_about_the_first_label_or_the_database_without_case() {
+fn identifier_matches_first_label_or_database_without_case() {
     let binding = Binding {
         database: Some("Billing".to_owned()),
-        ..Binding::new("Orders.cluster-abc123.us-east-1.rds.amazonaws.com", GROUP)
+        ..Binding::new("Orders.cluster-abc123.us-east-1.rds.amazonaws.com", GROUP.parse().unwrap())
     };
     for identifier in ["orders", "ORDERS", "billing", "BILLING"] {
         assert!(binding.is_about(identifier), "{identifier}");
@@ -271,7 +275,7 @@ fn an_identifier_is_about_the_first_label_or_the_database_without_case() {
 }
 
 #[test]
-fn a_standby_is_kept_for_instances_alone() {
+fn standby_is_refused_for_clusters() {
     let of = |endpoint: &str, standby: &str| json!([{"endpoint": endpoint, "target_group": GROUP, "standby": standby}]);
     let instance = "billing.abc123.us-east-1.rds.amazonaws.com";
     assert_eq!(only_binding(of(instance, "keep")).standby, StandbyPolicy::Keep);
@@ -286,7 +290,7 @@ fn a_standby_is_kept_for_instances_alone() {
     }
     for other in ["deregister", "Keep", "", "warm"] {
         let expected = format!(
-            "BINDINGS[0].standby: {other:?} is not \"keep\"; leave it out to deregister the writer before"
+            "BINDINGS[0].standby: {other:?} is not \"keep\". Fix: leave it out to deregister the previous writer"
         );
         assert_eq!(binding_problems(of(instance, other)), [expected]);
     }

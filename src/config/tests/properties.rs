@@ -42,7 +42,7 @@ fn any_bindings() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_text_in_any_variable_is_taken_or_refused_by_name(name in any_variable(), text in any_text()) {
+    fn any_text_is_accepted_or_refused_by_variable(name in any_variable(), text in any_text()) {
         for problem in problems(&[(name, &text)]) {
             let rest = problem.strip_prefix(name);
             prop_assert!(rest.is_some_and(|rest| rest.starts_with([':', '['])), "{problem}");
@@ -50,7 +50,7 @@ proptest! {
     }
 
     #[test]
-    fn a_config_holds_at_least_one_binding_and_no_group_twice(bindings in any_bindings()) {
+    fn accepted_bindings_have_distinct_target_groups(bindings in any_bindings()) {
         if let Ok(config) = parse(&[(BINDINGS, &bindings.to_string())]) {
             let groups: BTreeMap<_, _> =
                 config.bindings.iter().map(|binding| (&binding.target_group, binding)).collect();

@@ -16,7 +16,7 @@ fn parsed(answer: &str) -> String {
 }
 
 #[test]
-fn addresses_of_a_vpc_are_writers() {
+fn addresses_of_a_vpc_are_accepted() {
     for address in [
         "10.0.0.0",
         "10.255.255.255",
@@ -35,12 +35,12 @@ fn addresses_of_a_vpc_are_writers() {
 }
 
 #[test]
-fn an_address_that_is_given_twice_is_one() {
+fn repeated_address_counts_once() {
     assert_eq!(parsed("10.0.1.10 10.0.1.10"), "10.0.1.10");
 }
 
 #[test]
-fn addresses_that_no_group_can_hold_are_refused() {
+fn impossible_address_is_refused_with_its_kind() {
     for (address, kind) in [
         ("0.0.0.0", "an unspecified address"),
         ("::", "an unspecified address"),
@@ -78,24 +78,24 @@ fn addresses_that_no_group_can_hold_are_refused() {
 }
 
 #[test]
-fn an_answer_without_an_address_is_refused() {
+fn empty_answer_is_refused() {
     assert_eq!(parsed(""), "the answer holds no address");
 }
 
 #[test]
-fn an_answer_with_several_addresses_is_no_single_writer() {
+fn several_addresses_are_refused_for_a_writer() {
     assert_eq!(
         parsed("10.0.2.20 10.0.1.10"),
-        "the answer holds 2 addresses (10.0.1.10, 10.0.2.20) where a writer has one"
+        "the answer holds 2 addresses (10.0.1.10, 10.0.2.20), and a writer has one"
     );
     assert_eq!(
         parsed("10.0.1.10 fd00::1"),
-        "the answer holds 2 addresses (10.0.1.10, fd00::1) where a writer has one"
+        "the answer holds 2 addresses (10.0.1.10, fd00::1), and a writer has one"
     );
 }
 
 #[test]
-fn several_addresses_are_a_set_that_is_planned_as_one() {
+fn several_addresses_are_planned_together() {
     let several =
         |text: &str| Addresses::parse(text.split(' ').map(|address| address.parse().unwrap())).unwrap();
     let plan = |group, confirmation| {
@@ -112,7 +112,7 @@ fn several_addresses_are_a_set_that_is_planned_as_one() {
 }
 
 #[test]
-fn one_impossible_address_spoils_the_answer() {
+fn one_impossible_address_invalidates_the_answer() {
     let expected = "the answer holds 54.1.2.3, a public address, which no target group can hold";
     assert_eq!(parsed("10.0.1.10 54.1.2.3"), expected);
 }
@@ -131,7 +131,7 @@ fn any_v4() -> impl Strategy<Value = Ipv4Addr> {
 
 proptest! {
     #[test]
-    fn a_v4_writer_lies_in_one_of_the_four_ranges(address in any_v4()) {
+    fn accepted_ipv4_address_is_in_one_of_four_ranges(address in any_v4()) {
         let in_range = |(base, bits): (&str, u32)| {
             let base: Ipv4Addr = base.parse().unwrap();
             u32::from(base) >> (32 - bits) == u32::from(address) >> (32 - bits)
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_is_one_address_or_refused(answer in prop::collection::vec(any::<IpAddr>(), 0..4)) {
+    fn any_answer_is_accepted_or_refused(answer in prop::collection::vec(any::<IpAddr>(), 0..4)) {
         match Addresses::parse(answer.clone()).and_then(Addresses::single) {
             Ok(addresses) => {
                 let addresses: Vec<IpAddr> = addresses.iter().collect();

@@ -1,0 +1,42 @@
+//! The configuration that all clients of AWS APIs share.
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use super::tls;
+
+/// One attempt of an API call.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// An API call with all its retries: three attempts, and the backoff between them.
+const CALL_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// The SDK's own variables decide on Region, credentials, endpoints and retries; the time-outs are ours.
+///
+/// Lambda sets Region and credentials. Where they are set, the providers that the SDK would ask after them,
+/// such as instance metadata and SSO, are not built.
+pub async fn sdk(variable: impl Fn(&str) -> Option<String>, connections: SharedHttpClient) -> SdkConfig {
+    let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(tls::CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(timeouts)
+        .http_client(connections)
+        // A stalled answer ends with its attempt. That is sooner than the five seconds of grace after which
+        // the SDK's own protection would end it.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if let Some(region) = set("AWS_REGION") {
+        loader = loader.region(Region::new(region));
+    }
+    if set("AWS_ACCESS_KEY_ID").and(set("AWS_SECRET_ACCESS_KEY")).is_some() {
+        loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    loader.load().await
+}

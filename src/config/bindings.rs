@@ -1,0 +1,217 @@
+//! The bindings, from the JSON of `BINDINGS` and from the tags of target groups.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde_json::{Map, Value};
+
+use super::BINDINGS;
+use super::problems::{FieldProblem, Problems};
+use crate::binding::{Binding, Role, TargetGroupArn};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster};
+use crate::plan::StandbyPolicy;
+
+const FIELDS: &str = "endpoint, target_group, port, database, role and standby";
+
+/// A binding from a target group's tags.
+///
+/// # Errors
+///
+/// Everything that is wrong, by field: `endpoint` for the tag itself, else the option.
+pub fn from_tags(
+    endpoint: &str,
+    group: &str,
+    options: BTreeMap<String, String>,
+) -> Result<Binding, Vec<FieldProblem>> {
+    let mut fields: Map<String, Value> =
+        options.into_iter().map(|(option, value)| (option, Value::String(value))).collect();
+    // Tags are text; a number in one is a number.
+    if let Some(port) = fields.get_mut("port")
+        && let Some(number) = port.as_str().and_then(|text| text.parse::<u16>().ok())
+    {
+        *port = number.into();
+    }
+    fields.insert("endpoint".to_owned(), endpoint.into());
+    fields.insert("target_group".to_owned(), group.into());
+    Fields::new(fields).binding()
+}
+
+pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
+    let entries = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Array(entries)) if !entries.is_empty() => entries,
+        Ok(Value::Array(_)) => {
+            problems.add(BINDINGS, "the array is empty. Fix: give at least one binding");
+            return Vec::new();
+        }
+        Ok(other) => {
+            problems.add(BINDINGS, format_args!("is {}, not an array of bindings", kind(&other)));
+            return Vec::new();
+        }
+        Err(error) => {
+            problems.add(BINDINGS, format_args!("is not JSON: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut first_users = BTreeMap::new();
+    let mut bindings = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let Value::Object(fields) = entry else {
+            let kind = kind(&entry);
+            problems.add_at(
+                BINDINGS,
+                index,
+                format_args!("is {kind}, not an object with endpoint and target_group"),
+            );
+            continue;
+        };
+        // The target group is compared even where the binding has other problems, so that all are reported at once.
+        let group = fields.get("target_group").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        match Fields::new(fields).binding() {
+            Ok(binding) => bindings.push(binding),
+            Err(wrong) => wrong.into_iter().for_each(|wrong| problems.add_field(BINDINGS, index, wrong)),
+        }
+        let Some(group): Option<TargetGroupArn> = group else { continue };
+        if let Some(other) = first_users.insert(group.clone(), index) {
+            let message = format!(
+                "{group} is bound by {BINDINGS}[{other}] already. Fix: bind each target group to one endpoint"
+            );
+            problems.add_field(BINDINGS, index, FieldProblem { field: "target_group".to_owned(), message });
+        }
+    }
+    bindings
+}
+
+/// The fields of one binding, and what is wrong with those that were taken.
+struct Fields {
+    left: Map<String, Value>,
+    problems: Vec<FieldProblem>,
+}
+
+impl Fields {
+    fn new(left: Map<String, Value>) -> Self {
+        Self { left, problems: Vec::new() }
+    }
+
+    fn binding(mut self) -> Result<Binding, Vec<FieldProblem>> {
+        let endpoint = self.required("endpoint", endpoint);
+        let target_group = self.required("target_group", |arn| {
+            arn.parse::<TargetGroupArn>().map_err(|invalid| invalid.to_string())
+        });
+        let database = self.optional("database", database);
+        let role = self.optional("role", role);
+        let standby = self.optional("standby", |value| standby(value, endpoint.as_deref(), role));
+        let port = self.optional("port", port);
+        for (unknown, _) in std::mem::take(&mut self.left) {
+            self.add(&unknown, format!("is not a field of a binding. Fix: use only {FIELDS}"));
+        }
+        match (endpoint, target_group) {
+            (Some(endpoint), Some(target_group)) if self.problems.is_empty() => Ok(Binding {
+                endpoint,
+                target_group,
+                port,
+                database,
+                role: role.unwrap_or_default(),
+                standby: standby.unwrap_or_default(),
+            }),
+            _ => Err(self.problems),
+        }
+    }
+
+    /// Takes a field that must be there and must be text.
+    fn required<R>(&mut self, field: &str, parse: impl FnOnce(&str) -> Result<R, String>) -> Option<R> {
+        let parsed = match self.take(field) {
+            None => Err("is missing".to_owned()),
+            Some(value) => text(&value).and_then(parse),
+        };
+        parsed.map_err(|message| self.add(field, message)).ok()
+    }
+
+    /// Takes a field that may be missing or null.
+    fn optional<R>(&mut self, field: &str, parse: impl FnOnce(&Value) -> Result<R, String>) -> Option<R> {
+        let value = self.take(field)?;
+        parse(&value).map_err(|message| self.add(field, message)).ok()
+    }
+
+    fn take(&mut self, field: &str) -> Option<Value> {
+        self.left.remove(field).filter(|value| !value.is_null())
+    }
+
+    fn add(&mut self, field: &str, message: String) {
+        self.problems.push(FieldProblem { field: field.to_owned(), message });
+    }
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| format!("is {}, not a string", kind(value)))
+}
+
+/// Checks a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
+fn endpoint(name: &str) -> Result<String, String> {
+    let fix = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    if IpAddr::from_str(bare).is_ok() {
+        return Err(format!("{name:?} is an address, which never follows a failover. {fix}"));
+    }
+    let label_is_valid = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let is_valid = bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid);
+    if is_valid {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("{name:?} is not a fully qualified DNS name. {fix}"))
+    }
+}
+
+/// Checks the identifier of a cluster or instance.
+fn database(value: &Value) -> Result<String, String> {
+    let identifier = text(value)?;
+    let is_valid = identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_valid && !identifier.is_empty() {
+        return Ok(identifier.to_owned());
+    }
+    Err(format!(
+        "{identifier:?} is not the identifier of a cluster or instance. Fix: give one such as orders, or leave it out"
+    ))
+}
+
+fn role(value: &Value) -> Result<Role, String> {
+    match text(value)? {
+        "writer" => Ok(Role::Writer),
+        "readers" => Ok(Role::Readers),
+        "all" => Ok(Role::All),
+        other => Err(format!("{other:?} is not a role. Fix: give \"writer\", \"readers\" or \"all\"")),
+    }
+}
+
+fn standby(value: &Value, endpoint: Option<&str>, role: Option<Role>) -> Result<StandbyPolicy, String> {
+    match text(value)? {
+        "keep" if endpoint.is_some_and(is_of_a_cluster) => Err(NO_STANDBY_IN_A_CLUSTER.to_owned()),
+        "keep" if role.is_some_and(|role| role != Role::Writer) => {
+            Err("\"keep\" goes with the role \"writer\" alone".to_owned())
+        }
+        "keep" => Ok(StandbyPolicy::Keep),
+        other => {
+            Err(format!("{other:?} is not \"keep\". Fix: leave it out to deregister the previous writer"))
+        }
+    }
+}
+
+fn port(value: &Value) -> Result<u16, String> {
+    let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    port.ok_or_else(|| format!("{value} is not a port from 1 to 65535"))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

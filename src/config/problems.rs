@@ -1,0 +1,89 @@
+//! What is wrong with the configuration, as values.
+
+use std::fmt;
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// Which element of the variable's list.
+    pub index: Option<usize>,
+    /// Which field of the element.
+    pub field: Option<String>,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { variable, index, field, message } = self;
+        f.write_str(variable)?;
+        if let Some(index) = index {
+            write!(f, "[{index}]")?;
+        }
+        if let Some(field) = field {
+            write!(f, ".{field}")?;
+        }
+        write!(f, ": {message}")
+    }
+}
+
+/// What is wrong with one field of a binding, wherever the binding is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    pub field: String,
+    pub message: String,
+}
+
+/// Everything that is wrong with the environment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(pub(super) Vec<Problem>);
+
+impl ConfigErrors {
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+
+    /// One message about all problems, each in the given words.
+    pub fn describe(&self, describe: impl Fn(&Problem) -> String) -> String {
+        let problems: Vec<String> = self.0.iter().map(describe).collect();
+        format!("the configuration is not valid: {}", problems.join("; "))
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe(Problem::to_string))
+    }
+}
+
+/// Collects the problems while the environment is parsed.
+#[derive(Default)]
+pub(super) struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// About a whole variable.
+    pub fn add(&mut self, variable: &'static str, message: impl fmt::Display) {
+        self.push(variable, None, None, message);
+    }
+
+    /// About one element of a variable's list.
+    pub fn add_at(&mut self, variable: &'static str, index: usize, message: impl fmt::Display) {
+        self.push(variable, Some(index), None, message);
+    }
+
+    /// About one field of an element.
+    pub fn add_field(&mut self, variable: &'static str, index: usize, problem: FieldProblem) {
+        self.push(variable, Some(index), Some(problem.field), problem.message);
+    }
+
+    fn push(
+        &mut self,
+        variable: &'static str,
+        index: Option<usize>,
+        field: Option<String>,
+        message: impl fmt::Display,
+    ) {
+        self.0.push(Problem { variable, index, field, message: message.to_string() });
+    }
+}
