@@ -18,7 +18,7 @@ mod testkit;
 mod report;
 
 use report::{Measured, Report};
-use testkit::lambda::Function;
+use testkit::lambda::{Function, sent_now};
 use testkit::{Action, FakeAws};
 
 /// What the API and the name server take to answer.
@@ -230,7 +230,7 @@ async fn flips() -> Measured {
 async fn flip() -> Duration {
     let aws = aws();
     let function = Subject::This.start(&aws).await;
-    let watch = function.invoke(STARTED, TIME);
+    let watch = function.invoke(sent_now(STARTED), TIME);
     let failover = async {
         // Anywhere between two lookups.
         sleep(Duration::from_secs(1) + POLL.mul_f64(fastrand::f64())).await;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 #[path = "../tests/testkit/mod.rs"]
 mod testkit;
 
-use testkit::lambda::{Function, Result};
+use testkit::lambda::{Function, Result, sent_now};
 use testkit::{Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP};
 
 const TIME: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ async fn invoke(function: &Function, file: &str) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = function.invoke(event, TIME).await;
+    let result = function.invoke(sent_now(&event), TIME).await;
     for line in function.log.lock().expect("the log").iter() {
         eprintln!("{line}");
     }
@@ -89,14 +89,14 @@ async fn story(mut stage: Stage) -> ExitCode {
         stage.aws.writer_per_rds("orders-2");
         stage.happens("DNS settles on orders-2");
     };
-    let (result, ()) = tokio::join!(stage.function.invoke(STARTED, TIME), failover);
+    let (result, ()) = tokio::join!(stage.function.invoke(sent_now(STARTED), TIME), failover);
     stage.expect(&result, "updated", "10.0.1.10:5432~ 10.0.2.20:5432");
 
     stage.scene("A failback, while the old target still drains");
     stage.aws.promote("orders-1");
     stage.aws.writer_per_rds("orders-1");
     stage.happens("DNS moves back to orders-1; RDS says: completed failover");
-    let result = stage.function.invoke(COMPLETED, TIME).await;
+    let result = stage.function.invoke(sent_now(COMPLETED), TIME).await;
     stage.expect(&result, "updated", "10.0.1.10:5432 10.0.2.20:5432~");
 
     stage.scene("The name server fails: no answer is not an answer");

@@ -1,4 +1,4 @@
-//! The command line, behind the feature `cli`: what the function does, for people and services.
+//! The command line, behind the feature `cli`: the function's service, for people and scripts.
 //!
 //! It takes one binding by its arguments, or all of the environment, and shares everything else with the
 //! function. Nothing here decides what is done to a group.
@@ -17,18 +17,15 @@ use clap_complete::Shell;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::Instant;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::binding::Binding;
 use crate::config::{BINDINGS, Config, ConfigErrors, DISCOVERY_TAG, NO_BINDINGS};
-use crate::discovery::{self, BindingSet, Discover};
-use crate::doctor::{DoctorReport, Severity, check_settings, examine};
+use crate::doctor::Severity;
+use crate::event::{self, Event};
 use crate::fleet::Fleet;
-use crate::lambda::{Answer, InvocationError, InvocationResult, Trigger, handle};
 use crate::logging;
-use crate::rate_limit::Priority;
-use crate::reconcile::{Clients, Report, Status};
+use crate::reconcile::Status;
+use crate::service::{Answer, Host, InvocationError, InvocationResult, Service};
 use crate::startup::{self, App, BoxError};
 use render::TextReport;
 
@@ -64,9 +61,18 @@ Exit codes:
   1  failed, or the doctor found a problem
   2  would change, or waits for something
 
-Environment:
-  BINDINGS, CONFIRM_SECONDS, POLL_MILLIS, NAMESERVERS and DRY_RUN, as the Lambda
-  function's; AWS_REGION, AWS_PROFILE and the AWS SDKs' others; NO_COLOR";
+Environment, as the Lambda function's:
+  BINDINGS              the bindings, as a JSON array
+  DISCOVERY_TAG         the key of the tag whose value is a group's endpoint
+  WATCH_SECONDS         how long a failover is watched (180)
+  POLL_MILLIS           the pause between two lookups (500)
+  CONFIRM_SECONDS       how long DNS must give the same answer (6)
+  NAMESERVERS           the name servers, instead of the system's
+  PREREGISTER           register the next writer before DNS names it (true)
+  VERIFY_SECONDS        within this time every group is listed (900)
+  ELB_CALLS_PER_SECOND  routine calls of the load balancing API (5)
+  DRY_RUN               report changes instead of making them (false)
+  and AWS_REGION, AWS_PROFILE and the AWS SDKs' others; NO_COLOR";
 
 /// Keeps NLB target groups in sync with the address of an RDS or Aurora writer.
 #[derive(Debug, Parser)]
@@ -82,13 +88,14 @@ enum Command {
     Check(Common),
     /// Shows what a check would change, and changes nothing
     Plan(Common),
-    /// Looks for everything that cuts clients off, says why and what cures it, and changes nothing
+    /// Looks for everything that cuts clients off, says why and how to fix it, and changes nothing
     Doctor(Common),
-    /// Checks again and again, until it is told to stop (SIGTERM or Ctrl-C)
+    /// Checks again and again, until SIGTERM or Ctrl-C ends it
     Watch {
         #[command(flatten)]
         common: Common,
-        /// Seconds from the start of one check to the next. Each costs one lookup and one API call
+        /// Seconds from the start of one check to the next. Each costs two lookups and one call each of the
+        /// ELB and the RDS API per binding
         #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds())]
         interval: u64,
     },
@@ -101,10 +108,10 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// The DNS name that follows the writer [default: the bindings in BINDINGS]
+    /// The DNS name of the database [default: the bindings in BINDINGS]
     #[arg(long, value_name = "NAME", requires = "target_group")]
     endpoint: Option<String>,
-    /// The ARN of the target group that holds its address
+    /// The ARN of the target group that holds the address
     #[arg(long, value_name = "ARN", requires = "endpoint")]
     target_group: Option<String>,
     /// The port of the targets [default: the group's]
@@ -113,6 +120,12 @@ struct Common {
     /// The cluster or instance, where the endpoint's first label is not its name
     #[arg(long, value_name = "IDENTIFIER", requires = "endpoint")]
     database: Option<String>,
+    /// Which addresses the group holds: writer, readers or all [default: writer]
+    #[arg(long, requires = "endpoint")]
+    role: Option<String>,
+    /// `keep`: a Multi-AZ instance's previous host stays in the group
+    #[arg(long, requires = "endpoint")]
+    standby: Option<String>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -146,9 +159,9 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
     };
     let done = match arguments.command {
         Command::Completions { shell } => complete(shell),
-        Command::Check(common) => check(&common, variable, now(), Trigger::Check).await,
-        Command::Plan(common) => check(&common, variable, now(), Trigger::Plan).await,
-        Command::Doctor(common) => doctor(&common, variable).await,
+        Command::Check(common) => once(&common, variable, now(), event::Command::Check).await,
+        Command::Plan(common) => once(&common, variable, now(), event::Command::Plan).await,
+        Command::Doctor(common) => once(&common, variable, now(), event::Command::Doctor).await,
         Command::Watch { common, interval } => watch(&common, variable, interval, now).await,
     };
     ExitCode::from(done.unwrap_or_else(|error| {
@@ -169,33 +182,51 @@ fn complete(shell: Shell) -> Result<u8, BoxError> {
     Ok(IN_SYNC)
 }
 
-/// Checks or plans as the function does, by the same command.
-async fn check(
+/// Invokes the function's service once.
+async fn once(
     common: &Common,
     variable: impl Fn(&str) -> Option<String>,
     now: SystemTime,
-    trigger: Trigger,
+    command: event::Command,
 ) -> Result<u8, BoxError> {
     let App { config, clients } = common.start(variable).await?;
-    let (command, doing) = match trigger {
-        Trigger::Plan => ("plan", "looking at"),
-        _ => ("check", "checking"),
+    let doing = match command {
+        event::Command::Check => "checking",
+        event::Command::Plan => "comparing",
+        event::Command::Doctor => "examining",
     };
-    let spinner = common.spinner(format!("{doing} {}", count(config.bindings.len(), "binding")));
-    let command = json!({"command": command}).to_string();
-    let result = handle(&config, &clients, &Fleet::new(&config), &command, now, common.time()).await;
+    let spinner = common.spinner(format!("{doing} {}", bindings(&config)));
+    let fleet = Fleet::new(&config);
+    let service = Service { config: &config, clients: &clients, fleet: &fleet, host: Host::CommandLine };
+    let result = service.invoke(&Event::Command(command), now, common.time()).await;
     spinner.finish_and_clear();
-    let outcome = match result {
-        Ok(Answer::InvocationResult(outcome)) | Err(InvocationError::Bindings(outcome)) => outcome,
-        Ok(Answer::DoctorReport { .. }) => return Err("this was a doctor's answer".into()),
+    let answer = match result {
+        Ok(answer) => answer,
+        Err(InvocationError::Bindings(result)) => Answer::InvocationResult(result),
         Err(failed @ InvocationError::UnsupportedEvent(_)) => return Err(failed.to_string().into()),
     };
-    common.print(&outcome, |page| page.outcome(&outcome))?;
-    Ok(code(&outcome))
+    match &answer {
+        Answer::InvocationResult(result) => {
+            common.print(&answer, |text| text.outcome(result))?;
+            Ok(code(result))
+        }
+        Answer::DoctorReport { doctor_report, .. } => {
+            common.print(&answer, |text| text.doctor_report(doctor_report))?;
+            Ok(if doctor_report.count(Severity::Problem) > 0 { FAILED } else { IN_SYNC })
+        }
+    }
 }
 
-fn code(outcome: &InvocationResult) -> u8 {
-    let any = |statuses: &[Status]| outcome.bindings.iter().any(|report| statuses.contains(&report.status));
+/// Such as `3 bindings`. Those that are bound by tag are not known before the tags are read.
+fn bindings(config: &Config) -> String {
+    if config.discovery.is_some() {
+        return "the tagged target groups".to_owned();
+    }
+    count(config.bindings.len(), "binding")
+}
+
+fn code(result: &InvocationResult) -> u8 {
+    let any = |statuses: &[Status]| result.bindings.iter().any(|report| statuses.contains(&report.status));
     if any(&[Status::Failed]) {
         FAILED
     } else if any(&[Status::Pending, Status::Deferred, Status::Planned]) {
@@ -205,49 +236,14 @@ fn code(outcome: &InvocationResult) -> u8 {
     }
 }
 
-/// The bindings, with those that are found by tag now.
-async fn bound<D, T: Discover, C>(
-    config: &Config,
-    clients: &Clients<D, T, C>,
-    deadline: Instant,
-) -> Result<Vec<Binding>, BoxError> {
-    let listing =
-        discovery::binding_set(&clients.groups, config, Duration::ZERO, Priority::Routine, deadline);
-    let BindingSet { bindings, failed, .. } = listing.await;
-    match failed.first() {
-        None => Ok(bindings),
-        Some(Report { target_group, error, .. }) => {
-            Err(format!("{target_group}: {}", error.as_deref().unwrap_or_default()).into())
-        }
-    }
-}
-
-async fn doctor(common: &Common, variable: impl Fn(&str) -> Option<String>) -> Result<u8, BoxError> {
-    let App { config, clients } = common.start(variable).await?;
-    let spinner = common.spinner(format!("examining {}", count(config.bindings.len(), "binding")));
-    let deadline = Instant::now() + common.time();
-    let bindings = examine(&clients, &bound(&config, &clients, deadline).await?, deadline).await;
-    spinner.finish_and_clear();
-    let answer = Answer::DoctorReport {
-        trigger: Trigger::Doctor,
-        doctor_report: DoctorReport { general: check_settings(&config, None), bindings },
-    };
-    let Answer::DoctorReport { doctor_report, .. } = &answer else { return Ok(FAILED) };
-    common.print(&answer, |page| page.doctor_report(doctor_report))?;
-    Ok(if doctor_report.count(Severity::Problem) > 0 { FAILED } else { IN_SYNC })
-}
-
 async fn watch(
     common: &Common,
     variable: impl Fn(&str) -> Option<String>,
     interval: u64,
     now: fn() -> SystemTime,
 ) -> Result<u8, BoxError> {
-    let mut app = common.start(variable).await?;
-    let deadline = Instant::now() + common.time();
-    app.config.bindings = bound(&app.config, &app.clients, deadline).await?;
-    let count = count(app.config.bindings.len(), "binding");
-    let spinner = common.spinner(format!("{count}, every {interval} s; Ctrl-C ends it"));
+    let app = common.start(variable).await?;
+    let spinner = common.spinner(format!("{}, every {interval} s; Ctrl-C ends it", bindings(&app.config)));
     let screen = watch::Screen { spinner, output: common.output, now };
     watch::watch(app, Duration::from_secs(interval), common.time(), &screen).await?;
     screen.spinner.finish_and_clear();
@@ -277,10 +273,13 @@ impl Common {
 
     /// The binding that the arguments name, as `BINDINGS` would hold it.
     fn binding(&self) -> Option<String> {
-        let Self { endpoint, target_group, port, database, output: _, timeout: _, verbose: _ } = self;
+        let Self { endpoint, target_group, port, database, role, standby, output: _, timeout: _, verbose: _ } =
+            self;
         let endpoint = endpoint.as_ref()?;
-        let binding =
-            json!({"endpoint": endpoint, "target_group": target_group, "port": port, "database": database});
+        let binding = json!({
+            "endpoint": endpoint, "target_group": target_group, "port": port, "database": database,
+            "role": role, "standby": standby,
+        });
         Some(json!([binding]).to_string())
     }
 
@@ -324,8 +323,8 @@ fn in_arguments(errors: &ConfigErrors, are_given: bool) -> String {
     })
 }
 
-/// Prints to standard output, without its colours where nobody wants to see them. A reader who has seen
-/// enough (`| head`) is no error.
+/// Prints to standard output, without colours where it is no terminal. A closed pipe (`| head`) is no
+/// error.
 fn print(text: &str) -> Result<(), BoxError> {
     let mut stdout = anstream::stdout();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

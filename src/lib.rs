@@ -27,7 +27,7 @@
 //! [`dns`], [`elb`] and [`rds`] implement those ports; each is the only module that knows its library. [`config`]
 //! parses the environment, [`binding`] and [`endpoint`] describe what is kept in sync, [`discovery`] finds bindings
 //! by tag, [`event`] says what an event asks for, [`fleet`] chooses the groups to list, [`rate_limit`] bounds the
-//! API calls, and [`lambda`] joins them; [`metrics`] counts the results. [`doctor`] checks what the vendors' guides
+//! API calls, and [`service`] joins them for [`lambda`] and the command line; [`metrics`] counts the results. [`doctor`] checks what the vendors' guides
 //! ask for. [`startup`] sets up what the two binaries share: `src/main.rs`, the function, and
 //! `src/bin/rds-nlb-sync.rs`, the command line. They alone read the environment and the wall clock.
 #![forbid(unsafe_code)]
@@ -69,6 +69,7 @@ pub mod plan;
 pub mod rate_limit;
 pub mod rds;
 pub mod reconcile;
+pub mod service;
 pub mod startup;
 
 pub use plan::plan;

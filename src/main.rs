@@ -11,12 +11,12 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::layers::TracingLayer;
-use lambda_runtime::tower::util::MapRequestLayer;
-use lambda_runtime::{LambdaEvent, LambdaInvocation, Runtime, service_fn};
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use rds_nlb_sync::fleet::Fleet;
-use rds_nlb_sync::lambda::{Answer, InvocationError, envelope, handle};
+use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::logging;
 use rds_nlb_sync::metrics;
+use rds_nlb_sync::service::{Answer, Host, InvocationError, Service};
 use rds_nlb_sync::startup::{self, App, BoxError};
 use serde_json::value::RawValue;
 
@@ -48,24 +48,19 @@ async fn serve() -> ExitCode {
     };
     let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let fleet = Fleet::new(&config);
-    let (config, clients, fleet, function) = (&config, &clients, &fleet, &function);
-    let service = service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
+    let service = Service { config: &config, clients: &clients, fleet: &fleet, host: Host::Lambda };
+    let (service, function) = (&service, &function);
+    let handler = service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
         let LambdaEvent { payload, context } = invocation;
         let remaining = Duration::from_millis(context.deadline).saturating_sub(since_1970());
-        let result = handle(config, clients, fleet, payload.get(), SystemTime::now(), remaining).await;
-        if let Ok(Answer::InvocationResult(outcome)) | Err(InvocationError::Bindings(outcome)) = &result {
+        let result = handle(service, payload.get(), SystemTime::now(), remaining).await;
+        if let Ok(Answer::InvocationResult(bindings)) | Err(InvocationError::Bindings(bindings)) = &result {
             let now = u64::try_from(since_1970().as_millis()).unwrap_or_default();
-            metrics::lines(outcome, function, now).iter().for_each(|line| println!("{line}"));
+            metrics::lines(bindings, function, now).iter().for_each(|line| println!("{line}"));
         }
         result
     });
-    let enveloped = MapRequestLayer::new(|mut invocation: LambdaInvocation| {
-        if let Some(text) = envelope(&invocation.body) {
-            invocation.body = text.into();
-        }
-        invocation
-    });
-    match Runtime::new(service).layer(TracingLayer::new()).layer(enveloped).run().await {
+    match Runtime::new(handler).layer(TracingLayer::new()).run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(decision = "exit", reason = %error, "the Runtime API is gone");

@@ -7,8 +7,8 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::lambda::{InvocationResult, Trigger};
 use crate::reconcile::{Report, Status};
+use crate::service::{InvocationResult, Trigger};
 
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "rds-nlb-sync";
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_in_sync_is_one_line_in_the_embedded_metric_format() {
+    fn check_in_sync_is_one_line_of_embedded_metrics() {
         assert_eq!(
             parsed(Trigger::Check, vec![report(Status::InSync)]),
             [json!({
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_followed_failover_adds_a_line_with_the_binding_as_a_property() {
+    fn change_adds_a_line_with_the_binding_as_property() {
         let changed = Report {
             registered: BTreeSet::from(["10.0.2.20:5432".parse().unwrap()]),
             deregistered: BTreeSet::from(["10.0.1.10:5432".parse().unwrap()]),
@@ -224,20 +224,20 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_check_is_not_counted_as_one() {
+    fn failed_check_is_not_counted_as_a_check() {
         let waits = report(Status::Pending);
         let lines = parsed(Trigger::Check, vec![report(Status::Failed), waits]);
         assert_eq!(metrics(&lines[0]), ["CheckMillis=25", "Failed=1", "Pending=1"]);
     }
 
     #[test]
-    fn a_binding_that_waits_for_its_turn_is_nothing_to_worry_about() {
+    fn postponed_binding_is_not_counted_as_pending() {
         let lines = parsed(Trigger::Check, vec![report(Status::Deferred), report(Status::InSync)]);
         assert_eq!(metrics(&lines[0]), ["CheckMillis=25", "Checks=1", "Failed=0", "Pending=0"]);
     }
 
     #[test]
-    fn a_dry_run_counts_no_changes() {
+    fn dry_run_counts_no_changes() {
         let planned = Report {
             registered: BTreeSet::from(["10.0.2.20:5432".parse().unwrap()]),
             ..report(Status::Planned)

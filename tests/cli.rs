@@ -1,4 +1,4 @@
-//! The command line, as a process, against the world on loopback sockets.
+//! The command line, as a process, against the fake AWS on loopback sockets.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What a command came to.
+/// The result of a command.
 struct Done {
     code: i32,
     stdout: String,
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Done {
     }
 }
 
-/// The command in the world, with the world's binding in the environment.
+/// The command, with the fake AWS's binding in the environment.
 async fn command(aws: &FakeAws, arguments: &[&str]) -> Command {
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rds-nlb-sync"));
@@ -77,7 +77,7 @@ mod help {
     use super::*;
 
     #[tokio::test]
-    async fn it_names_every_command_and_shows_examples_and_exit_codes() {
+    async fn help_names_commands_examples_and_exit_codes() {
         let done = run(&FakeAws::new(), &["--help"]).await;
         assert_eq!(done.code, 0);
         for message_text in
@@ -88,14 +88,22 @@ mod help {
         let examples = done.stdout.split_once("Examples:").expect("examples").1;
         assert!(examples.lines().all(|line| line.chars().count() <= 80), "{examples}");
         let of_watch = run(&FakeAws::new(), &["watch", "--help"]).await;
-        for message_text in ["--interval", "--endpoint", "--target-group", "--port", "--database", "--output"]
-        {
+        for message_text in [
+            "--interval",
+            "--endpoint",
+            "--target-group",
+            "--port",
+            "--database",
+            "--role",
+            "--standby",
+            "--output",
+        ] {
             assert!(of_watch.stdout.contains(message_text), "{message_text}: {of_watch:?}");
         }
     }
 
     #[tokio::test]
-    async fn wrong_arguments_fail_without_the_code_of_a_change() {
+    async fn wrong_arguments_fail_with_code_1() {
         for (arguments, message_text) in [
             (&["destroy"][..], "destroy"),
             (&[], "Usage"),
@@ -112,7 +120,7 @@ mod help {
     }
 
     #[tokio::test]
-    async fn every_shell_gets_its_completions() {
+    async fn every_shell_has_completions() {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let done = run(&FakeAws::new(), &["completions", shell]).await;
             assert_eq!(done.code, 0);
@@ -125,7 +133,7 @@ mod codes {
     use super::*;
 
     #[tokio::test]
-    async fn in_sync_is_0_and_so_is_what_was_brought_into_sync() {
+    async fn in_sync_or_updated_is_code_0() {
         let aws = FakeAws::new();
         assert_eq!(run(&aws, &["check"]).await.code, 0);
         aws.resolves_to(&[TWO]);
@@ -136,7 +144,7 @@ mod codes {
     }
 
     #[tokio::test]
-    async fn a_plan_that_would_change_something_is_2_and_changes_nothing() {
+    async fn plan_with_changes_is_code_2_and_changes_nothing() {
         let aws = FakeAws::new();
         assert_eq!(run(&aws, &["plan"]).await.code, 0);
         aws.resolves_to(&[TWO]);
@@ -150,7 +158,7 @@ mod codes {
     }
 
     #[tokio::test]
-    async fn what_waits_is_2() {
+    async fn pending_is_code_2() {
         let aws = FakeAws::new();
         aws.promote("orders-2");
         let done = run(&aws, &["check", "--output", "json"]).await;
@@ -158,7 +166,7 @@ mod codes {
     }
 
     #[tokio::test]
-    async fn a_failure_is_1_with_the_reason() {
+    async fn failure_is_code_1_with_the_reason() {
         let aws = FakeAws::new();
         aws.always(Action::DescribeTargetHealth, Some(ApiFault::Denied));
         let done = run(&aws, &["check", "--output", "json"]).await;
@@ -169,7 +177,7 @@ mod codes {
     }
 
     #[tokio::test]
-    async fn the_doctor_is_1_where_there_is_a_problem_and_0_where_there_are_warnings() {
+    async fn doctor_is_code_1_for_problems_and_0_for_warnings() {
         let aws = FakeAws::new();
         let done = run(&aws, &["doctor", "--output", "json"]).await;
         assert_eq!(done.code, 0, "{done:?}");
@@ -186,7 +194,7 @@ mod arguments {
     use super::*;
 
     #[tokio::test]
-    async fn a_binding_of_the_arguments_stands_for_those_of_the_environment() {
+    async fn binding_of_the_arguments_replaces_the_environment() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         let endpoint = ["plan", "--endpoint", ENDPOINT, "--target-group", GROUP];
@@ -198,7 +206,25 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_with_them_is_told_by_their_names() {
+    async fn role_readers_registers_the_readers() {
+        let aws = FakeAws::new();
+        let binding = ["--endpoint", ENDPOINT, "--target-group", GROUP, "--role", "readers"];
+        let done = run(&aws, &[&["plan", "--output", "json"], &binding[..]].concat()).await;
+        assert_eq!(done.json()["bindings"][0]["registered"], json!(["10.0.2.20:5432"]), "{done:?}");
+    }
+
+    #[tokio::test]
+    async fn wrong_role_and_standby_are_named() {
+        let binding = ["check", "--endpoint", ENDPOINT, "--target-group", GROUP];
+        for (option, value) in [("--role", "reader"), ("--standby", "keep")] {
+            let done = run(&FakeAws::new(), &[&binding[..], &[option, value]].concat()).await;
+            assert_eq!(done.code, 1, "{done:?}");
+            assert!(done.stderr.contains(&format!("{option}: ")), "{done:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_binding_is_reported_by_its_options() {
         let arguments = ["check", "--endpoint", "10.0.1.10", "--target-group", "orders"];
         let done = run(&FakeAws::new(), &arguments).await;
         assert_eq!(done.code, 1);
@@ -208,7 +234,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn without_any_binding_both_ways_to_give_one_are_told() {
+    async fn missing_binding_error_names_both_ways_to_give_one() {
         let mut command = command(&FakeAws::new(), &["check"]).await;
         command.env_remove("BINDINGS");
         let done = finish(command).await;
@@ -217,7 +243,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn the_time_out_is_kept() {
+    async fn timeout_is_kept() {
         let aws = FakeAws::new();
         aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
         let started = tokio::time::Instant::now();
@@ -232,7 +258,7 @@ mod output {
     use super::*;
 
     #[tokio::test]
-    async fn a_table_says_what_changes_in_80_columns_and_without_colours() {
+    async fn table_shows_changes_in_80_columns_without_colours() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         let done = run(&aws, &["plan"]).await;
@@ -247,7 +273,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn the_doctors_table_is_followed_by_what_to_do() {
+    async fn doctor_table_is_followed_by_fixes() {
         let aws = FakeAws::new();
         {
             let estate = &mut aws.state().estate;
@@ -270,7 +296,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn colours_are_for_those_who_want_them() {
+    async fn colours_follow_the_environment() {
         let aws = FakeAws::new();
         for (variable, coloured) in [("CLICOLOR_FORCE", true), ("NO_COLOR", false)] {
             let mut command = command(&aws, &["plan", "-v"]).await;
@@ -283,7 +309,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn failures_are_told_in_the_table_too() {
+    async fn table_shows_failures() {
         let aws = FakeAws::new();
         aws.always(Action::Lookup, Some(ApiFault::NxDomain));
         let done = run(&aws, &["check"]).await;
@@ -292,7 +318,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn verbose_logs_decisions_to_standard_error_alone() {
+    async fn verbose_logs_decisions_to_standard_error() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         let done = run(&aws, &["check", "-v", "--output", "json"]).await;
@@ -336,7 +362,7 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn it_follows_failover_after_failover_until_it_is_told_to_stop() {
+    async fn watch_repairs_every_change_until_sigterm() {
         let aws = FakeAws::new();
         let mut watch = start(&aws, &[]).await;
         assert!(watch.line().await.ends_with(&format!("in sync {ENDPOINT} → orders: = 10.0.1.10")));
@@ -355,7 +381,38 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn programs_get_every_check_as_a_line_of_json() {
+    async fn candidate_of_the_rds_api_is_registered_before_dns_names_it() {
+        let aws = FakeAws::new();
+        aws.writer_per_rds("orders-2");
+        let mut watch = start(&aws, &["--output", "json"]).await;
+        while aws.writes().is_empty() {
+            watch.line().await;
+        }
+        assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+        assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432");
+        watch.signal("TERM");
+        assert_eq!(watch.ended().await, Some(0));
+    }
+
+    #[tokio::test]
+    async fn group_with_bad_tags_fails_alone() {
+        let aws = FakeAws::new();
+        let bad = aws.tagged("bad", &[("rds-endpoint", "10.0.0.1")]);
+        let mut command = command(&aws, &["watch", "--interval", "1", "--output", "json"]).await;
+        command.env("DISCOVERY_TAG", "rds-endpoint");
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut watch = Watch { process, lines };
+        let line: Value = serde_json::from_str(&watch.line().await).expect("JSON");
+        assert_eq!(line["bindings"][0]["status"], "in_sync", "{line}");
+        assert_eq!(line["bindings"][1]["target_group"], json!(bad), "{line}");
+        assert_eq!(line["bindings"][1]["status"], "failed", "{line}");
+        watch.signal("TERM");
+        assert_eq!(watch.ended().await, Some(0));
+    }
+
+    #[tokio::test]
+    async fn json_output_is_a_line_per_check() {
         let aws = FakeAws::new();
         let mut watch = start(&aws, &["--output", "json"]).await;
         for _ in 0..2 {
@@ -368,7 +425,7 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn a_signal_waits_for_the_call_under_way_and_lets_no_other_begin() {
+    async fn signal_waits_for_the_call_under_way() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         aws.next(Action::RegisterTargets, &[ApiFault::Slow(Duration::from_secs(2))]);
@@ -383,7 +440,7 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn a_second_signal_waits_for_nothing() {
+    async fn second_signal_ends_at_once() {
         let aws = FakeAws::new();
         aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
         let mut watch = start(&aws, &[]).await;
@@ -399,7 +456,7 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn one_binding_that_hangs_delays_no_other() {
+    async fn hanging_binding_delays_no_other() {
         let aws = FakeAws::new();
         let other = GROUP.replace("/orders/", "/billing/");
         aws.state().groups.insert(other.clone(), crate::testkit::Group::default());

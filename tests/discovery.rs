@@ -56,7 +56,7 @@ async fn further_tags_hold_the_options_of_a_binding() {
     let function = discovering(&aws, "").await;
     check(&function).await.unwrap();
     assert_eq!(aws.targets_of(&group), "10.0.3.30:6432");
-    let event = json!({"source": "aws.rds", "detail": {
+    let event = json!({"source": "aws.rds", "detail-type": "RDS DB Instance Event", "detail": {
         "SourceArn": "arn:aws:rds:us-east-1:123456779012:db:sales-db", "EventCategories": ["failover"]
     }});
     let watch = function.invoke(event, Duration::from_secs(4)).await.unwrap();

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use rds_nlb_sync::binding::{Binding, Role};
 use rds_nlb_sync::config::Config;
 use rds_nlb_sync::fleet::{BACKGROUND_INTERVAL, Fleet, LISTING_TIME};
-use rds_nlb_sync::lambda::{Answer, InvocationError, InvocationResult, handle};
+use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Priority};
 use rds_nlb_sync::reconcile::{self, Status};
+use rds_nlb_sync::service::{Answer, Host, InvocationError, InvocationResult, Service};
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -51,16 +52,9 @@ impl Estate {
     async fn invoke(&self, event: Value) -> Result<InvocationResult, InvocationError> {
         let aws = self.aws.clone();
         let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws };
-        match handle(
-            &self.config,
-            &ports,
-            &self.fleet,
-            &event.to_string(),
-            SystemTime::UNIX_EPOCH,
-            seconds(240),
-        )
-        .await?
-        {
+        let service =
+            Service { config: &self.config, clients: &ports, fleet: &self.fleet, host: Host::Lambda };
+        match handle(&service, &event.to_string(), SystemTime::UNIX_EPOCH, seconds(240)).await? {
             Answer::InvocationResult(outcome) => Ok(outcome),
             other => panic!("expected bindings, not {other:?}"),
         }
@@ -83,8 +77,7 @@ impl Estate {
 
     async fn watch(&self, number: usize) -> InvocationResult {
         let arn = format!("arn:aws:rds:us-east-1:123456789012:db:db-{number}");
-        let event =
-            json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
+        let event = json!({"source": "aws.rds", "detail-type": "RDS DB Instance Event", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
         self.invoke(event).await.expect("no failure")
     }
 
@@ -360,7 +353,7 @@ async fn failed_deregistration_in_the_background_is_reported() {
     estate.aws.fails_over(2);
     estate.aws.always(Action::DeregisterTargets, Some(ApiFault::Denied));
     let arn = "arn:aws:rds:us-east-1:123456789012:db:db-0";
-    let event = json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
+    let event = json!({"source": "aws.rds", "detail-type": "RDS DB Instance Event", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
     let Err(InvocationError::Bindings(outcome)) = estate.invoke(event).await else {
         panic!("expected a failure")
     };
@@ -420,7 +413,7 @@ mod readers {
             .instances
             .insert(name.clone(), Instance { endpoint, cluster: Some(cluster), ..Instance::default() });
         let arn = format!("arn:aws:rds:us-east-1:123456789012:db:{name}");
-        json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["creation"]}})
+        json!({"source": "aws.rds", "detail-type": "RDS DB Instance Event", "detail": {"SourceArn": arn, "EventCategories": ["creation"]}})
     }
 
     #[tokio::test(start_paused = true)]

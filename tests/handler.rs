@@ -6,9 +6,10 @@ use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::config::Config;
 use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use rds_nlb_sync::fleet::Fleet;
-use rds_nlb_sync::lambda::{Answer, InvocationError, InvocationResult, Trigger, envelope, handle};
+use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::rate_limit::Priority::{Failover, Routine};
 use rds_nlb_sync::reconcile::{self, Report, Status};
+use rds_nlb_sync::service::{Answer, Host, InvocationError, InvocationResult, RESERVE, Service, Trigger};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, TWO, add
 
 const BILLING: &str = "billing.abc123.us-east-1.rds.amazonaws.com";
 
-/// A world with a second database, whose group is still empty.
+/// A second database, whose group is still empty.
 fn two_databases() -> FakeAws {
     let aws = FakeAws::new();
     let mut state = aws.state();
@@ -30,21 +31,6 @@ fn two_databases() -> FakeAws {
 
 fn billing_group() -> String {
     GROUP.replace("/orders/", "/billing/")
-}
-
-#[test]
-fn only_what_the_runtime_would_not_hand_on_gets_an_envelope() {
-    for body in ["{}", " [1, 2]\n", "\"text\"", "null"] {
-        assert_eq!(envelope(body.as_bytes()), None, "{body}");
-    }
-    for (body, enveloped) in [
-        (&b"{\"command\": \"chec"[..], r#""{\"command\": \"chec""#),
-        (b"", r#""""#),
-        (b"{} and more", r#""{} and more""#),
-        (b"{\"command\": \"\xff\"}", "\"{\\\"command\\\": \\\"\u{fffd}\\\"}\""),
-    ] {
-        assert_eq!(envelope(body).as_deref(), Some(enveloped));
-    }
 }
 
 async fn invoke(aws: &FakeAws, event: Value, time: Duration) -> Result<InvocationResult, InvocationError> {
@@ -73,7 +59,9 @@ async fn invoke_with(
         dry_run: false,
     };
     let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };
-    match handle(&config, &ports, &Fleet::new(&config), &event.to_string(), noon(), time).await? {
+    let fleet = Fleet::new(&config);
+    let service = Service { config: &config, clients: &ports, fleet: &fleet, host: Host::Lambda };
+    match handle(&service, &event.to_string(), noon(), time).await? {
         Answer::InvocationResult(outcome) => Ok(outcome),
         other => panic!("expected bindings, not {other:?}"),
     }
@@ -89,7 +77,10 @@ fn noon() -> SystemTime {
 /// A failover of this instance.
 fn failover(instance: &str) -> Value {
     let arn = format!("arn:aws:rds:us-east-1:123456789012:db:{instance}");
-    json!({"source": "aws.rds", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}})
+    json!({
+        "source": "aws.rds", "detail-type": "RDS DB Instance Event",
+        "detail": {"SourceArn": arn, "EventCategories": ["failover"]},
+    })
 }
 
 fn schedule() -> Value {
@@ -108,7 +99,7 @@ fn failed(result: Result<InvocationResult, InvocationError>) -> Vec<Report> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_is_of_all_bindings_and_a_watch_of_those_that_the_event_is_about() {
+async fn check_covers_all_bindings_and_watch_those_of_the_event() {
     let aws = two_databases();
     let check = invoke(&aws, json!({"command": "check"}), minute()).await.unwrap();
     assert_eq!((check.trigger, check.bindings.len()), (Trigger::Check, 2));
@@ -117,7 +108,7 @@ async fn a_check_is_of_all_bindings_and_a_watch_of_those_that_the_event_is_about
     assert_eq!(watch.bindings[0].endpoint, BILLING);
 }
 
-/// How long a watch that nothing happens in lasts, by the time that its event carries.
+/// The length of a watch without a change, for an event of this time.
 async fn watched_for(time: Value) -> Duration {
     let aws = two_databases();
     let mut event = failover("orders");
@@ -130,23 +121,24 @@ async fn watched_for(time: Value) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_has_waited_for_longer_than_a_watch_is_a_check_of_its_binding() {
-    for late in ["2026-11-20T11:56:59Z", "2026-11-20T11:00:01Z"] {
+async fn event_older_than_a_watch_is_a_check() {
+    for late in
+        ["2026-11-20T11:56:59Z", "2026-11-20T11:00:01Z", "2026-11-20T10:59:00Z", "2019-01-01T00:00:00Z"]
+    {
         assert!(watched_for(json!(late)).await < Duration::from_secs(1), "{late}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_whose_time_is_recent_or_says_nothing_is_watched_to_the_end() {
-    let times =
-        [NOON, "2026-11-20T11:57:00Z", "2026-11-20T12:00:05Z", "2026-11-20T11:00:00Z", "", "yesterday"];
-    for time in times.map(|time| json!(time)).into_iter().chain([json!(null), json!(7)]) {
+async fn recent_or_undated_event_is_watched_to_the_end() {
+    let times = [json!(NOON), json!("2026-11-20T11:57:00Z"), json!("2026-11-20T12:00:05Z"), json!(null)];
+    for time in times {
         assert!(watched_for(time.clone()).await > TIMING.watch - Duration::from_secs(1), "{time}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_event_has_a_failover_followed_that_nobody_has_followed() {
+async fn late_event_repairs_a_missed_failover() {
     let aws = two_databases();
     aws.promote("orders-2");
     aws.writer_per_rds("orders-2");
@@ -158,7 +150,7 @@ async fn a_late_event_has_a_failover_followed_that_nobody_has_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_binding_that_hangs_delays_no_other() {
+async fn hanging_lookup_delays_no_other_binding() {
     let aws = two_databases();
     aws.resolves_to(&[TWO]);
     aws.state().names.insert(BILLING.into(), ApiFault::Hangs);
@@ -170,17 +162,17 @@ async fn a_binding_that_hangs_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_hangs_to_the_end_spares_the_others_and_leaves_time_to_report() {
+async fn hanging_api_leaves_time_to_report() {
     let aws = two_databases();
     aws.next(Action::DescribeTargetHealth, &[ApiFault::Hangs]);
     let started = Instant::now();
     let reports = failed(invoke(&aws, json!({"command": "check"}), minute()).await);
     assert_eq!([reports[0].status, reports[1].status], [Status::Failed, Status::Updated]);
-    assert_eq!(started.elapsed(), minute() - rds_nlb_sync::lambda::RESERVE);
+    assert_eq!(started.elapsed(), minute() - RESERVE);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_shorter_than_the_reserve_is_not_all_reserve() {
+async fn short_timeout_is_not_all_reserve() {
     let aws = two_databases();
     aws.state().latency = Duration::from_millis(10);
     let outcome = invoke(&aws, json!({"command": "plan"}), Duration::from_millis(400)).await.unwrap();
@@ -188,7 +180,7 @@ async fn a_time_out_shorter_than_the_reserve_is_not_all_reserve() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_and_the_state_of_other_databases_do_not_matter() {
+async fn unbound_databases_do_not_matter() {
     let aws = two_databases();
     aws.promote("orders-2");
     aws.writer_per_rds("orders-2");
@@ -202,7 +194,7 @@ async fn the_number_and_the_state_of_other_databases_do_not_matter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_old_a_list_of_tagged_groups_serves_depends_on_the_event() {
+async fn accepted_tag_age_depends_on_the_event() {
     let any = |priority| (Duration::MAX, priority);
     for (event, are_known, expected) in [
         (failover("billing"), true, vec![any(Failover)]),
@@ -219,7 +211,7 @@ async fn how_old_a_list_of_tagged_groups_serves_depends_on_the_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_is_not_bound_fails_a_check_and_no_watch() {
+async fn group_with_bad_tags_fails_a_check_but_no_watch() {
     let aws = two_databases();
     aws.tagged("odd", &[("rds-endpoint", "not a name")]);
     let invoke = async |event| invoke_with(Some("rds-endpoint"), &aws, event, minute()).await;
@@ -230,7 +222,7 @@ async fn a_group_that_is_not_bound_fails_a_check_and_no_watch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_counts_those_in_sync_and_tells_of_the_others() {
+async fn log_counts_bindings_in_sync_and_lists_the_others() {
     let (aws, log) = (two_databases(), Log::open());
     invoke(&aws, schedule(), minute()).await.unwrap();
     let lines = log.lines();
@@ -242,7 +234,7 @@ async fn the_log_counts_those_in_sync_and_tells_of_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_runtime_logs_a_failure_by_its_message() {
+async fn failure_is_logged_by_its_message() {
     let aws = two_databases();
     aws.state().names.insert(BILLING.into(), ApiFault::NxDomain);
     let failure = invoke(&aws, schedule(), minute()).await.unwrap_err();

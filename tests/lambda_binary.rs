@@ -1,4 +1,4 @@
-//! The binary, as Lambda runs it: through the Runtime API, against the world on loopback sockets.
+//! The binary, as Lambda runs it: through the Runtime API, against the fake AWS on loopback sockets.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::testkit::lambda::Function;
+use crate::testkit::lambda::{Function, sent_now};
 use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, ONE, TWO};
 
-/// The function's time-out in these tests; none of them should come near it.
+/// The function's time-out, far longer than any of these tests.
 const TIME: Duration = Duration::from_secs(30);
 
 async fn start(aws: &FakeAws, variables: &[(&str, &str)]) -> Function {
@@ -18,7 +18,8 @@ async fn start(aws: &FakeAws, variables: &[(&str, &str)]) -> Function {
 
 fn event(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(file);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let sample = std::fs::read_to_string(&path);
+    sent_now(&sample.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
 fn check() -> String {
@@ -30,7 +31,7 @@ fn message(error: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_failover_is_followed_by_the_event_that_announces_it() {
+async fn failover_event_is_followed() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     let moving = aws.clone();
@@ -58,7 +59,7 @@ async fn a_failover_is_followed_by_the_event_that_announces_it() {
 
 /// The template's tests compare the same list with the role, so that it allows this and no more.
 #[tokio::test]
-async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
+async fn calls_are_those_that_the_role_allows() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     for member in ["orders-2", "orders-1"] {
@@ -83,7 +84,7 @@ async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
 }
 
 #[tokio::test]
-async fn the_event_of_a_failover_registers_the_next_writer_before_dns_names_it() {
+async fn failover_event_registers_the_next_writer_early() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("WATCH_SECONDS", "2")]).await;
     let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
@@ -101,7 +102,7 @@ async fn the_event_of_a_failover_registers_the_next_writer_before_dns_names_it()
 }
 
 #[tokio::test]
-async fn without_pre_registration_the_event_only_wakes() {
+async fn event_registers_nothing_without_preregistration() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
@@ -110,7 +111,7 @@ async fn without_pre_registration_the_event_only_wakes() {
 }
 
 #[tokio::test]
-async fn every_sample_event_does_what_it_is_for() {
+async fn every_sample_event_is_handled() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("WATCH_SECONDS", "0")]).await;
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("events")).unwrap() {
@@ -127,7 +128,7 @@ async fn every_sample_event_does_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn a_warm_check_in_sync_costs_one_call_and_one_lookup() {
+async fn warm_check_in_sync_costs_one_call_and_one_lookup() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     function.invoke(check(), TIME).await.unwrap();
@@ -140,14 +141,12 @@ async fn a_warm_check_in_sync_costs_one_call_and_one_lookup() {
 }
 
 #[tokio::test]
-async fn what_is_not_an_event_is_refused_and_the_process_lives_on() {
+async fn unsupported_event_is_refused_and_the_process_lives_on() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     for (payload, message_text) in [
-        ("{\"command\": \"chec", "not JSON"),
-        ("", "not JSON"),
-        ("{\"command\": \"check\"} and more", "not JSON"),
-        ("[1, 2]", "[1,2]"),
+        ("7", "(7)"),
+        ("[1, 2]", "[1, 2]"),
         ("\"check\"", "check"),
         ("{}", "no source and no command"),
         ("{\"command\": \"destroy\"}", "destroy"),
@@ -158,12 +157,16 @@ async fn what_is_not_an_event_is_refused_and_the_process_lives_on() {
         let message = message(&error);
         assert!(message.contains(message_text) && message.contains("accepts"), "{payload}: {message}");
     }
+    // Lambda rejects these before the function sees them, so the runtime's own words are good enough.
+    for payload in ["{\"command\": \"chec", ""] {
+        function.invoke(payload, TIME).await.unwrap_err();
+    }
     assert_eq!(aws.state().calls, []);
     function.invoke(check(), TIME).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_binding_that_fails_fails_the_invocation_but_no_other_binding() {
+async fn failed_binding_fails_no_other_binding() {
     let aws = FakeAws::new();
     let other = GROUP.replace("/orders/", "/billing/");
     aws.state().groups.insert(other.clone(), Group::default());
@@ -190,7 +193,7 @@ async fn a_binding_that_fails_fails_the_invocation_but_no_other_binding() {
 }
 
 #[tokio::test]
-async fn a_denied_call_names_the_permission() {
+async fn denied_call_names_the_permission() {
     let aws = FakeAws::new();
     aws.always(Action::DescribeTargetHealth, Some(ApiFault::Denied));
     let function = start(&aws, &[]).await;
@@ -199,7 +202,7 @@ async fn a_denied_call_names_the_permission() {
 }
 
 #[tokio::test]
-async fn a_watch_ends_before_a_short_time_out_and_says_so() {
+async fn watch_cut_short_by_the_timeout_is_logged() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("PREREGISTER", "false")]).await;
     let time = Duration::from_secs(3);
@@ -211,7 +214,7 @@ async fn a_watch_ends_before_a_short_time_out_and_says_so() {
 }
 
 #[tokio::test]
-async fn an_api_that_hangs_is_an_error_before_the_time_out() {
+async fn hanging_api_is_an_error_before_the_timeout() {
     let aws = FakeAws::new();
     aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
     let function = start(&aws, &[]).await;
@@ -224,7 +227,7 @@ async fn an_api_that_hangs_is_an_error_before_the_time_out() {
 }
 
 #[tokio::test]
-async fn one_attempt_that_hangs_costs_a_retry_and_not_the_invocation() {
+async fn hanging_attempt_is_retried() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     for (fault, calls) in [(ApiFault::Hangs, 2), (ApiFault::Stalls, 4)] {
@@ -236,7 +239,7 @@ async fn one_attempt_that_hangs_costs_a_retry_and_not_the_invocation() {
 }
 
 #[tokio::test]
-async fn a_watch_cut_short_amid_a_lookup_says_so() {
+async fn watch_cut_short_during_a_lookup_is_logged() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     let slow = aws.clone();
@@ -250,7 +253,7 @@ async fn a_watch_cut_short_amid_a_lookup_says_so() {
 }
 
 #[tokio::test]
-async fn a_flicker_does_not_fill_the_log() {
+async fn flickering_dns_does_not_fill_the_log() {
     let aws = FakeAws::new();
     aws.members_flicker();
     let function = start(&aws, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
@@ -261,7 +264,7 @@ async fn a_flicker_does_not_fill_the_log() {
 }
 
 #[tokio::test]
-async fn without_credentials_the_cure_is_named() {
+async fn missing_credentials_error_names_the_fix() {
     let aws = FakeAws::new();
     let none =
         [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_EC2_METADATA_DISABLED", "true")];
@@ -287,7 +290,7 @@ async fn plan_and_dry_run_change_nothing() {
 }
 
 #[tokio::test]
-async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
+async fn failover_log_is_json_lines_with_the_bindings_fields() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let function = start(&aws, &[]).await;
@@ -316,7 +319,7 @@ async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
 }
 
 #[tokio::test]
-async fn a_watch_logs_no_line_per_poll() {
+async fn watch_logs_no_line_per_poll() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
@@ -325,7 +328,7 @@ async fn a_watch_logs_no_line_per_poll() {
 }
 
 #[tokio::test]
-async fn the_log_honours_lambdas_controls() {
+async fn log_follows_lambdas_controls() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let text = start(&aws, &[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
@@ -339,7 +342,7 @@ async fn the_log_honours_lambdas_controls() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_stops_the_start_with_every_entry_named() {
+async fn wrong_configuration_stops_the_start() {
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}, {"endpoint": "10.0.1.10"}]);
     let variables = [("BINDINGS", bindings.to_string()), ("POLL_MILLIS", "fast".to_owned())];
     let variables: Vec<(&str, &str)> =
@@ -354,7 +357,7 @@ async fn a_wrong_configuration_stops_the_start_with_every_entry_named() {
 }
 
 #[tokio::test]
-async fn a_panic_leaves_its_reason_in_the_log_and_ends_the_process() {
+async fn panic_is_logged_and_ends_the_process() {
     // The runtime library panics where Lambda's own variables are missing.
     let mut function = start(&FakeAws::new(), &[("AWS_LAMBDA_FUNCTION_VERSION", "")]).await;
     assert_ne!(function.ended().await.0, Some(0));
@@ -364,7 +367,7 @@ async fn a_panic_leaves_its_reason_in_the_log_and_ends_the_process() {
 }
 
 #[tokio::test]
-async fn outside_lambda_the_binary_says_what_it_is() {
+async fn binary_outside_lambda_explains_itself() {
     let binary = env!("CARGO_BIN_EXE_bootstrap");
     let output = tokio::process::Command::new(binary).env_clear().output().await.unwrap();
     assert!(!output.status.success());
@@ -376,7 +379,7 @@ async fn outside_lambda_the_binary_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_connection_that_broke_costs_a_quiet_retry() {
+async fn broken_connection_is_retried_without_a_warning() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     function.invoke(check(), TIME).await.unwrap();
@@ -397,7 +400,7 @@ async fn one_connection_serves_every_check() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_the_function_was_frozen_costs_a_new_one_and_no_call() {
+async fn connection_closed_during_a_freeze_costs_no_call() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     for round in 1..=5 {
@@ -429,7 +432,7 @@ async fn signal(function: &Function, signal: &str) {
 }
 
 #[tokio::test]
-async fn an_answer_without_an_end_takes_neither_the_memory_nor_the_time() {
+async fn endless_answer_is_refused_at_its_limit() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let aws = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -455,7 +458,7 @@ async fn an_answer_without_an_end_takes_neither_the_memory_nor_the_time() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_huge_or_deep_is_refused_and_the_process_lives_on() {
+async fn huge_or_deep_event_is_refused() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     let long = "x".repeat(6 << 20);
@@ -464,7 +467,6 @@ async fn an_event_that_is_huge_or_deep_is_refused_and_the_process_lives_on() {
         format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200)),
         format!("{{\"command\": \"{long}\"}}"),
         format!("{{\"source\": \"{long}\", \"detail-type\": \"{long}\"}}"),
-        format!("\"{long}"),
         "{\"command\": \"\\ud800\"}".to_owned(),
     ] {
         let start: String = payload.chars().take(30).collect();

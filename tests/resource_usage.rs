@@ -9,9 +9,10 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::fleet::Fleet;
-use rds_nlb_sync::lambda::{Answer, handle};
+use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::metrics;
 use rds_nlb_sync::reconcile::Status;
+use rds_nlb_sync::service::{Answer, Host, Service};
 use rds_nlb_sync::startup::{App, start};
 use serde_json::json;
 
@@ -126,9 +127,8 @@ fn a_check_in_sync_costs_little_and_keeps_nothing() {
         let check = async || {
             let before = allocated();
             let event = json!({"command": "check"}).to_string();
-            match handle(&config, &ports, &fleet, &event, SystemTime::UNIX_EPOCH, Duration::from_secs(60))
-                .await
-            {
+            let service = Service { config: &config, clients: &ports, fleet: &fleet, host: Host::Lambda };
+            match handle(&service, &event, SystemTime::UNIX_EPOCH, Duration::from_secs(60)).await {
                 Ok(Answer::InvocationResult(outcome)) => {
                     assert_eq!(outcome.bindings[0].status, Status::InSync);
                     assert_eq!(metrics::lines(&outcome, "rds-nlb-sync", 0).len(), 1);

@@ -11,8 +11,8 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use super::count;
 use crate::doctor::{DoctorReport, Finding, Severity};
-use crate::lambda::InvocationResult;
 use crate::reconcile::{Report, Status};
+use crate::service::InvocationResult;
 
 /// Where there is no terminal, as wide as the narrowest that is common.
 const NARROW: u16 = 80;

@@ -1,15 +1,21 @@
 //! Lets calls finish before the process ends.
 //!
 //! A reconciliation may be cut short between any two calls, but a call that is cut short may or may not
-//! have taken effect. Every call passes the gate as a reader; closing it is writing: it waits for the
-//! calls under way and lets no other begin.
+//! have taken effect. Every call of a reconciliation holds a read lock; closing takes the write lock: it waits
+//! for the calls under way and lets no other begin. The calls that only read tags, or for the doctor, may be
+//! cut short.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
+use crate::discovery::{Discover, Tags};
+use crate::doctor::{
+    Attributes, Database, Group, Health, InspectDatabases, InspectGroups, Listener, LoadBalancer,
+};
 use crate::error::Error;
 use crate::plan::{Family, Targets};
 use crate::rate_limit::{Call, Permit, Priority};
@@ -17,17 +23,15 @@ use crate::reconcile::{
     Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
 };
 
-/// What every call passes.
 #[derive(Clone, Default)]
 pub struct Shutdown(Arc<RwLock<()>>);
 
 impl Shutdown {
-    /// Waits for the calls under way, and stays closed for as long as the guard lives.
+    /// Waits for the calls under way, and stays closed while the guard lives.
     pub async fn close(&self) -> OwnedRwLockWriteGuard<()> {
         self.0.clone().write_owned().await
     }
 
-    /// The world, behind this gate.
     pub fn wrap<D, T, C>(&self, clients: Clients<D, T, C>) -> Clients<Guarded<D>, Guarded<T>, Guarded<C>> {
         let Clients { dns, groups, rds } = clients;
         Clients {
@@ -38,7 +42,7 @@ impl Shutdown {
     }
 }
 
-/// A part of the world, behind a gate.
+/// A client whose calls finish before the process ends.
 pub struct Guarded<P> {
     inner: P,
     shutdown: Shutdown,
@@ -96,5 +100,43 @@ impl<P: RdsApi> RdsApi for Guarded<P> {
 
     async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error> {
         self.guarded(self.inner.instance(identifier)).await
+    }
+}
+
+impl<P: Discover> Discover for Guarded<P> {
+    async fn tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Tags, Error> {
+        self.inner.tagged(key, age, priority).await
+    }
+}
+
+impl<P: InspectGroups> InspectGroups for Guarded<P> {
+    async fn group(&self, group: &str) -> Result<Group, Error> {
+        self.inner.group(group).await
+    }
+
+    async fn attributes(&self, group: &str) -> Result<Attributes, Error> {
+        self.inner.attributes(group).await
+    }
+
+    async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Error> {
+        self.inner.health(group).await
+    }
+
+    async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
+        self.inner.load_balancers(load_balancers).await
+    }
+
+    async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
+        self.inner.cross_zone(load_balancer).await
+    }
+
+    async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
+        self.inner.listeners(load_balancer).await
+    }
+}
+
+impl<P: InspectDatabases> InspectDatabases for Guarded<P> {
+    async fn database(&self, identifier: &str) -> Result<Option<Database>, Error> {
+        self.inner.database(identifier).await
     }
 }

@@ -1,12 +1,13 @@
 use super::*;
-use crate::doctor::{BindingFindings, Finding};
+use crate::doctor::{BindingFindings, DoctorReport, Finding};
+use crate::service::Trigger;
 
 const ENDPOINT: &str = "orders-of-all-the-shops.cluster-abc123def456.ap-southeast-1.rds.amazonaws.com";
 const GROUP: &str =
     "arn:aws:elasticloadbalancing:ap-southeast-1:123456789012:targetgroup/thirty-two-characters-are-a-name/0";
 
 #[test]
-fn the_arguments_are_consistent() {
+fn arguments_are_consistent() {
     Arguments::command().debug_assert();
 }
 
@@ -36,7 +37,7 @@ fn outcome(statuses: &[Status]) -> InvocationResult {
 }
 
 #[test]
-fn the_exit_code_is_that_of_the_worst_binding() {
+fn exit_code_is_that_of_the_worst_binding() {
     use Status::{Failed, InSync, Pending, Planned, Updated};
     for (statuses, expected) in [
         (&[InSync, Updated][..], 0),
@@ -81,7 +82,7 @@ fn page(width: u16, colours: bool, write: impl FnOnce(&mut TextReport)) -> Strin
 }
 
 #[test]
-fn only_what_is_copied_whole_may_be_wider_than_the_page() {
+fn only_commands_may_be_wider_than_the_page() {
     for width in [60, 80, 120] {
         let result = outcome(&[Status::InSync, Status::Updated, Status::Planned, Status::Failed]);
         let text = page(width, false, |page| page.outcome(&result))
@@ -94,7 +95,7 @@ fn only_what_is_copied_whole_may_be_wider_than_the_page() {
 }
 
 #[test]
-fn what_to_do_begins_with_the_worst_and_its_commands_can_be_copied() {
+fn fixes_begin_with_the_worst_and_can_be_copied() {
     let text = page(100, false, |page| page.doctor_report(&doctor_report()));
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in\n{text}"));
     assert!(at("unhealthy_targets (problem)") < at("security_groups (warning)"));
@@ -104,14 +105,14 @@ fn what_to_do_begins_with_the_worst_and_its_commands_can_be_copied() {
 }
 
 #[test]
-fn colours_are_for_those_who_see_them() {
+fn colours_are_only_for_terminals() {
     let result = outcome(&[Status::Failed]);
     assert!(page(80, true, |page| page.outcome(&result)).contains("\u{1b}["));
     assert!(!page(80, false, |page| page.outcome(&result)).contains('\u{1b}'));
 }
 
 #[test]
-fn an_endpoint_breaks_after_a_dot() {
+fn endpoint_breaks_after_a_dot() {
     let text = page(80, false, |page| page.outcome(&outcome(&[Status::InSync])));
     for part in ["orders-of-all-the-shops. ", "cluster-abc123def456. ", "ap-southeast-1.rds.amazonaws. "] {
         assert!(text.contains(part), "{part} is not in\n{text}");
@@ -136,4 +137,17 @@ fn error_names_the_argument_that_the_user_gave() {
     let missing = in_arguments(&errors(&[]), false);
     let expected = "no binding is given. Fix: give --endpoint and --target-group, or set BINDINGS to a JSON array such as";
     assert!(missing.contains(expected), "{missing}");
+}
+
+#[test]
+fn help_names_every_variable_of_the_configuration() {
+    let read = std::cell::RefCell::new(Vec::new());
+    let _ = Config::parse(|name| {
+        read.borrow_mut().push(name.to_owned());
+        None
+    });
+    assert!(read.borrow().len() >= 10);
+    for name in read.into_inner() {
+        assert!(EXAMPLES.contains(&format!("\n  {name} ")), "{name}");
+    }
 }

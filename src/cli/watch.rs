@@ -1,21 +1,33 @@
-//! Checks without end, for those who run a service and no Lambda function.
+//! Invocation after invocation of the function's service, without Lambda.
+//!
+//! A check at every interval stands for the schedule. RDS's events do not arrive here, so the RDS API is
+//! asked as well: where it names another writer than DNS does, the binding is watched as on an event.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use indicatif::ProgressBar;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use super::shutdown::Shutdown;
 use super::{Output, print, render};
-use crate::lambda::{InvocationResult, Trigger};
-use crate::rate_limit::Priority;
-use crate::reconcile::{FirstPermit, Mode, Options, Preregistration, Report, reconcile};
+use crate::binding::{Binding, TargetGroupArn};
+use crate::discovery::Discover;
+use crate::doctor::{InspectDatabases, InspectGroups};
+use crate::event::{Event, WatchedBinding};
+use crate::fleet::Fleet;
+use crate::reconcile::{RdsApi, Report, Resolve, TargetGroupApi};
+use crate::service::{Answer, Host, InvocationError, InvocationResult, Service, Trigger};
 use crate::startup::{App, BoxError};
 
-/// Where the checks are shown.
+/// The pause between two questions to the RDS API, whose limits are unpublished.
+const RDS_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where the results are shown.
 pub struct Screen {
     /// Turns on a terminal.
     pub spinner: ProgressBar,
@@ -24,38 +36,15 @@ pub struct Screen {
     pub now: fn() -> SystemTime,
 }
 
-/// Checks every binding at this interval, each by itself, until a signal comes; then the calls under way
-/// are waited for. A second signal does not wait.
+/// Checks at this interval, and watches where RDS announces a failover, until a signal comes; then it waits
+/// for the calls under way. A second signal does not wait.
 pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen) -> Result<(), BoxError> {
     let App { config, clients } = app;
     let shutdown = Shutdown::default();
     let clients = shutdown.wrap(clients);
-    let mode = if config.dry_run { Mode::DryRun } else { Mode::Check };
-    let shown = Mutex::new(BTreeMap::new());
+    let fleet = Fleet::new(&config);
+    let service = Service { config: &config, clients: &clients, fleet: &fleet, host: Host::CommandLine };
     let mut signals = Signals::new()?;
-    // Each binding has a loop of its own: one that fails or waits delays no other.
-    let loops = join_all(config.bindings.iter().map(async |binding| -> Result<(), BoxError> {
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let deadline = Instant::now() + time;
-            let closed = Preregistration::Off;
-            let report = reconcile(
-                &clients,
-                binding,
-                Options {
-                    timing: config.timing,
-                    mode,
-                    preregistration: &closed,
-                    first_permit: FirstPermit::At(Priority::Routine),
-                    deadline,
-                },
-            )
-            .await;
-            screen.show(report, &shown)?;
-        }
-    }));
     let stopped = async {
         signals.next().await;
         screen.spinner.set_message("ends after the call under way");
@@ -64,31 +53,126 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
             () = signals.next() => {}
         }
     };
-    // The calls under way go on while the gate closes.
     tokio::select! {
-        ended = loops => ended.into_iter().collect(),
+        ended = run(&service, interval, time, screen) => ended,
+        // The calls under way go on meanwhile.
         () = stopped => Ok(()),
     }
 }
 
-impl Screen {
-    /// Shows a check: to programs each one, to people what differs from the one before.
-    fn show(&self, report: Report, shown: &Mutex<BTreeMap<String, String>>) -> Result<(), BoxError> {
-        let line = match self.output {
-            Output::Json => {
-                let outcome = InvocationResult { trigger: Trigger::Check, bindings: vec![report] };
-                format!("{}\n", serde_json::to_string(&outcome)?)
-            }
-            Output::Table => {
-                let line = render::line(&report);
-                let mut shown = shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if shown.insert(report.target_group, line.clone()).as_ref() == Some(&line) {
-                    return Ok(());
+type Invocation<'a> = Pin<Box<dyn Future<Output = (Option<TargetGroupArn>, InvocationResult)> + 'a>>;
+
+async fn run<D, T, C>(
+    service: &Service<'_, D, T, C>,
+    interval: Duration,
+    time: Duration,
+    screen: &Screen,
+) -> Result<(), BoxError>
+where
+    D: Resolve,
+    T: TargetGroupApi + InspectGroups + Discover,
+    C: RdsApi + InspectDatabases,
+{
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = BTreeMap::new();
+    let mut watched = BTreeSet::new();
+    // They overlap: a binding that hangs delays the result of its own check, and no other check.
+    let mut invocations = FuturesUnordered::<Invocation<'_>>::new();
+    let (found, mut failovers) = tokio::sync::mpsc::unbounded_channel();
+    let polling = poll_rds(service, interval, time, found);
+    tokio::pin!(polling);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => invocations.push(Box::pin(async {
+                (None, check(service, (screen.now)(), time).await)
+            })),
+            Some((binding, bindings)) = failovers.recv() => {
+                if watched.insert(binding.target_group.clone()) {
+                    invocations.push(Box::pin(async move {
+                        let deadline = Instant::now() + service.config.timing.watch + time;
+                        let reports = watch_one(service, &binding, &bindings, deadline).await;
+                        let result = InvocationResult { trigger: Trigger::Watch, bindings: reports };
+                        (Some(binding.target_group), result)
+                    }));
                 }
-                format!("{} {line}\n", self.time())
+            }
+            Some((group, result)) = invocations.next(), if !invocations.is_empty() => {
+                group.iter().for_each(|group| { watched.remove(group); });
+                screen.show(result, &mut shown)?;
+            }
+            () = &mut polling => {}
+        }
+    }
+}
+
+/// The check that the function makes on its schedule.
+async fn check<D, T, C>(service: &Service<'_, D, T, C>, now: SystemTime, time: Duration) -> InvocationResult
+where
+    D: Resolve,
+    T: TargetGroupApi + InspectGroups + Discover,
+    C: RdsApi + InspectDatabases,
+{
+    match service.invoke(&Event::Schedule, now, time).await {
+        Ok(Answer::InvocationResult(result)) | Err(InvocationError::Bindings(result)) => result,
+        Ok(Answer::DoctorReport { .. }) | Err(InvocationError::UnsupportedEvent(_)) => {
+            InvocationResult { trigger: Trigger::Check, bindings: Vec::new() }
+        }
+    }
+}
+
+async fn watch_one<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
+    service: &Service<'_, D, T, C>,
+    binding: &Binding,
+    bindings: &[Binding],
+    deadline: Instant,
+) -> Vec<Report> {
+    let index = bindings.iter().position(|other| other == binding).unwrap_or_default();
+    let watched = WatchedBinding { binding: index, promoted_instance: None };
+    service.watch(bindings, vec![watched], false, deadline).await
+}
+
+/// Asks the RDS API about every binding, again and again, and sends those that fail over. One that stays as
+/// it was when it was sent is not sent again.
+async fn poll_rds<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
+    service: &Service<'_, D, T, C>,
+    interval: Duration,
+    time: Duration,
+    found: tokio::sync::mpsc::UnboundedSender<(Binding, Vec<Binding>)>,
+) {
+    let mut candidates = BTreeMap::new();
+    loop {
+        let started = Instant::now();
+        let bindings = service.known_bindings(started + time).await;
+        for binding in &bindings {
+            let candidate = service.candidate(binding, Instant::now() + time).await;
+            let before = candidates.insert(binding.target_group.clone(), candidate.clone()).flatten();
+            if candidate.is_some() && candidate != before {
+                // The receiver lives as long as this future.
+                let _ = found.send((binding.clone(), bindings.clone()));
+            }
+            sleep(RDS_PAUSE).await;
+        }
+        sleep((started + interval).saturating_duration_since(Instant::now()).max(RDS_PAUSE)).await;
+    }
+}
+
+impl Screen {
+    /// Shows an invocation: to programs as it is, to people what differs from what they have seen.
+    fn show(&self, result: InvocationResult, shown: &mut BTreeMap<String, String>) -> Result<(), BoxError> {
+        let text = match self.output {
+            Output::Json => format!("{}\n", serde_json::to_string(&result)?),
+            Output::Table => {
+                let time = self.time();
+                let lines = result.bindings.into_iter().filter_map(|report| {
+                    let line = render::line(&report);
+                    let before = shown.insert(report.target_group, line.clone());
+                    (before.as_ref() != Some(&line)).then(|| format!("{time} {line}\n"))
+                });
+                lines.collect()
             }
         };
-        self.spinner.suspend(|| print(&line))
+        if text.is_empty() { Ok(()) } else { self.spinner.suspend(|| print(&text)) }
     }
 
     /// The time of day, in UTC.
@@ -98,7 +182,7 @@ impl Screen {
     }
 }
 
-/// What tells the process to stop: SIGTERM from a supervisor, SIGINT from a keyboard.
+/// The signals that end the process: SIGTERM from a supervisor, SIGINT from a keyboard.
 #[cfg(unix)]
 struct Signals {
     terminate: tokio::signal::unix::Signal,
@@ -120,7 +204,7 @@ impl Signals {
     }
 }
 
-/// What tells the process to stop: Ctrl-C.
+/// The signals that end the process: Ctrl-C.
 #[cfg(not(unix))]
 struct Signals;
 

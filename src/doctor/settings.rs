@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::config::Config;
-use crate::lambda::RESERVE;
+use crate::service::RESERVE;
 
 /// RDS's zones have a TTL of 5 s: a confirmation that is shorter can rest on one cached answer.
 const DNS_TTL: Duration = Duration::from_secs(5);

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::{Duration, SystemTime};
 
-use aws_lambda_events::event::eventbridge::EventBridgeEvent;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::binding::Binding;
 
 mod promoted_instance;
 mod properties;
@@ -13,7 +14,7 @@ mod refusals;
 const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
 
-/// What every refusal says at its end.
+/// The end of every refusal.
 const ACCEPTED: &str = "; this function accepts EventBridge events from aws.rds, the scheduled events of \
                         EventBridge rules and EventBridge Scheduler, and {\"command\": \"check\"}, {\"command\": \"plan\"} or \
                         {\"command\": \"doctor\"}; nothing was changed";
@@ -24,19 +25,27 @@ fn bindings() -> Vec<Binding> {
         .into()
 }
 
-/// What the event asks for, as `watch orders`, `check`, `plan`, or the reason why it is refused.
+/// The request of the event, as `watch orders`, `check`, `plan`, or the reason why it is refused.
 fn asks_with(bindings: &[Binding], event: &Value) -> String {
-    match request(event, bindings) {
+    match Event::parse(&event.to_string()).map(|event| request(&event, bindings)) {
         Ok(Request::Watch(about)) => {
             let names: Vec<&str> =
                 about.iter().map(|watched| bindings[watched.binding].first_label()).collect();
             format!("watch {}", names.join(" "))
         }
         Ok(Request::Check) => "check".to_owned(),
-        Ok(Request::CheckAll) => "thorough check".to_owned(),
+        Ok(Request::CheckAll) => "check and list all".to_owned(),
         Ok(Request::Plan) => "plan".to_owned(),
         Ok(Request::Doctor) => "doctor".to_owned(),
         Err(unsupported) => unsupported.to_string(),
+    }
+}
+
+/// An event that RDS sent.
+fn of_rds(event: &Value) -> RdsEvent {
+    match Event::parse(&event.to_string()) {
+        Ok(Event::Rds(event)) => event,
+        other => panic!("expected an event of RDS, not {other:?}"),
     }
 }
 
@@ -72,13 +81,13 @@ fn samples() -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn every_sample_asks_for_what_it_should() {
+fn every_sample_makes_its_request() {
     let not_ours =
         format!("the event from \"aws.s3\" (\"Object Created\") is not for this function{ACCEPTED}");
     let expected = [
         ("backup-finished.json", "check"),
         ("blue-green-switched.json", "check"),
-        ("check.json", "thorough check"),
+        ("check.json", "check and list all"),
         ("cluster-failover-completed.json", "watch orders"),
         ("cluster-failover-reverted.json", "watch orders"),
         ("cluster-failover-started.json", "watch orders"),
@@ -103,21 +112,17 @@ fn every_sample_asks_for_what_it_should() {
 }
 
 #[test]
-fn every_sample_but_the_commands_is_an_eventbridge_event() {
-    for (file, event) in samples() {
-        if ["check.json", "doctor.json", "plan.json"].contains(&file.as_str()) {
-            continue;
-        }
-        let parsed: EventBridgeEvent = serde_json::from_value(event.clone()).expect(&file);
-        assert_eq!(event["source"], parsed.source, "{file}");
-        assert_eq!(event["detail-type"], parsed.detail_type, "{file}");
-        assert_eq!(event["detail"], parsed.detail, "{file}");
-        assert!(parsed.time.is_some() && parsed.resources.is_some(), "{file}");
+fn every_sample_of_rds_parses_in_full() {
+    for (file, event) in samples().into_iter().filter(|(_, event)| event["source"] == "aws.rds") {
+        let parsed = of_rds(&event);
+        let age = parsed.age(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_176_000));
+        assert_eq!(age, Some(Duration::from_secs(7200)), "{file}");
+        assert_eq!(parsed.database.is_none(), file.starts_with("blue-green"), "{file}");
     }
 }
 
 #[test]
-fn a_category_that_may_move_the_address_is_watched() {
+fn category_that_may_move_the_address_is_watched() {
     for category in [
         "availability",
         "configuration change",
@@ -135,7 +140,7 @@ fn a_category_that_may_move_the_address_is_watched() {
 }
 
 #[test]
-fn any_other_category_is_checked() {
+fn other_category_is_checked() {
     for category in [
         "backtrack",
         "backup",
@@ -183,7 +188,7 @@ fn categories_of_odd_types_are_checked() {
 }
 
 #[test]
-fn a_detail_that_is_missing_or_odd_is_checked() {
+fn missing_or_odd_detail_is_checked() {
     for detail in [json!(null), json!({}), json!([]), json!(7), json!("{}")] {
         assert_eq!(asks(&failover_with("/detail", detail.clone())), "check", "{detail}");
     }
@@ -191,17 +196,31 @@ fn a_detail_that_is_missing_or_odd_is_checked() {
 }
 
 #[test]
-fn fields_that_nobody_reads_may_be_anything() {
-    for path in ["/version", "/id", "/detail-type", "/account", "/time", "/region"] {
-        assert_eq!(asks(&failover_with(path, json!([7]))), "watch orders", "{path}");
-    }
+fn unused_detail_fields_may_be_absent() {
     for field in ["SourceType", "Date", "Message", "SourceIdentifier", "EventID", "Tags"] {
         assert_eq!(asks(&failover_without(field)), "watch orders", "{field}");
     }
 }
 
 #[test]
-fn an_event_about_anything_but_a_bound_database_is_checked() {
+fn unused_detail_fields_may_be_of_any_type() {
+    for field in ["SourceType", "Date", "Message", "SourceIdentifier", "EventID"] {
+        assert_eq!(asks(&failover_with(&format!("/detail/{field}"), json!([7]))), "watch orders", "{field}");
+    }
+    assert_eq!(asks(&failover_with("/detail/Tags", json!("data"))), "watch orders");
+}
+
+#[test]
+fn unreadable_rds_event_is_checked() {
+    for path in ["/version", "/id", "/detail-type", "/account", "/time", "/region", "/resources"] {
+        assert_eq!(asks(&failover_with(path, json!({"odd": 7}))), "check", "{path}");
+    }
+    assert_eq!(asks(&failover_with("/time", "yesterday")), "check");
+    assert_eq!(asks(&json!({"source": "aws.rds", "detail-type": "RDS DB Cluster Event"})), "check");
+}
+
+#[test]
+fn event_about_unbound_resource_is_checked() {
     for arn in [
         "arn:aws:rds:us-east-1:123456789012:db:orders-1",
         "arn:aws:rds:us-east-1:123456789012:cluster:order",
@@ -220,25 +239,26 @@ fn an_event_about_anything_but_a_bound_database_is_checked() {
 }
 
 #[test]
-fn a_stranger_is_an_unbound_database_that_would_be_watched() {
-    let is_about_unbound = |event: &Value| is_about_unbound_database(event, &bindings());
-    let stranger = failover_of("arn:aws:rds:us-east-1:123456789012:cluster:sales");
-    assert!(is_about_unbound(&stranger));
+fn failover_of_unbound_database_is_recognised() {
+    let is_about_unbound =
+        |event: &Value| is_about_unbound_database(&Event::parse(&event.to_string()).unwrap(), &bindings());
+    let unbound = failover_of("arn:aws:rds:us-east-1:123456789012:cluster:sales");
+    assert!(is_about_unbound(&unbound));
     assert!(!is_about_unbound(&failover_with("/id", "")), "bound");
-    for (path, other) in [("/source", json!("aws.events")), ("/detail/EventCategories", json!(["backup"]))] {
-        let mut event = stranger.clone();
-        *event.pointer_mut(path).unwrap() = other;
-        assert!(!is_about_unbound(&event), "{path}");
-    }
+    let mut backup = unbound.clone();
+    backup["detail"]["EventCategories"] = json!(["backup"]);
+    assert!(!is_about_unbound(&backup));
+    let mut schedule = unbound;
+    schedule["source"] = json!("aws.events");
+    schedule["detail-type"] = json!("Scheduled Event");
+    assert!(!is_about_unbound(&schedule));
 }
 
 #[test]
-fn only_an_event_of_rds_is_about_an_instance() {
-    let mut event = failover_of("arn:aws:rds:us-east-1:123456789012:db:orders-1");
-    assert_eq!(instance(&event), Some("orders-1"));
-    assert_eq!(instance(&failover_with("/id", "")), None, "about a cluster");
-    event["source"] = json!("aws.events");
-    assert_eq!(instance(&event), None);
+fn instance_event_names_its_instance() {
+    let event = failover_of("arn:aws:rds:us-east-1:123456789012:db:orders-1");
+    assert_eq!(of_rds(&event).instance(), Some("orders-1"));
+    assert_eq!(of_rds(&failover_with("/id", "")).instance(), None, "about a cluster");
 }
 
 #[test]
@@ -254,7 +274,7 @@ fn databases_are_compared_without_case_in_every_partition() {
 }
 
 #[test]
-fn a_custom_name_is_found_by_its_database() {
+fn alias_is_found_by_its_database() {
     let custom = Binding {
         database: Some("Orders".to_owned()),
         ..Binding::new("db.example.com", GROUP.parse().unwrap())
@@ -268,7 +288,7 @@ fn a_custom_name_is_found_by_its_database() {
 }
 
 #[test]
-fn without_a_source_arn_the_resources_tell() {
+fn resources_name_the_database_without_a_source_arn() {
     assert_eq!(asks(&failover_without("SourceArn")), "watch orders");
     for odd in [json!(null), json!(7), json!(["arn:aws:rds:us-east-1:123456789012:db:billing"])] {
         assert_eq!(asks(&failover_with("/detail/SourceArn", odd.clone())), "watch orders", "{odd}");
@@ -281,12 +301,12 @@ fn without_a_source_arn_the_resources_tell() {
 }
 
 #[test]
-fn the_source_arn_wins_over_the_resources() {
+fn source_arn_wins_over_resources() {
     assert_eq!(asks(&failover_of("arn:aws:rds:us-east-1:123456789012:db:billing")), "watch billing");
 }
 
 #[test]
-fn a_schedule_needs_its_source_and_its_type() {
+fn schedule_needs_its_source_and_its_type() {
     let asked = |source: &str, kind: &str| asks(&json!({"source": source, "detail-type": kind}));
     assert_eq!(asked("aws.events", "Scheduled Event"), "check");
     assert_eq!(asked("aws.scheduler", "Scheduled Event"), "check");
@@ -306,13 +326,13 @@ fn a_schedule_needs_its_source_and_its_type() {
 }
 
 #[test]
-fn a_command_needs_nothing_beside_it() {
-    assert_eq!(asks(&json!({"command": "check"})), "thorough check");
+fn command_needs_no_other_field() {
+    assert_eq!(asks(&json!({"command": "check"})), "check and list all");
     assert_eq!(asks(&json!({"command": "plan", "note": "before the resize"})), "plan");
 }
 
 #[test]
-fn an_event_is_as_old_as_its_time_says() {
+fn event_age_is_that_of_its_time() {
     let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_176_000);
     let cases = [
         (json!("2026-11-20T12:00:00Z"), Some(0)),
@@ -326,7 +346,10 @@ fn an_event_is_as_old_as_its_time_says() {
         (json!(null), None),
     ];
     for (time, expected) in cases {
-        assert_eq!(age(&json!({"time": time}), noon), expected.map(Duration::from_secs), "{time}");
+        let event = of_rds(&failover_with("/time", time.clone()));
+        assert_eq!(event.age(noon), expected.map(Duration::from_secs), "{time}");
     }
-    assert_eq!(age(&json!({}), noon), None);
+    let mut event = failover_with("/id", "");
+    event.as_object_mut().unwrap().remove("time");
+    assert_eq!(of_rds(&event).age(noon), None);
 }

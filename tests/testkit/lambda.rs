@@ -24,6 +24,19 @@ use super::{ENDPOINT, FakeAws, GROUP};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rds-nlb-sync";
 
+/// The samples' moment, as EventBridge writes it and as RDS does.
+const SAMPLE_TIMES: [&str; 2] = ["2026-11-20T10:00:00Z", "2026-11-20 10:00:00"];
+
+/// A sample event, as if it had been made just now: an old one is not watched.
+pub fn sent_now(sample: &str) -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let now = aws_smithy_types::DateTime::from_secs(i64::try_from(seconds).expect("this century"));
+    let now = now.fmt(aws_smithy_types::date_time::Format::DateTime).expect("a date");
+    let of_rds = now.replace('T', " ").replace('Z', "");
+    let [of_event_bridge, in_message] = SAMPLE_TIMES;
+    sample.replace(of_event_bridge, &now).replace(in_message, &of_rds)
+}
+
 /// What an invocation came to: the function's answer, or its error document.
 pub type Result = std::result::Result<Value, Value>;
 

@@ -1,17 +1,16 @@
-//! Whom an event nominates.
+//! The member that an event names as the one being promoted.
 
 use super::*;
 
-/// Whom the event nominates.
 fn promotes(event: &Value) -> Option<String> {
-    match request(event, &bindings()) {
-        Ok(Request::Watch(about)) => about.into_iter().find_map(|watched| watched.promoted_instance),
+    match request(&Event::parse(&event.to_string()).ok()?, &bindings()) {
+        Request::Watch(about) => about.into_iter().find_map(|watched| watched.promoted_instance),
         _ => None,
     }
 }
 
 #[test]
-fn the_events_of_a_cluster_failover_nominate_the_member_that_they_name() {
+fn cluster_failover_event_names_the_promoted_member() {
     for (message, name) in [
         ("Started same AZ failover to DB instance: orders-2", "orders-2"),
         ("Started cross AZ failover to DB instance: orders-2", "orders-2"),
@@ -24,7 +23,7 @@ fn the_events_of_a_cluster_failover_nominate_the_member_that_they_name() {
 }
 
 #[test]
-fn the_samples_nominate_whom_they_name_and_no_others_do() {
+fn only_cluster_failover_samples_name_a_promoted_member() {
     let promoted = |(file, event): (String, Value)| Some((file, promotes(&event)?));
     let promoted: Vec<_> = samples().into_iter().filter_map(promoted).collect();
     let expected = ["cluster-failover-completed.json", "cluster-failover-started.json"]
@@ -33,7 +32,7 @@ fn the_samples_nominate_whom_they_name_and_no_others_do() {
 }
 
 #[test]
-fn other_words_nominate_nobody() {
+fn other_messages_name_no_promoted_member() {
     for message in [
         "Promoting previous primary again: orders-2",
         "Cluster failover failed, check the health of your cluster instances and try again.",
@@ -63,7 +62,7 @@ fn other_words_nominate_nobody() {
 }
 
 #[test]
-fn an_event_of_an_instance_or_of_another_cluster_nominates_nobody() {
+fn event_of_another_database_names_no_promoted_member() {
     for arn in [
         "arn:aws:rds:us-east-1:123456789012:db:orders",
         "arn:aws:rds:us-east-1:123456789012:db:billing",

@@ -1,9 +1,9 @@
-//! What is refused, and how it is told.
+//! Refused events, and their messages.
 
 use super::*;
 
 #[test]
-fn a_foreign_source_without_a_type_is_refused() {
+fn event_without_a_type_is_refused() {
     assert_eq!(
         asks(&json!({"source": "aws.events"})),
         format!(
@@ -13,14 +13,14 @@ fn a_foreign_source_without_a_type_is_refused() {
 }
 
 #[test]
-fn an_unknown_command_is_refused_by_name() {
+fn unknown_command_is_refused_by_name() {
     for command in [json!("apply"), json!("Check"), json!(""), json!(null), json!(7), json!(["check"])] {
         assert_eq!(asks(&json!({"command": command})), format!("the command {command} is unknown{ACCEPTED}"));
     }
 }
 
 #[test]
-fn an_unknown_command_is_refused_even_beside_a_known_source() {
+fn unknown_command_with_a_known_source_is_refused() {
     assert_eq!(
         asks(&json!({"command": "apply", "source": "aws.rds"})),
         format!("the command \"apply\" is unknown{ACCEPTED}")
@@ -28,7 +28,7 @@ fn an_unknown_command_is_refused_even_beside_a_known_source() {
 }
 
 #[test]
-fn an_event_that_is_no_object_is_refused_by_its_text() {
+fn event_that_is_no_object_is_quoted() {
     for event in
         [json!([]), json!([{"command": "check"}]), json!("check"), json!(7), json!(null), json!(true)]
     {
@@ -37,22 +37,26 @@ fn an_event_that_is_no_object_is_refused_by_its_text() {
 }
 
 #[test]
-fn an_event_without_source_and_command_is_refused_by_its_text() {
+fn event_without_source_and_command_is_quoted() {
     for event in [json!({}), json!({"Records": []}), json!({"source": 7}), json!({"source": null})] {
         assert_eq!(asks(&event), format!("the event names no source and no command ({event}){ACCEPTED}"));
     }
 }
 
 #[test]
-fn an_event_that_is_no_json_is_refused_with_the_reason() {
-    assert_eq!(
-        UnsupportedEvent::not_json("expected value at line 1 column 1").to_string(),
-        format!("the event is not JSON (expected value at line 1 column 1){ACCEPTED}")
-    );
+fn text_that_is_not_json_is_refused_with_the_reason() {
+    for (body, reason) in [
+        ("", "EOF while parsing a value at line 1 column 0"),
+        ("{\"command\": \"chec", "EOF while parsing a string at line 1 column 17"),
+        ("{} and more", "trailing characters at line 1 column 4"),
+    ] {
+        let refused = Event::parse(body).unwrap_err().to_string();
+        assert_eq!(refused, format!("the event is not JSON ({reason}){ACCEPTED}"));
+    }
 }
 
 #[test]
-fn a_refusal_quotes_no_more_than_it_needs() {
+fn refusal_quotes_briefly() {
     let long = "ä".repeat(101);
     let start = "ä".repeat(100);
     let quote = |event: Value| asks(&event).replace(ACCEPTED, "");
@@ -67,5 +71,4 @@ fn a_refusal_quotes_no_more_than_it_needs() {
     for event in [json!({"command": long}), json!([long]), json!({"x": long})] {
         assert!(quote(event.clone()).len() < 300, "{event}");
     }
-    assert!(UnsupportedEvent::not_json(&long).to_string().contains(&format!("({start}…)")));
 }

@@ -10,7 +10,10 @@ const fn seconds(seconds: u64) -> Duration {
 }
 
 fn binding(index: usize) -> Binding {
-    Binding::new(&format!("db-{index}.example.com"), &format!("group-{index}"))
+    let group = format!(
+        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/group-{index}/0123456789abcdef"
+    );
+    Binding::new(&format!("db-{index}.example.com"), group.parse().unwrap())
 }
 
 fn bindings(count: usize) -> Vec<Binding> {
