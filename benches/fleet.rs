@@ -14,10 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
-#[path = "../tests/testkit/mod.rs"]
-mod testkit;
-
-use testkit::fleet::{Limits, endpoint, group};
+use testkit::account_limits::AccountLimits;
+use testkit::fleet::{endpoint, group};
 use testkit::lambda::Function;
 use testkit::{Action, FakeAws};
 
@@ -212,7 +210,7 @@ fn account(count: usize) -> FakeAws {
     let aws = FakeAws::of_databases(count);
     let mut state = aws.state();
     (state.latency, state.lookup_latency) = (API, Some(DNS));
-    state.limits = Some(Limits::of_aws());
+    state.limits = Some(AccountLimits::of_aws());
     for number in 0..count {
         state.tags.insert(group(number), [(TAG.to_owned(), endpoint(number))].into());
     }
@@ -355,7 +353,7 @@ impl Storm {
         {
             let mut state = aws.state();
             state.calls.clear();
-            state.limits = Some(Limits::of_aws());
+            state.limits = Some(AccountLimits::of_aws());
         }
         let (queue, events) = mpsc::unbounded_channel();
         let line = Arc::new(Line { queue, events: events.into(), failed: AtomicUsize::new(0) });

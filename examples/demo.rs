@@ -12,9 +12,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-#[path = "../tests/testkit/mod.rs"]
-mod testkit;
-
 use testkit::lambda::{Function, Result};
 use testkit::{Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP};
 

@@ -2,17 +2,12 @@
 //! `make soak SEEDS=1000000`, or `START=17 SEEDS=1` to replay the schedule of seed 17.
 #![allow(clippy::disallowed_methods, reason = "measures real time, and is told by the environment how much")]
 
-#[path = "../tests/simulation/mod.rs"]
-mod simulation;
-#[path = "../tests/testkit/mod.rs"]
-mod testkit;
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use simulation::checker::Excused;
-use simulation::fault::{Fault, Tally};
-use simulation::play::{Broken, play_caught};
+use testkit::simulation::checker::Excused;
+use testkit::simulation::hazard::{Hazard, Tally};
+use testkit::simulation::play::{Broken, play_caught};
 
 /// How many broken schedules are kept.
 const KEPT: usize = 20;
@@ -113,7 +108,7 @@ fn print(sum: &mut Sum, took: Duration, cores: usize) {
         took.as_secs_f64()
     );
     println!("harm done, by kind:");
-    for fault in Fault::all() {
+    for fault in Hazard::all() {
         println!("  {:<16}{:>12}", format!("{fault:?}"), tally.0.get(&fault).unwrap_or(&0));
     }
     let Excused { meddling, crossing } = excused;

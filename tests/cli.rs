@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -77,7 +77,7 @@ mod help {
     use super::*;
 
     #[tokio::test]
-    async fn it_names_every_command_and_shows_examples_and_exit_codes() {
+    async fn help_lists_commands_examples_and_exit_codes() {
         let done = run(&FakeAws::new(), &["--help"]).await;
         assert_eq!(done.code, 0);
         for message_text in
@@ -95,7 +95,7 @@ mod help {
     }
 
     #[tokio::test]
-    async fn wrong_arguments_fail_without_the_code_of_a_change() {
+    async fn wrong_arguments_exit_with_a_code_of_their_own() {
         for (arguments, message_text) in [
             (&["destroy"][..], "destroy"),
             (&[], "Usage"),
@@ -112,7 +112,7 @@ mod help {
     }
 
     #[tokio::test]
-    async fn every_shell_gets_its_completions() {
+    async fn completions_exist_for_every_shell() {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let done = run(&FakeAws::new(), &["completions", shell]).await;
             assert_eq!(done.code, 0);
@@ -125,7 +125,7 @@ mod codes {
     use super::*;
 
     #[tokio::test]
-    async fn in_sync_is_0_and_so_is_what_was_brought_into_sync() {
+    async fn check_in_sync_or_repaired_exits_0() {
         let aws = FakeAws::new();
         assert_eq!(run(&aws, &["check"]).await.code, 0);
         aws.resolves_to(&[TWO]);
@@ -136,7 +136,7 @@ mod codes {
     }
 
     #[tokio::test]
-    async fn a_plan_that_would_change_something_is_2_and_changes_nothing() {
+    async fn plan_with_changes_exits_2_and_changes_nothing() {
         let aws = FakeAws::new();
         assert_eq!(run(&aws, &["plan"]).await.code, 0);
         aws.resolves_to(&[TWO]);
@@ -150,7 +150,7 @@ mod codes {
     }
 
     #[tokio::test]
-    async fn what_waits_is_2() {
+    async fn pending_check_exits_2() {
         let aws = FakeAws::new();
         aws.promote("orders-2");
         let done = run(&aws, &["check", "--output", "json"]).await;
@@ -158,7 +158,7 @@ mod codes {
     }
 
     #[tokio::test]
-    async fn a_failure_is_1_with_the_reason() {
+    async fn failed_check_exits_1_with_the_reason() {
         let aws = FakeAws::new();
         aws.always(Action::DescribeTargetHealth, Some(ApiFault::Denied));
         let done = run(&aws, &["check", "--output", "json"]).await;
@@ -169,7 +169,7 @@ mod codes {
     }
 
     #[tokio::test]
-    async fn the_doctor_is_1_where_there_is_a_problem_and_0_where_there_are_warnings() {
+    async fn doctor_exits_1_for_a_problem_and_0_for_warnings() {
         let aws = FakeAws::new();
         let done = run(&aws, &["doctor", "--output", "json"]).await;
         assert_eq!(done.code, 0, "{done:?}");
@@ -186,7 +186,7 @@ mod arguments {
     use super::*;
 
     #[tokio::test]
-    async fn a_binding_of_the_arguments_stands_for_those_of_the_environment() {
+    async fn binding_arguments_replace_the_environments_bindings() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         let endpoint = ["plan", "--endpoint", ENDPOINT, "--target-group", GROUP];
@@ -198,7 +198,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn what_is_wrong_with_them_is_told_by_their_names() {
+    async fn wrong_binding_argument_is_reported_by_its_name() {
         let arguments = ["check", "--endpoint", "10.0.1.10", "--target-group", "orders"];
         let done = run(&FakeAws::new(), &arguments).await;
         assert_eq!(done.code, 1);
@@ -208,7 +208,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn without_any_binding_both_ways_to_give_one_are_told() {
+    async fn missing_binding_error_names_both_ways_to_give_one() {
         let mut command = command(&FakeAws::new(), &["check"]).await;
         command.env_remove("BINDINGS");
         let done = finish(command).await;
@@ -217,7 +217,7 @@ mod arguments {
     }
 
     #[tokio::test]
-    async fn the_time_out_is_kept() {
+    async fn command_ends_at_its_time_out() {
         let aws = FakeAws::new();
         aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
         let started = tokio::time::Instant::now();
@@ -232,7 +232,7 @@ mod output {
     use super::*;
 
     #[tokio::test]
-    async fn a_table_says_what_changes_in_80_columns_and_without_colours() {
+    async fn table_shows_changes_in_80_columns_without_colours() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         let done = run(&aws, &["plan"]).await;
@@ -247,7 +247,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn the_doctors_table_is_followed_by_what_to_do() {
+    async fn doctor_table_is_followed_by_fixes() {
         let aws = FakeAws::new();
         {
             let estate = &mut aws.state().estate;
@@ -270,7 +270,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn colours_are_for_those_who_want_them() {
+    async fn colours_follow_the_option_and_the_environment() {
         let aws = FakeAws::new();
         for (variable, coloured) in [("CLICOLOR_FORCE", true), ("NO_COLOR", false)] {
             let mut command = command(&aws, &["plan", "-v"]).await;
@@ -283,7 +283,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn failures_are_told_in_the_table_too() {
+    async fn table_shows_failures() {
         let aws = FakeAws::new();
         aws.always(Action::Lookup, Some(ApiFault::NxDomain));
         let done = run(&aws, &["check"]).await;
@@ -292,7 +292,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn verbose_logs_decisions_to_standard_error_alone() {
+    async fn verbose_logs_decisions_to_standard_error_only() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         let done = run(&aws, &["check", "-v", "--output", "json"]).await;
@@ -336,7 +336,7 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn it_follows_failover_after_failover_until_it_is_told_to_stop() {
+    async fn watch_follows_failovers_until_a_signal() {
         let aws = FakeAws::new();
         let mut watch = start(&aws, &[]).await;
         assert!(watch.line().await.ends_with(&format!("in sync {ENDPOINT} → orders: = 10.0.1.10")));
@@ -355,7 +355,7 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn programs_get_every_check_as_a_line_of_json() {
+    async fn watch_prints_each_check_as_a_json_line() {
         let aws = FakeAws::new();
         let mut watch = start(&aws, &["--output", "json"]).await;
         for _ in 0..2 {
@@ -368,7 +368,7 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn a_signal_waits_for_the_call_under_way_and_lets_no_other_begin() {
+    async fn signal_lets_the_call_finish_and_starts_no_other() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         aws.next(Action::RegisterTargets, &[ApiFault::Slow(Duration::from_secs(2))]);
@@ -383,7 +383,7 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn a_second_signal_waits_for_nothing() {
+    async fn second_signal_ends_the_watch_at_once() {
         let aws = FakeAws::new();
         aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
         let mut watch = start(&aws, &[]).await;
@@ -399,10 +399,10 @@ mod watch {
     }
 
     #[tokio::test]
-    async fn one_binding_that_hangs_delays_no_other() {
+    async fn watch_of_hanging_binding_delays_no_other() {
         let aws = FakeAws::new();
         let other = GROUP.replace("/orders/", "/billing/");
-        aws.state().groups.insert(other.clone(), crate::testkit::Group::default());
+        aws.state().groups.insert(other.clone(), testkit::Group::default());
         let billing = "billing.abc123.us-east-1.rds.amazonaws.com";
         aws.state().names.insert(format!("{billing}."), ApiFault::Hangs);
         let bindings = json!([

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::testkit::lambda::{Function, Result};
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, THREE, TWO, addresses};
+use testkit::lambda::{Function, Result};
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, THREE, TWO, addresses};
 
 const TIME: Duration = Duration::from_secs(30);
 const TAG: &str = "rds-nlb-sync";
@@ -37,7 +37,7 @@ fn message(error: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_tagged_group_is_bound_to_the_endpoint_in_its_tag() {
+async fn tagged_group_is_bound_to_the_tags_endpoint() {
     let (aws, group) = tagged();
     let function = discovering(&aws, "").await;
     let result = check(&function).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_tagged_group_is_bound_to_the_endpoint_in_its_tag() {
 }
 
 #[tokio::test]
-async fn further_tags_hold_the_options() {
+async fn further_tags_set_binding_options() {
     let (aws, _) = tagged();
     aws.state().zone.insert("sales.example.com".into(), addresses(&[THREE]));
     let tags =
@@ -67,7 +67,7 @@ async fn further_tags_hold_the_options() {
 }
 
 #[tokio::test]
-async fn a_tag_says_that_a_group_holds_the_readers() {
+async fn role_tag_binds_group_to_readers() {
     let (aws, _) = tagged();
     let group = aws.tagged("readers", &[(TAG, ENDPOINT), ("rds-nlb-sync:role", "readers")]);
     let function = discovering(&aws, "").await;
@@ -77,7 +77,7 @@ async fn a_tag_says_that_a_group_holds_the_readers() {
 }
 
 #[tokio::test]
-async fn a_wrong_tag_fails_its_group_alone_and_by_name() {
+async fn wrong_tag_fails_only_its_group_and_names_it() {
     let (aws, good) = tagged();
     let bad = aws
         .tagged("bad", &[(TAG, "10.0.0.1"), ("rds-nlb-sync:port", "many"), ("rds-nlb-sync:rolle", "writer")]);
@@ -97,7 +97,7 @@ async fn a_wrong_tag_fails_its_group_alone_and_by_name() {
 }
 
 #[tokio::test]
-async fn many_groups_are_read_page_by_page_and_twenty_at_a_time() {
+async fn discovery_reads_pages_and_twenty_groups_per_call() {
     let (aws, group) = tagged();
     aws.state().page = 7;
     for number in 0..45 {
@@ -111,7 +111,7 @@ async fn many_groups_are_read_page_by_page_and_twenty_at_a_time() {
 }
 
 #[tokio::test]
-async fn the_list_is_kept_in_the_warm_function() {
+async fn warm_function_keeps_the_list_of_tagged_groups() {
     let (aws, _) = tagged();
     let function = discovering(&aws, "").await;
     check(&function).await.unwrap();
@@ -122,7 +122,7 @@ async fn the_list_is_kept_in_the_warm_function() {
 }
 
 #[tokio::test]
-async fn a_group_that_lost_its_tag_is_let_go_untouched() {
+async fn group_without_its_tag_is_no_longer_managed() {
     let (aws, group) = tagged();
     aws.state().tags.clear();
     aws.state().zone.remove(BILLING);
@@ -132,7 +132,7 @@ async fn a_group_that_lost_its_tag_is_let_go_untouched() {
 }
 
 #[tokio::test]
-async fn a_group_that_is_configured_is_bound_as_configured() {
+async fn configured_binding_overrides_the_tag() {
     let (aws, _) = tagged();
     aws.tagged("orders", &[(TAG, BILLING)]);
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
@@ -144,7 +144,7 @@ async fn a_group_that_is_configured_is_bound_as_configured() {
 }
 
 #[tokio::test]
-async fn where_tags_cannot_be_read_the_configured_bindings_are_checked_all_the_same() {
+async fn unreadable_tags_leave_configured_bindings_checked() {
     let (aws, _) = tagged();
     aws.resolves_to(&[TWO]);
     aws.always(Action::DescribeTags, Some(ApiFault::Denied));
@@ -156,7 +156,7 @@ async fn where_tags_cannot_be_read_the_configured_bindings_are_checked_all_the_s
 }
 
 #[tokio::test]
-async fn known_groups_serve_while_the_tags_cannot_be_read_again() {
+async fn unreadable_tags_leave_known_groups_checked() {
     let (aws, group) = tagged();
     let function = discovering(&aws, "").await;
     check(&function).await.unwrap();
@@ -167,7 +167,7 @@ async fn known_groups_serve_while_the_tags_cannot_be_read_again() {
 }
 
 #[tokio::test]
-async fn the_doctor_sees_discovered_groups() {
+async fn doctor_examines_discovered_groups() {
     let (aws, _) = tagged();
     let function = discovering(&aws, "").await;
     let result = function.invoke(json!({"command": "doctor"}), TIME).await.unwrap();
@@ -175,7 +175,7 @@ async fn the_doctor_sees_discovered_groups() {
 }
 
 #[tokio::test]
-async fn what_was_read_before_the_api_refused_is_not_read_again() {
+async fn throttled_discovery_resumes_where_it_stopped() {
     let (aws, group) = tagged();
     for number in 0..98 {
         aws.tagged(&format!("other-{number:02}"), &[("team", "other")]);

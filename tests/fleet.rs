@@ -14,9 +14,9 @@ use rds_nlb_sync::reconcile::{self, Status};
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::testkit::fleet::{address, endpoint, group};
-use crate::testkit::ports::TIMING;
-use crate::testkit::{Action, ApiFault, FakeAws, Instance, addresses};
+use testkit::fleet::{address, endpoint, group};
+use testkit::ports::TIMING;
+use testkit::{Action, ApiFault, FakeAws, Instance, addresses};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -99,7 +99,7 @@ fn changed(outcome: &InvocationResult) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_few_groups_are_all_listed_by_every_check() {
+async fn few_groups_are_all_listed_by_every_check() {
     let estate = Estate::of(20);
     for _ in 0..3 {
         let (outcome, listed) = estate.check().await;
@@ -109,7 +109,7 @@ async fn a_few_groups_are_all_listed_by_every_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_groups_a_check_lists_its_share_and_compares_the_others_with_dns() {
+async fn check_of_many_groups_lists_a_share_and_resolves_all() {
     let estate = Estate::of(200);
     estate.warm().await;
     estate.check().await;
@@ -124,7 +124,7 @@ async fn of_many_groups_a_check_lists_its_share_and_compares_the_others_with_dns
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_group_is_listed_within_the_verification_period() {
+async fn every_group_is_listed_within_verify_seconds() {
     let estate = Estate::of(1000);
     estate.warm().await;
     // Somebody takes every target away, where no lookup shows it.
@@ -145,7 +145,7 @@ async fn every_group_is_listed_within_the_verification_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_missed_failover_is_followed_at_once_wherever_it_is_in_line() {
+async fn missed_failover_is_followed_by_the_next_check() {
     let estate = Estate::of(200);
     estate.warm().await;
     [7, 99, 199].into_iter().for_each(|number| estate.aws.fails_over(number));
@@ -157,7 +157,7 @@ async fn a_missed_failover_is_followed_at_once_wherever_it_is_in_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cold_function_lists_all_groups_within_the_routine_rate() {
+async fn cold_function_lists_all_groups_at_the_routine_rate() {
     let estate = Estate::of(1000);
     let started = Instant::now();
     let (outcome, listed) = estate.check().await;
@@ -174,7 +174,7 @@ async fn a_cold_function_lists_all_groups_within_the_routine_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_does_not_resolve_fails_alone_and_lists_nothing() {
+async fn unresolved_name_fails_alone_and_lists_nothing() {
     let estate = Estate::of(50);
     estate.warm().await;
     estate.aws.state().names.insert(endpoint(49), ApiFault::ServerError);
@@ -189,7 +189,7 @@ async fn a_name_that_does_not_resolve_fails_alone_and_lists_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_operator_asks_for_is_of_every_group() {
+async fn operators_command_covers_every_group() {
     let estate = Estate::of(60);
     estate.warm().await;
     for command in ["check", "plan"] {
@@ -201,7 +201,7 @@ async fn what_an_operator_asks_for_is_of_every_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_binding_that_was_not_in_sync_is_listed_again_by_the_next_check() {
+async fn binding_not_in_sync_is_listed_by_the_next_check() {
     let estate = Estate::of(60);
     estate.warm().await;
     // Its last listing was one of the latest: it would not be in line for a while.
@@ -219,7 +219,7 @@ async fn a_binding_that_was_not_in_sync_is_listed_again_by_the_next_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_binding_that_was_changed_is_listed_by_the_next_check() {
+async fn changed_binding_is_listed_by_the_next_check() {
     let mut estate = Estate::of(60);
     estate.warm().await;
     estate.check().await;
@@ -229,7 +229,7 @@ async fn a_binding_that_was_changed_is_listed_by_the_next_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_binding_that_is_gone_is_forgotten_and_listed_when_it_is_back() {
+async fn removed_binding_is_listed_when_it_returns() {
     let mut estate = Estate::of(60);
     estate.warm().await;
     estate.check().await;
@@ -240,7 +240,7 @@ async fn a_binding_that_is_gone_is_forgotten_and_listed_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_looks_after_the_others_that_it_knows() {
+async fn watch_checks_other_known_bindings() {
     let estate = Estate::of(100);
     estate.warm().await;
     let aws = estate.aws.clone();
@@ -264,7 +264,7 @@ async fn a_watch_looks_after_the_others_that_it_knows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_of_a_cold_function_leaves_a_few_others_to_the_next_check() {
+async fn cold_watch_leaves_a_few_others_to_the_next_check() {
     let estate = Estate::of(20);
     estate.watch(0).await;
     let lookups = estate.aws.calls(Action::Lookup);
@@ -272,7 +272,7 @@ async fn a_watch_of_a_cold_function_leaves_a_few_others_to_the_next_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_of_a_cold_function_lists_many_others_at_the_routine_rate() {
+async fn cold_watch_lists_many_others_at_the_routine_rate() {
     let estate = Estate::of(400);
     (250..300).for_each(|number| estate.aws.fails_over(number));
     let started = Instant::now();
@@ -290,7 +290,7 @@ async fn a_watch_of_a_cold_function_lists_many_others_at_the_routine_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_fail_keep_a_patrol_from_no_other() {
+async fn failing_names_do_not_delay_background_checks() {
     let estate = Estate::of(200);
     for number in 1..100 {
         estate.aws.state().names.insert(endpoint(number), ApiFault::NxDomain);
@@ -301,7 +301,7 @@ async fn names_that_fail_keep_a_patrol_from_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_fail_meanwhile_do_not_fail_a_watch() {
+async fn failing_names_of_others_do_not_fail_a_watch() {
     let estate = Estate::of(3);
     estate.warm().await;
     estate.aws.state().names.insert(endpoint(2), ApiFault::NxDomain);
@@ -310,7 +310,7 @@ async fn names_that_fail_meanwhile_do_not_fail_a_watch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_goes_on_listing_the_groups_whose_turn_it_is() {
+async fn watch_keeps_listing_groups_that_are_due() {
     let estate = Estate::of(100);
     estate.warm().await;
     estate.check().await;
@@ -322,7 +322,7 @@ async fn a_watch_goes_on_listing_the_groups_whose_turn_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_check_could_not_repair_a_watch_tries_again_every_five_seconds() {
+async fn watch_retries_a_failed_repair_every_five_seconds() {
     let estate = Estate::of(60);
     estate.warm().await;
     estate.aws.fails_over(59);
@@ -341,7 +341,7 @@ async fn what_a_check_could_not_repair_a_watch_tries_again_every_five_seconds() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_failed_is_left_to_the_next_check() {
+async fn failed_name_is_left_to_the_next_check() {
     let estate = Estate::of(3);
     estate.warm().await;
     estate.aws.state().names.insert(endpoint(2), ApiFault::NxDomain);
@@ -353,7 +353,7 @@ async fn a_name_that_failed_is_left_to_the_next_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_cannot_evict_elsewhere_says_that_it_failed() {
+async fn watch_reports_a_failed_repair_of_another_binding() {
     let estate = Estate::of(3);
     estate.warm().await;
     estate.aws.fails_over(2);
@@ -368,7 +368,7 @@ async fn a_watch_that_cannot_evict_elsewhere_says_that_it_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dry_run_lists_and_writes_nothing() {
+async fn dry_run_of_fleet_writes_nothing() {
     let mut estate = Estate::of(60);
     estate.config.dry_run = true;
     estate.warm().await;
@@ -424,7 +424,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn their_names_are_remembered_with_the_group() {
+    async fn readers_names_are_remembered_with_the_group() {
         let estate = clusters().await;
         estate.aws.forget_calls();
         estate.check().await;
@@ -433,7 +433,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_event_about_an_instance_has_its_clusters_group_listed() {
+    async fn instance_event_lists_its_clusters_reader_group() {
         let estate = clusters().await;
         let event = joins(&estate, 59);
         estate.aws.forget_calls();
@@ -448,7 +448,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_an_event_the_verification_finds_it() {
+    async fn verification_finds_a_changed_reader_without_event() {
         let estate = clusters().await;
         joins(&estate, 59);
         let started = Instant::now();
@@ -460,7 +460,7 @@ mod readers {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_waits_for_its_turns_goes_on_watching_dns_and_evicts_at_last() {
+async fn check_waiting_for_permits_keeps_resolving() {
     let aws = FakeAws::new();
     aws.promote("orders-2");
     aws.writer_per_rds("orders-2");
@@ -486,7 +486,7 @@ async fn a_check_that_waits_for_its_turns_goes_on_watching_dns_and_evicts_at_las
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_are_gone_keep_no_other_from_its_turn() {
+async fn removed_names_do_not_hold_permits() {
     let estate = Estate::of(200);
     estate.warm().await;
     for number in 0..40 {

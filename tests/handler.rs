@@ -12,9 +12,9 @@ use rds_nlb_sync::reconcile::{self, Report, Status};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::testkit::log::Log;
-use crate::testkit::ports::TIMING;
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, TWO, addresses};
+use testkit::log::Log;
+use testkit::ports::TIMING;
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, TWO, addresses};
 
 const BILLING: &str = "billing.abc123.us-east-1.rds.amazonaws.com";
 
@@ -33,7 +33,7 @@ fn billing_group() -> String {
 }
 
 #[test]
-fn only_what_the_runtime_would_not_hand_on_gets_an_envelope() {
+fn only_invalid_json_gets_an_envelope() {
     for body in ["{}", " [1, 2]\n", "\"text\"", "null"] {
         assert_eq!(envelope(body.as_bytes()), None, "{body}");
     }
@@ -105,7 +105,7 @@ fn failed(result: Result<InvocationResult, InvocationError>) -> Vec<Report> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_is_of_all_bindings_and_a_watch_of_those_that_the_event_is_about() {
+async fn check_covers_all_bindings_and_watch_the_events() {
     let aws = two_databases();
     let check = invoke(&aws, json!({"command": "check"}), minute()).await.unwrap();
     assert_eq!((check.trigger, check.bindings.len()), (Trigger::Check, 2));
@@ -127,14 +127,14 @@ async fn watched_for(time: Value) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_has_waited_for_longer_than_a_watch_is_a_check_of_its_binding() {
+async fn event_older_than_a_watch_checks_its_binding() {
     for late in ["2026-11-20T11:56:59Z", "2026-11-20T11:00:01Z"] {
         assert!(watched_for(json!(late)).await < Duration::from_secs(1), "{late}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_whose_time_is_recent_or_says_nothing_is_watched_to_the_end() {
+async fn recent_or_undated_event_starts_a_full_watch() {
     let times =
         [NOON, "2026-11-20T11:57:00Z", "2026-11-20T12:00:05Z", "2026-11-20T11:00:00Z", "", "yesterday"];
     for time in times.map(|time| json!(time)).into_iter().chain([json!(null), json!(7)]) {
@@ -143,7 +143,7 @@ async fn an_event_whose_time_is_recent_or_says_nothing_is_watched_to_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_event_has_a_failover_followed_that_nobody_has_followed() {
+async fn late_event_follows_a_missed_failover() {
     let aws = two_databases();
     aws.promote("orders-2");
     aws.writer_per_rds("orders-2");
@@ -155,7 +155,7 @@ async fn a_late_event_has_a_failover_followed_that_nobody_has_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_binding_that_hangs_delays_no_other() {
+async fn hanging_binding_delays_no_other() {
     let aws = two_databases();
     aws.resolves_to(&[TWO]);
     aws.state().names.insert(BILLING.into(), ApiFault::Hangs);
@@ -167,7 +167,7 @@ async fn a_binding_that_hangs_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_hangs_to_the_end_spares_the_others_and_leaves_time_to_report() {
+async fn hanging_binding_leaves_time_to_report_all() {
     let aws = two_databases();
     aws.next(Action::DescribeTargetHealth, &[ApiFault::Hangs]);
     let started = Instant::now();
@@ -177,7 +177,7 @@ async fn one_that_hangs_to_the_end_spares_the_others_and_leaves_time_to_report()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_shorter_than_the_reserve_is_not_all_reserve() {
+async fn short_time_out_is_not_all_reserve() {
     let aws = two_databases();
     aws.state().latency = Duration::from_millis(10);
     let outcome = invoke(&aws, json!({"command": "plan"}), Duration::from_millis(400)).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_time_out_shorter_than_the_reserve_is_not_all_reserve() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_and_the_state_of_other_databases_do_not_matter() {
+async fn other_databases_do_not_affect_a_binding() {
     let aws = two_databases();
     aws.promote("orders-2");
     aws.writer_per_rds("orders-2");
@@ -199,7 +199,7 @@ async fn the_number_and_the_state_of_other_databases_do_not_matter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_old_a_list_of_tagged_groups_serves_depends_on_the_event() {
+async fn event_decides_how_old_the_tag_list_may_be() {
     let any = |priority| (Duration::MAX, priority);
     for (event, are_known, expected) in [
         (failover("billing"), true, vec![any(Failover)]),
@@ -216,7 +216,7 @@ async fn how_old_a_list_of_tagged_groups_serves_depends_on_the_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_is_not_bound_fails_a_check_and_no_watch() {
+async fn unbound_group_fails_a_check_but_no_watch() {
     let aws = two_databases();
     aws.tagged("odd", &[("rds-endpoint", "not a name")]);
     let invoke = async |event| invoke_with(Some("rds-endpoint"), &aws, event, minute()).await;
@@ -227,7 +227,7 @@ async fn a_group_that_is_not_bound_fails_a_check_and_no_watch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_counts_those_in_sync_and_tells_of_the_others() {
+async fn log_counts_bindings_in_sync_and_lists_the_others() {
     let (aws, log) = (two_databases(), Log::open());
     invoke(&aws, schedule(), minute()).await.unwrap();
     let lines = log.lines();
@@ -239,7 +239,7 @@ async fn the_log_counts_those_in_sync_and_tells_of_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_runtime_logs_a_failure_by_its_message() {
+async fn runtime_logs_a_failure_by_its_message() {
     let aws = two_databases();
     aws.state().names.insert(BILLING.into(), ApiFault::NxDomain);
     let failure = invoke(&aws, schedule(), minute()).await.unwrap_err();

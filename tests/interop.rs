@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 
 use self::moto::{Database, Moto};
 use self::unbound::Unbound;
-use crate::testkit::lambda::Function;
-use crate::testkit::{ENDPOINT, FakeAws, ONE, Record, THREE, TWO, addresses};
+use testkit::lambda::Function;
+use testkit::{ENDPOINT, FakeAws, ONE, Record, THREE, TWO, addresses};
 
 /// The function's time-out in these tests.
 const TIME: Duration = Duration::from_secs(60);
@@ -103,7 +103,7 @@ mod of_moto {
     use super::*;
 
     #[tokio::test]
-    async fn a_group_in_sync_stays_as_it_is() {
+    async fn moto_group_in_sync_is_not_changed() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("calm", &["10.0.1.10"]).await;
         let function = on(&moto, &aws, &database).await;
@@ -114,7 +114,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn an_empty_group_gets_the_writer() {
+    async fn moto_empty_group_gets_the_writer() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("empty", &[]).await;
         let function = on(&moto, &aws, &database).await;
@@ -123,7 +123,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_failover_and_the_failback_are_followed() {
+    async fn moto_failover_and_failback_are_followed() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("orders", &["10.0.1.10"]).await;
         let function = on(&moto, &aws, &database).await;
@@ -144,7 +144,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn stale_targets_are_evicted() {
+    async fn moto_stale_targets_are_deregistered() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("stale", &["10.0.1.10", "10.0.2.20", THREE]).await;
         let function = on(&moto, &aws, &database).await;
@@ -154,7 +154,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn what_registering_has_replaced_is_not_evicted() {
+    async fn moto_replaced_target_is_not_deregistered() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("port", &[]).await;
         moto.register(&database, "10.0.1.10:6432").await;
@@ -167,7 +167,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn nothing_is_evicted_while_the_rds_api_names_another_writer() {
+    async fn moto_rds_naming_another_writer_vetoes_deregistration() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("vetoed", &["10.0.1.10"]).await;
         let function = on(&moto, &aws, &database).await;
@@ -184,7 +184,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_cluster_that_is_gone_vetoes_nothing() {
+    async fn moto_deleted_cluster_vetoes_nothing() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("gone", &["10.0.1.10"]).await;
         let function = on(&moto, &aws, &database).await;
@@ -195,7 +195,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_target_that_is_gone_already_asks_for_another_look() {
+    async fn moto_missing_target_causes_another_observation() {
         use rds_nlb_sync::reconcile::TargetGroupApi as _;
         let moto = or_skip!(Moto::shared());
         let database = moto.database("twice", &["10.0.1.10", "10.0.2.20"]).await;
@@ -209,7 +209,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_group_that_is_gone_is_named() {
+    async fn moto_deleted_group_is_named_in_the_error() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("unbound", &[]).await;
         let function = on(&moto, &aws, &database).await;
@@ -223,7 +223,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn credentials_that_nobody_knows_are_told_with_the_cure() {
+    async fn moto_unknown_credentials_are_reported_with_the_fix() {
         let aws = FakeAws::new();
         let moto = or_skip!(Moto::start(&[("INITIAL_NO_AUTH_ACTION_COUNT", "0")]));
         let variables = [("AWS_ENDPOINT_URL", moto.url.as_str())];
@@ -267,7 +267,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn a_failover_is_followed_when_the_answer_of_before_has_expired() {
+    async fn unbound_failover_is_followed_after_the_ttl() {
         let (server, aws) = (or_skip!(Unbound::start(&zone("orders-1"))), FakeAws::new());
         let function = on(&server, &aws, &[("CONFIRM_SECONDS", "6")]).await;
         let moving = async {
@@ -282,7 +282,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn a_zone_that_fails_during_the_failover_evicts_nobody_until_it_is_back() {
+    async fn unbound_failing_zone_blocks_deregistration() {
         let (server, aws) = (or_skip!(Unbound::start(&zone("orders-1"))), FakeAws::new());
         let function = on(&server, &aws, &[]).await;
         let moving = async {
@@ -301,7 +301,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn every_way_not_to_answer_is_told_apart() {
+    async fn unbound_failures_have_distinct_errors() {
         let server = or_skip!(Unbound::start(&zone("orders-1")));
         for (name, reason) in [
             ("nobody", "NXDOMAIN"),
@@ -328,7 +328,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn the_names_on_the_way_come_with_the_address() {
+    async fn unbound_answer_includes_the_cname_chain() {
         let server = or_skip!(Unbound::start(&zone("orders-2")));
         let answer = resolve(&server, "DB.us-east-1.rds.amazonaws.com").await.unwrap();
         assert_eq!(answer.addresses.to_string(), TWO);
@@ -338,7 +338,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn an_answer_too_long_for_udp_comes_whole_over_tcp() {
+    async fn unbound_answer_too_long_for_udp_comes_over_tcp() {
         let many: Vec<String> = (1..=200).map(|host| format!("many A 10.0.7.{host}\n")).collect();
         let server = or_skip!(Unbound::start(&many.concat()));
         let answer = resolve(&server, "many.us-east-1.rds.amazonaws.com").await.unwrap();
@@ -347,7 +347,7 @@ mod of_unbound {
 }
 
 #[tokio::test]
-async fn of_both_at_once_a_failover_is_followed() {
+async fn moto_and_unbound_failover_is_followed() {
     let moto = or_skip!(Moto::shared());
     let database = moto.database("both", &["10.0.1.10"]).await;
     let server = or_skip!(Unbound::start(""));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::testkit::lambda::Function;
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, ONE, TWO};
+use testkit::lambda::Function;
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, ONE, TWO};
 
 /// The function's time-out in these tests; none of them should come near it.
 const TIME: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ fn message(error: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_failover_is_followed_by_the_event_that_announces_it() {
+async fn failover_event_makes_the_binary_follow_it() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     let moving = aws.clone();
@@ -58,7 +58,7 @@ async fn a_failover_is_followed_by_the_event_that_announces_it() {
 
 /// The template's tests compare the same list with the role, so that it allows this and no more.
 #[tokio::test]
-async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
+async fn binary_makes_only_calls_that_the_role_allows() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     for member in ["orders-2", "orders-1"] {
@@ -83,7 +83,7 @@ async fn the_calls_that_it_makes_are_those_that_the_role_allows() {
 }
 
 #[tokio::test]
-async fn the_event_of_a_failover_registers_the_next_writer_before_dns_names_it() {
+async fn failover_event_preregisters_the_next_writer() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("WATCH_SECONDS", "2")]).await;
     let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
@@ -101,7 +101,7 @@ async fn the_event_of_a_failover_registers_the_next_writer_before_dns_names_it()
 }
 
 #[tokio::test]
-async fn without_pre_registration_the_event_only_wakes() {
+async fn preregistration_off_waits_for_dns() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     let result = function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
@@ -110,7 +110,7 @@ async fn without_pre_registration_the_event_only_wakes() {
 }
 
 #[tokio::test]
-async fn every_sample_event_does_what_it_is_for() {
+async fn every_sample_event_has_its_effect() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("WATCH_SECONDS", "0")]).await;
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("events")).unwrap() {
@@ -127,7 +127,7 @@ async fn every_sample_event_does_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn a_warm_check_in_sync_costs_one_call_and_one_lookup() {
+async fn warm_check_in_sync_costs_one_call_and_one_lookup() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     function.invoke(check(), TIME).await.unwrap();
@@ -140,7 +140,7 @@ async fn a_warm_check_in_sync_costs_one_call_and_one_lookup() {
 }
 
 #[tokio::test]
-async fn what_is_not_an_event_is_refused_and_the_process_lives_on() {
+async fn unsupported_event_is_refused_without_a_restart() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     for (payload, message_text) in [
@@ -163,7 +163,7 @@ async fn what_is_not_an_event_is_refused_and_the_process_lives_on() {
 }
 
 #[tokio::test]
-async fn a_binding_that_fails_fails_the_invocation_but_no_other_binding() {
+async fn failed_binding_fails_the_invocation_not_other_bindings() {
     let aws = FakeAws::new();
     let other = GROUP.replace("/orders/", "/billing/");
     aws.state().groups.insert(other.clone(), Group::default());
@@ -190,7 +190,7 @@ async fn a_binding_that_fails_fails_the_invocation_but_no_other_binding() {
 }
 
 #[tokio::test]
-async fn a_denied_call_names_the_permission() {
+async fn denied_call_names_the_permission() {
     let aws = FakeAws::new();
     aws.always(Action::DescribeTargetHealth, Some(ApiFault::Denied));
     let function = start(&aws, &[]).await;
@@ -199,7 +199,7 @@ async fn a_denied_call_names_the_permission() {
 }
 
 #[tokio::test]
-async fn a_watch_ends_before_a_short_time_out_and_says_so() {
+async fn watch_ends_before_a_short_time_out_and_says_so() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("PREREGISTER", "false")]).await;
     let time = Duration::from_secs(3);
@@ -211,7 +211,7 @@ async fn a_watch_ends_before_a_short_time_out_and_says_so() {
 }
 
 #[tokio::test]
-async fn an_api_that_hangs_is_an_error_before_the_time_out() {
+async fn hanging_api_is_an_error_before_the_time_out() {
     let aws = FakeAws::new();
     aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
     let function = start(&aws, &[]).await;
@@ -224,7 +224,7 @@ async fn an_api_that_hangs_is_an_error_before_the_time_out() {
 }
 
 #[tokio::test]
-async fn one_attempt_that_hangs_costs_a_retry_and_not_the_invocation() {
+async fn one_hanging_attempt_is_retried() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     for (fault, calls) in [(ApiFault::Hangs, 2), (ApiFault::Stalls, 4)] {
@@ -236,7 +236,7 @@ async fn one_attempt_that_hangs_costs_a_retry_and_not_the_invocation() {
 }
 
 #[tokio::test]
-async fn a_watch_cut_short_amid_a_lookup_says_so() {
+async fn watch_cut_short_during_a_lookup_says_so() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     let slow = aws.clone();
@@ -250,7 +250,7 @@ async fn a_watch_cut_short_amid_a_lookup_says_so() {
 }
 
 #[tokio::test]
-async fn a_flicker_does_not_fill_the_log() {
+async fn flicker_does_not_fill_the_log() {
     let aws = FakeAws::new();
     aws.members_flicker();
     let function = start(&aws, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
@@ -261,7 +261,7 @@ async fn a_flicker_does_not_fill_the_log() {
 }
 
 #[tokio::test]
-async fn without_credentials_the_cure_is_named() {
+async fn missing_credentials_error_names_the_fix() {
     let aws = FakeAws::new();
     let none =
         [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_EC2_METADATA_DISABLED", "true")];
@@ -271,7 +271,7 @@ async fn without_credentials_the_cure_is_named() {
 }
 
 #[tokio::test]
-async fn plan_and_dry_run_change_nothing() {
+async fn plan_command_and_dry_run_change_nothing() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let function = start(&aws, &[]).await;
@@ -287,7 +287,7 @@ async fn plan_and_dry_run_change_nothing() {
 }
 
 #[tokio::test]
-async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
+async fn failover_log_lines_are_json_with_the_bindings_fields() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let function = start(&aws, &[]).await;
@@ -316,7 +316,7 @@ async fn the_log_tells_one_failover_in_json_lines_with_the_bindings_fields() {
 }
 
 #[tokio::test]
-async fn a_watch_logs_no_line_per_poll() {
+async fn watch_logs_no_line_per_poll() {
     let aws = FakeAws::new();
     let function = start(&aws, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
@@ -325,7 +325,7 @@ async fn a_watch_logs_no_line_per_poll() {
 }
 
 #[tokio::test]
-async fn the_log_honours_lambdas_controls() {
+async fn log_follows_lambdas_logging_variables() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let text = start(&aws, &[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
@@ -339,7 +339,7 @@ async fn the_log_honours_lambdas_controls() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_stops_the_start_with_every_entry_named() {
+async fn wrong_configuration_fails_init_and_names_every_entry() {
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}, {"endpoint": "10.0.1.10"}]);
     let variables = [("BINDINGS", bindings.to_string()), ("POLL_MILLIS", "fast".to_owned())];
     let variables: Vec<(&str, &str)> =
@@ -354,7 +354,7 @@ async fn a_wrong_configuration_stops_the_start_with_every_entry_named() {
 }
 
 #[tokio::test]
-async fn a_panic_leaves_its_reason_in_the_log_and_ends_the_process() {
+async fn panic_logs_its_reason_and_ends_the_process() {
     // The runtime library panics where Lambda's own variables are missing.
     let mut function = start(&FakeAws::new(), &[("AWS_LAMBDA_FUNCTION_VERSION", "")]).await;
     assert_ne!(function.ended().await.0, Some(0));
@@ -364,7 +364,7 @@ async fn a_panic_leaves_its_reason_in_the_log_and_ends_the_process() {
 }
 
 #[tokio::test]
-async fn outside_lambda_the_binary_says_what_it_is() {
+async fn binary_outside_lambda_explains_itself() {
     let binary = env!("CARGO_BIN_EXE_bootstrap");
     let output = tokio::process::Command::new(binary).env_clear().output().await.unwrap();
     assert!(!output.status.success());
@@ -376,7 +376,7 @@ async fn outside_lambda_the_binary_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_connection_that_broke_costs_a_quiet_retry() {
+async fn broken_connection_is_retried_without_a_log_line() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     function.invoke(check(), TIME).await.unwrap();
@@ -397,7 +397,7 @@ async fn one_connection_serves_every_check() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_the_function_was_frozen_costs_a_new_one_and_no_call() {
+async fn connection_closed_during_freeze_is_reopened() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     for round in 1..=5 {
@@ -429,7 +429,7 @@ async fn signal(function: &Function, signal: &str) {
 }
 
 #[tokio::test]
-async fn an_answer_without_an_end_takes_neither_the_memory_nor_the_time() {
+async fn endless_answer_exhausts_neither_memory_nor_time() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let aws = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -455,7 +455,7 @@ async fn an_answer_without_an_end_takes_neither_the_memory_nor_the_time() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_huge_or_deep_is_refused_and_the_process_lives_on() {
+async fn huge_or_deep_event_is_refused_without_a_restart() {
     let aws = FakeAws::new();
     let function = start(&aws, &[]).await;
     let long = "x".repeat(6 << 20);

@@ -15,8 +15,6 @@ use rds_nlb_sync::reconcile::Status;
 use rds_nlb_sync::startup::{App, start};
 use serde_json::json;
 
-mod testkit;
-
 use testkit::{ENDPOINT, FakeAws, GROUP};
 
 /// A sixth to a fifth above what was counted: 519, 87,000, 192,000 and 314,000. Where a change needs more for
@@ -96,7 +94,7 @@ fn serve(aws: &FakeAws) -> [String; 2] {
 }
 
 #[test]
-fn a_check_in_sync_costs_little_and_keeps_nothing() {
+fn check_in_sync_allocates_little_and_keeps_nothing() {
     let aws = FakeAws::new();
     let [api, name_server] = serve(&aws);
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();

@@ -26,8 +26,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::testkit::lambda::Function;
-use crate::testkit::{FakeAws, GROUP};
+use testkit::lambda::Function;
+use testkit::{FakeAws, GROUP};
 
 /// Somebody who signs certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -153,7 +153,7 @@ async fn targets(groups: &Elb) -> Result<Targets, Error> {
 }
 
 #[tokio::test]
-async fn an_api_that_the_first_know_takes_one_handshake() {
+async fn api_of_a_first_authority_takes_one_handshake() {
     let (aws, amazon) = (FakeAws::new(), Authority::new("Amazon"));
     let (address, handshakes) = serve(&aws, &amazon, "127.0.0.1").await;
     let groups = groups(address, &in_turn(&[&amazon], &[]));
@@ -162,7 +162,7 @@ async fn an_api_that_the_first_know_takes_one_handshake() {
 }
 
 #[tokio::test]
-async fn an_api_that_only_the_system_knows_is_reached_by_the_same_call_and_known_from_then_on() {
+async fn api_of_a_system_authority_is_reached_and_remembered() {
     let (aws, amazon, system) = (FakeAws::new(), Authority::new("Amazon"), Authority::new("the system's"));
     let (address, handshakes) = serve(&aws, &system, "127.0.0.1").await;
     let groups = groups(address, &in_turn(&[&amazon], &[&amazon, &system]));
@@ -176,7 +176,7 @@ async fn an_api_that_only_the_system_knows_is_reached_by_the_same_call_and_known
 
 /// As when an authority gets another key.
 #[tokio::test]
-async fn a_name_alone_vouches_for_nothing() {
+async fn authority_with_the_same_name_is_not_trusted() {
     let (aws, old, new) = (FakeAws::new(), Authority::new("Amazon"), Authority::new("Amazon"));
     let (address, handshakes) = serve(&aws, &new, "127.0.0.1").await;
     assert!(targets(&groups(address, &in_turn(&[&old], &[&old]))).await.is_err());
@@ -187,7 +187,7 @@ async fn a_name_alone_vouches_for_nothing() {
 /// A server may send more certificates than its own. One that has expired says nothing of the others, but it
 /// is what a refusal speaks of.
 #[tokio::test]
-async fn what_the_first_find_fault_with_may_be_good_enough_for_all() {
+async fn certificate_refused_at_first_is_checked_by_all() {
     let (aws, amazon, system) = (FakeAws::new(), Authority::new("Amazon"), Authority::new("the system's"));
     let mut crossed = Authority::called("the system's");
     crossed.not_after = rcgen::date_time_ymd(2021, 9, 30);
@@ -201,7 +201,7 @@ async fn what_the_first_find_fault_with_may_be_good_enough_for_all() {
 }
 
 #[tokio::test]
-async fn an_api_that_changes_its_authority_is_reached_all_the_same() {
+async fn api_that_changes_its_authority_is_reached() {
     let (aws, amazon, system) = (FakeAws::new(), Authority::new("Amazon"), Authority::new("the system's"));
     let (before, _) = serve(&aws, &amazon, "127.0.0.1").await;
     let (after, handshakes) = serve(&aws, &system, "127.0.0.1").await;
@@ -212,7 +212,7 @@ async fn an_api_that_changes_its_authority_is_reached_all_the_same() {
 }
 
 #[tokio::test]
-async fn nobody_is_believed_for_whom_none_vouches_and_that_harms_no_other() {
+async fn unknown_authority_is_refused_and_affects_no_other() {
     let (aws, elsewhere) = (FakeAws::new(), FakeAws::new());
     let [amazon, system, stranger] = ["Amazon", "the system's", "a stranger"].map(Authority::new);
     let (address, handshakes) = serve(&elsewhere, &stranger, "127.0.0.1").await;
@@ -231,7 +231,7 @@ async fn nobody_is_believed_for_whom_none_vouches_and_that_harms_no_other() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_refused_whoever_signed_it() {
+async fn certificate_for_another_name_is_refused() {
     let (amazon, system) = (Authority::new("Amazon"), Authority::new("the system's"));
     for authority in [&amazon, &system] {
         let aws = FakeAws::new();
@@ -261,7 +261,7 @@ const CHECK: &str = r#"{"command": "check"}"#;
 const TIME: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn variables_name_whom_to_trust_instead() {
+async fn variables_replace_the_trusted_authorities() {
     let (aws, private) = (FakeAws::new(), Authority::new("private"));
     let (address, _) = serve(&aws, &private, "127.0.0.1").await;
     let bundle = private.bundle("private.pem");
@@ -291,7 +291,7 @@ async fn variables_name_whom_to_trust_instead() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_is_none_is_refused_at_the_start_with_the_cure() {
+async fn unreadable_bundle_fails_init_with_the_fix() {
     let aws = FakeAws::new();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for (name, text, reason) in [

@@ -8,8 +8,8 @@ use rds_nlb_sync::reconcile::{Mode, Preregistration};
 use tokio::time::{Instant, interval_at, sleep_until};
 
 use crate::model::{Database, Failover, INSTANCE, look_up};
-use crate::testkit::ports::TIMING;
-use crate::testkit::{ENDPOINT, FakeAws, GROUP};
+use testkit::ports::TIMING;
+use testkit::{ENDPOINT, FakeAws, GROUP};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
@@ -87,11 +87,11 @@ pub async fn act(contender: Contender, failover: Failover, aws: FakeAws) {
 fn change(aws: &FakeAws, database: Database, deregisters_first: bool) {
     let Some(writer) = look_up(aws, database) else { return };
     let mut state = aws.state();
-    let held = |(target, of): (&_, &crate::testkit::Target)| of.drained.is_none().then_some(*target);
+    let held = |(target, of): (&_, &testkit::Target)| of.drained.is_none().then_some(*target);
     let active: Vec<_> = state.groups[GROUP].targets.iter().filter_map(held).collect();
     let stale: Vec<_> = active.iter().copied().filter(|target| *target != writer).collect();
     let lacks = !active.contains(&writer);
-    let register = |state: &mut crate::testkit::State| {
+    let register = |state: &mut testkit::State| {
         if lacks {
             state.register(GROUP, &[(writer, None)]).expect("the world has the group");
         }

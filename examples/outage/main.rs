@@ -7,8 +7,6 @@
 mod contenders;
 mod model;
 mod picture;
-#[path = "../../tests/testkit/mod.rs"]
-mod testkit;
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
-use crate::testkit::{Action, FakeAws, GROUP, Instance, ONE, TWO, addresses};
+use testkit::{Action, FakeAws, GROUP, Instance, ONE, TWO, addresses};
 
 /// What fails over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +247,7 @@ fn part(failover: &Failover, seen: &BTreeMap<SocketAddr, Seen>, now: Duration) -
 
 /// The endpoint's address now, as a plain lookup gives it.
 pub fn look_up(aws: &FakeAws, database: Database) -> Option<SocketAddr> {
-    let name = if database == Database::Aurora { crate::testkit::ENDPOINT } else { INSTANCE };
+    let name = if database == Database::Aurora { testkit::ENDPOINT } else { INSTANCE };
     let mut state = aws.state();
     let _ = state.begin(Action::Lookup, name);
     let address = state.find(name, false).addresses?.first().copied()?;

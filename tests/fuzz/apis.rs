@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::testkit::GROUP;
+use testkit::GROUP;
 
 const ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -36,7 +36,7 @@ macro_rules! client {
 }
 
 #[tokio::test]
-async fn no_answer_of_an_api_does_harm() {
+async fn hostile_api_answers_cause_no_panic_or_hang() {
     every_case(|case, rng| async move {
         let mut server = JoinSet::new();
         let address = serve(&mut server, rng).await;

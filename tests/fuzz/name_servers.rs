@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::testkit::ENDPOINT;
+use testkit::ENDPOINT;
 
 /// The address that only packets with a wrong id or about another name bring.
 const FORGED: [u8; 4] = [10, 66, 6, 6];
@@ -20,7 +20,7 @@ const A: u16 = 1;
 const CNAME: u16 = 5;
 
 #[tokio::test]
-async fn no_answer_of_a_name_server_does_harm() {
+async fn hostile_dns_answers_cause_no_panic_or_hang() {
     every_case(|case, rng| async move {
         let mut server = JoinSet::new();
         let address = serve(&mut server, rng).await;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rds_nlb_sync::reconcile::{Mode, Status, Timing};
 
-use super::checker::Checker;
-use super::history::{Change, Event, Named, Result, Targets};
-use super::play::{Sabotage, play_schedule};
-use super::ports::Deceit;
-use super::schedule::{Schedule, address};
-use crate::testkit::Action;
+use testkit::Action;
+use testkit::simulation::checker::Checker;
+use testkit::simulation::history::{Change, Event, Named, Result, Targets};
+use testkit::simulation::play::{Sabotage, play_schedule};
+use testkit::simulation::ports::Deceit;
+use testkit::simulation::schedule::{Schedule, address};
 
 const PORT: u16 = 5432;
 const TIMING: Timing = Timing {
@@ -101,7 +101,7 @@ impl History {
 }
 
 #[test]
-fn that_an_eviction_on_good_evidence_breaks_nothing() {
+fn checker_accepts_a_justified_deregistration() {
     let mut history = History::new();
     history.confirms().sends(7000, Change::Deregister, &[0]).lands(7000, &[1]);
     history.at(7000, Event::Answered { call: 0, succeeded: true });
@@ -110,12 +110,12 @@ fn that_an_eviction_on_good_evidence_breaks_nothing() {
 }
 
 #[test]
-fn that_the_last_active_target_is_evicted() {
+fn checker_finds_an_emptied_group() {
     History::new().confirms().sends(7000, Change::Deregister, &[0, 1]).lands(7000, &[]).breaks(1);
 }
 
 #[test]
-fn who_emptied_the_group_and_what_he_could_know() {
+fn checker_excuses_an_emptying_by_an_external_change_only() {
     let mut somebody_else = History::new();
     somebody_else.confirms().sends(7000, Change::Deregister, &[0]);
     somebody_else.at(7001, Event::Meddled { active: targets(&[0]) }).lands(7002, &[]).breaks_nothing();
@@ -129,7 +129,7 @@ fn who_emptied_the_group_and_what_he_could_know() {
 }
 
 #[test]
-fn that_two_invocations_evict_each_others_writer_while_dns_is_steady() {
+fn checker_finds_crossing_calls_while_dns_is_stable() {
     for (moved, excused) in [(None, 0), (Some(6999), 1)] {
         let mut history = History::new();
         history.at(
@@ -148,12 +148,12 @@ fn that_two_invocations_evict_each_others_writer_while_dns_is_steady() {
 }
 
 #[test]
-fn that_a_steady_address_is_evicted() {
+fn checker_finds_deregistration_of_the_stable_address() {
     History::new().confirms().sends(7000, Change::Deregister, &[1]).breaks(2);
 }
 
 #[test]
-fn that_an_eviction_lacks_evidence() {
+fn checker_finds_an_unconfirmed_deregistration() {
     let mut unconfirmed = History::new();
     unconfirmed.looks(0, 1).looks(5900, 1).lists(5900, 0, &[0, 1], &[]);
     unconfirmed.sends(5900, Change::Deregister, &[0]).breaks(2);
@@ -170,7 +170,7 @@ fn that_an_eviction_lacks_evidence() {
 }
 
 #[test]
-fn that_something_is_registered_which_dns_never_named() {
+fn checker_finds_registration_of_an_unnamed_address() {
     History::new().looks(0, 1).sends(0, Change::Register, &[2]).breaks(3);
 
     let public = SocketAddr::new([52, 1, 2, 3].into(), PORT);
@@ -185,7 +185,7 @@ fn that_something_is_registered_which_dns_never_named() {
 }
 
 #[test]
-fn that_the_group_does_not_settle() {
+fn checker_finds_a_group_that_does_not_settle() {
     let writer = SocketAddr::new(member(1), PORT);
     let mut unequal = History::new();
     unequal.at(0, Event::Calm { writer }).looks(0, 1).lists(0, 0, &[0, 1], &[]);
@@ -198,7 +198,7 @@ fn that_the_group_does_not_settle() {
 }
 
 #[test]
-fn that_an_invocation_outlives_its_deadline_or_its_report_is_not_true() {
+fn checker_finds_a_missed_deadline_or_a_false_report() {
     let synced = || {
         let mut history = History::new();
         history.looks(0, 1).lists(0, 0, &[1], &[]);
@@ -214,7 +214,7 @@ fn that_an_invocation_outlives_its_deadline_or_its_report_is_not_true() {
 }
 
 #[test]
-fn that_an_invocation_asks_too_much() {
+fn checker_finds_too_many_calls() {
     let mut lookups = History::new();
     for millis in 0..100 {
         lookups.looks(millis, 1);
@@ -243,7 +243,7 @@ fn a_misled_loop_breaks(invariant: u8, sabotage: Sabotage) {
 }
 
 #[test]
-fn that_the_loop_is_misled() {
+fn checker_finds_every_injected_defect() {
     let deceived = |deceit| Sabotage { deceit: Some(deceit), ..Sabotage::default() };
     a_misled_loop_breaks(1, deceived(Deceit::ListsTheWriter));
     a_misled_loop_breaks(2, deceived(Deceit::ListsTheWriter));
@@ -256,7 +256,7 @@ fn that_the_loop_is_misled() {
 }
 
 #[test]
-fn that_the_loop_runs_at_another_pace() {
+fn checker_finds_a_loop_with_wrong_timing() {
     let at = |timing| Sabotage { timing: Some(timing), ..Sabotage::default() };
     a_misled_loop_breaks(2, at(Timing { confirm: Duration::ZERO, ..TIMING }));
     a_misled_loop_breaks(6, at(Timing { poll: Duration::from_millis(20), ..TIMING }));
@@ -279,7 +279,7 @@ fn finds(history: &mut History, name: &str, number: usize) {
 }
 
 #[test]
-fn that_a_registration_is_of_a_nominee() {
+fn checker_accepts_registration_of_listed_candidates_only() {
     let mut good = candidates("orders-2");
     finds(&mut good, "orders-2", 1);
     good.sends(300, Change::Register, &[1]).breaks_nothing();
@@ -313,7 +313,7 @@ fn that_a_registration_is_of_a_nominee() {
 }
 
 #[test]
-fn that_a_watch_evicts_its_own_nominee() {
+fn checker_finds_deregistration_of_the_own_candidate() {
     let mut history = candidates("orders-2");
     finds(&mut history, "orders-2", 1);
     for second in 1..=8 {
@@ -323,7 +323,7 @@ fn that_a_watch_evicts_its_own_nominee() {
 }
 
 #[test]
-fn that_a_nominee_is_registered_after_dns_has_settled_on_a_newcomer() {
+fn checker_finds_a_candidate_registered_after_dns_settled() {
     // Another run registers the newcomer after this one has seen the group without it.
     for (seen_before, breaks) in [(true, true), (false, false)] {
         let mut history = History(Checker::new(TIMING, PORT, false, &[None], targets(&[0])));

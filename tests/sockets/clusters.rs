@@ -5,14 +5,14 @@ async fn rds(aws: &FakeAws) -> Rds {
 }
 
 #[tokio::test]
-async fn list_their_members_and_the_writer() {
+async fn cluster_lists_its_members_and_the_writer() {
     let cluster = rds(&FakeAws::new()).await.cluster("orders").await.unwrap().unwrap();
     assert_eq!(cluster.other_writer("orders-2"), Some("orders-1"));
     assert_eq!(cluster.other_writer("orders-1"), None);
 }
 
 #[tokio::test]
-async fn say_when_they_fail_over() {
+async fn cluster_status_shows_a_failover() {
     let aws = FakeAws::new();
     assert!(!rds(&aws).await.cluster("orders").await.unwrap().unwrap().is_failing_over);
     aws.state().failing_over = true;
@@ -20,14 +20,14 @@ async fn say_when_they_fail_over() {
 }
 
 #[tokio::test]
-async fn that_do_not_exist_are_none() {
+async fn missing_cluster_is_none() {
     let rds = rds(&FakeAws::new()).await;
     assert_eq!(rds.cluster("billing").await.unwrap(), None);
     assert_eq!(rds.instance("billing").await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn have_instances_with_a_name_of_their_own() {
+async fn cluster_instance_has_its_own_endpoint() {
     let aws = FakeAws::new();
     let member = rds(&aws).await.instance("orders-2").await.unwrap().unwrap();
     let endpoint = Some("orders-2.abc123.us-east-1.rds.amazonaws.com".to_owned());
@@ -40,7 +40,7 @@ async fn have_instances_with_a_name_of_their_own() {
             cluster: Some("orders".to_owned())
         }
     );
-    let alone = crate::testkit::Instance { multi_az: true, ..Default::default() };
+    let alone = testkit::Instance { multi_az: true, ..Default::default() };
     aws.state().instances.insert("billing".to_owned(), alone);
     let alone = rds(&aws).await.instance("billing").await.unwrap().unwrap();
     assert_eq!(
@@ -50,7 +50,7 @@ async fn have_instances_with_a_name_of_their_own() {
 }
 
 #[tokio::test]
-async fn without_permission_name_it() {
+async fn cluster_call_without_permission_names_it() {
     let aws = FakeAws::new();
     aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
     let message_text = rds(&aws).await.cluster("orders").await.unwrap_err().explain();

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn one_question_brings_the_address_and_the_names_on_the_way() {
+async fn one_query_returns_the_address_and_the_cname_chain() {
     let aws = FakeAws::new();
     let answer = resolve(&aws).await.unwrap();
     assert_eq!(answer.addresses.to_string(), ONE);
@@ -10,7 +10,7 @@ async fn one_question_brings_the_address_and_the_names_on_the_way() {
 }
 
 #[tokio::test]
-async fn nothing_is_cached() {
+async fn dns_client_caches_nothing() {
     let aws = FakeAws::new();
     let servers = [aws.serve_dns().await];
     let servers = DnsClient::new(Some(&servers)).unwrap();
@@ -21,7 +21,7 @@ async fn nothing_is_cached() {
 }
 
 #[tokio::test]
-async fn the_name_is_asked_for_as_given_without_a_search_suffix() {
+async fn query_has_no_search_suffix() {
     let aws = FakeAws::new();
     aws.state().zone.clear();
     resolve(&aws).await.unwrap_err();
@@ -30,7 +30,7 @@ async fn the_name_is_asked_for_as_given_without_a_search_suffix() {
 }
 
 #[tokio::test]
-async fn an_ipv6_group_asks_for_ipv6_addresses() {
+async fn ipv6_group_queries_aaaa_records() {
     let aws = FakeAws::new();
     aws.resolves_to(&["fd00::20", ONE]);
     let servers = [aws.serve_dns().await];
@@ -39,7 +39,7 @@ async fn an_ipv6_group_asks_for_ipv6_addresses() {
 }
 
 #[tokio::test]
-async fn every_way_not_to_answer_is_told_apart_and_names_the_endpoint_and_the_cure() {
+async fn every_dns_failure_names_the_endpoint_and_the_fix() {
     for (fault, reason) in [
         (ApiFault::NxDomain, "NXDOMAIN"),
         (ApiFault::NoRecords, "an empty answer"),
@@ -64,7 +64,7 @@ async fn every_way_not_to_answer_is_told_apart_and_names_the_endpoint_and_the_cu
 }
 
 #[tokio::test]
-async fn an_answer_too_long_for_udp_comes_over_tcp() {
+async fn truncated_udp_answer_is_repeated_over_tcp() {
     let aws = FakeAws::new();
     aws.always(Action::Lookup, Some(ApiFault::Truncated));
     assert_eq!(resolve(&aws).await.unwrap().addresses.to_string(), ONE);
@@ -72,7 +72,7 @@ async fn an_answer_too_long_for_udp_comes_over_tcp() {
 }
 
 #[tokio::test]
-async fn garbage_over_udp_is_cured_by_tcp() {
+async fn garbage_over_udp_falls_back_to_tcp() {
     let aws = FakeAws::new();
     aws.next(Action::Lookup, &[ApiFault::Garbage]);
     assert_eq!(resolve(&aws).await.unwrap().addresses.to_string(), ONE);
@@ -80,9 +80,9 @@ async fn garbage_over_udp_is_cured_by_tcp() {
 }
 
 #[tokio::test]
-async fn an_alias_that_comes_alone_is_followed() {
+async fn cname_without_address_is_followed() {
     let aws = FakeAws::new();
-    aws.next(Action::Lookup, &[ApiFault::AliasAlone]);
+    aws.next(Action::Lookup, &[ApiFault::CnameOnly]);
     let answer = resolve(&aws).await.unwrap();
     assert_eq!(answer.addresses.to_string(), ONE);
     assert_eq!(answer.chain.len(), 2, "{:?}", answer.chain);
@@ -90,7 +90,7 @@ async fn an_alias_that_comes_alone_is_followed() {
 }
 
 #[tokio::test]
-async fn no_such_name_or_record_is_believed_at_once() {
+async fn missing_name_or_record_is_not_retried() {
     for fault in [ApiFault::NxDomain, ApiFault::NoRecords] {
         let aws = FakeAws::new();
         aws.next(Action::Lookup, &[fault]);
@@ -100,7 +100,7 @@ async fn no_such_name_or_record_is_believed_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_is_asked_once_more() {
+async fn failing_server_is_asked_once_more() {
     for fault in [ApiFault::ServerError, ApiFault::Denied] {
         let aws = FakeAws::new();
         aws.next(Action::Lookup, &[fault]);
@@ -115,7 +115,7 @@ async fn a_server_that_fails_is_asked_once_more() {
 }
 
 #[tokio::test]
-async fn a_lost_packet_costs_a_retry() {
+async fn lost_packet_is_sent_again() {
     let aws = FakeAws::new();
     aws.next(Action::Lookup, &[ApiFault::Hangs]);
     assert_eq!(resolve(&aws).await.unwrap().addresses.to_string(), ONE);
@@ -123,7 +123,7 @@ async fn a_lost_packet_costs_a_retry() {
 }
 
 #[tokio::test]
-async fn a_dead_name_server_beside_a_good_one_does_no_harm() {
+async fn dead_name_server_next_to_a_good_one_is_skipped() {
     let (dead, good) = (FakeAws::new(), FakeAws::new());
     dead.always(Action::Lookup, Some(ApiFault::Hangs));
     let servers = [dead.serve_dns().await, good.serve_dns().await];
@@ -132,7 +132,7 @@ async fn a_dead_name_server_beside_a_good_one_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_failing_name_server_beside_a_good_one_does_no_harm_either() {
+async fn failing_name_server_next_to_a_good_one_is_skipped() {
     for fault in [ApiFault::ServerError, ApiFault::Denied, ApiFault::Garbage, ApiFault::TruncatedAlways] {
         let (failing, good) = (FakeAws::new(), FakeAws::new());
         failing.always(Action::Lookup, Some(fault));
@@ -148,7 +148,7 @@ async fn a_failing_name_server_beside_a_good_one_does_no_harm_either() {
 }
 
 #[tokio::test]
-async fn the_second_name_server_is_left_alone_while_the_first_answers() {
+async fn second_name_server_is_idle_while_the_first_answers() {
     let (first, second) = (FakeAws::new(), FakeAws::new());
     let servers = [first.serve_dns().await, second.serve_dns().await];
     DnsClient::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V4).await.unwrap();
@@ -156,28 +156,28 @@ async fn the_second_name_server_is_left_alone_while_the_first_answers() {
 }
 
 #[tokio::test]
-async fn several_addresses_are_told_as_they_are() {
+async fn several_addresses_are_returned() {
     let aws = FakeAws::new();
     aws.resolves_to(&[ONE, TWO]);
     assert_eq!(resolve(&aws).await.unwrap().addresses.to_string(), "10.0.1.10, 10.0.2.20");
 }
 
 #[tokio::test]
-async fn a_chain_without_an_end_is_no_answer() {
+async fn endless_cname_chain_is_no_answer() {
     let aws = FakeAws::new();
     aws.state().zone.insert(ENDPOINT.into(), Record::Cname(ENDPOINT.into()));
     assert_eq!(resolve(&aws).await.unwrap_err().kind(), ErrorKind::NoAnswer);
 }
 
 #[tokio::test]
-async fn records_of_other_names_in_the_answer_are_ignored() {
+async fn records_of_other_names_are_ignored() {
     let aws = FakeAws::new();
     aws.state().stowaway = Some(("intruder.example.com".into(), addresses(&[THREE])));
     assert_eq!(resolve(&aws).await.unwrap().addresses.to_string(), ONE);
 }
 
 #[tokio::test]
-async fn a_public_address_names_the_cure() {
+async fn public_address_error_names_the_fix() {
     let aws = FakeAws::new();
     aws.resolves_to(&["52.1.2.3"]);
     let message_text = resolve(&aws).await.unwrap_err().explain();
@@ -188,7 +188,7 @@ async fn a_public_address_names_the_cure() {
 }
 
 #[tokio::test]
-async fn an_alias_of_ones_own_is_followed_to_the_member() {
+async fn own_alias_is_followed_to_the_member() {
     let aws = FakeAws::new();
     aws.state().zone.insert("db.example.com".into(), Record::Cname(ENDPOINT.into()));
     let servers = [aws.serve_dns().await];

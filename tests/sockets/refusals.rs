@@ -37,7 +37,7 @@ async fn error(status: u16, code: &str) -> Error {
 }
 
 #[tokio::test]
-async fn are_told_in_the_services_own_words_and_tried_again_where_that_may_help() {
+async fn api_refusal_keeps_its_message_and_its_kind() {
     let allow = "allow elasticloadbalancing:DescribeTargetGroups";
     let again = "it is tried again";
     for (status, code, kind, message_text) in [
@@ -66,7 +66,7 @@ async fn are_told_in_the_services_own_words_and_tried_again_where_that_may_help(
 }
 
 #[tokio::test]
-async fn without_a_code_go_by_the_status_and_say_what_was_not_understood() {
+async fn api_refusal_without_a_code_is_classified_by_status() {
     for (status, kind) in [
         (403, ErrorKind::Permanent),
         (404, ErrorKind::Permanent),
@@ -84,7 +84,7 @@ async fn without_a_code_go_by_the_status_and_say_what_was_not_understood() {
 }
 
 #[tokio::test]
-async fn of_a_group_called_credentials_are_not_about_credentials() {
+async fn group_named_credentials_is_no_credentials_error() {
     let says = Says { status: 500, body: "<html/>".to_owned() };
     let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, says), ApiRateLimiter::unlimited());
     let error = groups.describe(&GROUP.replace("orders", "credentials")).await.unwrap_err();
@@ -92,7 +92,7 @@ async fn of_a_group_called_credentials_are_not_about_credentials() {
 }
 
 #[tokio::test]
-async fn for_want_of_credentials_are_permanent_and_say_so() {
+async fn missing_credentials_are_a_permanent_error() {
     let configuration = aws_sdk_elasticloadbalancingv2::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))

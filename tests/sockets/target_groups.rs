@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn are_described_once_and_then_known() {
+async fn target_group_is_described_once() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
     for _ in 0..3 {
@@ -12,7 +12,7 @@ async fn are_described_once_and_then_known() {
 }
 
 #[tokio::test]
-async fn that_cannot_carry_a_database_are_refused_by_name() {
+async fn target_group_of_wrong_kind_is_refused_by_name() {
     let refused = [
         ("instance", "TCP"),
         ("alb", "TCP"),
@@ -33,7 +33,7 @@ async fn that_cannot_carry_a_database_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn without_a_port_are_refused() {
+async fn target_group_without_a_port_is_refused() {
     let aws = FakeAws::new();
     aws.group(|group| group.port = 0);
     let message_text = groups(&aws).await.describe(GROUP).await.unwrap_err().explain();
@@ -41,7 +41,7 @@ async fn without_a_port_are_refused() {
 }
 
 #[tokio::test]
-async fn are_listed_only_when_it_is_their_turn() {
+async fn listing_waits_for_a_permit() {
     let aws = FakeAws::new();
     let api = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(1));
     let permit = async || timeout(Duration::ZERO, api.permit(Priority::Routine, Call::Describe)).await;
@@ -53,7 +53,7 @@ async fn are_listed_only_when_it_is_their_turn() {
 }
 
 #[tokio::test]
-async fn with_tls_tcp_udp_or_ipv6_are_accepted() {
+async fn target_group_with_tls_tcp_udp_or_ipv6_is_accepted() {
     for protocol in ["TCP", "TLS", "TCP_UDP"] {
         let aws = FakeAws::new();
         aws.group(|group| (group.protocol, group.address_type) = (protocol, "ipv6"));
@@ -62,7 +62,7 @@ async fn with_tls_tcp_udp_or_ipv6_are_accepted() {
 }
 
 #[tokio::test]
-async fn that_do_not_exist_are_named() {
+async fn missing_target_group_is_named_in_the_error() {
     let aws = FakeAws::new();
     aws.state().groups.clear();
     let message_text = groups(&aws).await.describe(GROUP).await.unwrap_err().explain();
@@ -70,7 +70,7 @@ async fn that_do_not_exist_are_named() {
 }
 
 #[tokio::test]
-async fn show_every_state() {
+async fn every_target_state_is_read() {
     let aws = FakeAws::new();
     let states =
         ["initial", "healthy", "unhealthy", "unused", "unavailable", "draining", "unhealthy.draining"];
@@ -79,7 +79,7 @@ async fn show_every_state() {
             let target = group.targets.values().next().unwrap().clone();
             group.targets.insert(
                 SocketAddr::new(ONE.parse().unwrap(), port),
-                crate::testkit::Target { state: Some(state), ..target },
+                testkit::Target { state: Some(state), ..target },
             );
         }
     });
@@ -97,7 +97,7 @@ async fn show_every_state() {
 }
 
 #[tokio::test]
-async fn take_addresses_outside_the_vpc_in_all_zones_and_only_those() {
+async fn addresses_outside_the_vpc_are_registered_in_all_zones() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
     groups
@@ -114,7 +114,7 @@ async fn take_addresses_outside_the_vpc_in_all_zones_and_only_those() {
 }
 
 #[tokio::test]
-async fn are_changed_with_the_port_that_was_asked_for() {
+async fn changes_use_the_bindings_port() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
     groups.register(groups.immediate_permit(), GROUP, &targets(&["10.0.2.20:6432"])).await.unwrap();
@@ -123,7 +123,7 @@ async fn are_changed_with_the_port_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn are_changed_a_hundred_targets_at_a_time() {
+async fn changes_are_sent_in_hundreds_of_targets() {
     let aws = FakeAws::new();
     let many: BTreeSet<SocketAddr> = (1..=250).map(|n| SocketAddr::new(TWO.parse().unwrap(), n)).collect();
     let groups = groups(&aws).await;

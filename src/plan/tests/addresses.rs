@@ -16,7 +16,7 @@ fn parsed(answer: &str) -> String {
 }
 
 #[test]
-fn addresses_of_a_vpc_are_writers() {
+fn vpc_addresses_are_accepted() {
     for address in [
         "10.0.0.0",
         "10.255.255.255",
@@ -35,12 +35,12 @@ fn addresses_of_a_vpc_are_writers() {
 }
 
 #[test]
-fn an_address_that_is_given_twice_is_one() {
+fn repeated_address_counts_once() {
     assert_eq!(parsed("10.0.1.10 10.0.1.10"), "10.0.1.10");
 }
 
 #[test]
-fn addresses_that_no_group_can_hold_are_refused() {
+fn impossible_addresses_are_refused() {
     for (address, kind) in [
         ("0.0.0.0", "an unspecified address"),
         ("::", "an unspecified address"),
@@ -78,12 +78,12 @@ fn addresses_that_no_group_can_hold_are_refused() {
 }
 
 #[test]
-fn an_answer_without_an_address_is_refused() {
+fn empty_answer_is_refused() {
     assert_eq!(parsed(""), "the answer holds no address");
 }
 
 #[test]
-fn an_answer_with_several_addresses_is_no_single_writer() {
+fn several_addresses_are_not_one_writer() {
     assert_eq!(
         parsed("10.0.2.20 10.0.1.10"),
         "the answer holds 2 addresses (10.0.1.10, 10.0.2.20) where a writer has one"
@@ -95,7 +95,7 @@ fn an_answer_with_several_addresses_is_no_single_writer() {
 }
 
 #[test]
-fn several_addresses_are_a_set_that_is_planned_as_one() {
+fn several_addresses_are_planned_as_a_set() {
     let several =
         |text: &str| Addresses::parse(text.split(' ').map(|address| address.parse().unwrap())).unwrap();
     let plan = |group, confirmation| {
@@ -112,7 +112,7 @@ fn several_addresses_are_a_set_that_is_planned_as_one() {
 }
 
 #[test]
-fn one_impossible_address_spoils_the_answer() {
+fn one_impossible_address_invalidates_the_answer() {
     let expected = "the answer holds 54.1.2.3, a public address, which no target group can hold";
     assert_eq!(parsed("10.0.1.10 54.1.2.3"), expected);
 }
@@ -131,7 +131,7 @@ fn any_v4() -> impl Strategy<Value = Ipv4Addr> {
 
 proptest! {
     #[test]
-    fn a_v4_writer_lies_in_one_of_the_four_ranges(address in any_v4()) {
+    fn ipv4_address_outside_the_four_ranges_is_refused(address in any_v4()) {
         let in_range = |(base, bits): (&str, u32)| {
             let base: Ipv4Addr = base.parse().unwrap();
             u32::from(base) >> (32 - bits) == u32::from(address) >> (32 - bits)

@@ -15,7 +15,7 @@ use rds_nlb_sync::reconcile::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Action, ApiError, ApiFault, ENDPOINT, FakeAws, GROUP, State};
+use super::{Action, ApiError, ENDPOINT, FakeAws, Fault, GROUP, State};
 
 /// The defaults of the configuration.
 pub const TIMING: Timing = Timing {
@@ -93,12 +93,12 @@ impl FakeAws {
         };
         match fault {
             None => {}
-            Some(ApiFault::Slow(time)) => sleep(time).await,
-            Some(ApiFault::Hangs | ApiFault::Stalls) => std::future::pending().await,
-            Some(ApiFault::Throttled) => return error(ErrorKind::Transient, "Rate exceeded"),
-            Some(ApiFault::ServerError) => return error(ErrorKind::Transient, "InternalError"),
-            Some(ApiFault::Denied) => return error(ErrorKind::Permanent, "AccessDenied"),
-            Some(ApiFault::AnswerLost) => {
+            Some(Fault::Slow(time)) => sleep(time).await,
+            Some(Fault::Hangs | Fault::Stalls | Fault::TimesOut) => std::future::pending().await,
+            Some(Fault::Throttled) => return error(ErrorKind::Transient, "Rate exceeded"),
+            Some(Fault::ServerError) => return error(ErrorKind::Transient, "InternalError"),
+            Some(Fault::Denied) => return error(ErrorKind::Permanent, "AccessDenied"),
+            Some(Fault::AnswerLost) => {
                 let _ = effect(&mut self.state());
                 return error(ErrorKind::Transient, "the connection broke");
             }
@@ -122,12 +122,12 @@ impl Resolve for FakeAws {
         sleep(latency).await;
         match fault {
             None => {}
-            Some(ApiFault::Slow(time)) => sleep(time).await,
-            Some(ApiFault::Hangs | ApiFault::Stalls) => sleep(rds_nlb_sync::dns::LOOKUP).await,
+            Some(Fault::Slow(time)) => sleep(time).await,
+            Some(Fault::Hangs | Fault::Stalls | Fault::TimesOut) => sleep(rds_nlb_sync::dns::LOOKUP).await,
             Some(_) => {}
         }
         match fault {
-            None | Some(ApiFault::Slow(_) | ApiFault::Truncated | ApiFault::AliasAlone) => {}
+            None | Some(Fault::Slow(_) | Fault::Truncated | Fault::CnameOnly) => {}
             Some(other) => return Err(error(&format!("{other:?}"))),
         }
         let found = self.state().find(endpoint, family == Family::V6);

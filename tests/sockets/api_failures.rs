@@ -10,7 +10,7 @@ const TRANSIENT: [ApiFault; 6] = [
 ];
 
 #[tokio::test]
-async fn of_a_moment_is_retried_by_the_sdk() {
+async fn momentary_api_failure_is_retried_by_the_sdk() {
     for fault in TRANSIENT.into_iter().filter(|fault| *fault != ApiFault::Garbage) {
         let aws = FakeAws::new();
         let groups = groups(&aws).await;
@@ -21,7 +21,7 @@ async fn of_a_moment_is_retried_by_the_sdk() {
 }
 
 #[tokio::test]
-async fn holds_up_what_is_routine_and_nothing_else() {
+async fn throttling_delays_routine_calls_only() {
     let aws = FakeAws::new();
     let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(5));
     groups.describe(GROUP).await.unwrap();
@@ -34,7 +34,7 @@ async fn holds_up_what_is_routine_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn that_lasts_is_transient_and_bounded() {
+async fn lasting_api_failure_is_transient_and_bounded() {
     for fault in TRANSIENT {
         let aws = FakeAws::new();
         let groups = groups(&aws).await;
@@ -47,7 +47,7 @@ async fn that_lasts_is_transient_and_bounded() {
 }
 
 #[tokio::test]
-async fn of_a_deregistration_is_never_retried_without_a_fresh_look() {
+async fn failed_deregistration_is_not_retried_by_the_sdk() {
     for fault in TRANSIENT.into_iter().filter(|fault| *fault != ApiFault::Garbage) {
         let aws = FakeAws::new();
         let groups = groups(&aws).await;
@@ -62,7 +62,7 @@ async fn of_a_deregistration_is_never_retried_without_a_fresh_look() {
 }
 
 #[tokio::test]
-async fn of_permissions_names_the_action_that_is_missing() {
+async fn permission_error_names_the_missing_action() {
     let aws = FakeAws::new();
     let groups = groups(&aws).await;
     groups.describe(GROUP).await.unwrap();

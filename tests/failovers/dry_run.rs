@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn says_what_would_be_done_and_changes_nothing() {
+async fn dry_run_reports_the_plan_and_changes_nothing() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let report = aws.reconcile(Mode::DryRun, seconds(60)).await;
@@ -14,13 +14,13 @@ async fn says_what_would_be_done_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn finds_nothing_to_do_where_there_is_nothing() {
+async fn dry_run_in_sync_plans_nothing() {
     let report = FakeAws::new().reconcile(Mode::DryRun, seconds(60)).await;
     assert_eq!(report.status, Status::InSync);
 }
 
 #[tokio::test(start_paused = true)]
-async fn registers_no_draining_target_that_a_check_would_not() {
+async fn dry_run_does_not_plan_to_register_a_draining_target() {
     let aws = FakeAws::new();
     aws.promote("orders-2");
     aws.holds(&[ONE, "10.0.2.20~"]);
@@ -30,7 +30,7 @@ async fn registers_no_draining_target_that_a_check_would_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shows_the_veto() {
+async fn dry_run_shows_the_veto() {
     let aws = FakeAws::new();
     aws.promote("orders-2");
     let report = aws.reconcile(Mode::DryRun, seconds(60)).await;

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_ends_at_the_deadline_with_an_error_that_says_so() {
+async fn hanging_call_fails_at_the_deadline_and_says_so() {
     for action in [Action::DescribeTargetHealth, Action::RegisterTargets] {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
@@ -13,14 +13,14 @@ async fn a_call_that_hangs_ends_at_the_deadline_with_an_error_that_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_longer_than_the_invocation_ends_in_time_and_is_no_error() {
+async fn watch_longer_than_the_deadline_ends_without_error() {
     let aws = FakeAws::new();
     let report = aws.reconcile(Mode::Watch, seconds(30)).await;
     assert_eq!(report.status, Status::InSync);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lookup_cut_short_by_the_deadline_is_no_error_where_all_was_well() {
+async fn lookup_cut_by_the_deadline_is_no_error_if_in_sync() {
     let aws = FakeAws::new();
     later(&aws, 28, |aws| aws.always(Action::Lookup, Some(ApiFault::Slow(seconds(60)))));
     let report = aws.reconcile(Mode::Watch, seconds(30)).await;
@@ -28,7 +28,7 @@ async fn a_lookup_cut_short_by_the_deadline_is_no_error_where_all_was_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invocation_that_ends_before_the_confirmation_is_pending_and_the_next_goes_on() {
+async fn deadline_before_confirmation_is_pending_then_resumed() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let report = aws.reconcile(Mode::Check, seconds(3)).await;
@@ -39,7 +39,7 @@ async fn an_invocation_that_ends_before_the_confirmation_is_pending_and_the_next
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_time_at_all_is_an_error() {
+async fn deadline_in_the_past_is_an_error() {
     let aws = FakeAws::new();
     aws.state().latency = Duration::from_millis(10);
     assert_eq!(aws.reconcile(Mode::Check, Duration::ZERO).await.status, Status::Failed);

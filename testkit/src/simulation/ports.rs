@@ -13,11 +13,10 @@ use rds_nlb_sync::reconcile::{
 };
 use tokio::time::sleep;
 
-use super::fault::Fault;
 use super::history::{Change, Event, Named, mark};
 use super::outside::{Fate, Outside, Shown};
 use super::schedule::{INSTANCE, MEMBERS, Says};
-use crate::testkit::{Action, ENDPOINT};
+use crate::{Action, ENDPOINT, Fault};
 
 /// How the loop is misled, to see whether the checker notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +168,7 @@ impl Ports {
             Says::Nothing(fault) => {
                 let public = Ipv4Addr::new(52, 1, 2, 3);
                 let addresses: Vec<IpAddr> = match fault {
-                    Fault::Empty => Vec::new(),
+                    Fault::NoRecords => Vec::new(),
                     Fault::Several => vec![state.address(0), state.address(1)],
                     Fault::Public if state.schedule.ipv6 => vec![public.to_ipv6_mapped().into()],
                     Fault::Public => vec![public.into()],
@@ -204,19 +203,19 @@ impl Resolve for Ports {
         let (there, back, fault, wait) = {
             let mut state = self.outside.state();
             let fault = state.fault(asked, Action::Lookup);
-            (state.latency() / 4, state.latency() / 4, fault, state.up_to(3))
+            (state.latency() / 4, state.latency() / 4, fault, state.up_to(Duration::from_secs(3)))
         };
         pause(there).await;
         let says = self.outside.state().asks_server(self.server);
         pause(back).await;
         match fault {
             None => {}
-            Some(Fault::Slow) => pause(wait).await,
-            Some(Fault::NoAnswer) => sleep(LOOKUP).await,
+            Some(Fault::Slow(_)) => pause(wait).await,
+            Some(Fault::Hangs) => sleep(LOOKUP).await,
             Some(_) => {}
         }
         let understood = match fault {
-            None | Some(Fault::Slow) => self.understand(says, endpoint),
+            None | Some(Fault::Slow(_)) => self.understand(says, endpoint),
             Some(fault) => Err(fault),
         };
         let named = understood.as_ref().ok().map(|(_, named)| *named);
@@ -252,7 +251,7 @@ impl TargetGroupApi for Ports {
             self.call(Action::DescribeTargetGroups, |_| ()).await?;
             self.memory.borrow_mut().described = true;
         }
-        Ok(TargetGroupInfo { family, port: crate::testkit::Group::default().port })
+        Ok(TargetGroupInfo { family, port: crate::Group::default().port })
     }
 
     async fn targets(&self, _: Permit, _: &str) -> Result<Targets, Error> {

@@ -12,11 +12,11 @@ use rds_nlb_sync::reconcile::LISTING_LAG;
 use tokio::time::Instant;
 
 use super::checker::Checker;
-use super::fault::{Fault, Tally};
+use super::hazard::{Hazard, Tally};
 use super::history::{Change, Event, Targets, Time};
-use super::limits::Limits;
 use super::schedule::{Act, MEMBERS, Meddling, Says, Schedule, Window};
-use crate::testkit::{Action, FakeAws, GROUP};
+use crate::account_limits::AccountLimits;
+use crate::{Action, FakeAws, Fault, GROUP};
 
 /// How old the group was in a listing.
 type Snapshot = (Time, BTreeMap<SocketAddr, Held>);
@@ -58,7 +58,7 @@ pub struct State {
     /// The addresses whose hosts answer no health check.
     down: BTreeSet<IpAddr>,
     windows: Vec<Window>,
-    limits: Limits,
+    limits: Option<AccountLimits>,
     lag: Duration,
     /// The group after each of its changes.
     snapshots: Vec<Snapshot>,
@@ -116,7 +116,7 @@ impl Outside {
             hosts: [0, 1, 2],
             down: BTreeSet::new(),
             windows: schedule.windows.clone(),
-            limits: Limits::new(schedule.spare),
+            limits: Some(AccountLimits::shared(schedule.spare)),
             lag: schedule.lag,
             snapshots: Vec::new(),
             calls: Vec::new(),
@@ -165,7 +165,7 @@ impl Outside {
             Act::Answers(host, true) => {
                 let address = state.schedule.address(host);
                 if state.down.remove(&address) && now > Time::ZERO {
-                    state.tally.count(Fault::WakesUp);
+                    state.tally.count(Hazard::StandbyWakesUp);
                 }
             }
             Act::Answers(host, false) => {
@@ -173,14 +173,14 @@ impl Outside {
                 state.down.insert(address);
             }
             Act::Renumbers(member, host) => {
-                state.tally.count(Fault::ReusedAddress);
+                state.tally.count(Hazard::ReusedAddress);
                 state.hosts[member] = host;
                 for server in 0..state.servers.len() {
                     state.serves(now, server);
                 }
             }
             Act::Meddles(meddling) => {
-                state.tally.count(Fault::Meddling);
+                state.tally.count(Hazard::ExternalChange);
                 state.meddle(now, meddling);
             }
         }
@@ -191,7 +191,7 @@ impl Outside {
         let now = self.now();
         let mut state = self.state();
         state.windows.clear();
-        state.limits = Limits::new(f64::INFINITY);
+        state.limits = None;
         state.lag = Duration::ZERO;
         for server in 0..state.servers.len() {
             state.servers[server] = Server { member, broken: None };
@@ -257,10 +257,10 @@ impl State {
         let server = of.unwrap_or_else(|| self.dice.usize(..self.servers.len()));
         let says = self.says(server);
         if (0..self.servers.len()).any(|other| self.says(other) != says) {
-            self.tally.count(Fault::StaleServer);
+            self.tally.count(Hazard::StaleServer);
         }
         if let Says::Nothing(fault) = says {
-            self.tally.count(fault);
+            self.tally.count(Hazard::Answer(fault.kind()));
         }
         says
     }
@@ -287,7 +287,7 @@ impl State {
         let targets: BTreeMap<SocketAddr, Held> = {
             let aws = self.aws.state();
             let group = &aws.groups[GROUP];
-            let held = |of: &crate::testkit::Target| Held { registered: of.registered, drained: of.drained };
+            let held = |of: &crate::Target| Held { registered: of.registered, drained: of.drained };
             group.targets.iter().map(|(target, of)| (*target, held(of))).collect()
         };
         let active =
@@ -302,7 +302,7 @@ impl State {
         let as_of = now.saturating_sub(lag);
         let version = self.snapshots.partition_point(|(at, _)| *at <= as_of).max(1) - 1;
         if version + 1 < self.snapshots.len() {
-            self.tally.count(Fault::StaleListing);
+            self.tally.count(Hazard::StaleListing);
         }
         let as_of = outside.at(as_of);
         let health = self.schedule.health;
@@ -360,12 +360,12 @@ impl State {
     pub fn permit(&mut self) -> Option<Duration> {
         let permits = self.permits.as_mut()?;
         let waits = permits.bool().then(|| Duration::from_millis(permits.u64(..4000)))?;
-        self.tally.count(Fault::Crowded);
+        self.tally.count(Hazard::PermitWait);
         Some(waits)
     }
 
-    pub fn up_to(&mut self, seconds: u64) -> Duration {
-        Duration::from_millis(self.dice.u64(..=seconds * 1000))
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
+        Duration::from_millis(self.dice.u64(..=longest.as_millis() as u64))
     }
 
     /// The harm that a call or lookup meets now.
@@ -373,11 +373,19 @@ impl State {
         let State { windows, dice, limits, tally, .. } = self;
         let open = windows.iter().filter(|w| w.action == action && (w.from..w.until).contains(&now));
         let mut met = open.filter(|window| dice.f64() < window.chance).map(|window| window.fault);
-        let fault = met.next().or_else(|| (!limits.take(action, now)).then_some(Fault::RateLimit));
-        if let Some(fault) = fault {
-            tally.count(fault);
+        if let Some(fault) = met.next() {
+            tally.count(if action == Action::Lookup {
+                Hazard::Lookup(fault.kind())
+            } else {
+                Hazard::Call(fault.kind())
+            });
+            return Some(fault);
         }
-        fault
+        let is_refused = limits.as_mut().is_some_and(|limits| !limits.take(action));
+        is_refused.then(|| {
+            tally.count(Hazard::RateLimit);
+            Fault::Throttled
+        })
     }
 
     /// What becomes of an API call that is sent now.
@@ -388,20 +396,20 @@ impl State {
         let perhaps = self.dice.bool().then_some(there);
         let (effect, answer, failure) = match fault {
             None => (arrives, Some(there + back), None),
-            Some(Fault::Slow) => {
-                let late = there + self.up_to(6);
+            Some(Fault::Slow(longest)) => {
+                let late = there + self.up_to(longest);
                 let effect = if self.dice.bool() { there } else { late };
                 (Some(effect), Some(late + back), None)
             }
             Some(Fault::Hangs) => (perhaps, None, None),
             Some(Fault::TimesOut) => {
-                let gives_up = Duration::from_secs(2) + self.up_to(18);
+                let gives_up = Duration::from_secs(2) + self.up_to(Duration::from_secs(18));
                 (perhaps, Some(there + gives_up), fault)
             }
             Some(Fault::AnswerLost) => (arrives, Some(there + back), fault),
-            Some(Fault::LandsLate) => {
+            Some(Fault::TakesEffectLate) => {
                 // And is listed after as long as the loop reckons with, not later.
-                let late = self.up_to(4).min(LISTING_LAG - self.lag);
+                let late = self.up_to(Duration::from_secs(4)).min(LISTING_LAG - self.lag);
                 (Some(there + back + late), Some(there + back), fault)
             }
             Some(_) => (None, Some(there + back), fault),
@@ -413,7 +421,7 @@ impl State {
     pub fn rds_verdict(&mut self, asked_of: Option<&'static str>) -> Option<&'static str> {
         let writer = self.rds.map(|writer| MEMBERS[writer]);
         if writer.is_some() && asked_of.is_some() && writer != asked_of {
-            self.tally.count(Fault::RdsContradicts);
+            self.tally.count(Hazard::RdsDisagrees);
         }
         writer
     }

@@ -1,8 +1,8 @@
 use super::*;
-use crate::testkit::log::Log;
+use testkit::log::Log;
 
 #[tokio::test(start_paused = true)]
-async fn tells_each_step_of_a_failover_once() {
+async fn log_has_each_step_of_a_failover_once() {
     let (aws, log) = (FakeAws::new(), Log::open());
     later(&aws, 20, |aws| aws.resolves_to(&[TWO]));
     aws.watch().await;
@@ -10,7 +10,7 @@ async fn tells_each_step_of_a_failover_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tells_of_a_flicker_once_however_long_it_lasts() {
+async fn log_has_one_line_per_flicker() {
     let (aws, log) = (FakeAws::new(), Log::open());
     aws.flickers(&[ONE, TWO]);
     aws.watch().await;
@@ -18,14 +18,14 @@ async fn tells_of_a_flicker_once_however_long_it_lasts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tells_once_why_somebody_is_not_nominated() {
+async fn log_gives_the_reason_against_a_candidate_once() {
     let (aws, log) = (FakeAws::new(), Log::open());
     aws.watch_preregistering("billing-1").await;
     assert_eq!(log.decisions(), ["preregister"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn tells_that_time_was_over() {
+async fn log_says_that_the_deadline_was_reached() {
     let (aws, log) = (FakeAws::new(), Log::open());
     aws.reconcile(Mode::Watch, seconds(30)).await;
     assert_eq!(log.decisions(), ["deadline"]);

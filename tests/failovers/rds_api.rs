@@ -9,7 +9,7 @@ fn moved() -> FakeAws {
 }
 
 #[tokio::test(start_paused = true)]
-async fn vetoes_an_eviction_while_it_names_another_member() {
+async fn rds_naming_another_writer_vetoes_deregistration() {
     let aws = moved();
     aws.writer_per_rds("orders-1");
     let report = aws.check().await;
@@ -22,7 +22,7 @@ async fn vetoes_an_eviction_while_it_names_another_member() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_asked_again_once_its_opinion_is_five_seconds_old() {
+async fn rds_is_asked_again_after_five_seconds() {
     let aws = moved();
     aws.writer_per_rds("orders-1");
     aws.check().await;
@@ -32,7 +32,7 @@ async fn is_asked_again_once_its_opinion_is_five_seconds_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn vetoes_the_return_of_a_draining_target_as_well() {
+async fn rds_vetoes_registering_a_draining_target() {
     let aws = moved();
     aws.holds(&[ONE, "10.0.2.20~"]);
     aws.writer_per_rds("orders-1");
@@ -41,7 +41,7 @@ async fn vetoes_the_return_of_a_draining_target_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn never_vetoes_a_registration() {
+async fn rds_does_not_veto_a_new_registration() {
     let aws = moved();
     aws.holds(&[ONE]);
     aws.writer_per_rds("orders-1");
@@ -50,7 +50,7 @@ async fn never_vetoes_a_registration() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_not_needed() {
+async fn failover_is_followed_without_the_rds_api() {
     for fault in [ApiFault::Hangs, ApiFault::Denied, ApiFault::Throttled, ApiFault::ServerError] {
         let aws = moved();
         aws.writer_per_rds("orders-1");
@@ -61,7 +61,7 @@ async fn is_not_needed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_not_asked_where_nothing_hangs_on_it() {
+async fn rds_is_not_asked_where_it_has_no_veto() {
     let aws = FakeAws::new();
     aws.check().await;
     aws.resolves_to(&[TWO]);
@@ -70,7 +70,7 @@ async fn is_not_asked_where_nothing_hangs_on_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn does_not_know_the_cluster_and_does_not_matter() {
+async fn unknown_cluster_vetoes_nothing() {
     let aws = moved();
     aws.state().clusters.clear();
     assert_eq!(aws.check().await.status, Status::Updated);
@@ -78,7 +78,7 @@ async fn does_not_know_the_cluster_and_does_not_matter() {
 
 /// A real clock has no exact ties: every call takes some milliseconds.
 #[tokio::test(start_paused = true)]
-async fn that_is_silent_for_ever_holds_up_no_deregistration() {
+async fn silent_rds_api_does_not_block_deregistration() {
     for confirm in [4, 6, 20] {
         for poll in [100, 500, 2_000] {
             for mode in [Mode::Check, Mode::Watch] {

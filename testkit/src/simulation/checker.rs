@@ -11,7 +11,7 @@ use super::bounds::{self, Counts};
 use super::history::{Change, Event, Named, Targets, Time};
 use super::schedule::MEMBERS;
 use super::verdict;
-use crate::testkit::Action;
+use crate::Action;
 
 /// After how many undisturbed checks the group equals the writer.
 pub const CHECKS: usize = 1;

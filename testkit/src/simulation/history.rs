@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rds_nlb_sync::reconcile::{Mode, Status};
 
-use crate::testkit::Action;
+use crate::Action;
 
 /// Time since the schedule began.
 pub type Time = Duration;

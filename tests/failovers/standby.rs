@@ -3,7 +3,7 @@ use rds_nlb_sync::plan::StandbyPolicy;
 use rds_nlb_sync::reconcile::Preregistration;
 
 use super::*;
-use crate::testkit::{ENDPOINT, Instance};
+use testkit::{ENDPOINT, Instance};
 
 const INSTANCE: &str = "orders.abc123.us-east-1.rds.amazonaws.com";
 
@@ -18,7 +18,7 @@ fn instance() -> FakeAws {
 }
 
 fn moves(aws: &FakeAws, address: &str) {
-    aws.state().zone.insert(INSTANCE.into(), crate::testkit::addresses(&[address]));
+    aws.state().zone.insert(INSTANCE.into(), testkit::addresses(&[address]));
 }
 
 async fn keeps(aws: &FakeAws, mode: Mode) -> Report {
@@ -39,7 +39,7 @@ fn health(aws: &FakeAws, of: &[(&str, &'static str)]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_kept_after_a_failover_and_comes_back_without_a_call() {
+async fn standby_is_kept_after_failover_and_needs_no_call_later() {
     let aws = instance();
     // The failover: the load balancer learns late who is healthy and who is not.
     later(&aws, 10, |aws| moves(aws, TWO));
@@ -59,7 +59,7 @@ async fn is_kept_after_a_failover_and_comes_back_without_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_awaited_while_the_writer_is_not_healthy() {
+async fn standby_decision_waits_until_the_writer_is_healthy() {
     let aws = instance();
     moves(&aws, TWO);
     aws.group(|group| group.health = seconds(3600));
@@ -71,7 +71,7 @@ async fn is_awaited_while_the_writer_is_not_healthy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn that_wakes_up_while_dns_names_another_is_none_and_is_evicted_once_confirmed() {
+async fn healthy_standby_is_deregistered_after_confirmation() {
     let aws = instance();
     moves(&aws, TWO);
     aws.holds(&["10.0.1.10!", TWO]);
@@ -84,7 +84,7 @@ async fn that_wakes_up_while_dns_names_another_is_none_and_is_evicted_once_confi
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_one_at_most() {
+async fn one_standby_at_most_is_kept() {
     let aws = instance();
     aws.holds(&[ONE, "10.0.2.20!", "10.0.3.30!"]);
     assert_eq!(keeps(&aws, Mode::Check).await.status, Status::Updated);
@@ -92,7 +92,7 @@ async fn is_one_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_evicted_like_anybody_unless_it_is_asked_for() {
+async fn standby_is_deregistered_unless_configured() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, "10.0.2.20!"]);
     assert_eq!(aws.check().await.status, Status::Updated);
@@ -108,7 +108,7 @@ fn refused(aws: &FakeAws, report: &Report, why: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_refused_for_an_instance_that_is_not_multi_az() {
+async fn standby_of_single_az_instance_is_refused() {
     let aws = instance();
     aws.state().instances.get_mut("orders").unwrap().multi_az = false;
     moves(&aws, TWO);
@@ -120,7 +120,7 @@ async fn is_refused_for_an_instance_that_is_not_multi_az() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_refused_for_a_cluster_whatever_its_endpoint_is_called() {
+async fn standby_of_cluster_is_refused_under_any_name() {
     let why = "a cluster's previous writer continues as a reader";
     let of_member: fn(&FakeAws) = |aws| {
         aws.state().instances.get_mut("orders").unwrap().cluster = Some("sales");
@@ -132,7 +132,7 @@ async fn is_refused_for_a_cluster_whatever_its_endpoint_is_called() {
     let of_chain: fn(&FakeAws) = |aws| {
         aws.promote("orders-2");
         aws.writer_per_rds("orders-2");
-        aws.state().zone.insert(INSTANCE.into(), crate::testkit::Record::Cname(ENDPOINT.to_owned()));
+        aws.state().zone.insert(INSTANCE.into(), testkit::Record::Cname(ENDPOINT.to_owned()));
     };
     for prepare in [of_member, of_cluster, of_chain] {
         let aws = instance();
@@ -144,7 +144,7 @@ async fn is_refused_for_a_cluster_whatever_its_endpoint_is_called() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_kept_where_the_rds_api_does_not_answer() {
+async fn standby_is_kept_while_the_rds_api_is_silent() {
     for fault in [ApiFault::Hangs, ApiFault::Denied, ApiFault::ServerError] {
         let aws = instance();
         aws.always(Action::DescribeDBInstances, Some(fault));
@@ -156,7 +156,7 @@ async fn is_kept_where_the_rds_api_does_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_kept_for_a_name_that_says_nothing_to_the_rds_api() {
+async fn standby_is_kept_for_a_name_unknown_to_rds() {
     let aws = instance();
     aws.state().instances.clear();
     moves(&aws, TWO);
@@ -166,7 +166,7 @@ async fn is_kept_for_a_name_that_says_nothing_to_the_rds_api() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn costs_no_failover_any_time_while_it_is_judged() {
+async fn standby_query_does_not_delay_registration() {
     let aws = instance();
     aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
     later(&aws, 1, |aws| moves(aws, TWO));

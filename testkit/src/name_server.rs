@@ -1,6 +1,6 @@
 //! The world's name server, on a loopback socket, over UDP and TCP.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::sleep;
 
-use super::{Action, ApiFault, FakeAws, Record};
+use super::{Action, FakeAws, Fault, Record};
 
 /// RDS's zones.
 const TTL: u32 = 5;
@@ -76,31 +76,43 @@ impl FakeAws {
         reply.metadata.recursion_available = true;
         reply.add_query(question.clone());
         let fails_with = match fault {
-            Some(ApiFault::Hangs | ApiFault::Stalls) => return Reply::Nothing,
-            Some(ApiFault::Garbage) => {
+            Some(Fault::Hangs | Fault::Stalls | Fault::TimesOut) => return Reply::Nothing,
+            Some(Fault::Garbage) => {
                 let mut bytes = query.id.to_be_bytes().to_vec();
                 bytes.extend([0xff; 60]);
                 return Reply::Bytes(bytes);
             }
-            Some(ApiFault::Slow(time)) => {
+            Some(Fault::Slow(time)) => {
                 sleep(time).await;
                 None
             }
-            Some(ApiFault::ServerError | ApiFault::Reset | ApiFault::AnswerLost) => {
+            Some(Fault::ServerError | Fault::Reset | Fault::AnswerLost | Fault::TakesEffectLate) => {
                 Some(ResponseCode::ServFail)
             }
-            Some(ApiFault::Denied | ApiFault::Throttled) => Some(ResponseCode::Refused),
-            Some(ApiFault::NxDomain) => Some(ResponseCode::NXDomain),
-            Some(ApiFault::NoRecords) => Some(ResponseCode::NoError),
-            Some(ApiFault::Truncated | ApiFault::TruncatedAlways | ApiFault::AliasAlone) | None => None,
+            Some(Fault::Denied | Fault::Throttled) => Some(ResponseCode::Refused),
+            Some(Fault::NxDomain) => Some(ResponseCode::NXDomain),
+            Some(Fault::NoRecords) => Some(ResponseCode::NoError),
+            Some(
+                Fault::Truncated
+                | Fault::TruncatedAlways
+                | Fault::CnameOnly
+                | Fault::Several
+                | Fault::Public
+                | Fault::Loopback
+                | Fault::LinkLocal,
+            )
+            | None => None,
         };
-        let is_cut = fault == Some(ApiFault::TruncatedAlways) || (fault == Some(ApiFault::Truncated) && udp);
+        let is_cut = fault == Some(Fault::TruncatedAlways) || (fault == Some(Fault::Truncated) && udp);
         if let Some(code) = fails_with {
             reply.metadata.response_code = code;
         } else {
-            self.fill(&mut reply, &name, question.query_type());
+            match fault.and_then(impossible_answer) {
+                Some(list) => list.into_iter().for_each(|address| add(&mut reply, &name, address.into())),
+                None => self.fill(&mut reply, &name, question.query_type()),
+            }
             reply.metadata.truncation = is_cut;
-            if is_cut || fault == Some(ApiFault::AliasAlone) {
+            if is_cut || fault == Some(Fault::CnameOnly) {
                 reply.answers.truncate(1);
             }
         }
@@ -124,6 +136,18 @@ impl FakeAws {
             Some(list) => list.into_iter().for_each(|address| add(reply, last, address.into())),
         }
     }
+}
+
+/// The addresses that the fault puts in place of the zone's.
+fn impossible_answer(fault: Fault) -> Option<Vec<IpAddr>> {
+    let addresses: &[[u8; 4]] = match fault {
+        Fault::Several => &[[10, 0, 1, 10], [10, 0, 2, 20]],
+        Fault::Public => &[[52, 1, 2, 3]],
+        Fault::Loopback => &[[127, 0, 0, 1]],
+        Fault::LinkLocal => &[[169, 254, 169, 254]],
+        _ => return None,
+    };
+    Some(addresses.iter().map(|octets| IpAddr::from(*octets)).collect())
 }
 
 fn add(reply: &mut Message, name: &str, record: RData) {

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_denied_registration_evicts_nothing_and_fails() {
+async fn denied_registration_deregisters_nothing_and_fails() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.always(Action::RegisterTargets, Some(ApiFault::Denied));
@@ -12,7 +12,7 @@ async fn a_denied_registration_evicts_nothing_and_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_denial_after_another_failure_is_told_as_what_it_is() {
+async fn denial_after_another_failure_is_reported() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.next(Action::RegisterTargets, &[ApiFault::Throttled, ApiFault::Denied]);
@@ -21,7 +21,7 @@ async fn a_denial_after_another_failure_is_told_as_what_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_registration_of_whom_dns_names_no_more_is_forgotten() {
+async fn failed_registration_is_dropped_after_dns_moved_on() {
     let aws = FakeAws::new();
     sleep(seconds(60)).await;
     aws.state().lag = seconds(60);
@@ -37,7 +37,7 @@ async fn a_failed_registration_of_whom_dns_names_no_more_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_registration_is_tried_again_and_evicts_nothing_meanwhile() {
+async fn throttled_registration_is_retried_before_deregistering() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.always(Action::RegisterTargets, Some(ApiFault::Throttled));
@@ -50,7 +50,7 @@ async fn a_throttled_registration_is_tried_again_and_evicts_nothing_meanwhile() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_gives_up_on_a_throttled_registration_within_bounds() {
+async fn check_stops_retrying_a_throttled_registration() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.always(Action::RegisterTargets, Some(ApiFault::Throttled));
@@ -59,7 +59,7 @@ async fn a_check_gives_up_on_a_throttled_registration_within_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_lost_after_the_call_took_effect_changes_nothing() {
+async fn answer_lost_after_the_effect_changes_nothing() {
     for action in [Action::RegisterTargets, Action::DeregisterTargets] {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
@@ -74,7 +74,7 @@ async fn an_answer_lost_after_the_call_took_effect_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_eviction_looks_again_before_it_is_tried_again() {
+async fn failed_deregistration_observes_again_before_retry() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     aws.next(Action::DeregisterTargets, &[ApiFault::Throttled]);
@@ -87,7 +87,7 @@ async fn a_failed_eviction_looks_again_before_it_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_cannot_be_listed_is_not_touched() {
+async fn unlisted_group_is_not_changed() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.always(Action::DescribeTargetHealth, Some(ApiFault::ServerError));
@@ -96,7 +96,7 @@ async fn a_group_that_cannot_be_listed_is_not_touched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_listing_is_too_old_to_evict_by() {
+async fn slow_listing_is_too_old_to_deregister_by() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     later(&aws, 5, |aws| aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(seconds(3)))));
@@ -108,7 +108,7 @@ async fn a_slow_listing_is_too_old_to_evict_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_confirmation_time_a_slow_listing_ends_the_check_pending() {
+async fn slow_listing_without_confirmation_ends_pending() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(Duration::from_millis(2300))));
@@ -119,7 +119,7 @@ async fn without_a_confirmation_time_a_slow_listing_ends_the_check_pending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_cannot_be_described_fails_the_binding() {
+async fn undescribed_group_fails_the_binding() {
     for (fault, expected) in
         [(ApiFault::Denied, "AccessDenied"), (ApiFault::Hangs, "describe the target group")]
     {
@@ -133,7 +133,7 @@ async fn a_group_that_cannot_be_described_fails_the_binding() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listing_that_lags_delays_the_eviction_only_by_its_lag() {
+async fn lagging_listing_delays_deregistration_by_its_lag() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.state().lag = Duration::from_millis(1500);
@@ -144,7 +144,7 @@ async fn a_listing_that_lags_delays_the_eviction_only_by_its_lag() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_hand_undoes_is_done_again_as_soon_as_it_is_seen() {
+async fn undone_registration_is_repeated_when_listed() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     later(&aws, 3, |aws| aws.holds(&["10.0.1.10~", "10.0.2.20~"]));
@@ -154,7 +154,7 @@ async fn what_another_hand_undoes_is_done_again_as_soon_as_it_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lasting_failure_is_told_once_and_tried_ever_more_slowly() {
+async fn lasting_failure_is_logged_once_and_backs_off() {
     let aws = FakeAws::new();
     aws.promote("orders-2");
     aws.writer_per_rds("orders-2");
@@ -166,7 +166,7 @@ async fn a_lasting_failure_is_told_once_and_tried_ever_more_slowly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_that_stays_unlisted_is_not_registered_without_end() {
+async fn unlisted_writer_is_not_registered_without_end() {
     let aws = FakeAws::new();
     aws.group(|group| {
         group.targets.values_mut().for_each(|target| target.state = Some("unhealthy.draining"));
@@ -180,7 +180,7 @@ async fn a_writer_that_stays_unlisted_is_not_registered_without_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listing_slower_than_a_gap_between_lookups_does_not_start_the_confirmation_anew() {
+async fn slow_listing_does_not_restart_confirmation() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     aws.state().latency = Duration::from_millis(7);

@@ -16,12 +16,12 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::checker::{CHECKS, Excused, Violation};
-use super::fault::{Fault, Tally};
+use super::hazard::{Hazard, Tally};
 use super::history::{Event, Result as Ending};
 use super::outside::Outside;
 use super::ports::{Deceit, Ports};
 use super::schedule::{INSTANCE, Invocation, Kill, MEMBERS, STRANGERS, Schedule};
-use crate::testkit::{ENDPOINT, GROUP};
+use crate::{ENDPOINT, GROUP};
 
 /// What came of a schedule.
 pub struct Played {
@@ -149,7 +149,7 @@ async fn run(outside: &Outside, schedule: &Schedule, sabotage: Sabotage) {
                 let (run, others) = under_way.get();
                 under_way.set((run + 1, others + 1));
                 if others > 0 {
-                    outside.state().tally.count(Fault::Overlap);
+                    outside.state().tally.count(Hazard::Overlap);
                 }
                 invoke(&outside, run, invocation, timing, sabotage).await;
                 let (runs, others) = under_way.get();
@@ -229,11 +229,11 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
         Some(Kill::AtWait(waits)) => until_wait(running, waits).await,
     };
     if report.is_none() {
-        outside.state().tally.count(Fault::Killed);
+        outside.state().tally.count(Hazard::Killed);
     }
     let result = report.map(ending);
     if result.as_ref().and_then(|r| r.error.as_ref()).is_some_and(|error| error.contains("time ran out")) {
-        outside.state().tally.count(Fault::DeadlineExceeded);
+        outside.state().tally.count(Hazard::DeadlineExceeded);
     }
     outside.record(Event::Ended { run, result });
 }
@@ -243,8 +243,8 @@ fn count_candidate(outside: &Outside, candidate: Option<&str>) {
     let mut state = outside.state();
     let next = MEMBERS[state.schedule.settles_on];
     match candidate {
-        Some(name) if STRANGERS.contains(&name) => state.tally.count(Fault::Stranger),
-        Some(name) if name != next => state.tally.count(Fault::WrongCandidate),
+        Some(name) if STRANGERS.contains(&name) => state.tally.count(Hazard::NonMemberCandidate),
+        Some(name) if name != next => state.tally.count(Hazard::WrongCandidate),
         _ => {}
     }
 }

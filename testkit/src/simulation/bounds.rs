@@ -29,7 +29,7 @@ use rds_nlb_sync::reconcile::{
     CANDIDATE_POLL_INTERVAL, MAX_OBSERVATION_AGE, Mode, RDS_RECHECK_INTERVAL, RELIST_INTERVAL, Timing,
 };
 
-use crate::testkit::Action;
+use crate::Action;
 
 /// An invocation's traffic, in numbers.
 #[derive(Clone, Copy, Debug, Default)]

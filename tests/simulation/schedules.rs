@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use rds_nlb_sync::reconcile::Mode;
 
-use super::fault::{Fault, Tally};
-use super::play::{Sabotage, play, play_caught, play_schedule};
-use super::schedule::{Act, Meddling, Schedule};
+use testkit::simulation::hazard::{Hazard, Tally};
+use testkit::simulation::play::{Sabotage, play, play_caught, play_schedule};
+use testkit::simulation::schedule::{Act, Meddling, Schedule};
 
 /// How many schedules every run of the tests plays.
 const SCHEDULES: u64 = 4000;
 
 #[test]
-fn no_schedule_breaks_an_invariant() {
+fn random_schedules_break_no_invariant() {
     let seed = std::env::var("SEED").ok().map(|seed| seed.parse().expect("SEED is a number"));
     let seeds = seed.map_or(0..SCHEDULES, |seed: u64| seed..seed + 1);
     for seed in seeds {
         if play_caught(seed, false).is_err()
             && let Err(broken) = play_caught(seed, true)
         {
-            panic!("{broken}; replay with SEED={seed} cargo test no_schedule");
+            panic!("{broken}; replay with SEED={seed} cargo test random_schedules");
         }
     }
 }
 
 #[test]
-fn a_seed_plays_the_same_way_every_time() {
+fn same_seed_plays_the_same_events() {
     for seed in 0..50 {
         assert_eq!(play(seed, true).trace, play(seed, true).trace, "SEED={seed}");
     }
@@ -35,7 +35,7 @@ fn a_seed_plays_the_same_way_every_time() {
 
 /// Schedules that once broke an invariant.
 #[test]
-fn what_once_broke_an_invariant_does_not_again() {
+fn earlier_failing_seeds_break_no_invariant() {
     // In sync, said by a run whose last look was cut short after it had shown the contrary.
     let untrue = [774, 828];
     // The writer deregistered a moment before, still listed as active, and the other one deregistered by that.
@@ -74,7 +74,7 @@ fn what_once_broke_an_invariant_does_not_again() {
 
 /// The same two bugs by hand, which stay when the dice fall otherwise.
 #[test]
-fn a_listing_older_than_an_eviction_evicts_nobody_else() {
+fn listing_older_than_a_deregistration_removes_nothing_else() {
     // Both members are listed for seconds after one of them was deregistered, and DNS moves to that one.
     let mut schedule = Schedule::plain(Mode::Watch);
     schedule.timing.confirm = Duration::ZERO;
@@ -91,7 +91,7 @@ fn a_listing_older_than_an_eviction_evicts_nobody_else() {
 }
 
 #[test]
-fn a_look_that_the_deadline_cuts_short_counts_as_far_as_it_got() {
+fn observation_cut_by_the_deadline_counts_in_part() {
     // Somebody registers a second target, and the time is over soon after a listing has shown it.
     for millis in 0..200 {
         let mut schedule = Schedule::plain(Mode::Watch);
@@ -106,9 +106,9 @@ fn a_look_that_the_deadline_cuts_short_counts_as_far_as_it_got() {
 }
 
 #[test]
-fn every_kind_of_harm_is_done() {
+fn every_hazard_happens() {
     let mut sum = Tally::default();
     (0..600).for_each(|seed| sum.add(&play(seed, false).tally));
-    let done: BTreeSet<Fault> = sum.0.into_keys().collect();
-    assert_eq!(done, Fault::all());
+    let done: BTreeSet<Hazard> = sum.0.into_keys().collect();
+    assert_eq!(done, Hazard::all());
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn follow_the_same_failover() {
+async fn two_runs_follow_the_same_failover() {
     let aws = FakeAws::new();
     later(&aws, 5, |aws| aws.resolves_to(&[TWO]));
     let (first, second) = tokio::join!(aws.watch(), async {
@@ -13,7 +13,7 @@ async fn follow_the_same_failover() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_killed_at_any_moment_leaves_the_next_one_a_group_it_can_mend() {
+async fn next_run_repairs_what_a_killed_run_left() {
     for step in 0..80 {
         let aws = FakeAws::new();
         aws.state().latency = Duration::from_millis(100);

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_check_fails_and_names_the_endpoint() {
+async fn check_without_answer_fails_and_names_the_endpoint() {
     for fault in
         [ApiFault::NxDomain, ApiFault::ServerError, ApiFault::Denied, ApiFault::NoRecords, ApiFault::Hangs]
     {
@@ -10,13 +10,13 @@ async fn a_check_fails_and_names_the_endpoint() {
         aws.always(Action::Lookup, Some(fault));
         let report = aws.check().await;
         assert_eq!(report.status, Status::Failed, "{fault:?}");
-        assert!(error(&report).contains(crate::testkit::ENDPOINT), "{report:?}");
+        assert!(error(&report).contains(testkit::ENDPOINT), "{report:?}");
         assert_eq!(aws.writes(), Vec::<String>::new());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_writer_is_refused_with_its_addresses() {
+async fn unusable_answer_is_refused_with_its_addresses() {
     let answers: [&[&str]; 5] = [&[], &[ONE, TWO], &["52.1.2.3"], &["127.0.0.1"], &["169.254.1.1"]];
     for addresses in answers {
         let aws = FakeAws::new();
@@ -30,7 +30,7 @@ async fn an_answer_that_is_no_writer_is_refused_with_its_addresses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_asks_until_dns_answers_again() {
+async fn watch_retries_until_dns_answers() {
     let aws = FakeAws::new();
     aws.always(Action::Lookup, Some(ApiFault::NxDomain));
     later(&aws, 60, |aws| {
@@ -42,7 +42,7 @@ async fn a_watch_asks_until_dns_answers_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_never_gets_one_fails_when_its_patience_is_over() {
+async fn watch_without_answer_fails_after_watch_seconds() {
     let aws = FakeAws::new();
     aws.always(Action::Lookup, Some(ApiFault::ServerError));
     let started = Instant::now();
@@ -52,7 +52,7 @@ async fn a_watch_that_never_gets_one_fails_when_its_patience_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lookup_that_fails_amid_a_confirmation_starts_it_anew() {
+async fn failed_lookup_restarts_confirmation() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     later(&aws, 3, |aws| aws.next(Action::Lookup, &[ApiFault::ServerError]));

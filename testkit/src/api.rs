@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -15,9 +16,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::{Action, ApiError, ApiFault, FakeAws, Instance, State};
+use super::{Action, ApiError, FakeAws, Fault, Instance, State};
 
 type Reply = Result<Response<Full<Bytes>>, Broken>;
+
+/// When a call takes effect that seemed to have failed.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Makes hyper drop the connection without an answer.
 #[derive(Debug)]
@@ -122,27 +126,40 @@ impl FakeAws {
         let refuse =
             |status, code, message: &str| error(&ApiError { status, code, message: message.to_owned() });
         match fault {
-            Some(ApiFault::Slow(time)) => sleep(time).await,
-            Some(ApiFault::Hangs) => std::future::pending().await,
-            Some(ApiFault::Throttled) => return refuse(400, "ThrottlingException", "Rate exceeded"),
-            Some(ApiFault::ServerError) => {
+            Some(Fault::Slow(time)) => sleep(time).await,
+            Some(Fault::Hangs | Fault::TimesOut) => std::future::pending().await,
+            Some(Fault::Throttled) => return refuse(400, "ThrottlingException", "Rate exceeded"),
+            Some(Fault::ServerError) => {
                 return refuse(500, "InternalFailure", "An internal error has occurred");
             }
-            Some(ApiFault::Denied) => {
+            Some(Fault::Denied) => {
                 let message = "User: arn:aws:sts::123456789012:assumed-role/sync is not authorized to perform the action";
                 return refuse(403, "AccessDenied", message);
             }
-            Some(ApiFault::Garbage) => return Ok(Response::new(Full::from("<html>no such service</html"))),
-            Some(ApiFault::Reset) => return Err(Broken),
-            Some(ApiFault::Stalls) => {
+            Some(Fault::Garbage) => return Ok(Response::new(Full::from("<html>no such service</html"))),
+            Some(Fault::Reset) => return Err(Broken),
+            Some(Fault::Stalls) => {
                 let mut reply = Response::new(Full::default());
                 reply.extensions_mut().insert(Stalls);
                 return Ok(reply);
             }
+            Some(Fault::TakesEffectLate) => {
+                let aws = self.clone();
+                tokio::spawn(async move {
+                    sleep(LATE).await;
+                    let _ = aws.effect(
+                        action,
+                        form.get("TargetGroupArn").map_or("", String::as_str),
+                        &form,
+                        &targets,
+                    );
+                });
+                return refuse(500, "InternalFailure", "An internal error has occurred");
+            }
             _ => {}
         }
         let reply = self.effect(action, &field("TargetGroupArn"), &form, &targets);
-        if fault == Some(ApiFault::AnswerLost) {
+        if fault == Some(Fault::AnswerLost) {
             return Err(Broken);
         }
         match reply {

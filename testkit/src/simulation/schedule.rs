@@ -6,9 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use rds_nlb_sync::reconcile::{Mode, Timing};
 
-use super::fault::Fault;
+use super::hazard::{ANSWERS, CALLS, LOOKUPS};
 use super::history::Time;
-use crate::testkit::Action;
+use crate::{Action, Fault};
 
 pub const MEMBERS: [&str; 3] = ["orders-1", "orders-2", "orders-3"];
 /// The endpoint of an instance, which has a standby.
@@ -149,7 +149,7 @@ impl Schedule {
     }
 
     pub fn port(&self) -> u16 {
-        self.own_port.unwrap_or(crate::testkit::Group::default().port)
+        self.own_port.unwrap_or(crate::Group::default().port)
     }
 
     pub fn address(&self, member: usize) -> IpAddr {
@@ -195,7 +195,7 @@ impl Dice {
         let ipv6 = self.chance(0.1);
         let own_port = self.chance(0.15).then_some(OWN_PORT);
         let servers = self.one_of(&[1, 1, 2, 3]);
-        let port = own_port.unwrap_or(crate::testkit::Group::default().port);
+        let port = own_port.unwrap_or(crate::Group::default().port);
         let first = self.0.usize(..MEMBERS.len());
         let mut acts: Vec<(Time, Act)> = (0..servers).map(|k| (Time::ZERO, Act::Serves(k, first))).collect();
         let settles_on = self.moves(&mut acts, horizon, servers, first);
@@ -264,7 +264,7 @@ impl Dice {
         }
         if self.chance(0.5) {
             let (from, until) = self.span(horizon);
-            let fault = self.one_of(&Fault::CALLS);
+            let fault = self.one_of(&CALLS);
             let window = Window { from, until, action: Action::DescribeDBInstances, fault, chance: 1.0 };
             schedule.windows.push(window);
         }
@@ -295,7 +295,7 @@ impl Dice {
         }
         for _ in 0..self.one_of(&[0, 0, 0, 1, 2]) {
             let (from, until) = self.span(horizon);
-            let fault = self.one_of(&Fault::ANSWERS);
+            let fault = self.one_of(&ANSWERS);
             let all = self.chance(0.5);
             let one = self.0.usize(..servers);
             for server in (0..servers).filter(|server| all || *server == one) {
@@ -371,7 +371,7 @@ impl Dice {
                 Action::DescribeDBClusters,
                 Action::DescribeTargetGroups,
             ]);
-            let faults: &[Fault] = if action == Action::Lookup { &Fault::LOOKUPS } else { &Fault::CALLS };
+            let faults: &[Fault] = if action == Action::Lookup { &LOOKUPS } else { &CALLS };
             let fault = self.one_of(faults);
             let (from, until) = self.span(horizon);
             let chance = self.one_of(&[1.0, 0.5, 0.2, 0.05]);

@@ -3,15 +3,19 @@
 //! [`FakeAws`] is the model. Tests of the loop reach it in process, on tokio's paused clock
 //! ([`ports`]); tests of the adapters, of the binary and the demo reach the same model over loopback
 //! sockets ([`name_server`], [`api`], [`lambda`]). Every call is recorded with its time.
-#![allow(dead_code, reason = "each user of the world needs a part of it")]
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "it stands for everything around the function")]
 
+pub mod account_limits;
 pub mod api;
 pub mod estate;
+mod fault;
 pub mod fleet;
 pub mod lambda;
 pub mod log;
 pub mod name_server;
 pub mod ports;
+pub mod simulation;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+pub use fault::Fault;
+/// TODO
+pub use fault::Fault as ApiFault;
 
 /// The group that most tests bind.
 pub const GROUP: &str =
@@ -58,39 +66,6 @@ impl Action {
             _ => Some(format!("elasticloadbalancing:{self:?}")),
         }
     }
-}
-
-/// What goes wrong with a call or lookup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiFault {
-    /// The API says "Rate exceeded"; a name server refuses.
-    Throttled,
-    /// A 500; SERVFAIL.
-    ServerError,
-    /// AccessDenied; REFUSED.
-    Denied,
-    /// No answer ever.
-    Hangs,
-    /// An answer that begins and never ends.
-    Stalls,
-    /// The connection breaks before the call took effect.
-    Reset,
-    /// The call takes effect, and then its answer is lost.
-    AnswerLost,
-    /// An answer that makes no sense.
-    Garbage,
-    /// The name does not exist (lookups only).
-    NxDomain,
-    /// The name has no such record (lookups only).
-    NoRecords,
-    /// The answer is cut short over UDP, and whole over TCP (lookups only).
-    Truncated,
-    /// The answer is cut short over both (lookups only).
-    TruncatedAlways,
-    /// The alias, and not what it stands for (lookups only).
-    AliasAlone,
-    /// The answer arrives late.
-    Slow(Duration),
 }
 
 #[derive(Clone, Debug)]
@@ -163,7 +138,7 @@ pub struct Instance {
 }
 
 /// Decides the trouble of each call; for tests that roll dice.
-pub type Chooser = Box<dyn FnMut(Action) -> Option<ApiFault> + Send>;
+pub type Chooser = Box<dyn FnMut(Action) -> Option<Fault> + Send>;
 
 #[derive(Default)]
 pub struct State {
@@ -191,7 +166,7 @@ pub struct State {
     pub failing_over: bool,
     pub instances: BTreeMap<String, Instance>,
     /// What the account may call, where that is limited.
-    pub limits: Option<fleet::Limits>,
+    pub limits: Option<account_limits::AccountLimits>,
     /// What the function in process may call.
     pub rate_limiter: Option<Arc<rds_nlb_sync::rate_limit::ApiRateLimiter>>,
     /// The turns that the function in process has asked for.
@@ -200,10 +175,10 @@ pub struct State {
     pub estate: estate::Estate,
     pub calls: Vec<Call>,
     /// Trouble for the next calls, then for all.
-    pub next: BTreeMap<Action, VecDeque<ApiFault>>,
-    pub always: BTreeMap<Action, ApiFault>,
+    pub next: BTreeMap<Action, VecDeque<Fault>>,
+    pub always: BTreeMap<Action, Fault>,
     /// Trouble for every lookup of a name.
-    pub names: BTreeMap<String, ApiFault>,
+    pub names: BTreeMap<String, Fault>,
     pub chooser: Option<Chooser>,
     /// What a call takes when nothing is wrong with it.
     pub latency: Duration,
@@ -319,12 +294,12 @@ impl FakeAws {
     }
 
     /// The next calls of this kind meet this trouble, one each.
-    pub fn next(&self, action: Action, fault: &[ApiFault]) {
+    pub fn next(&self, action: Action, fault: &[Fault]) {
         self.state().next.entry(action).or_default().extend(fault);
     }
 
     /// Every call of this kind meets this trouble from now on, or none any more.
-    pub fn always(&self, action: Action, fault: Option<ApiFault>) {
+    pub fn always(&self, action: Action, fault: Option<Fault>) {
         let mut state = self.state();
         match fault {
             Some(fault) => state.always.insert(action, fault),
@@ -384,11 +359,11 @@ pub struct Found {
 
 impl State {
     /// Records a call, and picks its trouble.
-    pub fn begin(&mut self, action: Action, detail: impl Into<String>) -> Option<ApiFault> {
+    pub fn begin(&mut self, action: Action, detail: impl Into<String>) -> Option<Fault> {
         let detail = detail.into();
         let of_name = self.names.iter().find(|(name, _)| detail.starts_with(*name)).map(|(_, fault)| *fault);
-        if self.refuses(action) {
-            return Some(ApiFault::Throttled);
+        if self.limits.as_mut().is_some_and(|limits| !limits.take(action)) {
+            return Some(Fault::Throttled);
         }
         self.calls.push(Call { action, detail, at: Instant::now() });
         if of_name.is_some() {
