@@ -65,7 +65,7 @@ impl Subject {
     }
 }
 
-/// The program that the variable names, or the release build beside this one.
+/// The program that the variable names, or the release build next to this program.
 fn built(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();

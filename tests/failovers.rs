@@ -8,23 +8,23 @@ use tokio::time::{Instant, sleep};
 use testkit::ports::{TIMING, addresses};
 use testkit::{Action, ApiFault, FakeAws, GROUP, ONE, THREE, TWO};
 
-mod dry_run;
-mod standby;
+mod api_failures;
+mod concurrency;
 mod confirmation;
+mod deadline;
+mod dry_run;
+mod log;
+mod no_answer;
 mod permits;
 mod preregistration;
-mod log;
 mod rds_api;
-mod deadline;
-mod concurrency;
-mod api_failures;
-mod no_answer;
+mod standby;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Does something to the world later, while the function is at work.
+/// Changes the fake AWS later, while the function runs.
 fn later(aws: &FakeAws, after: u64, change: impl FnOnce(&FakeAws) + Send + 'static) {
     let aws = aws.clone();
     tokio::spawn(async move {
@@ -223,7 +223,7 @@ async fn lookups_continue_during_a_slow_call() {
     let started = Instant::now();
     aws.check().await;
     let deregistered = aws.calls(Action::DeregisterTargets)[0].at - started;
-    assert!(deregistered <= seconds(7), "confirmed beside the registration, not after {deregistered:?}");
+    assert!(deregistered <= seconds(7), "confirmed during the registration, not after {deregistered:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -302,7 +302,7 @@ async fn deadline_error_includes_the_earlier_failure() {
         aws.resolves_to(&[TWO]);
         aws.next(Action::RegisterTargets, &[ApiFault::Throttled]);
         if hangs == Action::DescribeTargetHealth {
-            // The look that finds the writer missing is answered.
+            // The listing that lacks the writer is answered.
             aws.next(hangs, &[ApiFault::Slow(Duration::ZERO)]);
         }
         aws.next(hangs, &[ApiFault::Hangs]);

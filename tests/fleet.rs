@@ -120,7 +120,7 @@ async fn check_of_many_groups_lists_a_share_and_resolves_all() {
     assert_eq!(changed(&outcome), [""; 0]);
     assert_eq!(listed, 20);
     assert_eq!(estate.aws.count(Action::Lookup), 200 + 20, "one lookup each, and one with each listing");
-    assert_eq!(crate::testkit::ports::addresses(&outcome.bindings[199]), [address(199, 1)]);
+    assert_eq!(testkit::ports::addresses(&outcome.bindings[199]), [address(199, 1)]);
 }
 
 #[tokio::test(start_paused = true)]

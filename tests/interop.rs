@@ -1,8 +1,8 @@
-//! Second opinions: the binary against an AWS and a name server that nobody here wrote, `moto` and
+//! The binary against a foreign fake AWS and a foreign name server, `moto` and
 //! `unbound`. `tests/install` installs them; without them these tests are skipped, except in CI.
 //!
 //! Where moto departs from AWS, a comment says how (moto 5.2.5): it never lets a target drain, keys
-//! targets by their address alone, and refuses to deregister what is not registered.
+//! targets by their address alone, and refuses to deregister a target that is not registered.
 
 mod moto;
 mod unbound;
@@ -31,7 +31,7 @@ const TIME: Duration = Duration::from_secs(60);
 fn installed(program: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = std::env::var("PATH").unwrap_or_default();
-    // Debian keeps servers where only root looks.
+    // Debian keeps servers in a folder of root's PATH.
     let folders = [root.join(".venv/bin")].into_iter().chain(std::env::split_paths(&path));
     let found = folders.chain(["/usr/sbin".into()]).map(|folder| folder.join(program)).find(|p| p.is_file());
     if found.is_none() {
@@ -67,7 +67,7 @@ fn check() -> Value {
     json!({"command": "check"})
 }
 
-/// What RDS sends when a failover of this cluster begins.
+/// The event that RDS sends when a failover of this cluster begins.
 fn failover(cluster: &str) -> Value {
     let arn = format!("arn:aws:rds:us-east-1:123456789012:cluster:{cluster}");
     json!({"source": "aws.rds", "detail-type": "RDS DB Cluster Event", "resources": [arn],
@@ -82,7 +82,7 @@ async fn soon() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
-/// The function on moto's AWS, with its names in the world's zone.
+/// The function on moto's AWS, with its names in the testkit's zone.
 async fn on(moto: &Moto, aws: &FakeAws, database: &Database) -> Function {
     for (address, member) in [ONE, TWO].into_iter().zip(&database.members) {
         aws.state().zone.insert(member.endpoint.clone(), addresses(&[address]));
@@ -161,7 +161,7 @@ mod of_moto {
         let function = on(&moto, &aws, &database).await;
         let result = function.invoke(check(), TIME).await.unwrap();
         // AWS would list both ports. moto keys targets by address: deregistering the old port, without a
-        // fresh look after the registration, would remove the new one.
+        // fresh observation after the registration, would remove the new one.
         assert_eq!(result["bindings"][0]["deregistered"], json!([]));
         assert_eq!(moto.targets(&database).await, "10.0.1.10:5432");
     }
@@ -242,7 +242,7 @@ mod of_moto {
 mod of_unbound {
     use super::*;
 
-    /// The world's zone as RDS has it, with this writer.
+    /// The zone as RDS has it, with this writer.
     fn zone(writer: &str) -> String {
         format!(
             "orders.cluster-abc123 CNAME {writer}.abc123\n\

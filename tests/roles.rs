@@ -116,7 +116,7 @@ mod readers {
         let at_work = aws.clone();
         becomes(&aws, "orders-3", "deleting");
         tokio::spawn(async move {
-            // Back before the confirmation, and gone again: never steady.
+            // Back before the confirmation, and gone again: never confirmed.
             for status in ["available", "deleting"].into_iter().cycle() {
                 sleep(Duration::from_secs(4)).await;
                 becomes(&at_work, "orders-3", status);

@@ -180,13 +180,13 @@ const REQUEST: f64 = 0.20 / 1e6;
 const WHOLE_CORE: f64 = 1769.0;
 /// A month of checks, one a minute.
 const MINUTES: f64 = 30.0 * 24.0 * 60.0;
-/// How long a watch sleeps and looks by default, if no failover comes; one that comes ends it sooner.
+/// How long a watch lasts by default; a failover ends it sooner.
 const WATCH: f64 = 180.0;
 /// A watch of nearly a minute, every minute.
 const ALWAYS: f64 = 55.0;
 
 impl Report {
-    /// What the means of the measured durations come to in a month. The processor time is stretched as the memory's
+    /// The costs of a month by the means of the measured durations. The processor time is stretched as the memory's
     /// share of a core stretches it, and nothing of it is counted as overlapping with the waiting.
     fn costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -219,7 +219,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// When and on what it was measured.
+/// The date and the machine.
 fn machine() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let date = std::process::Command::new("date").args(["-u", "+%Y-%m-%d"]).output();

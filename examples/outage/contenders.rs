@@ -1,4 +1,4 @@
-//! Who keeps the group in sync: the two usual ways, as small models of what is published, and this function.
+//! The contenders: small models of the two usual, published ways to keep a group in sync, and this function.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use testkit::{ENDPOINT, FakeAws, GROUP};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
-    /// Once a minute: looks DNS up once, deregisters what differs, then registers the answer.
+    /// Once a minute: resolves once, deregisters all other targets, then registers the answer.
     Poller,
-    /// At each event: looks DNS up once, registers the answer, then deregisters what differs.
+    /// At each event: resolves once, registers the answer, then deregisters all other targets.
     Handler,
     /// This function, with neither of the two.
     Plain,
-    /// This function, registering early whom the event and the RDS API nominate.
+    /// This function, with pre-registration of the candidate that the event or the RDS API names.
     Preregistering,
     /// This function, with the standby kept in the group since the failover before.
     WithStandby,
@@ -83,7 +83,7 @@ pub async fn act(contender: Contender, failover: Failover, aws: FakeAws) {
     }
 }
 
-/// What the usual ways do, as if API calls took no time.
+/// The two usual ways, as if API calls took no time.
 fn change(aws: &FakeAws, database: Database, deregisters_first: bool) {
     let Some(writer) = look_up(aws, database) else { return };
     let mut state = aws.state();

@@ -1,4 +1,4 @@
-//! The world's ELBv2 and RDS APIs, on a loopback socket: the AWS query protocol in plain HTTP.
+//! The ELBv2 and RDS APIs of the fake AWS, on a loopback socket: the AWS query protocol in plain HTTP.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -105,7 +105,7 @@ impl FakeAws {
                 return error(&ApiError {
                     status: 400,
                     code: "InvalidAction",
-                    message: format!("the world does not know {other}"),
+                    message: format!("the fake AWS does not know {other}"),
                 });
             }
         };

@@ -1,5 +1,5 @@
-//! What stands around a target group, as the doctor looks at it: the load balancer, the attributes, the
-//! database's state. A world begins with everything as it should be.
+//! The resources around a target group that the doctor examines: the load balancer, the attributes and the
+//! database's state. Each begins without a problem.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,14 +16,14 @@ use super::{Action, ApiError, FakeAws, GROUP, State};
 pub const LOAD_BALANCER: &str =
     "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/orders/0123456789abcdef";
 
-/// What stands around every group of the world.
+/// The resources around every target group.
 #[derive(Clone, Debug)]
 pub struct Estate {
     /// The load balancers that the group is attached to, each with its listeners and attributes.
     pub load_balancers: Vec<(LoadBalancer, Vec<Listener>, Attributes)>,
     pub attributes: Attributes,
     pub health_check: HealthCheck,
-    /// Why the targets are in the state that they are in.
+    /// The reason for the targets' state.
     pub reason: Option<&'static str>,
     /// The status of every database.
     pub status: &'static str,
@@ -67,7 +67,7 @@ impl Default for Estate {
                 unhealthy_threshold: 2,
             },
             reason: None,
-            // As good as available; those who compare with a list of good states have failed on it.
+            // As good as `available`, but missing from most lists of good states.
             status: "storage-optimization",
             database_port: 5432,
         }
@@ -134,7 +134,7 @@ impl State {
         )
     }
 
-    /// What the API answers to the calls that only the doctor makes.
+    /// Answers the calls that only the doctor makes.
     pub fn inspect(&self, action: Action, form: &BTreeMap<String, String>) -> Result<String, ApiError> {
         let field = |name: &str| form.get(name).cloned().unwrap_or_default();
         match action {

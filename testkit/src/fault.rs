@@ -1,8 +1,8 @@
-//! What can go wrong with a call to an API or with a lookup, in process, over sockets and in the simulator.
+//! The faults of API calls and lookups: in process, over sockets and in the simulator.
 
 use std::time::Duration;
 
-/// What a call or a lookup meets. In a comment, the second sentence says what a lookup meets.
+/// A comment's second sentence describes the fault for a lookup, where it differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// "Rate exceeded". REFUSED.

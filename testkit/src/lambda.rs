@@ -1,4 +1,4 @@
-//! Lambda, as far as a function sees it: the Runtime API on a loopback socket, and the process.
+//! Lambda from a function's side: the Runtime API on a loopback socket, and the process.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ use super::{ENDPOINT, FakeAws, GROUP};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rds-nlb-sync";
 
-/// What an invocation came to: the function's answer, or its error document.
+/// The result of an invocation: the function's answer, or its error document.
 pub type Result = std::result::Result<Value, Value>;
 
 struct Invocation {
@@ -52,7 +52,8 @@ pub struct Function {
 }
 
 impl Function {
-    /// Starts the binary in the world, with these variables besides or instead of the usual ones.
+    /// Starts the binary against this AWS. The variables add to the usual ones or replace them; an empty one is
+    /// removed.
     pub async fn start(aws: &FakeAws, binary: &Path, variables: &[(&str, &str)]) -> Self {
         Self::launch(aws, Command::new(binary), variables).await
     }
@@ -118,8 +119,8 @@ impl Function {
             .expect("a result")
     }
 
-    /// Waits until the function has polled the Runtime API this often, and returns what its init phase
-    /// took: from the start of the process to the first poll.
+    /// Waits until the function has polled the Runtime API this often. Returns the duration of its init phase:
+    /// from the start of the process to the first poll.
     pub async fn polled(&self, times: usize) -> Duration {
         let mut polls = self.api.polls.subscribe();
         let waiting = tokio::time::timeout(Duration::from_secs(20), polls.wait_for(|(n, _)| *n >= times));

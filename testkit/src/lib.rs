@@ -1,4 +1,4 @@
-//! A small world to test in: DNS, target groups and clusters as AWS behaves, with faults.
+//! A fake AWS for tests, examples and benches: DNS, target groups and clusters, with faults.
 //!
 //! [`FakeAws`] is the model. Tests of the loop reach it in process, on tokio's paused clock
 //! ([`ports`]); tests of the adapters, of the binary and the demo reach the same model over loopback
@@ -47,13 +47,13 @@ pub enum Action {
     RegisterTargets,
     DeregisterTargets,
     DescribeDBClusters,
-    // What the doctor alone asks for.
+    // Only the doctor calls these.
     DescribeTargetGroupAttributes,
     DescribeLoadBalancers,
     DescribeLoadBalancerAttributes,
     DescribeListeners,
     DescribeDBInstances,
-    // What discovery asks for.
+    // Only discovery calls this.
     DescribeTags,
 }
 
@@ -137,7 +137,7 @@ pub struct Instance {
     pub cluster: Option<&'static str>,
 }
 
-/// Decides the trouble of each call; for tests that roll dice.
+/// Chooses the fault of each call.
 pub type Chooser = Box<dyn FnMut(Action) -> Option<Fault> + Send>;
 
 #[derive(Default)]
@@ -150,13 +150,13 @@ pub struct State {
     pub groups: BTreeMap<String, Group>,
     /// Group → its tags.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
-    /// How old a list of tagged groups the function in process takes, and how urgent that is.
+    /// The greatest age of a list of tagged groups that the function in process accepted, and its priority.
     pub tag_ages: Vec<(Duration, rds_nlb_sync::rate_limit::Priority)>,
     /// Whether the function in process knows a list of them that is young enough.
     pub tags_are_known: bool,
     /// Groups on a page.
     pub page: usize,
-    /// What the function in process has learnt of groups.
+    /// The groups that the function in process has described.
     pub known: BTreeMap<String, rds_nlb_sync::reconcile::TargetGroupInfo>,
     /// How long a listing lags behind the group.
     pub lag: Duration,
@@ -165,30 +165,30 @@ pub struct State {
     /// The status of all clusters, where it is not the usual one.
     pub failing_over: bool,
     pub instances: BTreeMap<String, Instance>,
-    /// What the account may call, where that is limited.
+    /// The account's API limits, if it has any.
     pub limits: Option<account_limits::AccountLimits>,
-    /// What the function in process may call.
+    /// The rate limiter of the function in process.
     pub rate_limiter: Option<Arc<rds_nlb_sync::rate_limit::ApiRateLimiter>>,
     /// The turns that the function in process has asked for.
     pub permits: Vec<(rds_nlb_sync::rate_limit::Priority, rds_nlb_sync::rate_limit::Call)>,
-    /// What stands around the groups.
+    /// The resources around the groups.
     pub estate: estate::Estate,
     pub calls: Vec<Call>,
-    /// Trouble for the next calls, then for all.
+    /// Faults for the next calls, then for all.
     pub next: BTreeMap<Action, VecDeque<Fault>>,
     pub always: BTreeMap<Action, Fault>,
-    /// Trouble for every lookup of a name.
+    /// Faults for every lookup of a name.
     pub names: BTreeMap<String, Fault>,
     pub chooser: Option<Chooser>,
-    /// What a call takes when nothing is wrong with it.
+    /// The latency of a call without a fault.
     pub latency: Duration,
-    /// What a lookup takes, if something else.
+    /// The latency of a lookup, if it differs.
     pub lookup_latency: Option<Duration>,
     /// The connections to the AWS APIs, as tasks that serve them.
     pub connections: Vec<tokio::task::AbortHandle>,
 }
 
-/// The model, shared by everyone who looks at it.
+/// The model. Clones share its state.
 #[derive(Clone, Default)]
 pub struct FakeAws(Arc<Mutex<State>>);
 
@@ -255,7 +255,7 @@ impl FakeAws {
     pub fn holds(&self, targets: &[&str]) {
         let mut state = self.state();
         let now = Instant::now();
-        let group = state.groups.get_mut(GROUP).expect("the world has the group");
+        let group = state.groups.get_mut(GROUP).expect("the model has the group");
         let drain = group.drain;
         let target = |text: &&str| {
             let drained = text.ends_with('~').then(|| now + drain);
@@ -290,15 +290,15 @@ impl FakeAws {
 
     /// Changes the group's properties.
     pub fn group(&self, change: impl FnOnce(&mut Group)) {
-        change(self.state().groups.get_mut(GROUP).expect("the world has the group"));
+        change(self.state().groups.get_mut(GROUP).expect("the model has the group"));
     }
 
-    /// The next calls of this kind meet this trouble, one each.
+    /// The next calls of this kind meet these faults, one each.
     pub fn next(&self, action: Action, fault: &[Fault]) {
         self.state().next.entry(action).or_default().extend(fault);
     }
 
-    /// Every call of this kind meets this trouble from now on, or none any more.
+    /// Every call of this kind meets this fault from now on, or no fault any more.
     pub fn always(&self, action: Action, fault: Option<Fault>) {
         let mut state = self.state();
         match fault {
@@ -350,7 +350,7 @@ pub fn addresses(list: &[&str]) -> Record {
     Record::Addresses(list.iter().map(|text| text.parse().expect("an address")).collect())
 }
 
-/// What a lookup finds: the names on the way, and the addresses at their end.
+/// The answer to a lookup: the chain of names, and the addresses of the last.
 pub struct Found {
     pub chain: Vec<String>,
     /// `None` where the last name does not exist.
@@ -358,7 +358,7 @@ pub struct Found {
 }
 
 impl State {
-    /// Records a call, and picks its trouble.
+    /// Records a call and chooses its fault.
     pub fn begin(&mut self, action: Action, detail: impl Into<String>) -> Option<Fault> {
         let detail = detail.into();
         let of_name = self.names.iter().find(|(name, _)| detail.starts_with(*name)).map(|(_, fault)| *fault);

@@ -1,4 +1,4 @@
-//! What the function in process tells its log.
+//! The log of the function in process.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};

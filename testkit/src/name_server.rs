@@ -1,4 +1,4 @@
-//! The world's name server, on a loopback socket, over UDP and TCP.
+//! The name server of the fake AWS, on a loopback socket, over UDP and TCP.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,14 +15,13 @@ use super::{Action, FakeAws, Fault, Record};
 /// RDS's zones.
 const TTL: u32 = 5;
 
-/// What goes back over the wire.
 enum Reply {
     Bytes(Vec<u8>),
     Nothing,
 }
 
 impl FakeAws {
-    /// Serves the world's zone until the process ends, and returns where.
+    /// Serves the zone until the process ends, and returns the address.
     pub async fn serve_dns(&self) -> SocketAddr {
         // A free UDP port need not be free for TCP: try until one is free for both.
         let (udp, tcp) = loop {

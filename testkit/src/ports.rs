@@ -1,4 +1,4 @@
-//! The world in process: the loop's ports, straight on the model.
+//! The loop's ports in process, on the model.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub const TIMING: Timing = Timing {
 };
 
 impl FakeAws {
-    /// Reconciles the world's binding at the default pace, with this much time.
+    /// Reconciles the usual binding with the default timing; the deadline is this far away.
     pub async fn reconcile(&self, mode: Mode, time: Duration) -> Report {
         self.reconcile_at(TIMING, mode, time).await
     }
@@ -35,7 +35,7 @@ impl FakeAws {
         self.reconcile_binding(&Binding::new(ENDPOINT, GROUP), timing, mode, &preregistration, time).await
     }
 
-    /// Watches as the event says that nominates this member.
+    /// Watches as for an event that names this member as the next writer.
     pub async fn watch_preregistering(&self, member: &str) -> Report {
         let preregistration = Preregistration::On { promoted_instance: Some(member.to_owned()) };
         let (binding, time) = (Binding::new(ENDPOINT, GROUP), Duration::from_secs(600));
@@ -56,11 +56,11 @@ impl FakeAws {
             &clients,
             binding,
             Options {
-                timing: timing,
-                mode: mode,
-                preregistration: preregistration,
+                timing,
+                mode,
+                preregistration,
                 first_permit: FirstPermit::At(Priority::Routine),
-                deadline: deadline,
+                deadline,
             },
         )
         .await;
@@ -76,7 +76,7 @@ impl FakeAws {
         self.reconcile(Mode::Watch, Duration::from_secs(600)).await
     }
 
-    /// Makes a call: records it, waits as long as it takes, and lets the trouble happen.
+    /// Makes a call: records it, waits for its latency, and applies its fault.
     pub(super) async fn call<R>(
         &self,
         action: Action,
@@ -224,7 +224,7 @@ impl RdsApi for FakeAws {
     }
 }
 
-/// What DNS gave last, as text.
+/// The addresses of the last lookup, as text.
 pub fn addresses(report: &Report) -> Vec<String> {
     report.addresses.iter().flat_map(Addresses::iter).map(|address| address.to_string()).collect()
 }

@@ -1,4 +1,4 @@
-//! How urgent each call is, for where the API's limits are near.
+//! The priority of each call.
 
 use rds_nlb_sync::rate_limit::Call::{Describe, Write};
 use rds_nlb_sync::rate_limit::Priority::{Failover, Routine, Tidy};
@@ -14,7 +14,7 @@ async fn check_calls_have_priority_until_the_writer_is_in() {
         (Routine, Describe),
         (Failover, Write),
         (Failover, Describe),
-        // The look before the deregistration, the deregistration, and the look after it.
+        // The listing before the deregistration, the deregistration, and the listing after it.
         (Tidy, Describe),
         (Tidy, Write),
         (Tidy, Describe),

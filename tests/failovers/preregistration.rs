@@ -64,7 +64,7 @@ async fn candidate_neither_ends_the_watch_nor_outlives_it() {
     let report = aws.watch_preregistering("orders-2").await;
     assert!((seconds(179)..=seconds(181)).contains(&started.elapsed()));
     assert_eq!(report.status, Status::Pending);
-    assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+    assert!(report.waiting[0].contains("as the next writer"), "{report:?}");
     assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
     assert_eq!(aws.count(Action::DescribeDBInstances), 1, "found once, and not sought again");
     assert_eq!(aws.check().await.status, Status::Updated, "a stale target like any other");
@@ -85,7 +85,7 @@ async fn failover_to_other_member_deregisters_the_candidate() {
 async fn reverted_failovers_event_deregisters_the_candidate() {
     let aws = FakeAws::new();
     aws.state().failing_over = true;
-    // Event 0070 wakes another invocation, which nominates nobody.
+    // Event 0070 starts another invocation, without a candidate.
     tokio::join!(aws.watch_preregistering("orders-2"), async {
         sleep(seconds(20)).await;
         aws.state().failing_over = false;
@@ -163,7 +163,7 @@ async fn veto_counts_while_another_rds_call_hangs() {
     aws.holds(&[ONE, TWO]);
     aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(seconds(2))));
     aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
-    // The loop is told of no other writer, and the scout of orders-2 while the loop looks once more.
+    // The veto's query finds no other writer; the candidate's query finds orders-2 while the loop observes again.
     let late = ApiFault::Slow(Duration::from_millis(1500));
     aws.next(Action::DescribeDBClusters, &[ApiFault::Slow(Duration::ZERO), late]);
     later(&aws, 3, |aws| aws.writer_per_rds("orders-2"));
@@ -182,7 +182,7 @@ async fn event_candidate_is_kept_if_rds_names_it_too() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     aws.promote("orders-2");
-    // Its name fails at first, and is found a moment later as that of whom the RDS API calls the writer.
+    // Its name fails at first, and resolves a moment later as the name of the RDS API's writer.
     let name = "orders-1.abc123.us-east-1.rds.amazonaws.com";
     aws.state().names.insert(name.to_owned(), ApiFault::ServerError);
     let slow = [ApiFault::Slow(Duration::ZERO), ApiFault::Slow(seconds(2))];
@@ -192,7 +192,7 @@ async fn event_candidate_is_kept_if_rds_names_it_too() {
         aws.writer_per_rds("orders-2");
     });
     let report = aws.watch_preregistering("orders-1").await;
-    assert!(report.waiting[0].contains("was nominated as the next writer"), "{report:?}");
+    assert!(report.waiting[0].contains("as the next writer"), "{report:?}");
     assert_eq!(aws.writes(), Vec::<String>::new());
 }
 
@@ -224,7 +224,7 @@ async fn non_member_known_from_the_veto_is_not_preregistered() {
         aws.holds(&[ONE, TWO]);
         let name = "billing-1.abc123.us-east-1.rds.amazonaws.com";
         aws.state().zone.insert(name.into(), addresses(&[THREE]));
-        // The loop asks before it deregisters orders-2, and is answered; the scout never is.
+        // The veto's query before the deregistration of orders-2 is answered; the candidate's query never is.
         aws.next(Action::DescribeDBClusters, &[ApiFault::Slow(Duration::ZERO), ApiFault::Denied]);
         aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
         later(&aws, 1, |aws| aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied)));
@@ -246,7 +246,7 @@ async fn candidate_is_kept_if_rds_does_not_know_the_cluster() {
     });
     assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Pending);
     assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
-    // Nor is the next event's, who is in the group already.
+    // Nor is the next event's candidate, which is in the group already.
     assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Pending);
     assert_eq!(aws.count(Action::DeregisterTargets), 0);
 }
@@ -295,7 +295,7 @@ async fn check_and_dry_run_preregister_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn failed_preregistration_does_not_fail_the_binding() {
-    // What is denied is not tried again, and what is throttled every ten seconds.
+    // A denied registration is not retried; a throttled one is retried every ten seconds.
     let faults = [(ApiFault::Denied, 1..=1), (ApiFault::Throttled, 2..=7), (ApiFault::Hangs, 1..=1)];
     for (fault, tries) in faults {
         let aws = FakeAws::new();

@@ -41,7 +41,7 @@ fn health(aws: &FakeAws, of: &[(&str, &'static str)]) {
 #[tokio::test(start_paused = true)]
 async fn standby_is_kept_after_failover_and_needs_no_call_later() {
     let aws = instance();
-    // The failover: the load balancer learns late who is healthy and who is not.
+    // The failover: the load balancer notices late which target is healthy.
     later(&aws, 10, |aws| moves(aws, TWO));
     later(&aws, 50, |aws| health(aws, &[(ONE, "unhealthy")]));
     later(&aws, 120, |aws| health(aws, &[(TWO, "healthy")]));

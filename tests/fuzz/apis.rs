@@ -53,12 +53,12 @@ async fn hostile_api_answers_cause_no_panic_or_hang() {
         ];
         for (error, about) in &faults {
             if let Some(error) = error {
-                is_well_told(case, error, about);
+                is_well_formed(case, error, about);
             }
         }
         // Every call but one may be tried three times, and one describes the group once more.
         assert!(asked.elapsed() < 16 * ATTEMPT + SLACK, "CASE={case} took {:?}", asked.elapsed());
-        // Even nonsense may be what a call without a result gets.
+        // A call without a result accepts even nonsense.
         faults[..2].iter().all(|(error, _)| error.is_none())
     })
     .await;
@@ -152,7 +152,7 @@ fn body(rng: &mut Rng, request: &str) -> Vec<u8> {
     match rng.u8(..6) {
         0 | 1 => {
             mutate(rng, &mut body, 0);
-            // What is no UTF-8 goes no further: mostly, let it be some.
+            // Invalid UTF-8 is refused early: mostly, keep it valid.
             if rng.u8(..4) > 0 {
                 body.iter_mut().for_each(|byte| *byte &= 0x7f);
             }

@@ -1,5 +1,5 @@
 //! Killed at every await: an invocation is dropped where it waits for the first time, the second, and
-//! so on to its end, and the next one mends what it left.
+//! so on to its end, and the next one repairs the group.
 
 use std::time::Duration;
 

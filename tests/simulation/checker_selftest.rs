@@ -1,5 +1,4 @@
-//! The checker notices: hand-made histories that break one invariant each, and a loop that is misled
-//! on purpose.
+//! Tests of the checker: hand-made histories that break one invariant each, and a loop with injected defects.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use testkit::Action;
 use testkit::simulation::checker::Checker;
 use testkit::simulation::history::{Change, Event, Named, Result, Targets};
 use testkit::simulation::play::{Sabotage, play_schedule};
-use testkit::simulation::ports::Deceit;
+use testkit::simulation::ports::Defect;
 use testkit::simulation::schedule::{Schedule, address};
 
 const PORT: u16 = 5432;
@@ -61,7 +60,7 @@ impl History {
         self.at(millis, Event::Listed { run: 0, asked, version, active, draining, unhealthy: Targets::new() })
     }
 
-    /// Looks up member 1 for seven seconds, and lists members 0 and 1.
+    /// Resolves to member 1 for seven seconds, and lists members 0 and 1.
     fn confirms(&mut self) -> &mut Self {
         for second in 0..=7 {
             self.looks(second * 1000, 1);
@@ -118,8 +117,8 @@ fn checker_finds_an_emptied_group() {
 fn checker_excuses_an_emptying_by_an_external_change_only() {
     let mut somebody_else = History::new();
     somebody_else.confirms().sends(7000, Change::Deregister, &[0]);
-    somebody_else.at(7001, Event::Meddled { active: targets(&[0]) }).lands(7002, &[]).breaks_nothing();
-    assert_eq!(somebody_else.0.excused.meddling, 1);
+    somebody_else.at(7001, Event::ExternalChange { active: targets(&[0]) }).lands(7002, &[]).breaks_nothing();
+    assert_eq!(somebody_else.0.excused.external, 1);
 
     let mut ourselves_before = History::new();
     ourselves_before.confirms().sends(7000, Change::Deregister, &[1]).lands(7001, &[0]);
@@ -192,7 +191,7 @@ fn checker_finds_a_group_that_does_not_settle() {
     unequal.ends(0, Status::Pending, None).breaks(4);
 
     let mut restless = History::new();
-    restless.at(0, Event::Meddled { active: targets(&[1]) }).at(0, Event::Calm { writer });
+    restless.at(0, Event::ExternalChange { active: targets(&[1]) }).at(0, Event::Calm { writer });
     restless.looks(0, 1).lists(0, 1, &[1], &[]).ends(0, Status::InSync, None).breaks_nothing();
     restless.sends(1, Change::Register, &[1]).breaks(4);
 }
@@ -244,15 +243,15 @@ fn a_misled_loop_breaks(invariant: u8, sabotage: Sabotage) {
 
 #[test]
 fn checker_finds_every_injected_defect() {
-    let deceived = |deceit| Sabotage { deceit: Some(deceit), ..Sabotage::default() };
-    a_misled_loop_breaks(1, deceived(Deceit::ListsTheWriter));
-    a_misled_loop_breaks(2, deceived(Deceit::ListsTheWriter));
-    a_misled_loop_breaks(2, deceived(Deceit::CachesDns));
-    a_misled_loop_breaks(2, deceived(Deceit::SilencesRds));
-    a_misled_loop_breaks(3, deceived(Deceit::CachesDns));
-    a_misled_loop_breaks(3, deceived(Deceit::RegistersAnother));
-    a_misled_loop_breaks(4, deceived(Deceit::DropsChanges));
-    a_misled_loop_breaks(5, deceived(Deceit::HidesReasons));
+    let with = |defect| Sabotage { defect: Some(defect), ..Sabotage::default() };
+    a_misled_loop_breaks(1, with(Defect::ListsTheWriter));
+    a_misled_loop_breaks(2, with(Defect::ListsTheWriter));
+    a_misled_loop_breaks(2, with(Defect::CachesDns));
+    a_misled_loop_breaks(2, with(Defect::SilencesRds));
+    a_misled_loop_breaks(3, with(Defect::CachesDns));
+    a_misled_loop_breaks(3, with(Defect::RegistersAnother));
+    a_misled_loop_breaks(4, with(Defect::DropsChanges));
+    a_misled_loop_breaks(5, with(Defect::HidesReasons));
 }
 
 #[test]
@@ -263,7 +262,7 @@ fn checker_finds_a_loop_with_wrong_timing() {
     a_misled_loop_breaks(5, Sabotage { overtime: Duration::from_secs(10), ..Sabotage::default() });
 }
 
-/// A watch whose event nominates orders-2 (member 1); DNS names member 0, and only that is in the group.
+/// A watch whose event names orders-2 (member 1) as the next writer; DNS names member 0, and only that is in the group.
 fn candidates(candidate: &'static str) -> History {
     let mut history = History(Checker::new(TIMING, PORT, false, &[None], targets(&[0])));
     history.at(0, Event::Serves { server: 0, address: Some(member(0)) });
@@ -274,8 +273,8 @@ fn candidates(candidate: &'static str) -> History {
 }
 
 fn finds(history: &mut History, name: &str, number: usize) {
-    history.at(200, Event::Sought { run: 0 });
-    history.at(200, Event::Found { run: 0, name: name.to_owned(), address: member(number) });
+    history.at(200, Event::CandidateLookup { run: 0 });
+    history.at(200, Event::CandidateFound { run: 0, name: name.to_owned(), address: member(number) });
 }
 
 #[test]
@@ -293,17 +292,17 @@ fn checker_accepts_registration_of_listed_candidates_only() {
 
     let mut by_rds = candidates("orders-2");
     finds(&mut by_rds, "orders-3", 2);
-    by_rds.at(250, Event::Opined { run: 0, writer: Some("orders-3") });
+    by_rds.at(250, Event::RdsAnswered { run: 0, writer: Some("orders-3") });
     by_rds.sends(300, Change::Register, &[2]).breaks_nothing();
 
-    let mut vouched = candidates("orders-9");
-    finds(&mut vouched, "orders-9", 2);
-    vouched.sends(300, Change::Register, &[2]).breaks_nothing();
+    let mut may_be_member = candidates("orders-9");
+    finds(&mut may_be_member, "orders-9", 2);
+    may_be_member.sends(300, Change::Register, &[2]).breaks_nothing();
 
     for writer in [Some("orders-1"), None] {
         let mut stranger = candidates("orders-9");
         finds(&mut stranger, "orders-9", 2);
-        stranger.at(250, Event::Opined { run: 0, writer });
+        stranger.at(250, Event::RdsAnswered { run: 0, writer });
         stranger.sends(300, Change::Register, &[2]).breaks(3);
     }
 
@@ -330,7 +329,7 @@ fn checker_finds_a_candidate_registered_after_dns_settled() {
         history.at(0, Event::Serves { server: 0, address: Some(member(2)) });
         let deadline = Duration::from_secs(60);
         history.at(0, Event::Began { run: 0, mode: Mode::Watch, deadline, candidate: Some("orders-2") });
-        // Neither look is complete, but together they have seen both.
+        // Neither observation is complete, but together they have seen both.
         history.looks(100, 2);
         history.at(100, Event::Asked { run: 0, action: Action::DescribeTargetHealth });
         history.at(100, Event::Failed { run: 0, action: Action::DescribeTargetHealth, failure: 1 });
@@ -339,7 +338,7 @@ fn checker_finds_a_candidate_registered_after_dns_settled() {
         if seen_before {
             history.lists(300, 0, &[0], &[]);
         }
-        history.at(400, Event::Meddled { active: targets(&[0, 2]) });
+        history.at(400, Event::ExternalChange { active: targets(&[0, 2]) });
         for second in 1..=8 {
             history.looks(second * 1000, 2).lists(second * 1000, 1, &[0, 2], &[]);
         }

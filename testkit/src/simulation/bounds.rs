@@ -1,4 +1,4 @@
-//! Invariant 6: what an invocation may ask of the name servers and of the API.
+//! Invariant 6: how many lookups and calls an invocation may make.
 //!
 //! With `T` the time that the invocation took, `pause` the poll interval or half a second if that is
 //! shorter (a failure is tried again after half a second at the earliest), and each number counted in
@@ -13,11 +13,11 @@
 //! ```
 //!
 //! and with a standby to keep, one question more of each kind. In the first two, questions count no
-//! further than the first of these three bounds: scouting costs neither lookups nor listings.
+//! further than the first of these three bounds: finding candidates costs neither lookups nor listings.
 //!
 //! A move is an answer that differs from the one before. The third bound is checked call by call:
 //! no change that succeeded is made again within SETTLE, unless a listing has shown it meanwhile and
-//! somebody has undone it since. A port's call may be several HTTP requests: the
+//! another process has undone it since. A port's call may be several HTTP requests: the
 //! SDK tries some again, and a truncated lookup is repeated over TCP.
 //!
 //! An invocation that sees one answer, no failure and nothing to change costs far less:

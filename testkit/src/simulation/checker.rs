@@ -1,4 +1,4 @@
-//! The invariants, checked after every event by code that knows nothing of the planner.
+//! Checks the invariants after every event; shares no code with the planner.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -52,13 +52,13 @@ pub(super) struct Run {
     pub failures: Vec<usize>,
     /// When the RDS API was asked last.
     asked_rds: Option<Time>,
-    /// Whom it called the writer then; nobody while it has not answered.
+    /// The writer in its last answer; none while it has not answered.
     rds_verdict: Option<&'static str>,
-    /// Everybody whom it ever called the writer.
-    opinions: BTreeSet<&'static str>,
+    /// Every writer that it has named.
+    rds_writers: BTreeSet<&'static str>,
     /// Whether it has answered at all.
     rds_answered: bool,
-    /// The member that the event nominates.
+    /// The candidate of the event.
     candidate: Option<&'static str>,
     /// The group at its first listing.
     first_active: Option<Targets>,
@@ -86,15 +86,15 @@ struct Removal {
     at: Time,
     /// The version of the group that lacks it.
     version: usize,
-    /// The call that did it; somebody else where there is none.
+    /// The call that removed it; none if another process did.
     call: Option<usize>,
 }
 
-/// How often something happened that no client without transactions can prevent.
+/// How often a group was emptied in a way that no client of an API without transactions can prevent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Excused {
-    /// Somebody else took the last other target between our look and our call.
-    pub meddling: u64,
+    /// Another process removed the last other target between our listing and our call.
+    pub external: u64,
     /// Two of our calls crossed while the name servers disagreed or moved.
     pub crossing: u64,
 }
@@ -116,7 +116,7 @@ pub struct Checker {
     /// Whether one unhealthy target is kept.
     keep: bool,
     pub excused: Excused,
-    /// How often the group lost its last active target, by whomever.
+    /// How often the group lost its last active target.
     pub emptied: u64,
     pub violations: Vec<Violation>,
 }
@@ -164,7 +164,7 @@ impl Checker {
                     failures: Vec::new(),
                     asked_rds: None,
                     rds_verdict: None,
-                    opinions: BTreeSet::new(),
+                    rds_writers: BTreeSet::new(),
                     rds_answered: false,
                     candidate: *candidate,
                     first_active: None,
@@ -174,7 +174,7 @@ impl Checker {
             Event::Asked { run, action } => {
                 let run = &mut self.runs[*run];
                 if *action != Action::DescribeTargetHealth {
-                    // A listing belongs to the look under way; whatever else is asked for comes after it.
+                    // A listing belongs to the observation under way; any other call comes after it.
                     run.note_first();
                 }
                 run.counts.asked(*action);
@@ -207,13 +207,13 @@ impl Checker {
                 run.counts.differences += u64::from(!targets.is_some_and(is_in_sync));
                 run.listing = Some(Listing { asked: *asked, version: *version, active, draining, unhealthy });
             }
-            Event::Opined { run, writer } => {
+            Event::RdsAnswered { run, writer } => {
                 let run = &mut self.runs[*run];
                 (run.rds_verdict, run.rds_answered) = (*writer, true);
-                run.opinions.extend(writer);
+                run.rds_writers.extend(writer);
             }
-            Event::Sought { run } => self.runs[*run].counts.sought += 1,
-            Event::Found { run, name, address } => {
+            Event::CandidateLookup { run } => self.runs[*run].counts.sought += 1,
+            Event::CandidateFound { run, name, address } => {
                 self.runs[*run].found.insert((name.clone(), *address));
             }
             Event::Sent { run, call, change, targets } => {
@@ -230,7 +230,7 @@ impl Checker {
                 });
             }
             Event::Landed { call, active } => self.land(Some(*call), active),
-            Event::Meddled { active } => self.land(None, active),
+            Event::ExternalChange { active } => self.land(None, active),
             Event::Answered { call, succeeded } => {
                 self.calls[*call].succeeded = succeeded.then_some(at);
             }
@@ -295,7 +295,7 @@ impl Checker {
         }
         match change {
             Change::Register => self.check_registration(run, targets),
-            Change::Deregister => self.check_eviction(run, targets),
+            Change::Deregister => self.check_deregistration(run, targets),
         }
     }
 
@@ -307,7 +307,7 @@ impl Checker {
         for target in targets {
             let is_named = named.is_some_and(|named| SocketAddr::new(named.address, self.port) == *target);
             let is_candidate =
-                target.port() == self.port && state.nominates(target.ip(), self.timing, self.port);
+                target.port() == self.port && state.is_candidate(target.ip(), self.timing, self.port);
             if !is_named && !is_candidate {
                 problems.push((3, format!("registers {target}, but the last lookup gave {named:?}")));
             }
@@ -326,7 +326,7 @@ impl Checker {
     }
 
     /// Invariant 2.
-    fn check_eviction(&mut self, run: usize, targets: &Targets) {
+    fn check_deregistration(&mut self, run: usize, targets: &Targets) {
         let state = &self.runs[run];
         let mut problems: Vec<String> = Vec::new();
         if let Some(address) = self.named_throughout(self.now.saturating_sub(MAX_OBSERVATION_AGE))
@@ -364,11 +364,12 @@ impl Checker {
                 match &state.listing {
                     Some(listing) if listing.asked >= oldest => {
                         if !listing.active.contains(&writer) {
-                            problems
-                                .push(format!("deregisters beside {writer}, which was not listed as active"));
+                            problems.push(format!(
+                                "deregisters next to {writer}, which was not listed as active"
+                            ));
                         }
                         if !targets.is_subset(&listing.active) {
-                            problems.push("deregisters what was not listed as active".to_owned());
+                            problems.push("deregisters a target that was not listed as active".to_owned());
                         }
                     }
                     listing => problems.push(format!("deregisters by an old listing, {listing:?}")),
@@ -409,10 +410,10 @@ impl Checker {
         let Some(listing) = &call.listing else {
             return self.violated(1, "emptied a group that it had never listed");
         };
-        // By somebody else, or by another call of ours.
+        // Excused by another process, or by another call of ours.
         let mut excused = None;
         for target in listing.active.difference(&call.targets) {
-            // It was listed, and is gone: who took it since?
+            // It was listed and is gone: the last removal since then decides.
             let later = |removal: &&Removal| removal.target == *target && removal.version > listing.version;
             match self.removals.iter().rev().find(later).map(|removal| (removal.call, removal.at)) {
                 None => {}
@@ -428,7 +429,7 @@ impl Checker {
             }
         }
         match excused {
-            Some(true) => self.excused.meddling += 1,
+            Some(true) => self.excused.external += 1,
             Some(false) => self.excused.crossing += 1,
             None => {
                 let what = format!("left no active target by call {index}, run {}: {call:?}", call.run);
@@ -467,20 +468,20 @@ impl Checker {
 }
 
 impl Run {
-    /// Keeps the group as the run first saw it beside an answer.
+    /// Keeps the group as the run first saw it together with an answer.
     fn note_first(&mut self) {
         if self.first_active.is_none() && self.lookups.iter().any(|lookup| lookup.named.is_some()) {
             self.first_active = self.listing.as_ref().map(|listing| listing.active.clone());
         }
     }
 
-    /// Whether this address was nominated: by the event or by the RDS API, as a member of the cluster,
-    /// under whose own name it was found. Only a watch nominates, and only until DNS has moved from its
-    /// first answer and settled.
-    fn nominates(&self, address: IpAddr, timing: Timing, port: u16) -> bool {
+    /// Whether this is a candidate's address: the event or the RDS API named the instance, the RDS API does not
+    /// deny that it is a member, and its own name resolved to the address. Only a watch has candidates, and
+    /// only until DNS has moved from its first answer and settled.
+    fn is_candidate(&self, address: IpAddr, timing: Timing, port: u16) -> bool {
         let is_candidate = |name: &str| {
-            let vouched = !self.rds_answered || MEMBERS.contains(&name);
-            self.opinions.contains(name) || (self.candidate == Some(name) && vouched)
+            let may_be_member = !self.rds_answered || MEMBERS.contains(&name);
+            self.rds_writers.contains(name) || (self.candidate == Some(name) && may_be_member)
         };
         let is_over = self.dns_has_settled_elsewhere(timing, port);
         let mut found = self.found.iter();

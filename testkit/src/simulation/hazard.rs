@@ -39,7 +39,7 @@ pub enum Hazard {
     PermitWait,
 }
 
-/// What an API call can meet.
+/// The faults of API calls.
 pub const CALLS: [Fault; 10] = [
     Fault::Throttled,
     Fault::ServerError,
@@ -52,10 +52,10 @@ pub const CALLS: [Fault; 10] = [
     Fault::TakesEffectLate,
     SLOW_CALL,
 ];
-/// What a lookup can meet.
+/// The faults of lookups.
 pub const LOOKUPS: [Fault; 5] =
     [Fault::ServerError, Fault::Denied, Fault::Garbage, Fault::Hangs, SLOW_LOOKUP];
-/// What a name server can give for some time.
+/// The unusable answers that a name server gives for some time.
 pub const ANSWERS: [Fault; 7] = [
     Fault::NxDomain,
     Fault::ServerError,

@@ -1,4 +1,4 @@
-//! What happens in a simulated schedule, in order: the only thing that the checker sees.
+//! The events of a simulated schedule, in order. The checker sees nothing else.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use crate::Action;
 pub type Time = Duration;
 pub type Targets = BTreeSet<SocketAddr>;
 
-/// What a lookup brought: the address, and the cluster member that its CNAME names.
+/// The answer to a lookup: the address, and the cluster member that its CNAME names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
     pub address: IpAddr,
@@ -50,28 +50,28 @@ pub enum Event {
     /// The unhealthy ones are active as well.
     Listed { run: usize, asked: Time, version: usize, active: Targets, draining: Targets, unhealthy: Targets },
     /// The RDS API answers with the member that it calls the writer.
-    Opined { run: usize, writer: Option<&'static str> },
-    /// It looks for the address of a name that is an instance's own.
-    Sought { run: usize },
-    /// It finds this instance's address.
-    Found { run: usize, name: String, address: IpAddr },
+    RdsAnswered { run: usize, writer: Option<&'static str> },
+    /// It resolves the own name of an instance.
+    CandidateLookup { run: usize },
+    /// It has resolved this instance's name.
+    CandidateFound { run: usize, name: String, address: IpAddr },
     /// It sends a change. Calls are counted through all invocations.
     Sent { run: usize, call: usize, change: Change, targets: Targets },
     /// A change takes effect: the active targets after it.
     Landed { call: usize, active: Targets },
     /// The answer to a change arrives.
     Answered { call: usize, succeeded: bool },
-    /// A failure is told to the invocation. Failures are counted, and each is named in its reason.
+    /// A call of the invocation fails. Each failure's number is part of its reason.
     Failed { run: usize, action: Action, failure: usize },
-    /// Somebody else changes the group: the active targets after it.
-    Meddled { active: Targets },
-    /// The invocation ends by itself, or is killed where there is no result.
+    /// Another process changes the group: the active targets after it.
+    ExternalChange { active: Targets },
+    /// The invocation ends, or is killed if there is no result.
     Ended { run: usize, result: Option<Result> },
     /// All faults stop; from now on there are checks only, one at a time.
     Calm { writer: SocketAddr },
 }
 
-/// What a failure's reason says, so that an error can be traced to it.
+/// The text in a failure's reason by which the checker finds it in an error.
 pub fn mark(failure: usize) -> String {
     format!("(failure {failure})")
 }

@@ -1,5 +1,5 @@
-//! What is outside of the function in a schedule: the world's model with the schedule's harms on top,
-//! and a record of everything that happens.
+//! Everything around the function in a schedule: the model of AWS with the schedule's faults, and a record of
+//! all events.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::checker::Checker;
 use super::hazard::{Hazard, Tally};
 use super::history::{Change, Event, Targets, Time};
-use super::schedule::{Act, MEMBERS, Meddling, Says, Schedule, Window};
+use super::schedule::{Act, ExternalChange, MEMBERS, Schedule, ServerAnswer, Window};
 use crate::account_limits::AccountLimits;
 use crate::{Action, FakeAws, Fault, GROUP};
 
@@ -46,14 +46,14 @@ struct Server {
 pub struct State {
     pub schedule: Schedule,
     dice: Rng,
-    /// For turns alone, where they are waited for.
+    /// For the waits for permits, in schedules that have them.
     permits: Option<Rng>,
     aws: FakeAws,
     servers: Vec<Server>,
     /// The member that the RDS API calls the writer.
     pub rds: Option<usize>,
     pub failing_over: bool,
-    /// Whose address each member has.
+    /// The host, and so the address, of each member.
     hosts: [usize; MEMBERS.len()],
     /// The addresses whose hosts answer no health check.
     down: BTreeSet<IpAddr>,
@@ -77,11 +77,11 @@ pub struct Outside {
     state: Rc<RefCell<State>>,
 }
 
-/// In one of so many schedules the API's limits are near.
-const CROWDED: u64 = 7;
+/// In one of so many schedules, calls wait for permits.
+const PERMIT_WAITS_EVERY: u64 = 7;
 
-/// What becomes of a call.
-pub struct Fate {
+/// The outcome of a call.
+pub struct CallOutcome {
     /// Until it takes effect, if it does.
     pub effect: Option<Duration>,
     /// Until its answer arrives, if it does.
@@ -108,7 +108,7 @@ impl Outside {
             dice: Rng::with_seed(!schedule.seed),
             permits: schedule
                 .seed
-                .is_multiple_of(CROWDED)
+                .is_multiple_of(PERMIT_WAITS_EVERY)
                 .then(|| Rng::with_seed(schedule.seed ^ 0x7475_726e_7300)),
             servers: (0..schedule.servers).map(|_| Server { member: 0, broken: None }).collect(),
             rds: None,
@@ -179,14 +179,14 @@ impl Outside {
                     state.serves(now, server);
                 }
             }
-            Act::Meddles(meddling) => {
+            Act::ChangesGroup(change) => {
                 state.tally.count(Hazard::ExternalChange);
-                state.meddle(now, meddling);
+                state.change_externally(now, change);
             }
         }
     }
 
-    /// Ends all harm: everybody names this member, and nothing fails any more.
+    /// Ends all faults: every name server and the RDS API name this member.
     pub fn calm(&self, member: usize) {
         let now = self.now();
         let mut state = self.state();
@@ -241,37 +241,37 @@ impl State {
 
     fn serves(&mut self, now: Time, server: usize) {
         let address = match self.says(server) {
-            Says::Member(member) => Some(self.address(member)),
-            Says::Nothing(_) => None,
+            ServerAnswer::Member(member) => Some(self.address(member)),
+            ServerAnswer::Unusable(_) => None,
         };
         self.record(now, Event::Serves { server, address });
     }
 
-    /// What a name server gives now.
-    pub fn says(&self, server: usize) -> Says {
+    /// The answer of a name server now.
+    pub fn says(&self, server: usize) -> ServerAnswer {
         let Server { member, broken } = self.servers[server];
-        broken.map_or(Says::Member(member), Says::Nothing)
+        broken.map_or(ServerAnswer::Member(member), ServerAnswer::Unusable)
     }
 
-    pub fn asks_server(&mut self, of: Option<usize>) -> Says {
+    pub fn asks_server(&mut self, of: Option<usize>) -> ServerAnswer {
         let server = of.unwrap_or_else(|| self.dice.usize(..self.servers.len()));
         let says = self.says(server);
         if (0..self.servers.len()).any(|other| self.says(other) != says) {
             self.tally.count(Hazard::StaleServer);
         }
-        if let Says::Nothing(fault) = says {
+        if let ServerAnswer::Unusable(fault) = says {
             self.tally.count(Hazard::Answer(fault.kind()));
         }
         says
     }
 
-    fn meddle(&mut self, now: Time, meddling: Meddling) {
+    fn change_externally(&mut self, now: Time, change: ExternalChange) {
         {
             let mut aws = self.aws.state();
-            let done = match meddling {
-                Meddling::Registers(target) => aws.register(GROUP, &[(target, None)]),
-                Meddling::Deregisters(target) => aws.deregister(GROUP, &[target]),
-                Meddling::DeregistersAll => {
+            let done = match change {
+                ExternalChange::Registers(target) => aws.register(GROUP, &[(target, None)]),
+                ExternalChange::Deregisters(target) => aws.deregister(GROUP, &[target]),
+                ExternalChange::DeregistersAll => {
                     let all: Vec<SocketAddr> = aws.groups[GROUP].targets.keys().copied().collect();
                     aws.deregister(GROUP, &all)
                 }
@@ -279,7 +279,7 @@ impl State {
             done.expect("the model takes every target of the schedule");
         }
         let active = self.keep_snapshot(now);
-        self.record(now, Event::Meddled { active });
+        self.record(now, Event::ExternalChange { active });
     }
 
     /// Keeps the group as it is, and returns its active targets.
@@ -351,8 +351,8 @@ impl State {
         if until == 0 { Duration::ZERO } else { Duration::from_millis(self.dice.u64(from..=until)) }
     }
 
-    /// From now on nobody waits for a turn.
-    pub fn uncrowd(&mut self) {
+    /// From now on no call waits for a permit.
+    pub fn stop_permit_waits(&mut self) {
         self.permits = None;
     }
 
@@ -368,7 +368,7 @@ impl State {
         Duration::from_millis(self.dice.u64(..=longest.as_millis() as u64))
     }
 
-    /// The harm that a call or lookup meets now.
+    /// The fault of a call or lookup that is sent now.
     pub fn fault(&mut self, now: Time, action: Action) -> Option<Fault> {
         let State { windows, dice, limits, tally, .. } = self;
         let open = windows.iter().filter(|w| w.action == action && (w.from..w.until).contains(&now));
@@ -388,8 +388,8 @@ impl State {
         })
     }
 
-    /// What becomes of an API call that is sent now.
-    pub fn fate(&mut self, now: Time, action: Action) -> Fate {
+    /// The outcome of an API call that is sent now.
+    pub fn outcome(&mut self, now: Time, action: Action) -> CallOutcome {
         let (there, back) = (self.latency() / 2, self.latency() / 2);
         let fault = self.fault(now, action);
         let arrives = Some(there);
@@ -414,10 +414,10 @@ impl State {
             }
             Some(_) => (None, Some(there + back), fault),
         };
-        Fate { effect, answer, failure }
+        CallOutcome { effect, answer, failure }
     }
 
-    /// Whom the RDS API calls the writer.
+    /// The member that the RDS API calls the writer.
     pub fn rds_verdict(&mut self, asked_of: Option<&'static str>) -> Option<&'static str> {
         let writer = self.rds.map(|writer| MEMBERS[writer]);
         if writer.is_some() && asked_of.is_some() && writer != asked_of {

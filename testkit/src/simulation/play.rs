@@ -19,16 +19,16 @@ use super::checker::{CHECKS, Excused, Violation};
 use super::hazard::{Hazard, Tally};
 use super::history::{Event, Result as Ending};
 use super::outside::Outside;
-use super::ports::{Deceit, Ports};
-use super::schedule::{INSTANCE, Invocation, Kill, MEMBERS, STRANGERS, Schedule};
+use super::ports::{Defect, Ports};
+use super::schedule::{INSTANCE, Invocation, Kill, MEMBERS, NON_MEMBERS, Schedule};
 use crate::{ENDPOINT, GROUP};
 
-/// What came of a schedule.
+/// The result of a schedule.
 pub struct Played {
     pub schedule: Schedule,
     pub violations: Vec<Violation>,
     pub excused: Excused,
-    /// How often the group lost its last active target, by whomever.
+    /// How often the group lost its last active target.
     pub emptied: u64,
     pub tally: Tally,
     pub invocations: u64,
@@ -45,7 +45,7 @@ pub struct Broken {
 }
 
 impl Broken {
-    /// What broke, in one line.
+    /// The first violation, in one line.
     pub fn summary(&self) -> String {
         let Self { violations, panic, .. } = self;
         match (panic, violations.first()) {
@@ -67,7 +67,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Plays the schedule of this seed, and tells what broke if anything did.
+/// Plays the schedule of this seed; an error describes the violations.
 pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Box<Broken>> {
     let broken = |violations, panic, trace| {
         Box::new(Broken { seed, schedule: Schedule::draw(seed), violations, panic, trace })
@@ -83,13 +83,13 @@ pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Box<Broken>> {
     }
 }
 
-/// How the loop is broken on purpose, to see whether the checker notices.
+/// How the loop is broken on purpose; the checker must find it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sabotage {
-    pub deceit: Option<Deceit>,
-    /// The loop runs at another pace than it should.
+    pub defect: Option<Defect>,
+    /// The loop gets another timing than the checker.
     pub timing: Option<Timing>,
-    /// The loop is told a later deadline.
+    /// The loop gets a deadline that is this much too late.
     pub overtime: Duration,
 }
 
@@ -164,7 +164,7 @@ async fn run(outside: &Outside, schedule: &Schedule, sabotage: Sabotage) {
     calm_down(outside, schedule, sabotage, under_way.get().0).await;
 }
 
-/// Ends all harm, waits until nothing is under way any more, and lets checks bring the group into sync.
+/// Ends all faults, waits until every call has arrived, and runs checks that bring the group into sync.
 async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, runs: usize) {
     outside.calm(schedule.settles_on);
     sleep(Duration::from_secs(30)).await;
@@ -182,13 +182,13 @@ async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, r
     };
     let mut runs = runs;
     if schedule.keep {
-        // What is a standby shows once the writer's own target is healthy.
+        // The loop decides about a standby once the writer's own target is healthy.
         invoke(outside, runs, check(), timing, sabotage).await;
         sleep(Duration::from_secs(60)).await;
         runs += 1;
     }
     outside.record(Event::Calm { writer });
-    outside.state().uncrowd();
+    outside.state().stop_permit_waits();
     for run in runs..=runs + CHECKS {
         let check = check();
         invoke(outside, run, check, timing, sabotage).await;
@@ -202,7 +202,7 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
     let deadline = outside.now() + time;
     outside.record(Event::Began { run, mode, deadline, candidate });
     let memory = std::rc::Rc::default();
-    let ports = Ports { outside: outside.clone(), run, server, deceit: sabotage.deceit, memory };
+    let ports = Ports { outside: outside.clone(), run, server, defect: sabotage.defect, memory };
     let clients = Clients { dns: ports.clone(), groups: ports.clone(), rds: ports };
     let own_port = outside.state().schedule.own_port;
     let keep = outside.state().schedule.keep;
@@ -216,8 +216,8 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
         &clients,
         &binding,
         Options {
-            timing: timing,
-            mode: mode,
+            timing,
+            mode,
             preregistration: &preregistration,
             first_permit: FirstPermit::At(Priority::Routine),
             deadline: until,
@@ -243,7 +243,7 @@ fn count_candidate(outside: &Outside, candidate: Option<&str>) {
     let mut state = outside.state();
     let next = MEMBERS[state.schedule.settles_on];
     match candidate {
-        Some(name) if STRANGERS.contains(&name) => state.tally.count(Hazard::NonMemberCandidate),
+        Some(name) if NON_MEMBERS.contains(&name) => state.tally.count(Hazard::NonMemberCandidate),
         Some(name) if name != next => state.tally.count(Hazard::WrongCandidate),
         _ => {}
     }

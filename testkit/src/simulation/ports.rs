@@ -14,13 +14,13 @@ use rds_nlb_sync::reconcile::{
 use tokio::time::sleep;
 
 use super::history::{Change, Event, Named, mark};
-use super::outside::{Fate, Outside, Shown};
-use super::schedule::{INSTANCE, MEMBERS, Says};
+use super::outside::{CallOutcome, Outside, Shown};
+use super::schedule::{INSTANCE, MEMBERS, ServerAnswer};
 use crate::{Action, ENDPOINT, Fault};
 
-/// How the loop is misled, to see whether the checker notices.
+/// A defect between the loop and the outside, which the checker must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deceit {
+pub enum Defect {
     /// Lookups are answered from a cache that never expires.
     CachesDns,
     /// Every listing shows the writer as registered, and everything that drains as active.
@@ -29,7 +29,7 @@ pub enum Deceit {
     RegistersAnother,
     /// Changes succeed without an effect.
     DropsChanges,
-    /// Failures are told without their reason.
+    /// Failures lack their reason.
     HidesReasons,
     /// The RDS API never contradicts.
     SilencesRds,
@@ -41,8 +41,8 @@ pub struct Ports {
     pub outside: Outside,
     pub run: usize,
     pub server: Option<usize>,
-    pub deceit: Option<Deceit>,
-    /// What was described or cached in this invocation.
+    pub defect: Option<Defect>,
+    /// What this invocation has described or cached.
     pub memory: std::rc::Rc<std::cell::RefCell<Memory>>,
 }
 
@@ -73,7 +73,7 @@ impl Ports {
         self.outside.record(Event::Asked { run: self.run, action });
     }
 
-    /// A failure as the adapters would tell it.
+    /// A failure as an adapter reports it.
     fn error(&self, action: Action, fault: Fault) -> Error {
         let now = self.outside.now();
         let failure = self.outside.state().fails(now, self.run, action);
@@ -82,7 +82,7 @@ impl Ports {
             Fault::Denied => ErrorKind::Permanent,
             _ => ErrorKind::Transient,
         };
-        let mark = if self.deceit == Some(Deceit::HidesReasons) { String::new() } else { mark(failure) };
+        let mark = if self.defect == Some(Defect::HidesReasons) { String::new() } else { mark(failure) };
         Error::new(kind, format!("{action:?}")).with_source(format!("{fault:?} {mark}"))
     }
 
@@ -90,7 +90,7 @@ impl Ports {
     async fn call<R>(&self, action: Action, read: impl FnOnce(&Self) -> R) -> Result<R, Error> {
         self.ask(action);
         let now = self.outside.now();
-        let Fate { effect, answer, failure } = self.outside.state().fate(now, action);
+        let CallOutcome { effect, answer, failure } = self.outside.state().outcome(now, action);
         let Some(effect) = effect.filter(|_| failure.is_none()) else {
             answer_after(answer).await;
             return Err(self.error(action, failure.unwrap_or(Fault::Hangs)));
@@ -108,13 +108,13 @@ impl Ports {
         };
         self.ask(action);
         let now = self.outside.now();
-        let (call, fate) = {
+        let (call, outcome) = {
             let mut state = self.outside.state();
-            (state.send(now, self.run, change, targets), state.fate(now, action))
+            (state.send(now, self.run, change, targets), state.outcome(now, action))
         };
-        let Fate { effect, answer, failure } = fate;
-        if let Some(effect) = effect.filter(|_| self.deceit != Some(Deceit::DropsChanges)) {
-            // What was sent arrives, whatever becomes of the sender.
+        let CallOutcome { effect, answer, failure } = outcome;
+        if let Some(effect) = effect.filter(|_| self.defect != Some(Defect::DropsChanges)) {
+            // A sent call arrives even if its sender is killed.
             if effect.is_zero() {
                 self.outside.land(call);
             } else {
@@ -143,7 +143,7 @@ impl Ports {
 
     /// Looks for the address of an instance, by its own name, which every name server knows.
     async fn seek(&self, name: &str) -> Result<Resolution, Error> {
-        self.outside.record(Event::Sought { run: self.run });
+        self.outside.record(Event::CandidateLookup { run: self.run });
         let fault = self.outside.state().fault(self.outside.now(), Action::Lookup);
         let back = self.outside.state().latency() / 2;
         pause(back).await;
@@ -155,17 +155,17 @@ impl Ports {
             Some(member) => self.outside.state().address(member),
             None => self.outside.state().schedule.address(MEMBERS.len()),
         };
-        self.outside.record(Event::Found { run: self.run, name: label.to_owned(), address });
+        self.outside.record(Event::CandidateFound { run: self.run, name: label.to_owned(), address });
         let addresses = Addresses::parse([address]).expect("an instance's address");
         Ok(Resolution { addresses, chain: vec![name.to_owned()] })
     }
 
-    /// What the name server's answer is worth, as the adapter would say.
-    fn understand(&self, says: Says, endpoint: &str) -> Result<(Resolution, Named), Fault> {
+    /// Parses the name server's answer as the adapter would.
+    fn understand(&self, says: ServerAnswer, endpoint: &str) -> Result<(Resolution, Named), Fault> {
         let state = self.outside.state();
         let member = match says {
-            Says::Member(member) => member,
-            Says::Nothing(fault) => {
+            ServerAnswer::Member(member) => member,
+            ServerAnswer::Unusable(fault) => {
                 let public = Ipv4Addr::new(52, 1, 2, 3);
                 let addresses: Vec<IpAddr> = match fault {
                     Fault::NoRecords => Vec::new(),
@@ -225,7 +225,7 @@ impl Resolve for Ports {
         memory.last = Some(SocketAddr::new(named.address, self.outside.state().schedule.port()));
         memory.member = named.member;
         let cached = memory.answer.get_or_insert_with(|| answer.clone());
-        Ok(if self.deceit == Some(Deceit::CachesDns) { cached.clone() } else { answer })
+        Ok(if self.defect == Some(Defect::CachesDns) { cached.clone() } else { answer })
     }
 }
 
@@ -268,7 +268,7 @@ impl TargetGroupApi for Ports {
         targets.extend(unhealthy.iter().map(|target| (*target, TargetState::Unhealthy)));
         targets.extend(initial.iter().map(|target| (*target, TargetState::Initial)));
         self.outside.record(Event::Listed { run: self.run, asked, version, active, draining, unhealthy });
-        if self.deceit == Some(Deceit::ListsTheWriter) {
+        if self.defect == Some(Defect::ListsTheWriter) {
             targets.values_mut().for_each(|state| *state = TargetState::Active);
             targets.extend(self.memory.borrow().last.map(|target| (target, TargetState::Active)));
         }
@@ -276,7 +276,7 @@ impl TargetGroupApi for Ports {
     }
 
     async fn register(&self, _: Permit, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
-        if self.deceit == Some(Deceit::RegistersAnother) {
+        if self.defect == Some(Defect::RegistersAnother) {
             let other = |target: &SocketAddr| SocketAddr::new([10, 0, 99, 99].into(), target.port());
             return self.change(Change::Register, &targets.iter().map(other).collect()).await;
         }
@@ -297,8 +297,8 @@ impl RdsApi for Ports {
             (state.rds_verdict(member), state.failing_over)
         };
         let (name, is_failing_over) = self.call(Action::DescribeDBClusters, read).await?;
-        self.outside.record(Event::Opined { run: self.run, writer: name });
-        if self.deceit == Some(Deceit::SilencesRds) {
+        self.outside.record(Event::RdsAnswered { run: self.run, writer: name });
+        if self.defect == Some(Defect::SilencesRds) {
             return Ok(None);
         }
         let cluster = || Cluster {

@@ -13,23 +13,23 @@ use crate::{Action, Fault};
 pub const MEMBERS: [&str; 3] = ["orders-1", "orders-2", "orders-3"];
 /// The endpoint of an instance, which has a standby.
 pub const INSTANCE: &str = "orders.abc123.us-east-1.rds.amazonaws.com";
-/// Instances that are no members: of another cluster, and of none.
-pub const STRANGERS: [&str; 2] = ["billing-1", "orders-9"];
+/// Instances of another cluster and of none.
+pub const NON_MEMBERS: [&str; 2] = ["billing-1", "orders-9"];
 /// The port of a binding that has its own.
 const OWN_PORT: u16 = 6432;
 
-/// What a name server gives.
+/// The answer of a name server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Says {
+pub enum ServerAnswer {
     /// A member's address.
     Member(usize),
-    /// An answer that is none.
-    Nothing(Fault),
+    /// An answer without a usable address.
+    Unusable(Fault),
 }
 
-/// What somebody else does to the group.
+/// A change of the group by another process.
 #[derive(Clone, Copy, Debug)]
-pub enum Meddling {
+pub enum ExternalChange {
     Registers(SocketAddr),
     Deregisters(SocketAddr),
     DeregistersAll,
@@ -49,10 +49,10 @@ pub enum Act {
     FailoverInProgress(bool),
     /// The RDS API calls this member the writer from now on, or knows no cluster.
     RdsSays(Option<usize>),
-    Meddles(Meddling),
+    ChangesGroup(ExternalChange),
 }
 
-/// A time in which some calls of some kind meet a harm.
+/// A time in which some calls of a kind meet a fault.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub from: Time,
@@ -78,7 +78,7 @@ pub struct Invocation {
     pub kill: Option<Kill>,
     /// The name server that it asks; a random one at every lookup where there is none.
     pub server: Option<usize>,
-    /// Whom the event nominates.
+    /// The instance that the event names as the next writer.
     pub candidate: Option<&'static str>,
 }
 
@@ -97,7 +97,7 @@ pub struct Schedule {
     /// How old the group's state in a listing may be.
     pub lag: Duration,
     pub latency: (Duration, Duration),
-    /// What other users of the account leave us of its API limits.
+    /// The part of the API limits that the account's other callers leave.
     pub spare: f64,
     /// Whether each invocation must describe the group through the API first.
     pub cold: bool,
@@ -115,8 +115,8 @@ pub struct Schedule {
 impl Schedule {
     pub fn draw(seed: u64) -> Self {
         let mut schedule = Dice(Rng::with_seed(seed)).schedule(seed);
-        // Dice of their own, so that the rest of each schedule is what it was without.
-        Dice(Rng::with_seed(seed ^ 0x6e6f_6d69_6e65_6573)).outage(&mut schedule);
+        // Drawn from dice of their own, so that the rest of each schedule stays the same.
+        Dice(Rng::with_seed(seed ^ 0x6e6f_6d69_6e65_6573)).candidates_and_standbys(&mut schedule);
         schedule
     }
 
@@ -200,7 +200,7 @@ impl Dice {
         let mut acts: Vec<(Time, Act)> = (0..servers).map(|k| (Time::ZERO, Act::Serves(k, first))).collect();
         let settles_on = self.moves(&mut acts, horizon, servers, first);
         self.rds(&mut acts, horizon, first);
-        self.meddling(&mut acts, horizon, ipv6, port);
+        self.external_changes(&mut acts, horizon, ipv6, port);
         acts.sort_by_key(|(at, _)| *at);
         let lag = self.one_of(&[seconds(0), seconds(0), seconds(0), millis(800), seconds(4), seconds(9)]);
         let latency = self.one_of(&[
@@ -232,14 +232,15 @@ impl Dice {
         }
     }
 
-    /// Nominations, standbys, and addresses that are used again.
-    fn outage(&mut self, schedule: &mut Schedule) {
+    /// Candidates, standbys, and addresses that are used again.
+    fn candidates_and_standbys(&mut self, schedule: &mut Schedule) {
         let horizon = schedule.acts.iter().map(|(at, _)| *at).max().unwrap_or_default() + seconds(20);
         schedule.health = self.one_of(&[seconds(0), seconds(3), seconds(20)]);
         schedule.keep = !schedule.cname && self.chance(0.7);
         for invocation in &mut schedule.invocations {
             if invocation.mode == Mode::Watch && self.chance(0.6) {
-                let anybody = self.one_of(&[MEMBERS[0], MEMBERS[1], MEMBERS[2], STRANGERS[0], STRANGERS[1]]);
+                let anybody =
+                    self.one_of(&[MEMBERS[0], MEMBERS[1], MEMBERS[2], NON_MEMBERS[0], NON_MEMBERS[1]]);
                 let next = MEMBERS[schedule.settles_on];
                 invocation.candidate = Some(if self.chance(0.6) { next } else { anybody });
             }
@@ -279,7 +280,7 @@ impl Dice {
         Timing { watch: seconds(watch), poll: millis(poll), confirm: seconds(confirm) }
     }
 
-    /// Failovers, failbacks, name servers that lag behind, and answers that are none.
+    /// Failovers, failbacks, name servers that lag behind, and unusable answers.
     fn moves(&mut self, acts: &mut Vec<(Time, Act)>, horizon: Time, servers: usize, first: usize) -> usize {
         let mut last = first;
         for _ in 0..self.one_of(&[0, 1, 1, 1, 2, 3, 5]) {
@@ -306,7 +307,7 @@ impl Dice {
         last
     }
 
-    /// The RDS API's opinions: right, late, wrong or none.
+    /// The RDS API's answers: right, late, wrong or none.
     fn rds(&mut self, acts: &mut Vec<(Time, Act)>, horizon: Time, first: usize) {
         acts.push((Time::ZERO, Act::RdsSays(self.chance(0.8).then_some(first))));
         let moves: Vec<(Time, usize)> = acts
@@ -330,17 +331,17 @@ impl Dice {
         }
     }
 
-    fn meddling(&mut self, acts: &mut Vec<(Time, Act)>, horizon: Time, ipv6: bool, port: u16) {
+    fn external_changes(&mut self, acts: &mut Vec<(Time, Act)>, horizon: Time, ipv6: bool, port: u16) {
         for _ in 0..self.one_of(&[0, 0, 0, 1, 2, 4]) {
             let at = self.between(Time::ZERO, horizon);
             let port = if self.chance(0.85) { port } else { port + 1 };
             let target = SocketAddr::new(address(ipv6, self.0.usize(..MEMBERS.len() + 1)), port);
-            let meddling = match self.0.u8(..10) {
-                0..5 => Meddling::Registers(target),
-                5..9 => Meddling::Deregisters(target),
-                _ => Meddling::DeregistersAll,
+            let change = match self.0.u8(..10) {
+                0..5 => ExternalChange::Registers(target),
+                5..9 => ExternalChange::Deregisters(target),
+                _ => ExternalChange::DeregistersAll,
             };
-            acts.push((at, Act::Meddles(meddling)));
+            acts.push((at, Act::ChangesGroup(change)));
         }
     }
 

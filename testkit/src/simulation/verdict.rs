@@ -1,4 +1,4 @@
-//! Invariant 5: what an invocation says at its end is true, and a failed one says why.
+//! Invariant 5: the report of an invocation is true, and a failure has its reason.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -48,7 +48,7 @@ pub(super) fn check(run: &Run, result: &Result, port: u16, keep: bool, now: Time
             problems.push(format!("says {:?}, but saw {writer:?} and {listed:?}", result.status));
         }
         Status::Pending if result.waiting == 0 => {
-            problems.push("pending, but does not say what for".to_owned());
+            problems.push("pending, but waits for nothing".to_owned());
         }
         Status::Planned if equal => problems.push("plans a change where there is none to make".to_owned()),
         _ => {}
