@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use fault::Fault;
-/// TODO
+/// Its name in tests that say which side fails.
 pub use fault::Fault as ApiFault;
 
 /// The group that most tests bind.
