@@ -31,7 +31,7 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-.PHONY: help demo outage test check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak fuzz mutants bench bench-fleet clean
+.PHONY: help demo outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak fuzz mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,11 +50,15 @@ outage: ## Plays how long failovers cut vendors off, here and elsewhere, and dra
 test: ## Runs the tests
 	cargo test --locked --features cli
 	$(PYTHON) -m unittest discover -s tests/drill
+	$(PYTHON) -m unittest discover -s tests/words
+
+words: ## Lists where the words that docs/words.md avoids stand
+	$(PYTHON) scripts/words
 
 check: format lint doc deny test ## Runs everything that must pass before a commit
 
 format:
-	cargo fmt --check
+	cargo fmt --all --check
 
 lint:
 	cargo clippy --locked --all-targets -- --deny warnings
@@ -101,7 +105,7 @@ artifact: $(CARGO_LAMBDA) $(VENV)/template ## Builds the zip and with SAM, and p
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build --parameter-overrides Architecture=$(HOST_ARCH)
 	cmp target/artifact/bootstrap .aws-sam/build/Function/bootstrap
 
-bench: $(VENV)/bench ## Measures the function beside an echo function and a Python handler
+bench: $(VENV)/bench ## Measures the function, an echo function and a Python handler in one run
 	cargo build --locked --quiet --release --bin bootstrap
 	cargo build --locked --quiet --release --features bench --bin echo
 	cargo bench --locked --quiet --profile dev --bench side_by_side

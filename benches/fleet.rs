@@ -1,5 +1,5 @@
-//! A thousand databases in one account, whose limits are enforced: what checks cost, how long a cold function
-//! takes to know them, and how fast a zone's failure is followed. `make bench-fleet` builds what it needs and
+//! A thousand databases in one account, whose limits are enforced: the cost of checks, the time until a cold
+//! function knows all groups, and the time to follow the failure of a zone. `make bench-fleet` builds what it needs and
 //! runs it, in some ten minutes; the table goes to standard output.
 #![allow(clippy::disallowed_methods, reason = "the bench stands for everything around the function")]
 
@@ -14,15 +14,13 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
-#[path = "../tests/testkit/mod.rs"]
-mod testkit;
-
-use testkit::fleet::{Limits, endpoint, group};
+use testkit::account_limits::AccountLimits;
+use testkit::fleet::{endpoint, group};
 use testkit::lambda::Function;
 use testkit::{Action, FakeAws};
 
 const TAG: &str = "rds-nlb-sync";
-/// What the API and the name server take to answer.
+/// How long the API and the name server take to answer.
 const API: Duration = Duration::from_millis(20);
 const DNS: Duration = Duration::from_millis(4);
 /// The template's default time-out.
@@ -126,7 +124,7 @@ async fn storms(rows: &mut Rows) {
                 storm.refused,
                 storm.failed
             ),
-            // Several share what one could have: that is told, and not advised.
+            // Several functions share the limits of one: reported, and without a limit of ours.
             (functions == 1).then_some((
                 format!("1.2 × {:.1} s", seconds(best)).as_str(),
                 storm.registered.len() == STORM && storm.last() <= best.mul_f64(1.2),
@@ -162,7 +160,7 @@ impl Rows {
     }
 }
 
-/// What a check took.
+/// The cost of a check.
 #[derive(Clone, Copy, Debug, Default)]
 struct Check {
     calls: usize,
@@ -187,7 +185,7 @@ impl std::fmt::Display for Check {
     }
 }
 
-/// The release build beside this one.
+/// The release build next to this program.
 fn bootstrap() -> PathBuf {
     if let Some(path) = std::env::var_os("BOOTSTRAP") {
         return path.into();
@@ -207,12 +205,12 @@ async fn start(aws: &FakeAws) -> Function {
     Function::start(aws, &bootstrap(), &variables).await
 }
 
-/// A world of tagged groups in sync, and the account's limits.
+/// An account of tagged groups in sync, with its limits.
 fn account(count: usize) -> FakeAws {
     let aws = FakeAws::of_databases(count);
     let mut state = aws.state();
     (state.latency, state.lookup_latency) = (API, Some(DNS));
-    state.limits = Some(Limits::of_aws());
+    state.limits = Some(AccountLimits::of_aws());
     for number in 0..count {
         state.tags.insert(group(number), [(TAG.to_owned(), endpoint(number))].into());
     }
@@ -320,7 +318,7 @@ impl Fleet {
     }
 }
 
-/// What a function took that knew nothing.
+/// The cost of a cold function's checks.
 struct Cold {
     /// From the event to the registration.
     followed: Duration,
@@ -355,7 +353,7 @@ impl Storm {
         {
             let mut state = aws.state();
             state.calls.clear();
-            state.limits = Some(Limits::of_aws());
+            state.limits = Some(AccountLimits::of_aws());
         }
         let (queue, events) = mpsc::unbounded_channel();
         let line = Arc::new(Line { queue, events: events.into(), failed: AtomicUsize::new(0) });

@@ -1,5 +1,5 @@
-"""The usual way to keep a target group in sync, as blog posts and samples have it: look the name up, list
-the targets, compare, register and deregister. `make bench` runs it beside this project's function."""
+"""The usual way to keep a target group in sync, as in blog posts and samples: resolve the name, list
+the targets, compare, register and deregister. `make bench` compares it with this project's function."""
 
 import json
 import os

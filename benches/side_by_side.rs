@@ -1,6 +1,6 @@
-//! This function, the least that a function in Rust can be, and a Python handler of the usual kind, side
-//! by side: the same Runtime API, name server and AWS APIs on loopback, in one run. `make bench` builds what
-//! it needs and runs it; the table goes to standard output.
+//! Compares this function with an echo function in Rust and with a Python handler, in one run, with the same
+//! Runtime API, name server and AWS APIs on loopback. `make bench` builds and runs it; the table goes to
+//! standard output.
 #![allow(clippy::disallowed_methods, reason = "the bench stands for everything around the function")]
 
 use std::path::{Path, PathBuf};
@@ -12,29 +12,26 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-#[path = "../tests/testkit/mod.rs"]
-mod testkit;
-
 mod report;
 
 use report::{Measured, Report};
 use testkit::lambda::{Function, sent_now};
 use testkit::{Action, FakeAws};
 
-/// What the API and the name server take to answer.
-pub const API: Duration = Duration::from_millis(20);
-pub const DNS: Duration = Duration::from_millis(4);
+/// How long the API and the name server take to answer.
+const API: Duration = Duration::from_millis(20);
+const DNS: Duration = Duration::from_millis(4);
 /// The default poll interval of a watch.
 pub const POLL: Duration = Duration::from_millis(500);
-/// The defaults, which the world's functions would otherwise shorten; but without pre-registration, which
-/// would be there before DNS.
+/// The defaults, which [`Function`] shortens otherwise. Pre-registration is off, because it would register
+/// the new writer before DNS names it.
 const TIMING: [(&str, &str); 3] =
     [("POLL_MILLIS", "500"), ("CONFIRM_SECONDS", "6"), ("PREREGISTER", "false")];
 
 const CHECKS: u32 = 1000;
 const STARTS: usize = 100;
 const FLIPS: usize = 100;
-/// Worlds at once, each with a function of its own that sleeps most of the time.
+/// How many failovers are played at once, each with a function of its own that sleeps most of the time.
 const AT_ONCE: usize = 10;
 /// The function's time-out.
 const TIME: Duration = Duration::from_secs(30);
@@ -68,7 +65,7 @@ impl Subject {
     }
 }
 
-/// The program that the variable names, or the release build beside this one.
+/// The program that the variable names, or the release build next to this program.
 fn built(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {
         return path.into();
@@ -137,8 +134,8 @@ async fn inits() -> [Measured; 3] {
     samples.map(Measured::new)
 }
 
-/// What a call to the API takes for a bare socket that is connected already: the time that it sleeps, and
-/// what the world adds to it.
+/// How long a call to the API takes over a connected bare socket: the API's sleep, and the overhead of the
+/// testkit.
 async fn round_trip() -> Measured {
     let address = aws().serve_aws().await;
     let mut stream = TcpStream::connect(address).await.expect("a connection");
@@ -162,7 +159,7 @@ async fn round_trip() -> Measured {
     Measured::new(samples)
 }
 
-/// What a thousand warm checks in sync came to.
+/// The measurements of a thousand warm checks in sync.
 struct Checks {
     wall: Measured,
     cpu: Measured,
@@ -221,7 +218,7 @@ async fn flips() -> Measured {
     while samples.len() < FLIPS {
         let batch = (0..AT_ONCE).map(|_| tokio::spawn(flip()));
         for flip in batch.collect::<Vec<_>>() {
-            samples.push(flip.await.expect("a failover that is followed"));
+            samples.push(flip.await.expect("a registered writer"));
         }
     }
     Measured::new(samples)

@@ -1,4 +1,4 @@
-//! The main job, to watch: the real `bootstrap` binary in a small world on loopback, through a failover,
+//! Shows the main job: the real `bootstrap` binary against a fake AWS on loopback, through a failover,
 //! a failback, a name server outage and a drift check.
 //!
 //! `cargo run --example demo` plays the story; `cargo run --example demo -- EVENT.json` invokes the
@@ -12,16 +12,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-#[path = "../tests/testkit/mod.rs"]
-mod testkit;
-
 use testkit::lambda::{Function, Result, sent_now};
 use testkit::{Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP};
 
 const TIME: Duration = Duration::from_secs(60);
 /// Shorter than the defaults (6 s, 500 ms), so that the demo is.
 const TIMING: [(&str, &str); 2] = [("CONFIRM_SECONDS", "2"), ("POLL_MILLIS", "100")];
-/// What a call to the AWS APIs or to the name server takes in this world.
+/// How long the fake AWS APIs and the name server take to answer.
 const LATENCY: Duration = Duration::from_millis(15);
 
 const STARTED: &str = include_str!("../events/cluster-failover-started.json");
@@ -40,7 +37,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The binary that `BOOTSTRAP` names, or the one beside the example: `target/PROFILE/bootstrap`.
+/// The binary that `BOOTSTRAP` names, or the one next to the example: `target/PROFILE/bootstrap`.
 fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("BOOTSTRAP") {
         return path.into();
@@ -115,7 +112,7 @@ async fn story(mut stage: Stage) -> ExitCode {
     stage.curtain()
 }
 
-/// The world, the function, and the timeline that is printed of them.
+/// The fake AWS, the function, and the printed timeline.
 struct Stage {
     aws: FakeAws,
     function: Function,
@@ -144,7 +141,7 @@ impl Stage {
         self.happened.borrow_mut().push((Instant::now(), what.to_owned()));
     }
 
-    /// Prints what happened in the scene, and compares its end with what should have come of it.
+    /// Prints the scene's calls, and compares its end with the expected targets.
     fn expect(&mut self, result: &Result, status: &str, targets: &str) {
         let happened = self.happened.take();
         let mut timeline: Vec<(Instant, String)> = Vec::new();
@@ -202,7 +199,7 @@ impl Stage {
     }
 }
 
-/// A call in words, with the time since what made it necessary.
+/// A call in words, with the time since its cause.
 fn describe(call: &Call, cause: Option<Instant>) -> String {
     let what = match call.action {
         Action::RegisterTargets => format!("registers {}", call.detail),

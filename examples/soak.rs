@@ -1,18 +1,16 @@
-//! Plays as many simulated schedules as asked on all cores, and counts what was done and what broke:
+//! Plays simulated schedules on all cores, and counts the faults and the violations:
 //! `make soak SEEDS=1000000`, or `START=17 SEEDS=1` to replay the schedule of seed 17.
-#![allow(clippy::disallowed_methods, reason = "measures real time, and is told by the environment how much")]
-
-#[path = "../tests/simulation/mod.rs"]
-mod simulation;
-#[path = "../tests/testkit/mod.rs"]
-mod testkit;
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it measures real time and reads its options from the environment"
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use simulation::checker::Excused;
-use simulation::fault::{Fault, Tally};
-use simulation::play::{Broken, play_caught};
+use testkit::simulation::checker::Excused;
+use testkit::simulation::hazard::{Hazard, Tally};
+use testkit::simulation::play::{Broken, play_caught};
 
 /// How many broken schedules are kept.
 const KEPT: usize = 20;
@@ -32,7 +30,7 @@ impl Sum {
         self.schedules += other.schedules;
         self.invocations += other.invocations;
         self.tally.add(&other.tally);
-        self.excused.meddling += other.excused.meddling;
+        self.excused.external += other.excused.external;
         self.excused.crossing += other.excused.crossing;
         self.violations += other.violations;
         self.broken.extend(other.broken);
@@ -75,7 +73,7 @@ fn work(next: &AtomicU64, end: u64) -> Sum {
             Ok(played) => {
                 sum.invocations += played.invocations;
                 sum.tally.add(&played.tally);
-                sum.excused.meddling += played.excused.meddling;
+                sum.excused.external += played.excused.external;
                 sum.excused.crossing += played.excused.crossing;
             }
             Err(broken) => {
@@ -112,12 +110,12 @@ fn print(sum: &mut Sum, took: Duration, cores: usize) {
         "{schedules} schedules with {invocations} invocations in {:.0} s on {cores} cores: {speed:.0} per second",
         took.as_secs_f64()
     );
-    println!("harm done, by kind:");
-    for fault in Fault::all() {
+    println!("faults and other hazards, by kind:");
+    for fault in Hazard::all() {
         println!("  {:<16}{:>12}", format!("{fault:?}"), tally.0.get(&fault).unwrap_or(&0));
     }
-    let Excused { meddling, crossing } = excused;
-    println!("groups emptied between a look and its call, by another's hand: {meddling}");
+    let Excused { external, crossing } = excused;
+    println!("groups emptied by another process between a listing and its call: {external}");
     println!("groups emptied by two calls that crossed while the name servers moved or differed: {crossing}");
     println!("violations: {violations}");
     broken.sort_by_key(|(seed, _)| *seed);

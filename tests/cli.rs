@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -459,7 +459,7 @@ mod watch {
     async fn hanging_binding_delays_no_other() {
         let aws = FakeAws::new();
         let other = GROUP.replace("/orders/", "/billing/");
-        aws.state().groups.insert(other.clone(), crate::testkit::Group::default());
+        aws.state().groups.insert(other.clone(), testkit::Group::default());
         let billing = "billing.abc123.us-east-1.rds.amazonaws.com";
         aws.state().names.insert(format!("{billing}."), ApiFault::Hangs);
         let bindings = json!([

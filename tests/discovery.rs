@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::testkit::lambda::{Function, Result};
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, THREE, TWO, addresses};
+use testkit::lambda::{Function, Result};
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, THREE, TWO, addresses};
 
 const TIME: Duration = Duration::from_secs(30);
 const TAG: &str = "rds-nlb-sync";

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::testkit::estate::Estate;
-use crate::testkit::lambda::Function;
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
+use testkit::estate::Estate;
+use testkit::lambda::Function;
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
 
 const TIME: Duration = Duration::from_secs(190);
 
@@ -34,7 +34,7 @@ fn finding<'a>(result: &'a Value, check: &str) -> &'a Value {
 }
 
 #[tokio::test]
-async fn with_all_well_the_doctor_has_nothing_to_say_about_the_binding() {
+async fn doctor_finds_nothing_where_all_is_well() {
     let aws = FakeAws::new();
     let result = ask(&aws, &[]).await;
     assert_eq!(not_ok(&result), Vec::<String>::new(), "{result:#}");
@@ -50,7 +50,7 @@ async fn with_all_well_the_doctor_has_nothing_to_say_about_the_binding() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_from_inside_is_said_with_where_to_look() {
+async fn doctor_lists_what_it_cannot_check_from_inside() {
     let result = ask(&FakeAws::new(), &[("WATCH_SECONDS", "180")]).await;
     let delivery = finding(&result, "delivery");
     assert_eq!(delivery["level"], "warning");
@@ -61,7 +61,7 @@ async fn what_cannot_be_told_from_inside_is_said_with_where_to_look() {
 }
 
 #[tokio::test]
-async fn every_fault_of_the_estate_is_seen_through_the_apis() {
+async fn doctor_finds_every_fault_through_the_apis() {
     type Case = (&'static str, fn(&mut Estate));
     let cases: [Case; 12] = [
         ("problem database", |estate| estate.status = "stopped"),
@@ -89,7 +89,7 @@ async fn every_fault_of_the_estate_is_seen_through_the_apis() {
 }
 
 #[tokio::test]
-async fn a_missed_failover_shows_in_the_targets() {
+async fn doctor_finds_a_missed_failover_in_the_targets() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let result = ask(&aws, &[]).await;
@@ -99,7 +99,7 @@ async fn a_missed_failover_shows_in_the_targets() {
 }
 
 #[tokio::test]
-async fn an_unhealthy_writer_is_told_with_the_reason() {
+async fn doctor_shows_why_the_writer_is_unhealthy() {
     let aws = FakeAws::new();
     aws.group(|group| group.targets.values_mut().for_each(|target| target.state = Some("unhealthy")));
     aws.state().estate.reason = Some("Target.FailedHealthChecks");
@@ -110,7 +110,7 @@ async fn an_unhealthy_writer_is_told_with_the_reason() {
 }
 
 #[tokio::test]
-async fn an_instance_of_a_cluster_follows_no_failover() {
+async fn doctor_warns_about_a_cluster_members_own_endpoint() {
     let endpoint = "orders-1.abc123.us-east-1.rds.amazonaws.com";
     let bindings = json!([{"endpoint": endpoint, "target_group": GROUP}]).to_string();
     let result = ask(&FakeAws::new(), &[("BINDINGS", &bindings)]).await;
@@ -119,7 +119,7 @@ async fn an_instance_of_a_cluster_follows_no_failover() {
 }
 
 #[tokio::test]
-async fn every_permission_that_is_missing_is_named() {
+async fn doctor_names_every_missing_permission() {
     for (action, check, level, permission) in [
         (
             Action::DescribeTargetGroups,
@@ -160,11 +160,11 @@ async fn every_permission_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn a_role_for_one_instance_alone_is_enough_to_see_it() {
+async fn doctor_needs_permission_for_its_instance_only() {
     let aws = FakeAws::new();
-    aws.state().instances.insert("billing".into(), crate::testkit::Instance::default());
+    aws.state().instances.insert("billing".into(), testkit::Instance::default());
     let endpoint = "billing.abc123.us-east-1.rds.amazonaws.com";
-    aws.state().zone.insert(endpoint.into(), crate::testkit::addresses(&["10.0.1.10"]));
+    aws.state().zone.insert(endpoint.into(), testkit::addresses(&["10.0.1.10"]));
     let bindings = json!([{"endpoint": endpoint, "target_group": GROUP}]).to_string();
     aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
     assert_eq!(not_ok(&ask(&aws, &[("BINDINGS", &bindings)]).await), Vec::<String>::new());
@@ -183,7 +183,7 @@ mod in_time {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_hangs_is_a_finding_at_the_deadline_and_hides_nothing_else() {
+    async fn doctor_reports_a_hanging_call_and_all_other_findings() {
         let aws = FakeAws::new();
         aws.always(Action::DescribeListeners, Some(ApiFault::Hangs));
         let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };

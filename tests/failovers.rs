@@ -5,26 +5,26 @@ use std::time::Duration;
 use rds_nlb_sync::reconcile::{LISTING_LAG, Mode, RDS_RECHECK_INTERVAL, Report, Status, Timing};
 use tokio::time::{Instant, sleep};
 
-use crate::testkit::ports::{TIMING, addresses};
-use crate::testkit::{Action, ApiFault, FakeAws, GROUP, ONE, THREE, TWO};
+use testkit::ports::{TIMING, addresses};
+use testkit::{Action, ApiFault, FakeAws, GROUP, ONE, THREE, TWO};
 
-mod a_dry_run;
-mod a_warm_standby;
+mod api_failures;
+mod concurrency;
 mod confirmation;
+mod deadline;
+mod dry_run;
+mod log;
+mod no_answer;
 mod permits;
 mod preregistration;
-mod the_log;
-mod the_rds_api;
-mod time;
-mod two_at_once;
-mod when_the_api_fails;
-mod without_an_answer_nothing_changes;
+mod rds_api;
+mod standby;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Does something to the world later, while the function is at work.
+/// Changes the fake AWS later, while the function runs.
 fn later(aws: &FakeAws, after: u64, change: impl FnOnce(&FakeAws) + Send + 'static) {
     let aws = aws.clone();
     tokio::spawn(async move {
@@ -47,7 +47,7 @@ fn error(report: &Report) -> &str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_in_sync_costs_one_lookup_and_one_listing() {
+async fn check_in_sync_costs_one_lookup_and_one_listing() {
     let aws = FakeAws::new();
     let report = aws.check().await;
     assert_eq!(report.status, Status::InSync);
@@ -57,7 +57,7 @@ async fn a_group_in_sync_costs_one_lookup_and_one_listing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failover_is_followed_while_it_happens() {
+async fn failover_during_watch_is_followed() {
     let aws = FakeAws::new();
     later(&aws, 20, |aws| {
         aws.promote("orders-2");
@@ -76,7 +76,7 @@ async fn a_failover_is_followed_while_it_happens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_long_it_took_to_follow_counts_from_the_first_sight_of_the_writer() {
+async fn registration_latency_counts_from_the_first_answer() {
     let aws = FakeAws::new();
     assert_eq!(aws.check().await.registration_latency_ms, None);
     aws.resolves_to(&[TWO]);
@@ -85,7 +85,7 @@ async fn how_long_it_took_to_follow_counts_from_the_first_sight_of_the_writer() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_comes_late_is_followed_and_ends_the_watch() {
+async fn failover_before_the_event_is_followed_and_ends_the_watch() {
     let aws = FakeAws::new();
     aws.promote("orders-2");
     aws.writer_per_rds("orders-2");
@@ -96,7 +96,7 @@ async fn an_event_that_comes_late_is_followed_and_ends_the_watch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_move_shown_by_a_look_that_failed_is_followed_whoever_registers_the_writer() {
+async fn move_seen_during_a_failed_listing_still_ends_the_watch() {
     let aws = FakeAws::new();
     aws.always(Action::Lookup, Some(ApiFault::ServerError));
     later(&aws, 3, |aws| {
@@ -116,7 +116,7 @@ async fn a_move_shown_by_a_look_that_failed_is_followed_whoever_registers_the_wr
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_before_dns_moves_is_watched_for_as_long_as_patience_lasts() {
+async fn watch_without_a_move_lasts_watch_seconds() {
     let aws = FakeAws::new();
     let started = Instant::now();
     assert_eq!(aws.watch().await.status, Status::InSync);
@@ -127,7 +127,7 @@ async fn an_event_before_dns_moves_is_watched_for_as_long_as_patience_lasts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drift_check_follows_a_failover_that_no_event_told_of() {
+async fn check_follows_a_failover_without_an_event() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let report = aws.check().await;
@@ -138,7 +138,7 @@ async fn a_drift_check_follows_a_failover_that_no_event_told_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failback_while_the_old_target_drains_registers_it_again() {
+async fn failback_registers_the_draining_target_again() {
     let aws = FakeAws::new();
     aws.holds(&["10.0.1.10~", TWO]);
     let report = aws.check().await;
@@ -153,7 +153,7 @@ async fn a_failback_while_the_old_target_drains_registers_it_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failback_within_one_watch_is_followed() {
+async fn failback_during_watch_is_followed() {
     let aws = FakeAws::new();
     later(&aws, 10, |aws| aws.resolves_to(&[TWO]));
     aws.watch().await;
@@ -163,7 +163,7 @@ async fn a_failback_within_one_watch_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failback_amid_the_eviction_registers_again_whatever_an_older_listing_shows() {
+async fn failback_during_deregistration_ignores_older_listing() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.holds(&[ONE, TWO]);
@@ -179,7 +179,7 @@ async fn a_failback_amid_the_eviction_registers_again_whatever_an_older_listing_
 }
 
 #[tokio::test(start_paused = true)]
-async fn dns_that_flickers_between_old_and_new_evicts_nobody_until_it_settles() {
+async fn flickering_dns_blocks_deregistration_until_it_settles() {
     let aws = FakeAws::new();
     aws.flickers(&[ONE, TWO]);
     later(&aws, 30, |aws| {
@@ -192,7 +192,7 @@ async fn dns_that_flickers_between_old_and_new_evicts_nobody_until_it_settles() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flicker_and_back_does_not_end_the_watch_before_the_real_move() {
+async fn flicker_does_not_end_the_watch_before_the_move() {
     let aws = FakeAws::new();
     later(&aws, 5, |aws| aws.resolves_to(&[TWO]));
     later(&aws, 7, |aws| aws.resolves_to(&[ONE]));
@@ -204,7 +204,7 @@ async fn a_flicker_and_back_does_not_end_the_watch_before_the_real_move() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_begins_amid_a_flicker_stays_for_the_real_move() {
+async fn watch_started_during_a_flicker_waits_for_the_move() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     later(&aws, 1, |aws| aws.resolves_to(&[ONE]));
@@ -216,18 +216,18 @@ async fn a_watch_that_begins_amid_a_flicker_stays_for_the_real_move() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lookups_go_on_while_a_call_takes_its_time() {
+async fn lookups_continue_during_a_slow_call() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.next(Action::RegisterTargets, &[ApiFault::Slow(seconds(5))]);
     let started = Instant::now();
     aws.check().await;
     let deregistered = aws.calls(Action::DeregisterTargets)[0].at - started;
-    assert!(deregistered <= seconds(7), "confirmed beside the registration, not after {deregistered:?}");
+    assert!(deregistered <= seconds(7), "confirmed during the registration, not after {deregistered:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_changes_while_a_call_takes_its_time_starts_the_confirmation_anew() {
+async fn changed_answer_during_slow_call_restarts_confirmation() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     later(&aws, 2, |aws| aws.resolves_to(&[ONE]));
@@ -240,7 +240,7 @@ async fn an_answer_that_changes_while_a_call_takes_its_time_starts_the_confirmat
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_slower_than_the_confirmation_does_not_stretch_a_check() {
+async fn long_poll_interval_does_not_lengthen_a_check() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let timing = Timing { poll: seconds(8), confirm: seconds(1), ..TIMING };
@@ -250,7 +250,7 @@ async fn a_poll_slower_than_the_confirmation_does_not_stretch_a_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flicker_to_a_draining_address_does_not_register_it() {
+async fn flicker_to_draining_address_does_not_register_it() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, "10.0.2.20~"]);
     aws.flickers(&[TWO, ONE]);
@@ -260,7 +260,7 @@ async fn a_flicker_to_a_draining_address_does_not_register_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dns_that_never_settles_leaves_the_check_pending_within_its_bound() {
+async fn endless_flicker_leaves_the_check_pending_in_time() {
     let aws = FakeAws::new();
     aws.flickers(&[TWO, ONE]);
     let report = aws.check().await;
@@ -271,7 +271,7 @@ async fn dns_that_never_settles_leaves_the_check_pending_within_its_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stale_extra_targets_are_evicted() {
+async fn stale_targets_are_deregistered() {
     let aws = FakeAws::new();
     aws.holds(&[THREE, ONE, TWO, "10.0.1.10:6432"]);
     assert_eq!(aws.check().await.status, Status::Updated);
@@ -279,7 +279,7 @@ async fn stale_extra_targets_are_evicted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_group_gets_the_writer() {
+async fn empty_group_gets_the_writer() {
     let aws = FakeAws::new();
     aws.holds(&[]);
     assert_eq!(aws.check().await.status, Status::Updated);
@@ -287,7 +287,7 @@ async fn an_empty_group_gets_the_writer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_mends_what_somebody_else_does_to_the_group_meanwhile() {
+async fn watch_repairs_external_changes() {
     let aws = FakeAws::new();
     later(&aws, 30, |aws| aws.holds(&[TWO]));
     let report = aws.watch().await;
@@ -296,13 +296,13 @@ async fn a_watch_mends_what_somebody_else_does_to_the_group_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hang_after_other_failures_is_told_with_what_failed_before() {
+async fn deadline_error_includes_the_earlier_failure() {
     for hangs in [Action::RegisterTargets, Action::DescribeTargetHealth] {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         aws.next(Action::RegisterTargets, &[ApiFault::Throttled]);
         if hangs == Action::DescribeTargetHealth {
-            // The look that finds the writer missing is answered.
+            // The listing that lacks the writer is answered.
             aws.next(hangs, &[ApiFault::Slow(Duration::ZERO)]);
         }
         aws.next(hangs, &[ApiFault::Hangs]);

@@ -14,9 +14,9 @@ use rds_nlb_sync::service::{Answer, Host, InvocationError, InvocationResult, Ser
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::testkit::fleet::{address, endpoint, group};
-use crate::testkit::ports::TIMING;
-use crate::testkit::{Action, ApiFault, FakeAws, Instance, addresses};
+use testkit::fleet::{address, endpoint, group};
+use testkit::ports::TIMING;
+use testkit::{Action, ApiFault, FakeAws, Instance, addresses};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -114,11 +114,11 @@ async fn check_of_many_groups_lists_its_share_and_resolves_the_rest() {
     assert_eq!(changed(&outcome), [""; 0]);
     assert_eq!(listed, 20);
     assert_eq!(estate.aws.count(Action::Lookup), 200 + 20, "one lookup each, and one with each listing");
-    assert_eq!(crate::testkit::ports::addresses(&outcome.bindings[199]), [address(199, 1)]);
+    assert_eq!(testkit::ports::addresses(&outcome.bindings[199]), [address(199, 1)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_group_is_listed_within_the_verification_period() {
+async fn every_group_is_listed_within_verify_seconds() {
     let estate = Estate::of(1000);
     estate.warm().await;
     // An external change that no lookup shows.

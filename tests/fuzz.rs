@@ -1,5 +1,5 @@
 //! Hostile answers: name servers and APIs that send anything at all. Whatever arrives, there is no
-//! panic and no hang, memory and messages stay bounded, and an error names what it is about.
+//! panic and no hang, memory and messages stay bounded, and an error names its subject.
 //!
 //! Every case has a fixed seed; a failure names it, and `CASE=seed` repeats that case alone. `CASES`
 //! sets how many there are (`make fuzz CASES=100000`).
@@ -21,7 +21,7 @@ use rds_nlb_sync::error::Error;
 const CASES: u64 = 300;
 /// The cases at work at the same time: most of one's time is a time-out.
 const AT_ONCE: usize = 30;
-/// The longest that an error may be, in bytes: what was being done, a few reasons, and the cure.
+/// The longest that an error may be, in bytes: the attempted action, a few reasons, and the fix.
 const LONGEST: usize = 8000;
 
 fn cases() -> Range<u64> {
@@ -56,7 +56,7 @@ async fn every_case<F: Future<Output = bool>>(run: impl Fn(u64, Rng) -> F) {
         let running = run(case, Rng::with_seed(case));
         async move {
             let made_sense = running.await;
-            assert_eq!(PANICS.get(), 0, "CASE={case}, or one beside it, panicked in a task");
+            assert_eq!(PANICS.get(), 0, "CASE={case}, or one at the same time, panicked in a task");
             made_sense
         }
     };
@@ -66,8 +66,8 @@ async fn every_case<F: Future<Output = bool>>(run: impl Fn(u64, Rng) -> F) {
     assert!(sense.len() < 100 || (10..sense.len() - 10).contains(&made), "{made} of {}", sense.len());
 }
 
-/// What every error keeps to: it is short, on one line, and names what it is about.
-fn is_well_told(case: u64, error: &Error, about: &str) {
+/// Every error is short, on one line, and names its subject.
+fn is_well_formed(case: u64, error: &Error, about: &str) {
     let message_text = error.explain();
     assert!(message_text.len() <= LONGEST, "CASE={case}: {} bytes: {message_text:.200}…", message_text.len());
     assert!(!message_text.contains(char::is_control), "CASE={case} breaks the line: {message_text}");

@@ -13,9 +13,9 @@ use rds_nlb_sync::service::{Answer, Host, InvocationError, InvocationResult, RES
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::testkit::log::Log;
-use crate::testkit::ports::TIMING;
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, TWO, addresses};
+use testkit::log::Log;
+use testkit::ports::TIMING;
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, TWO, addresses};
 
 const BILLING: &str = "billing.abc123.us-east-1.rds.amazonaws.com";
 

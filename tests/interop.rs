@@ -1,8 +1,8 @@
-//! Second opinions: the binary against an AWS and a name server that nobody here wrote, `moto` and
+//! The binary against a foreign fake AWS and a foreign name server, `moto` and
 //! `unbound`. `tests/install` installs them; without them these tests are skipped, except in CI.
 //!
 //! Where moto departs from AWS, a comment says how (moto 5.2.5): it never lets a target drain, keys
-//! targets by their address alone, and refuses to deregister what is not registered.
+//! targets by their address alone, and refuses to deregister a target that is not registered.
 
 mod moto;
 mod unbound;
@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 
 use self::moto::{Database, Moto};
 use self::unbound::Unbound;
-use crate::testkit::lambda::Function;
-use crate::testkit::ports::permit;
-use crate::testkit::{ENDPOINT, FakeAws, ONE, Record, THREE, TWO, addresses};
+use testkit::lambda::Function;
+use testkit::ports::permit;
+use testkit::{ENDPOINT, FakeAws, ONE, Record, THREE, TWO, addresses};
 
 /// The function's time-out in these tests.
 const TIME: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ const TIME: Duration = Duration::from_secs(60);
 fn installed(program: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = std::env::var("PATH").unwrap_or_default();
-    // Debian keeps servers where only root looks.
+    // Debian keeps servers in a folder of root's PATH.
     let folders = [root.join(".venv/bin")].into_iter().chain(std::env::split_paths(&path));
     let found = folders.chain(["/usr/sbin".into()]).map(|folder| folder.join(program)).find(|p| p.is_file());
     if found.is_none() {
@@ -68,7 +68,7 @@ fn check() -> Value {
     json!({"command": "check"})
 }
 
-/// What RDS sends when a failover of this cluster begins.
+/// The event that RDS sends when a failover of this cluster begins.
 fn failover(cluster: &str) -> Value {
     let arn = format!("arn:aws:rds:us-east-1:123456789012:cluster:{cluster}");
     json!({"source": "aws.rds", "detail-type": "RDS DB Cluster Event", "resources": [arn],
@@ -83,7 +83,7 @@ async fn soon() {
     tokio::time::sleep(Duration::from_millis(300)).await;
 }
 
-/// The function on moto's AWS, with its names in the world's zone.
+/// The function on moto's AWS, with its names in the testkit's zone.
 async fn on(moto: &Moto, aws: &FakeAws, database: &Database) -> Function {
     for (address, member) in [ONE, TWO].into_iter().zip(&database.members) {
         aws.state().zone.insert(member.endpoint.clone(), addresses(&[address]));
@@ -104,7 +104,7 @@ mod of_moto {
     use super::*;
 
     #[tokio::test]
-    async fn a_group_in_sync_stays_as_it_is() {
+    async fn moto_group_in_sync_is_not_changed() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("calm", &["10.0.1.10"]).await;
         let function = on(&moto, &aws, &database).await;
@@ -115,7 +115,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn an_empty_group_gets_the_writer() {
+    async fn moto_empty_group_gets_the_writer() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("empty", &[]).await;
         let function = on(&moto, &aws, &database).await;
@@ -124,7 +124,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_failover_and_the_failback_are_followed() {
+    async fn moto_failover_and_failback_are_followed() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("orders", &["10.0.1.10"]).await;
         let function = on(&moto, &aws, &database).await;
@@ -145,7 +145,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn stale_targets_are_evicted() {
+    async fn moto_stale_targets_are_deregistered() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("stale", &["10.0.1.10", "10.0.2.20", THREE]).await;
         let function = on(&moto, &aws, &database).await;
@@ -155,20 +155,20 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn what_registering_has_replaced_is_not_evicted() {
+    async fn moto_replaced_target_is_not_deregistered() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("port", &[]).await;
         moto.register(&database, "10.0.1.10:6432").await;
         let function = on(&moto, &aws, &database).await;
         let result = function.invoke(check(), TIME).await.unwrap();
         // AWS would list both ports. moto keys targets by address: deregistering the old port, without a
-        // fresh look after the registration, would remove the new one.
+        // fresh observation after the registration, would remove the new one.
         assert_eq!(result["bindings"][0]["deregistered"], json!([]));
         assert_eq!(moto.targets(&database).await, "10.0.1.10:5432");
     }
 
     #[tokio::test]
-    async fn nothing_is_evicted_while_the_rds_api_names_another_writer() {
+    async fn moto_rds_naming_another_writer_vetoes_deregistration() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("vetoed", &["10.0.1.10"]).await;
         let function = on(&moto, &aws, &database).await;
@@ -185,7 +185,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_cluster_that_is_gone_vetoes_nothing() {
+    async fn moto_deleted_cluster_vetoes_nothing() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("gone", &["10.0.1.10"]).await;
         let function = on(&moto, &aws, &database).await;
@@ -196,7 +196,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_target_that_is_gone_already_asks_for_another_look() {
+    async fn moto_missing_target_causes_another_observation() {
         use rds_nlb_sync::reconcile::TargetGroupApi as _;
         let moto = or_skip!(Moto::shared());
         let database = moto.database("twice", &["10.0.1.10", "10.0.2.20"]).await;
@@ -210,7 +210,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn a_group_that_is_gone_is_named() {
+    async fn moto_deleted_group_is_named_in_the_error() {
         let (moto, aws) = (or_skip!(Moto::shared()), FakeAws::new());
         let database = moto.database("unbound", &[]).await;
         let function = on(&moto, &aws, &database).await;
@@ -224,7 +224,7 @@ mod of_moto {
     }
 
     #[tokio::test]
-    async fn credentials_that_nobody_knows_are_told_with_the_cure() {
+    async fn moto_unknown_credentials_are_reported_with_the_fix() {
         let aws = FakeAws::new();
         let moto = or_skip!(Moto::start(&[("INITIAL_NO_AUTH_ACTION_COUNT", "0")]));
         let variables = [("AWS_ENDPOINT_URL", moto.url.as_str())];
@@ -243,7 +243,7 @@ mod of_moto {
 mod of_unbound {
     use super::*;
 
-    /// The world's zone as RDS has it, with this writer.
+    /// The zone as RDS has it, with this writer.
     fn zone(writer: &str) -> String {
         format!(
             "orders.cluster-abc123 CNAME {writer}.abc123\n\
@@ -268,7 +268,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn a_failover_is_followed_when_the_answer_of_before_has_expired() {
+    async fn unbound_failover_is_followed_after_the_ttl() {
         let (server, aws) = (or_skip!(Unbound::start(&zone("orders-1"))), FakeAws::new());
         let function = on(&server, &aws, &[("CONFIRM_SECONDS", "6")]).await;
         let moving = async {
@@ -283,7 +283,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn a_zone_that_fails_during_the_failover_evicts_nobody_until_it_is_back() {
+    async fn unbound_failing_zone_blocks_deregistration() {
         let (server, aws) = (or_skip!(Unbound::start(&zone("orders-1"))), FakeAws::new());
         let function = on(&server, &aws, &[]).await;
         let moving = async {
@@ -302,7 +302,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn every_way_not_to_answer_is_told_apart() {
+    async fn unbound_failures_have_distinct_errors() {
         let server = or_skip!(Unbound::start(&zone("orders-1")));
         for (name, reason) in [
             ("nobody", "NXDOMAIN"),
@@ -329,7 +329,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn the_names_on_the_way_come_with_the_address() {
+    async fn unbound_answer_includes_the_cname_chain() {
         let server = or_skip!(Unbound::start(&zone("orders-2")));
         let answer = resolve(&server, "DB.us-east-1.rds.amazonaws.com").await.unwrap();
         assert_eq!(answer.addresses.to_string(), TWO);
@@ -339,7 +339,7 @@ mod of_unbound {
     }
 
     #[tokio::test]
-    async fn an_answer_too_long_for_udp_comes_whole_over_tcp() {
+    async fn unbound_answer_too_long_for_udp_comes_over_tcp() {
         let many: Vec<String> = (1..=200).map(|host| format!("many A 10.0.7.{host}\n")).collect();
         let server = or_skip!(Unbound::start(&many.concat()));
         let answer = resolve(&server, "many.us-east-1.rds.amazonaws.com").await.unwrap();
@@ -348,7 +348,7 @@ mod of_unbound {
 }
 
 #[tokio::test]
-async fn of_both_at_once_a_failover_is_followed() {
+async fn moto_and_unbound_failover_is_followed() {
     let moto = or_skip!(Moto::shared());
     let database = moto.database("both", &["10.0.1.10"]).await;
     let server = or_skip!(Unbound::start(""));

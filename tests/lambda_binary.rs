@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::testkit::lambda::{Function, sent_now};
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, ONE, TWO};
+use testkit::lambda::{Function, sent_now};
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Group, ONE, TWO};
 
 /// The function's time-out, far longer than any of these tests.
 const TIME: Duration = Duration::from_secs(30);
@@ -274,7 +274,7 @@ async fn missing_credentials_error_names_the_fix() {
 }
 
 #[tokio::test]
-async fn plan_and_dry_run_change_nothing() {
+async fn plan_command_and_dry_run_change_nothing() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let function = start(&aws, &[]).await;

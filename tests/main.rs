@@ -2,8 +2,6 @@
 //! the binary as Lambda runs it.
 #![allow(clippy::disallowed_methods, reason = "the tests stand for everything around the function")]
 
-mod testkit;
-
 #[cfg(feature = "cli")]
 mod cli;
 mod discovery;

@@ -1,4 +1,4 @@
-//! What a check costs, in units that are the same on every machine: calls and allocations.
+//! The cost of a check, in units that are the same on every machine: calls and allocations.
 //!
 //! A test program of its own, because it counts every allocation; and one test, because it sets the
 //! environment that the SDK reads.
@@ -16,17 +16,15 @@ use rds_nlb_sync::service::{Answer, Host, Service};
 use rds_nlb_sync::startup::{App, start};
 use serde_json::json;
 
-mod testkit;
-
 use testkit::{ENDPOINT, FakeAws, GROUP};
 
-/// A sixth to a fifth above what was counted: 519, 87,000, 192,000 and 314,000. Where a change needs more for
+/// A sixth to a fifth above the counted numbers: 519, 87,000, 192,000 and 314,000. Where a change needs more for
 /// a reason, raise them.
 const ALLOCATIONS_PER_CHECK: u64 = 600;
 const BYTES_PER_CHECK: u64 = 100_000;
 const BYTES_OF_THE_FIRST_CHECK: u64 = 225_000;
 const BYTES_OF_THE_START: u64 = 365_000;
-/// What may stay allocated after hundreds of checks: buffers that grew, but nothing for every check.
+/// The bytes that may stay allocated after hundreds of checks: buffers that grew, but nothing for every check.
 const KEPT: i64 = 4096;
 
 /// The allocations of one thread.
@@ -49,7 +47,7 @@ struct Counting;
 
 impl Counting {
     fn note(taken: usize, freed: usize) {
-        // Gone while a thread ends: what happens then belongs to no check.
+        // Gone while a thread ends; allocations then belong to no check.
         let _ = ALLOCATED.try_with(|allocated| {
             let Allocated { count, bytes, live } = allocated.get();
             allocated.set(Allocated {
@@ -82,7 +80,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Serves the world from another thread, so that this one's allocations are the function's alone.
+/// Serves the fake AWS from another thread, so that this one's allocations are the function's alone.
 fn serve(aws: &FakeAws) -> [String; 2] {
     let (aws, (send, receive)) = (aws.clone(), std::sync::mpsc::channel());
     std::thread::spawn(move || {
@@ -97,7 +95,7 @@ fn serve(aws: &FakeAws) -> [String; 2] {
 }
 
 #[test]
-fn a_check_in_sync_costs_little_and_keeps_nothing() {
+fn check_in_sync_allocates_little_and_keeps_nothing() {
     let aws = FakeAws::new();
     let [api, name_server] = serve(&aws);
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
@@ -109,7 +107,7 @@ fn a_check_in_sync_costs_little_and_keeps_nothing() {
         ("NAMESERVERS", &name_server),
         ("BINDINGS", &bindings),
     ] {
-        // SAFETY: the world's thread, the only other one, reads no environment.
+        // SAFETY: the fake AWS's thread, the only other one, reads no environment.
         unsafe { std::env::set_var(name, value) };
     }
     for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"] {

@@ -6,9 +6,9 @@ use rds_nlb_sync::binding::{Binding, Role};
 use rds_nlb_sync::reconcile::{Mode, Preregistration, RDS_RECHECK_INTERVAL, Report, Status};
 use tokio::time::sleep;
 
-use crate::testkit::ports::TIMING;
-use crate::testkit::ports::addresses as addresses_of;
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Instance, ONE, THREE, TWO, addresses};
+use testkit::ports::TIMING;
+use testkit::ports::addresses as addresses_of;
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Instance, ONE, THREE, TWO, addresses};
 
 /// The cluster `orders` of `orders-1`, the writer, and of `orders-2` and `orders-3`, and a group that
 /// holds these two.
@@ -51,7 +51,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_reader_is_in_the_group_and_the_writer_is_not() {
+    async fn readers_group_holds_every_reader_but_not_the_writer() {
         let aws = cluster();
         let report = check(&aws).await;
         assert_eq!(
@@ -65,7 +65,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failover_swaps_the_old_writer_for_the_new_one() {
+    async fn readers_failover_swaps_old_and_new_writer() {
         let aws = cluster();
         let at_work = aws.clone();
         tokio::spawn(async move {
@@ -78,7 +78,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_is_created_or_deleted_is_left_out() {
+    async fn reader_being_created_or_deleted_is_left_out() {
         for status in ["creating", "deleting"] {
             let aws = cluster();
             becomes(&aws, "orders-3", status);
@@ -90,7 +90,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_reboots_or_is_gone_from_the_api_is_handled_by_what_dns_says() {
+    async fn rebooting_reader_stays_and_missing_one_is_left_out() {
         let aws = cluster();
         becomes(&aws, "orders-3", "rebooting");
         assert_eq!(check(&aws).await.status, Status::InSync);
@@ -99,7 +99,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cluster_without_readers_falls_back_to_its_writer() {
+    async fn cluster_without_readers_falls_back_to_its_writer() {
         let aws = cluster();
         aws.state().clusters.insert("orders".into(), [("orders-1".to_owned(), true)].into());
         let report = check(&aws).await;
@@ -111,12 +111,12 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_is_evicted_only_when_its_absence_is_confirmed() {
+    async fn reader_is_deregistered_after_its_absence_is_confirmed() {
         let aws = cluster();
         let at_work = aws.clone();
         becomes(&aws, "orders-3", "deleting");
         tokio::spawn(async move {
-            // Back before the confirmation, and gone again: never steady.
+            // Back before the confirmation, and gone again: never confirmed.
             for status in ["available", "deleting"].into_iter().cycle() {
                 sleep(Duration::from_secs(4)).await;
                 becomes(&at_work, "orders-3", status);
@@ -127,7 +127,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_answer_is_not_an_answer() {
+    async fn readers_without_an_answer_change_nothing() {
         type Breaks = fn(&FakeAws);
         let breaks: [(&str, Breaks, &str); 5] = [
             ("the API is down", |w| w.always(Action::DescribeDBClusters, Some(ApiFault::ServerError)), "500"),
@@ -156,7 +156,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_asks_for_the_names_as_seldom_as_for_an_opinion() {
+    async fn readers_watch_asks_rds_every_recheck_interval() {
         let aws = cluster();
         reconcile(&aws, Role::Readers, Mode::Watch).await;
         assert!(aws.count(Action::Lookup) > 300);
@@ -166,7 +166,7 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_nominated_and_the_writer_is_no_objection() {
+    async fn readers_have_no_candidates_and_no_veto() {
         let aws = cluster();
         aws.writer_per_rds("orders-1");
         aws.promote("orders-2");
@@ -181,7 +181,7 @@ mod all {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn every_address_of_the_name_is_in_the_group() {
+    async fn role_all_registers_every_address() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO, THREE]);
         let report = reconcile(&aws, Role::All, Mode::Check).await;
@@ -193,7 +193,7 @@ mod all {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_set_that_changes_with_every_lookup_evicts_nobody() {
+    async fn role_all_with_flickering_set_deregisters_nothing() {
         let aws = FakeAws::new();
         aws.holds(&[ONE, TWO]);
         aws.flickers(&[ONE, TWO]);
@@ -203,7 +203,7 @@ mod all {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_impossible_address_spoils_the_answer() {
+    async fn role_all_with_an_impossible_address_fails() {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO, "54.1.2.3"]);
         let report = reconcile(&aws, Role::All, Mode::Check).await;
@@ -213,7 +213,7 @@ mod all {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_of_several_addresses_is_refused_with_the_cure() {
+async fn writer_with_several_addresses_is_refused_with_the_fix() {
     let aws = FakeAws::new();
     aws.resolves_to(&[ONE, TWO]);
     let error = reconcile(&aws, Role::Writer, Mode::Check).await.error.expect("a failure");

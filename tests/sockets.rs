@@ -16,8 +16,8 @@ use rds_nlb_sync::rds::Rds;
 use rds_nlb_sync::reconcile::{Instance, RdsApi, Resolution, Resolve, TargetGroupApi};
 use tokio::time::{Instant, timeout};
 
-use crate::testkit::ports::permit;
-use crate::testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, ONE, Record, THREE, TWO, addresses};
+use testkit::ports::permit;
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, ONE, Record, THREE, TWO, addresses};
 
 async fn resolve(aws: &FakeAws) -> Result<Resolution, Error> {
     let servers = [aws.serve_dns().await];
@@ -56,7 +56,7 @@ fn targets(list: &[&str]) -> BTreeSet<SocketAddr> {
     list.iter().map(|target| target.parse().unwrap()).collect()
 }
 
-mod api_trouble;
+mod api_failures;
 mod clusters;
 mod dns;
 mod refusals;

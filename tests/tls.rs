@@ -25,9 +25,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::testkit::lambda::Function;
-use crate::testkit::ports::permit;
-use crate::testkit::{FakeAws, GROUP};
+use testkit::lambda::Function;
+use testkit::ports::permit;
+use testkit::{FakeAws, GROUP};
 
 /// Signs certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);

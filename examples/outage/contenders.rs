@@ -1,4 +1,4 @@
-//! Who keeps the group in sync: the two usual ways, as small models of what is published, and this function.
+//! The contenders: small models of the two usual, published ways to keep a group in sync, and this function.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use rds_nlb_sync::reconcile::{Mode, Preregistration};
 use tokio::time::{Instant, interval_at, sleep_until};
 
 use crate::model::{Database, Failover, INSTANCE, look_up};
-use crate::testkit::ports::TIMING;
-use crate::testkit::{ENDPOINT, FakeAws, GROUP};
+use testkit::ports::TIMING;
+use testkit::{ENDPOINT, FakeAws, GROUP};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
-    /// Once a minute: looks DNS up once, deregisters what differs, then registers the answer.
+    /// Once a minute: resolves once, deregisters all other targets, then registers the answer.
     Poller,
-    /// At each event: looks DNS up once, registers the answer, then deregisters what differs.
+    /// At each event: resolves once, registers the answer, then deregisters all other targets.
     Handler,
     /// This function, with neither of the two.
     Plain,
-    /// This function, registering early whom the event and the RDS API nominate.
+    /// This function, with pre-registration of the candidate that the event or the RDS API names.
     Preregistering,
     /// This function, with the standby kept in the group since the failover before.
     WithStandby,
@@ -83,15 +83,15 @@ pub async fn act(contender: Contender, failover: Failover, aws: FakeAws) {
     }
 }
 
-/// What the usual ways do, as if API calls took no time.
+/// The two usual ways, as if API calls took no time.
 fn change(aws: &FakeAws, database: Database, deregisters_first: bool) {
     let Some(writer) = look_up(aws, database) else { return };
     let mut state = aws.state();
-    let held = |(target, of): (&_, &crate::testkit::Target)| of.drained.is_none().then_some(*target);
+    let held = |(target, of): (&_, &testkit::Target)| of.drained.is_none().then_some(*target);
     let active: Vec<_> = state.groups[GROUP].targets.iter().filter_map(held).collect();
     let stale: Vec<_> = active.iter().copied().filter(|target| *target != writer).collect();
     let lacks = !active.contains(&writer);
-    let register = |state: &mut crate::testkit::State| {
+    let register = |state: &mut testkit::State| {
         if lacks {
             state.register(GROUP, &[(writer, None)]).expect("the world has the group");
         }

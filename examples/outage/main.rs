@@ -1,4 +1,4 @@
-//! How long a failover cuts vendors off, with this function and with what is used instead: `make outage`.
+//! How long a failover cuts vendors off, with this function and with the usual alternatives: `make outage`.
 //!
 //! A model, not a measurement: the real reconcile loop on a paused clock, against a failover and a load
 //! balancer with the documented durations ([`model`]). `scripts/drill` measures the real thing.
@@ -7,8 +7,6 @@
 mod contenders;
 mod model;
 mod picture;
-#[path = "../../tests/testkit/mod.rs"]
-mod testkit;
 
 use std::rc::Rc;
 use std::time::Duration;

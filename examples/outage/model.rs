@@ -1,4 +1,4 @@
-//! What the contenders play in: a failover, and a load balancer that takes its time. It is a model; every
+//! The model that the contenders run in: a failover, and a load balancer with its delays. It is a model; every
 //! duration is drawn, for each trial, from the range that is documented or was measured, as named here.
 
 use std::cell::RefCell;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
-use crate::testkit::{Action, FakeAws, GROUP, Instance, ONE, TWO, addresses};
+use testkit::{Action, FakeAws, GROUP, Instance, ONE, TWO, addresses};
 
-/// What fails over.
+/// The kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Database {
     Aurora,
@@ -72,7 +72,7 @@ pub struct Failover {
     registration: Duration,
     deregistration: Duration,
     checks: (Duration, u32, u32),
-    /// What is left of a minute when the trial begins.
+    /// The time from the start of the trial to the next minute.
     pub phase: Duration,
 }
 
@@ -116,7 +116,7 @@ impl Failover {
         (after || is_aurora, after)
     }
 
-    /// The world before the failover.
+    /// The fake AWS before the failover.
     pub fn aws(&self, keeps_standby: bool) -> FakeAws {
         let aws = FakeAws::new();
         if self.database == Database::MultiAz {
@@ -135,7 +135,7 @@ impl Failover {
         aws
     }
 
-    /// What happens to DNS and to the RDS API.
+    /// The failover's changes of DNS and of the RDS API.
     pub async fn happen(self, aws: FakeAws) {
         let start = Instant::now();
         let at = |time| sleep_until(start + time);
@@ -176,7 +176,7 @@ struct Seen {
     is_healthy: Option<bool>,
 }
 
-/// What part of the new connections reached a writer that accepts writes, second by second.
+/// The part of the new connections that reached a writer that accepts writes, second by second.
 pub type Served = Rc<RefCell<Vec<(Duration, f64)>>>;
 
 /// The load balancer: puts targets into service and out, and checks their health, all with delays.
@@ -247,7 +247,7 @@ fn part(failover: &Failover, seen: &BTreeMap<SocketAddr, Seen>, now: Duration) -
 
 /// The endpoint's address now, as a plain lookup gives it.
 pub fn look_up(aws: &FakeAws, database: Database) -> Option<SocketAddr> {
-    let name = if database == Database::Aurora { crate::testkit::ENDPOINT } else { INSTANCE };
+    let name = if database == Database::Aurora { testkit::ENDPOINT } else { INSTANCE };
     let mut state = aws.state();
     let _ = state.begin(Action::Lookup, name);
     let address = state.find(name, false).addresses?.first().copied()?;

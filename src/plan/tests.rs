@@ -46,7 +46,7 @@ fn case(name: &str, dns: &str, group: &str, confirmation: Confirmation, expected
 
 #[test]
 #[rustfmt::skip]
-fn what_a_group_needs() {
+fn plan_matches_the_truth_table() {
     case("in sync", "10.0.1.10", "10.0.1.10", Confirmed, "nothing to do");
     case("in sync, unconfirmed", "10.0.1.10", "10.0.1.10", Unconfirmed, "nothing to do");
     case("in sync, contradicted", "10.0.1.10", "10.0.1.10", RdsDisagrees, "nothing to do");
@@ -113,7 +113,7 @@ fn candidates(addresses: &[&str]) -> AllowedExtras {
 
 #[test]
 #[rustfmt::skip]
-fn what_a_nomination_does() {
+fn plan_with_candidate_matches_the_truth_table() {
     let two = candidates(&["10.0.2.20"]);
     let held = "? 10.0.2.20:5432 is about to become the writer; is deregistered if DNS confirms another address";
     case_with_extras("absent", &two, "10.0.1.10", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432");
@@ -134,7 +134,7 @@ fn what_a_nomination_does() {
 
 #[test]
 #[rustfmt::skip]
-fn what_a_failover_under_way_delays() {
+fn plan_during_failover_matches_the_truth_table() {
     case("a deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", FailoverInProgress, "? 10.0.2.20:5432 is deregistered once the RDS API no longer reports a failover in progress");
     case("no registration", "10.0.2.20", "10.0.1.10", FailoverInProgress, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
     case("no return", "10.0.1.10", "10.0.1.10~ 10.0.2.20", FailoverInProgress, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
@@ -142,7 +142,7 @@ fn what_a_failover_under_way_delays() {
 
 #[test]
 #[rustfmt::skip]
-fn what_a_standby_is() {
+fn plan_with_standby_matches_the_truth_table() {
     let keep = AllowedExtras { standby: StandbyPolicy::Keep, ..AllowedExtras::default() };
     let waits = |target: &str| format!("? {target}:5432 is kept as the standby or deregistered, depending on its health, once the writer's target is healthy");
     for confirmation in [Unconfirmed, RdsDisagrees, FailoverInProgress, StaleObservation, Confirmed] {
@@ -178,7 +178,7 @@ fn history(group: &str, steps: &[(&str, Confirmation, &str)]) {
 }
 
 #[test]
-fn a_failover_registers_then_evicts_then_rests() {
+fn failover_registers_then_deregisters_then_stops() {
     history(
         "10.0.1.10",
         &[
@@ -191,7 +191,7 @@ fn a_failover_registers_then_evicts_then_rests() {
 }
 
 #[test]
-fn a_flicker_during_a_failover_never_costs_a_target() {
+fn flicker_during_failover_removes_no_target() {
     history(
         "10.0.1.10",
         &[
@@ -207,7 +207,7 @@ fn a_flicker_during_a_failover_never_costs_a_target() {
 }
 
 #[test]
-fn a_failback_takes_the_draining_writer_back() {
+fn failback_registers_the_draining_writer() {
     history(
         "10.0.1.10~ 10.0.2.20",
         &[

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn of_zero_seconds_evicts_at_once_after_one_more_look() {
+async fn zero_confirmation_deregisters_after_one_more_lookup() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     let timing = Timing { confirm: Duration::ZERO, ..TIMING };
@@ -12,7 +12,7 @@ async fn of_zero_seconds_evicts_at_once_after_one_more_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn looks_afresh_right_before_the_eviction() {
+async fn lookup_and_listing_precede_every_deregistration() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     aws.check().await;

@@ -1,4 +1,4 @@
-//! How urgent each call is, for where the API's limits are near.
+//! The priority of each call.
 
 use rds_nlb_sync::rate_limit::Call::{Describe, Write};
 use rds_nlb_sync::rate_limit::Priority::{Failover, Routine, Tidy};
@@ -6,7 +6,7 @@ use rds_nlb_sync::rate_limit::Priority::{Failover, Routine, Tidy};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn of_a_check_that_finds_a_failover_come_first_until_the_writer_is_in() {
+async fn check_calls_have_priority_until_the_writer_is_in() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);
     aws.check().await;
@@ -14,7 +14,7 @@ async fn of_a_check_that_finds_a_failover_come_first_until_the_writer_is_in() {
         (Routine, Describe),
         (Failover, Write),
         (Failover, Describe),
-        // The look before the deregistration, the deregistration, and the look after it.
+        // The listing before the deregistration, the deregistration, and the listing after it.
         (Tidy, Describe),
         (Tidy, Write),
         (Tidy, Describe),
@@ -23,7 +23,7 @@ async fn of_a_check_that_finds_a_failover_come_first_until_the_writer_is_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_watch_in_which_nothing_happens_stay_as_urgent_as_they_were() {
+async fn watch_without_a_move_keeps_its_priority() {
     let aws = FakeAws::new();
     aws.watch().await;
     let permits = aws.state().permits.clone();

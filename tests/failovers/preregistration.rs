@@ -2,7 +2,7 @@ use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::reconcile::Preregistration;
 
 use super::*;
-use crate::testkit::{ENDPOINT, addresses};
+use testkit::{ENDPOINT, addresses};
 
 const MEMBER: &str = "orders-2.abc123.us-east-1.rds.amazonaws.com";
 
@@ -11,7 +11,7 @@ fn both(aws: &FakeAws) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_registers_the_next_writer_before_dns_moves_and_the_failover_is_followed_as_ever() {
+async fn event_candidate_is_registered_before_dns_moves() {
     let aws = FakeAws::new();
     later(&aws, 1, both);
     later(&aws, 25, |aws| {
@@ -29,7 +29,7 @@ async fn an_event_registers_the_next_writer_before_dns_moves_and_the_failover_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rds_api_nominates_whom_it_calls_the_writer_before_dns_does() {
+async fn rds_writer_is_preregistered_before_dns_moves() {
     let aws = FakeAws::new();
     later(&aws, 15, |aws| aws.writer_per_rds("orders-2"));
     later(&aws, 30, both);
@@ -46,7 +46,7 @@ async fn the_rds_api_nominates_whom_it_calls_the_writer_before_dns_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_writer_before_is_not_nominated_by_an_api_that_lags() {
+async fn previous_writer_of_lagging_rds_is_not_preregistered() {
     let aws = FakeAws::new();
     aws.promote("orders-2");
     // It still calls orders-1 the writer, which is in the group.
@@ -58,7 +58,7 @@ async fn the_writer_before_is_not_nominated_by_an_api_that_lags() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nomination_alone_neither_ends_the_watch_nor_evicts_and_outlives_it_by_nothing() {
+async fn candidate_neither_ends_the_watch_nor_outlives_it() {
     let aws = FakeAws::new();
     let started = Instant::now();
     let report = aws.watch_preregistering("orders-2").await;
@@ -72,7 +72,7 @@ async fn a_nomination_alone_neither_ends_the_watch_nor_evicts_and_outlives_it_by
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failover_to_somebody_else_evicts_the_nominee_once_dns_has_settled() {
+async fn failover_to_other_member_deregisters_the_candidate() {
     let aws = FakeAws::new();
     later(&aws, 20, |aws| aws.resolves_to(&[THREE]));
     let started = Instant::now();
@@ -82,10 +82,10 @@ async fn a_failover_to_somebody_else_evicts_the_nominee_once_dns_has_settled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failover_that_is_reverted_evicts_the_nominee_by_the_event_that_says_so() {
+async fn reverted_failovers_event_deregisters_the_candidate() {
     let aws = FakeAws::new();
     aws.state().failing_over = true;
-    // Event 0070 wakes another invocation, which nominates nobody.
+    // Event 0070 starts another invocation, without a candidate.
     tokio::join!(aws.watch_preregistering("orders-2"), async {
         sleep(seconds(20)).await;
         aws.state().failing_over = false;
@@ -96,7 +96,7 @@ async fn a_failover_that_is_reverted_evicts_the_nominee_by_the_event_that_says_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drift_check_amid_the_failover_leaves_the_nominee_alone() {
+async fn check_during_failover_keeps_the_candidate() {
     let aws = FakeAws::new();
     aws.state().failing_over = true;
     let (report, check) = tokio::join!(aws.watch_preregistering("orders-2"), async {
@@ -116,7 +116,7 @@ async fn a_drift_check_amid_the_failover_leaves_the_nominee_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_nominee_waits_for_dns() {
+async fn draining_candidate_is_not_registered_before_dns_moves() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, "10.0.2.20~"]);
     later(&aws, 30, |aws| {
@@ -129,7 +129,7 @@ async fn a_draining_nominee_waits_for_dns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_rds_api_is_down_the_event_vouches_and_the_name_is_derived() {
+async fn event_candidate_is_registered_without_the_rds_api() {
     for fault in [ApiFault::Hangs, ApiFault::Denied, ApiFault::Throttled, ApiFault::ServerError] {
         let aws = FakeAws::new();
         aws.always(Action::DescribeDBClusters, Some(fault));
@@ -146,7 +146,7 @@ async fn while_the_rds_api_is_down_the_event_vouches_and_the_name_is_derived() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_api_that_hangs_never_delays_the_loop() {
+async fn hanging_rds_api_does_not_delay_the_loop() {
     let aws = FakeAws::new();
     aws.always(Action::DescribeDBClusters, Some(ApiFault::Hangs));
     aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
@@ -158,12 +158,12 @@ async fn an_api_that_hangs_never_delays_the_loop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_objection_counts_while_what_is_asked_beside_it_hangs() {
+async fn veto_counts_while_another_rds_call_hangs() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(seconds(2))));
     aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
-    // The loop is told of no other writer, and the scout of orders-2 while the loop looks once more.
+    // The veto's query finds no other writer; the candidate's query finds orders-2 while the loop observes again.
     let late = ApiFault::Slow(Duration::from_millis(1500));
     aws.next(Action::DescribeDBClusters, &[ApiFault::Slow(Duration::ZERO), late]);
     later(&aws, 3, |aws| aws.writer_per_rds("orders-2"));
@@ -179,11 +179,11 @@ async fn an_objection_counts_while_what_is_asked_beside_it_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_events_nominee_is_held_whoever_finds_it() {
+async fn event_candidate_is_kept_if_rds_names_it_too() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
     aws.promote("orders-2");
-    // Its name fails at first, and is found a moment later as that of whom the RDS API calls the writer.
+    // Its name fails at first, and resolves a moment later as the name of the RDS API's writer.
     let name = "orders-1.abc123.us-east-1.rds.amazonaws.com";
     aws.state().names.insert(name.to_owned(), ApiFault::ServerError);
     let slow = [ApiFault::Slow(Duration::ZERO), ApiFault::Slow(seconds(2))];
@@ -198,7 +198,7 @@ async fn the_events_nominee_is_held_whoever_finds_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_no_member_is_nobody() {
+async fn non_member_is_not_preregistered() {
     for prepare in [
         |_: &FakeAws| {},
         // Of another cluster, though this one's members are not to be learnt.
@@ -207,7 +207,7 @@ async fn who_is_no_member_is_nobody() {
         let aws = FakeAws::new();
         aws.state().zone.insert("billing-1.abc123.us-east-1.rds.amazonaws.com".into(), addresses(&[THREE]));
         let endpoint = Some("billing-1.abc123.us-east-1.rds.amazonaws.com".to_owned());
-        let billing = crate::testkit::Instance { endpoint, cluster: Some("billing"), ..Default::default() };
+        let billing = testkit::Instance { endpoint, cluster: Some("billing"), ..Default::default() };
         aws.state().instances.insert("billing-1".into(), billing);
         prepare(&aws);
         assert_eq!(aws.watch_preregistering("billing-1").await.status, Status::InSync);
@@ -216,7 +216,7 @@ async fn who_is_no_member_is_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_no_member_is_nobody_whoever_was_told_so() {
+async fn non_member_known_from_the_veto_is_not_preregistered() {
     let knows_it: fn(&FakeAws) = |_| {};
     let knows_no_cluster: fn(&FakeAws) = |aws| aws.state().clusters.clear();
     for prepare in [knows_it, knows_no_cluster] {
@@ -225,7 +225,7 @@ async fn who_is_no_member_is_nobody_whoever_was_told_so() {
         aws.holds(&[ONE, TWO]);
         let name = "billing-1.abc123.us-east-1.rds.amazonaws.com";
         aws.state().zone.insert(name.into(), addresses(&[THREE]));
-        // The loop asks before it deregisters orders-2, and is answered; the scout never is.
+        // The veto's query before the deregistration of orders-2 is answered; the candidate's query never is.
         aws.next(Action::DescribeDBClusters, &[ApiFault::Slow(Duration::ZERO), ApiFault::Denied]);
         aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
         later(&aws, 1, |aws| aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied)));
@@ -238,7 +238,7 @@ async fn who_is_no_member_is_nobody_whoever_was_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nominee_is_not_let_go_because_the_rds_api_knows_no_such_cluster() {
+async fn candidate_is_kept_if_rds_does_not_know_the_cluster() {
     let aws = FakeAws::new();
     aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
     later(&aws, 5, |aws| {
@@ -248,13 +248,13 @@ async fn a_nominee_is_not_let_go_because_the_rds_api_knows_no_such_cluster() {
     });
     assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Pending);
     assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
-    // Nor is the next event's, who is in the group already.
+    // Nor is the next event's candidate, which is in the group already.
     assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Pending);
     assert_eq!(aws.count(Action::DeregisterTargets), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_no_admissible_address_is_nobody() {
+async fn candidate_with_a_public_address_is_not_registered() {
     let records: [&[&str]; 5] = [&[], &["52.1.2.3"], &["127.0.0.1"], &[TWO, THREE], &["fd00::2"]];
     for record in records {
         let aws = FakeAws::new();
@@ -265,7 +265,7 @@ async fn who_has_no_admissible_address_is_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn turned_off_nobody_is_nominated_and_nobody_asked() {
+async fn preregistration_off_makes_no_rds_calls() {
     let aws = FakeAws::new();
     aws.writer_per_rds("orders-2");
     let binding = Binding::new(ENDPOINT, GROUP.parse().unwrap());
@@ -275,7 +275,7 @@ async fn turned_off_nobody_is_nominated_and_nobody_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_has_no_members_to_ask_for() {
+async fn instance_endpoint_has_no_candidates() {
     let aws = FakeAws::new();
     aws.resolves_to(&[ONE]);
     assert_eq!(aws.watch().await.status, Status::InSync);
@@ -283,7 +283,7 @@ async fn an_instance_has_no_members_to_ask_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_and_a_dry_run_nominate_nobody() {
+async fn check_and_dry_run_preregister_nothing() {
     for mode in [Mode::Check, Mode::DryRun] {
         let aws = FakeAws::new();
         aws.writer_per_rds("orders-2");
@@ -296,8 +296,8 @@ async fn a_check_and_a_dry_run_nominate_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nominee_that_cannot_be_registered_is_no_failure() {
-    // What is denied is not tried again, and what is throttled every ten seconds.
+async fn failed_preregistration_does_not_fail_the_binding() {
+    // A denied registration is not retried; a throttled one is retried every ten seconds.
     let faults = [(ApiFault::Denied, 1..=1), (ApiFault::Throttled, 2..=7), (ApiFault::Hangs, 1..=1)];
     for (fault, tries) in faults {
         let aws = FakeAws::new();

@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::testkit::GROUP;
-use crate::testkit::ports::permit;
+use testkit::GROUP;
+use testkit::ports::permit;
 
 const ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -37,7 +37,7 @@ macro_rules! client {
 }
 
 #[tokio::test]
-async fn no_answer_of_an_api_does_harm() {
+async fn hostile_api_answers_cause_no_panic_or_hang() {
     every_case(|case, rng| async move {
         let mut server = JoinSet::new();
         let address = serve(&mut server, rng).await;
@@ -54,12 +54,12 @@ async fn no_answer_of_an_api_does_harm() {
         ];
         for (error, about) in &faults {
             if let Some(error) = error {
-                is_well_told(case, error, about);
+                is_well_formed(case, error, about);
             }
         }
         // Every call but one may be tried three times, and one describes the group once more.
         assert!(asked.elapsed() < 16 * ATTEMPT + SLACK, "CASE={case} took {:?}", asked.elapsed());
-        // Even nonsense may be what a call without a result gets.
+        // A call without a result accepts even nonsense.
         faults[..2].iter().all(|(error, _)| error.is_none())
     })
     .await;
@@ -153,7 +153,7 @@ fn body(rng: &mut Rng, request: &str) -> Vec<u8> {
     match rng.u8(..6) {
         0 | 1 => {
             mutate(rng, &mut body, 0);
-            // What is no UTF-8 goes no further: mostly, let it be some.
+            // Invalid UTF-8 is refused early: mostly, keep it valid.
             if rng.u8(..4) > 0 {
                 body.iter_mut().for_each(|byte| *byte &= 0x7f);
             }

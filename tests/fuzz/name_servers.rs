@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::testkit::ENDPOINT;
+use testkit::ENDPOINT;
 
 /// The address that only packets with a wrong id or about another name bring.
 const FORGED: [u8; 4] = [10, 66, 6, 6];
@@ -36,7 +36,7 @@ async fn hostile_name_server_answers_are_bounded_and_explained() {
             }
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::NoAnswer, "CASE={case}");
-                is_well_told(case, error, ENDPOINT);
+                is_well_formed(case, error, ENDPOINT);
             }
         }
         assert!(asked.elapsed() < LOOKUP + SLACK, "CASE={case} took {:?}", asked.elapsed());
@@ -115,7 +115,7 @@ impl Reply {
         self.0.extend(data);
     }
 
-    /// A name that points at what stands here.
+    /// A name that points at this position.
     fn pointer(at: usize) -> [u8; 2] {
         (0xc000 | u16::try_from(at & 0x3fff).expect("14 bits")).to_be_bytes()
     }
@@ -149,7 +149,7 @@ fn name(rng: &mut Rng) -> Vec<u8> {
     name
 }
 
-/// What goes back for a query: no packet, one, or many.
+/// The packets in reply to a query: none, one, or many.
 fn replies(rng: &mut Rng, query: &[u8]) -> Vec<Vec<u8>> {
     if query.len() < 12 {
         return Vec::new();
@@ -206,7 +206,7 @@ fn replies(rng: &mut Rng, query: &[u8]) -> Vec<Vec<u8>> {
             reply.add(&Reply::pointer(12), *rng.choice(&[A, CNAME, 28, 6, 16, 41]).expect("one"), &data);
         }
         10 => {
-            // Somebody guesses ids. Over TCP there is nothing to guess.
+            // An attacker guesses ids. Over TCP there is nothing to guess.
             let mut packets = Vec::new();
             for _ in 0..rng.usize(..30) {
                 let mut forged = Reply::valid(query, FORGED).0;

@@ -80,7 +80,7 @@ impl Moto {
             address
         });
         let address = address.unwrap_or_else(|| panic!("moto does not start: {}", said.join("\n")));
-        // A pipe that nobody reads would stop it once full.
+        // A full pipe without a reader would stop it.
         std::thread::spawn(move || lines.for_each(drop));
         Some(Self { url: format!("http://{address}"), address, process })
     }
@@ -203,7 +203,7 @@ impl Moto {
         delete.send().await.unwrap();
     }
 
-    /// Calls the EC2 API, and returns what stands in this element of the answer.
+    /// Calls the EC2 API, and returns the text of this element of the answer.
     async fn ec2(&self, form: &str, element: &str) -> String {
         let form = format!("{form}&Version=2016-11-15");
         let request = format!(

@@ -34,7 +34,7 @@ impl Unbound {
         let directory = std::env::temp_dir().join(format!("rds-nlb-sync-{}-{count}", std::process::id()));
         fs::create_dir_all(&directory).expect("a temporary directory");
         write_zone(&directory, records);
-        // Somebody may take the free port first: try again.
+        // Another process may take the free port first: try again.
         for _ in 0..5 {
             let address = free();
             fs::write(directory.join("unbound.conf"), configuration(&directory, address)).unwrap();
@@ -63,7 +63,7 @@ impl Unbound {
         panic!("no port is free");
     }
 
-    /// Serves these records from now on; what is cached stays until its TTL is over.
+    /// Serves these records from now on; cached ones stay until their TTL ends.
     pub fn serve(&self, records: &str) {
         write_zone(&self.directory, records);
         assert!(self.control(&["auth_zone_reload", ZONE]), "the zone is not valid");

@@ -1,14 +1,15 @@
 //! Killed at every await: an invocation is dropped where it waits for the first time, the second, and
-//! so on to its end, and the next one mends what it left.
+//! so on to its end, and the next one repairs the group.
 
 use std::time::Duration;
 
 use rds_nlb_sync::reconcile::Mode;
 
-use super::fault::Fault;
-use super::play::{Sabotage, play_schedule};
-use super::schedule::{Act, Kill, Schedule, Window};
-use crate::testkit::Action;
+use testkit::Action;
+use testkit::Fault;
+use testkit::simulation::hazard::{CALLS, Hazard, LOOKUPS};
+use testkit::simulation::play::{Sabotage, play_schedule};
+use testkit::simulation::schedule::{Act, Kill, Schedule, Window};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -26,7 +27,7 @@ fn killed_at_every_await(mut schedule: Schedule) {
             played.violations,
             played.trace.join("\n")
         );
-        if !played.tally.0.contains_key(&Fault::Killed) {
+        if !played.tally.0.contains_key(&Hazard::Killed) {
             assert!(wait >= 3, "it waited only {wait} times");
             return;
         }
@@ -52,33 +53,33 @@ fn holds(schedule: &mut Schedule, members: &[(usize, bool)]) {
 }
 
 #[test]
-fn of_a_group_in_sync() {
+fn kill_of_a_watch_in_sync_is_repaired() {
     killed_at_every_await(Schedule::plain(Mode::Watch));
 }
 
 #[test]
-fn of_a_failover_watched() {
+fn kill_during_a_failover_watch_is_repaired() {
     let mut schedule = Schedule::plain(Mode::Watch);
     fails_over(&mut schedule, 5);
     killed_at_every_await(schedule);
 }
 
 #[test]
-fn of_a_failover_found_by_a_check() {
+fn kill_during_a_failover_check_is_repaired() {
     let mut schedule = Schedule::plain(Mode::Check);
     fails_over(&mut schedule, 0);
     killed_at_every_await(schedule);
 }
 
 #[test]
-fn of_a_failback_while_the_old_target_drains() {
+fn kill_during_a_failback_to_a_draining_target_is_repaired() {
     let mut schedule = Schedule::plain(Mode::Watch);
     holds(&mut schedule, &[(0, true), (1, false)]);
     killed_at_every_await(schedule);
 }
 
 #[test]
-fn of_a_failover_and_a_failback_in_one_watch() {
+fn kill_during_failover_and_failback_is_repaired() {
     let mut schedule = Schedule::plain(Mode::Watch);
     fails_over(&mut schedule, 3);
     schedule.acts.push((seconds(6), Act::Serves(0, 0)));
@@ -87,7 +88,7 @@ fn of_a_failover_and_a_failback_in_one_watch() {
 }
 
 #[test]
-fn of_a_flicker() {
+fn kill_during_a_flicker_is_repaired() {
     let mut schedule = Schedule::plain(Mode::Watch);
     schedule.servers = 2;
     schedule.acts.push((Duration::ZERO, Act::Serves(1, 0)));
@@ -97,7 +98,7 @@ fn of_a_flicker() {
 }
 
 #[test]
-fn of_a_veto() {
+fn kill_during_a_veto_is_repaired() {
     let mut schedule = Schedule::plain(Mode::Watch);
     schedule.acts.push((seconds(2), Act::Serves(0, 1)));
     schedule.acts.push((seconds(20), Act::RdsSays(Some(1))));
@@ -106,15 +107,15 @@ fn of_a_veto() {
 }
 
 #[test]
-fn of_several_stale_targets() {
+fn kill_with_several_stale_targets_is_repaired() {
     let mut schedule = Schedule::plain(Mode::Check);
     holds(&mut schedule, &[(0, false), (1, false), (2, false)]);
     killed_at_every_await(schedule);
 }
 
 #[test]
-fn of_a_failover_while_the_api_fails() {
-    for fault in Fault::CALLS {
+fn kill_during_a_failover_with_api_faults_is_repaired() {
+    for fault in CALLS {
         for action in [Action::RegisterTargets, Action::DeregisterTargets, Action::DescribeTargetHealth] {
             let mut schedule = Schedule::plain(Mode::Watch);
             fails_over(&mut schedule, 2);
@@ -125,8 +126,8 @@ fn of_a_failover_while_the_api_fails() {
 }
 
 #[test]
-fn of_a_failover_while_dns_fails() {
-    for fault in Fault::LOOKUPS {
+fn kill_during_a_failover_with_dns_faults_is_repaired() {
+    for fault in LOOKUPS {
         let mut schedule = Schedule::plain(Mode::Watch);
         fails_over(&mut schedule, 2);
         schedule.windows = vec![window(Action::Lookup, fault, 8)];
@@ -135,7 +136,7 @@ fn of_a_failover_while_dns_fails() {
 }
 
 #[test]
-fn of_a_failover_while_the_rds_api_is_down() {
+fn kill_during_a_failover_without_rds_is_repaired() {
     for fault in [Fault::Hangs, Fault::Denied, Fault::ServerError] {
         let mut schedule = Schedule::plain(Mode::Watch);
         fails_over(&mut schedule, 2);

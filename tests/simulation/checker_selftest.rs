@@ -1,17 +1,16 @@
-//! The checker notices: hand-made histories that break one invariant each, and a loop that is misled
-//! on purpose.
+//! Tests of the checker: hand-made histories that break one invariant each, and a loop with injected defects.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rds_nlb_sync::reconcile::{Mode, Status, Timing};
 
-use super::checker::Checker;
-use super::history::{Change, Event, Named, Result, Targets};
-use super::play::{Sabotage, play_schedule};
-use super::ports::Deceit;
-use super::schedule::{Schedule, address};
-use crate::testkit::Action;
+use testkit::Action;
+use testkit::simulation::checker::Checker;
+use testkit::simulation::history::{Change, Event, Named, Result, Targets};
+use testkit::simulation::play::{Sabotage, play_schedule};
+use testkit::simulation::ports::Defect;
+use testkit::simulation::schedule::{Schedule, address};
 
 const PORT: u16 = 5432;
 const TIMING: Timing = Timing {
@@ -61,7 +60,7 @@ impl History {
         self.at(millis, Event::Listed { run: 0, asked, version, active, draining, unhealthy: Targets::new() })
     }
 
-    /// Looks up member 1 for seven seconds, and lists members 0 and 1.
+    /// Resolves to member 1 for seven seconds, and lists members 0 and 1.
     fn confirms(&mut self) -> &mut Self {
         for second in 0..=7 {
             self.looks(second * 1000, 1);
@@ -101,7 +100,7 @@ impl History {
 }
 
 #[test]
-fn that_an_eviction_on_good_evidence_breaks_nothing() {
+fn checker_accepts_a_justified_deregistration() {
     let mut history = History::new();
     history.confirms().sends(7000, Change::Deregister, &[0]).lands(7000, &[1]);
     history.at(7000, Event::Answered { call: 0, succeeded: true });
@@ -110,16 +109,16 @@ fn that_an_eviction_on_good_evidence_breaks_nothing() {
 }
 
 #[test]
-fn that_the_last_active_target_is_evicted() {
+fn checker_finds_an_emptied_group() {
     History::new().confirms().sends(7000, Change::Deregister, &[0, 1]).lands(7000, &[]).breaks(1);
 }
 
 #[test]
-fn who_emptied_the_group_and_what_he_could_know() {
+fn checker_excuses_an_emptying_by_an_external_change_only() {
     let mut somebody_else = History::new();
     somebody_else.confirms().sends(7000, Change::Deregister, &[0]);
-    somebody_else.at(7001, Event::Meddled { active: targets(&[0]) }).lands(7002, &[]).breaks_nothing();
-    assert_eq!(somebody_else.0.excused.meddling, 1);
+    somebody_else.at(7001, Event::ExternalChange { active: targets(&[0]) }).lands(7002, &[]).breaks_nothing();
+    assert_eq!(somebody_else.0.excused.external, 1);
 
     let mut ourselves_before = History::new();
     ourselves_before.confirms().sends(7000, Change::Deregister, &[1]).lands(7001, &[0]);
@@ -129,7 +128,7 @@ fn who_emptied_the_group_and_what_he_could_know() {
 }
 
 #[test]
-fn that_two_invocations_evict_each_others_writer_while_dns_is_steady() {
+fn checker_finds_crossing_calls_while_dns_is_stable() {
     for (moved, excused) in [(None, 0), (Some(6999), 1)] {
         let mut history = History::new();
         history.at(
@@ -148,12 +147,12 @@ fn that_two_invocations_evict_each_others_writer_while_dns_is_steady() {
 }
 
 #[test]
-fn that_a_steady_address_is_evicted() {
+fn checker_finds_deregistration_of_the_stable_address() {
     History::new().confirms().sends(7000, Change::Deregister, &[1]).breaks(2);
 }
 
 #[test]
-fn that_an_eviction_lacks_evidence() {
+fn checker_finds_an_unconfirmed_deregistration() {
     let mut unconfirmed = History::new();
     unconfirmed.looks(0, 1).looks(5900, 1).lists(5900, 0, &[0, 1], &[]);
     unconfirmed.sends(5900, Change::Deregister, &[0]).breaks(2);
@@ -170,7 +169,7 @@ fn that_an_eviction_lacks_evidence() {
 }
 
 #[test]
-fn that_something_is_registered_which_dns_never_named() {
+fn checker_finds_registration_of_an_unnamed_address() {
     History::new().looks(0, 1).sends(0, Change::Register, &[2]).breaks(3);
 
     let public = SocketAddr::new([52, 1, 2, 3].into(), PORT);
@@ -185,20 +184,20 @@ fn that_something_is_registered_which_dns_never_named() {
 }
 
 #[test]
-fn that_the_group_does_not_settle() {
+fn checker_finds_a_group_that_does_not_settle() {
     let writer = SocketAddr::new(member(1), PORT);
     let mut unequal = History::new();
     unequal.at(0, Event::Calm { writer }).looks(0, 1).lists(0, 0, &[0, 1], &[]);
     unequal.ends(0, Status::Pending, None).breaks(4);
 
     let mut restless = History::new();
-    restless.at(0, Event::Meddled { active: targets(&[1]) }).at(0, Event::Calm { writer });
+    restless.at(0, Event::ExternalChange { active: targets(&[1]) }).at(0, Event::Calm { writer });
     restless.looks(0, 1).lists(0, 1, &[1], &[]).ends(0, Status::InSync, None).breaks_nothing();
     restless.sends(1, Change::Register, &[1]).breaks(4);
 }
 
 #[test]
-fn that_an_invocation_outlives_its_deadline_or_its_report_is_not_true() {
+fn checker_finds_a_missed_deadline_or_a_false_report() {
     let synced = || {
         let mut history = History::new();
         history.looks(0, 1).lists(0, 0, &[1], &[]);
@@ -214,7 +213,7 @@ fn that_an_invocation_outlives_its_deadline_or_its_report_is_not_true() {
 }
 
 #[test]
-fn that_an_invocation_asks_too_much() {
+fn checker_finds_too_many_calls() {
     let mut lookups = History::new();
     for millis in 0..100 {
         lookups.looks(millis, 1);
@@ -243,27 +242,27 @@ fn a_misled_loop_breaks(invariant: u8, sabotage: Sabotage) {
 }
 
 #[test]
-fn that_the_loop_is_misled() {
-    let deceived = |deceit| Sabotage { deceit: Some(deceit), ..Sabotage::default() };
-    a_misled_loop_breaks(1, deceived(Deceit::ListsTheWriter));
-    a_misled_loop_breaks(2, deceived(Deceit::ListsTheWriter));
-    a_misled_loop_breaks(2, deceived(Deceit::CachesDns));
-    a_misled_loop_breaks(2, deceived(Deceit::SilencesRds));
-    a_misled_loop_breaks(3, deceived(Deceit::CachesDns));
-    a_misled_loop_breaks(3, deceived(Deceit::RegistersAnother));
-    a_misled_loop_breaks(4, deceived(Deceit::DropsChanges));
-    a_misled_loop_breaks(5, deceived(Deceit::HidesReasons));
+fn checker_finds_every_injected_defect() {
+    let with = |defect| Sabotage { defect: Some(defect), ..Sabotage::default() };
+    a_misled_loop_breaks(1, with(Defect::ListsTheWriter));
+    a_misled_loop_breaks(2, with(Defect::ListsTheWriter));
+    a_misled_loop_breaks(2, with(Defect::CachesDns));
+    a_misled_loop_breaks(2, with(Defect::SilencesRds));
+    a_misled_loop_breaks(3, with(Defect::CachesDns));
+    a_misled_loop_breaks(3, with(Defect::RegistersAnother));
+    a_misled_loop_breaks(4, with(Defect::DropsChanges));
+    a_misled_loop_breaks(5, with(Defect::HidesReasons));
 }
 
 #[test]
-fn that_the_loop_runs_at_another_pace() {
+fn checker_finds_a_loop_with_wrong_timing() {
     let at = |timing| Sabotage { timing: Some(timing), ..Sabotage::default() };
     a_misled_loop_breaks(2, at(Timing { confirm: Duration::ZERO, ..TIMING }));
     a_misled_loop_breaks(6, at(Timing { poll: Duration::from_millis(20), ..TIMING }));
     a_misled_loop_breaks(5, Sabotage { overtime: Duration::from_secs(10), ..Sabotage::default() });
 }
 
-/// A watch whose event nominates orders-2 (member 1); DNS names member 0, and only that is in the group.
+/// A watch whose event names orders-2 (member 1) as the next writer; DNS names member 0, and only that is in the group.
 fn candidates(candidate: &'static str) -> History {
     let mut history = History(Checker::new(TIMING, PORT, false, &[None], targets(&[0])));
     history.at(0, Event::Serves { server: 0, address: Some(member(0)) });
@@ -274,12 +273,12 @@ fn candidates(candidate: &'static str) -> History {
 }
 
 fn finds(history: &mut History, name: &str, number: usize) {
-    history.at(200, Event::Sought { run: 0 });
-    history.at(200, Event::Found { run: 0, name: name.to_owned(), address: member(number) });
+    history.at(200, Event::CandidateLookup { run: 0 });
+    history.at(200, Event::CandidateFound { run: 0, name: name.to_owned(), address: member(number) });
 }
 
 #[test]
-fn that_a_registration_is_of_a_nominee() {
+fn checker_accepts_registration_of_listed_candidates_only() {
     let mut good = candidates("orders-2");
     finds(&mut good, "orders-2", 1);
     good.sends(300, Change::Register, &[1]).breaks_nothing();
@@ -293,17 +292,17 @@ fn that_a_registration_is_of_a_nominee() {
 
     let mut by_rds = candidates("orders-2");
     finds(&mut by_rds, "orders-3", 2);
-    by_rds.at(250, Event::Opined { run: 0, writer: Some("orders-3") });
+    by_rds.at(250, Event::RdsAnswered { run: 0, writer: Some("orders-3") });
     by_rds.sends(300, Change::Register, &[2]).breaks_nothing();
 
-    let mut vouched = candidates("orders-9");
-    finds(&mut vouched, "orders-9", 2);
-    vouched.sends(300, Change::Register, &[2]).breaks_nothing();
+    let mut may_be_member = candidates("orders-9");
+    finds(&mut may_be_member, "orders-9", 2);
+    may_be_member.sends(300, Change::Register, &[2]).breaks_nothing();
 
     for writer in [Some("orders-1"), None] {
         let mut stranger = candidates("orders-9");
         finds(&mut stranger, "orders-9", 2);
-        stranger.at(250, Event::Opined { run: 0, writer });
+        stranger.at(250, Event::RdsAnswered { run: 0, writer });
         stranger.sends(300, Change::Register, &[2]).breaks(3);
     }
 
@@ -313,7 +312,7 @@ fn that_a_registration_is_of_a_nominee() {
 }
 
 #[test]
-fn that_a_watch_evicts_its_own_nominee() {
+fn checker_finds_deregistration_of_the_own_candidate() {
     let mut history = candidates("orders-2");
     finds(&mut history, "orders-2", 1);
     for second in 1..=8 {
@@ -323,14 +322,14 @@ fn that_a_watch_evicts_its_own_nominee() {
 }
 
 #[test]
-fn that_a_nominee_is_registered_after_dns_has_settled_on_a_newcomer() {
+fn checker_finds_a_candidate_registered_after_dns_settled() {
     // Another run registers the newcomer after this one has seen the group without it.
     for (seen_before, breaks) in [(true, true), (false, false)] {
         let mut history = History(Checker::new(TIMING, PORT, false, &[None], targets(&[0])));
         history.at(0, Event::Serves { server: 0, address: Some(member(2)) });
         let deadline = Duration::from_secs(60);
         history.at(0, Event::Began { run: 0, mode: Mode::Watch, deadline, candidate: Some("orders-2") });
-        // Neither look is complete, but together they have seen both.
+        // Neither observation is complete, but together they have seen both.
         history.looks(100, 2);
         history.at(100, Event::Asked { run: 0, action: Action::DescribeTargetHealth });
         history.at(100, Event::Failed { run: 0, action: Action::DescribeTargetHealth, failure: 1 });
@@ -339,7 +338,7 @@ fn that_a_nominee_is_registered_after_dns_has_settled_on_a_newcomer() {
         if seen_before {
             history.lists(300, 0, &[0], &[]);
         }
-        history.at(400, Event::Meddled { active: targets(&[0, 2]) });
+        history.at(400, Event::ExternalChange { active: targets(&[0, 2]) });
         for second in 1..=8 {
             history.looks(second * 1000, 2).lists(second * 1000, 1, &[0, 2], &[]);
         }

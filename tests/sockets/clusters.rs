@@ -40,7 +40,7 @@ async fn instance_has_its_own_endpoint() {
             cluster: Some("orders".to_owned())
         }
     );
-    let alone = crate::testkit::Instance { multi_az: true, ..Default::default() };
+    let alone = testkit::Instance { multi_az: true, ..Default::default() };
     aws.state().instances.insert("billing".to_owned(), alone);
     let alone = rds(&aws).await.instance("billing").await.unwrap().unwrap();
     assert_eq!(

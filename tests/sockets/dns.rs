@@ -82,7 +82,7 @@ async fn malformed_answer_is_fetched_over_tcp() {
 #[tokio::test]
 async fn alias_without_its_target_is_followed() {
     let aws = FakeAws::new();
-    aws.next(Action::Lookup, &[ApiFault::AliasAlone]);
+    aws.next(Action::Lookup, &[ApiFault::CnameOnly]);
     let answer = resolve(&aws).await.unwrap();
     assert_eq!(answer.addresses.to_string(), ONE);
     assert_eq!(answer.chain.len(), 2, "{:?}", answer.chain);

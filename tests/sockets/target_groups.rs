@@ -80,7 +80,7 @@ async fn every_target_state_is_listed() {
             let target = group.targets.values().next().unwrap().clone();
             group.targets.insert(
                 SocketAddr::new(ONE.parse().unwrap(), port),
-                crate::testkit::Target { state: Some(state), ..target },
+                testkit::Target { state: Some(state), ..target },
             );
         }
     });

@@ -12,7 +12,7 @@ fn any_extras() -> impl Strategy<Value = AllowedExtras> {
 
 proptest! {
     #[test]
-    fn whatever_is_beside_no_history_of_plans_empties_a_group(
+    fn plans_with_candidates_never_empty_a_group(
         group in any_targets(),
         answers in prop::collection::vec((any_addresses(), any_port(), any_confirmation(), any_extras()), 1..12),
     ) {
@@ -26,7 +26,7 @@ proptest! {
     }
 
     #[test]
-    fn a_nomination_evicts_nobody_and_is_evicted_by_nobody(
+    fn candidate_removes_nothing_and_is_not_removed(
         addresses in any_addresses(), group in any_targets(), confirmation in any_confirmation(), allowed_extras in any_extras(),
     ) {
         let without = crate::plan::plan(&addresses, PORT, &group, confirmation, &AllowedExtras { candidates: BTreeSet::new(), ..allowed_extras.clone() });
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn at_most_one_is_kept_and_it_is_unhealthy(addresses in any_addresses(), group in any_targets()) {
+    fn at_most_one_unhealthy_standby_is_kept(addresses in any_addresses(), group in any_targets()) {
         let allowed_extras = AllowedExtras { standby: StandbyPolicy::Keep, ..AllowedExtras::default() };
         let Plan { register, deregister, waiting } = crate::plan::plan(&addresses, PORT, &group, Confirmed, &allowed_extras);
         let wanted: BTreeSet<SocketAddr> = addresses.targets(PORT).collect();
@@ -90,7 +90,7 @@ fn active_set(targets: &Targets) -> BTreeSet<SocketAddr> {
 
 proptest! {
     #[test]
-    fn no_history_of_plans_empties_a_group(
+    fn plans_never_empty_a_group(
         group in any_targets(),
         answers in prop::collection::vec((any_addresses(), any_port(), any_confirmation()), 1..12),
     ) {
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_touches_only_differences(
+    fn plan_touches_only_differences(
         addresses in any_addresses(), port in any_port(), group in any_targets(), confirmation in any_confirmation(),
     ) {
         let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn an_eviction_needs_confirmation_and_a_registered_writer(
+    fn deregistration_needs_confirmation_and_registered_writer(
         addresses in any_addresses(), port in any_port(), group in any_targets(), confirmation in any_confirmation(),
     ) {
         let plan = plan(&addresses, port, &group, confirmation);
@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn a_draining_writer_is_registered_on_confirmation_only(
+    fn draining_writer_is_registered_only_if_confirmed(
         addresses in any_addresses(), group in any_targets(), confirmation in any_confirmation(),
     ) {
         let plan = plan(&addresses, PORT, &group, confirmation);
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn confirmed_plans_converge_on_the_writer_alone(
+    fn confirmed_plans_converge_on_the_writer(
         addresses in any_addresses(), port in any_port(), group in any_targets(),
     ) {
         let mut group = group;
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn the_outcome_is_all_that_the_rounds_do(
+    fn fixpoint_equals_all_rounds_together(
         addresses in any_addresses(), port in any_port(), group in any_targets(),
     ) {
         let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();

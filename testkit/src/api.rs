@@ -1,0 +1,329 @@
+//! The ELBv2 and RDS APIs of the fake AWS, on a loopback socket: the AWS query protocol in plain HTTP.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use super::{Action, ApiError, FakeAws, Fault, Instance, State};
+
+type Reply = Result<Response<Full<Bytes>>, Broken>;
+
+/// When a call takes effect that seemed to have failed.
+const LATE: Duration = Duration::from_secs(2);
+
+/// Makes hyper drop the connection without an answer.
+#[derive(Debug)]
+pub struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection is broken on purpose")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// Marks an answer that is not sent to its end.
+#[derive(Clone)]
+struct Stalls;
+
+/// The answer as it is sent: the whole, or a beginning that nothing follows.
+fn sent(reply: Response<Full<Bytes>>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let stalls = reply.extensions().get::<Stalls>().is_some();
+    reply.map(|whole| {
+        if stalls {
+            let beginning = stream::iter([Ok(Frame::data(Bytes::from("<Describe")))]);
+            StreamBody::new(beginning.chain(stream::pending())).boxed_unsync()
+        } else {
+            whole.boxed_unsync()
+        }
+    })
+}
+
+impl FakeAws {
+    /// Serves the AWS APIs until the process ends, and returns where.
+    pub async fn serve_aws(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback socket");
+        let address = listener.local_addr().expect("a bound socket");
+        let aws = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let serving = aws.clone();
+                let service = service_fn(move |request| {
+                    let aws = serving.clone();
+                    async move { aws.serve_call(request).await.map(sent) }
+                });
+                let connection = tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
+                aws.state().connections.push(connection.abort_handle());
+            }
+        });
+        address
+    }
+
+    /// Closes every connection to the AWS APIs, as a server does with one that was idle for too long.
+    /// Returns how many were open.
+    pub fn hang_up(&self) -> usize {
+        let mut connections = std::mem::take(&mut self.state().connections);
+        connections.retain(|connection| !connection.is_finished());
+        connections.iter().for_each(tokio::task::AbortHandle::abort);
+        connections.len()
+    }
+
+    async fn serve_call(&self, request: Request<Incoming>) -> Reply {
+        let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
+        let form: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
+        let field = |name: &str| form.get(name).cloned().unwrap_or_default();
+        let action = match field("Action").as_str() {
+            "DescribeTargetGroups" => Action::DescribeTargetGroups,
+            "DescribeTargetHealth" => Action::DescribeTargetHealth,
+            "RegisterTargets" => Action::RegisterTargets,
+            "DeregisterTargets" => Action::DeregisterTargets,
+            "DescribeDBClusters" => Action::DescribeDBClusters,
+            "DescribeTargetGroupAttributes" => Action::DescribeTargetGroupAttributes,
+            "DescribeLoadBalancers" => Action::DescribeLoadBalancers,
+            "DescribeLoadBalancerAttributes" => Action::DescribeLoadBalancerAttributes,
+            "DescribeListeners" => Action::DescribeListeners,
+            "DescribeTags" => Action::DescribeTags,
+            "DescribeDBInstances" => Action::DescribeDBInstances,
+            other => {
+                return error(&ApiError {
+                    status: 400,
+                    code: "InvalidAction",
+                    message: format!("the fake AWS does not know {other}"),
+                });
+            }
+        };
+        let targets = targets(&form);
+        let detail = match action {
+            Action::DescribeDBClusters => field("DBClusterIdentifier"),
+            Action::DescribeDBInstances => field("DBInstanceIdentifier"),
+            _ => targets.iter().map(|(target, _)| target.to_string()).collect::<Vec<_>>().join(" "),
+        };
+        let (fault, latency) = {
+            let mut state = self.state();
+            (state.begin(action, detail), state.latency)
+        };
+        // The shortest sleep lasts for a millisecond.
+        if !latency.is_zero() {
+            sleep(latency).await;
+        }
+        let refuse =
+            |status, code, message: &str| error(&ApiError { status, code, message: message.to_owned() });
+        match fault {
+            Some(Fault::Slow(time)) => sleep(time).await,
+            Some(Fault::Hangs | Fault::TimesOut) => std::future::pending().await,
+            Some(Fault::Throttled) => return refuse(400, "ThrottlingException", "Rate exceeded"),
+            Some(Fault::ServerError) => {
+                return refuse(500, "InternalFailure", "An internal error has occurred");
+            }
+            Some(Fault::Denied) => {
+                let message = "User: arn:aws:sts::123456789012:assumed-role/sync is not authorized to perform the action";
+                return refuse(403, "AccessDenied", message);
+            }
+            Some(Fault::Garbage) => return Ok(Response::new(Full::from("<html>no such service</html"))),
+            Some(Fault::Reset) => return Err(Broken),
+            Some(Fault::Stalls) => {
+                let mut reply = Response::new(Full::default());
+                reply.extensions_mut().insert(Stalls);
+                return Ok(reply);
+            }
+            Some(Fault::TakesEffectLate) => {
+                let aws = self.clone();
+                tokio::spawn(async move {
+                    sleep(LATE).await;
+                    let _ = aws.effect(
+                        action,
+                        form.get("TargetGroupArn").map_or("", String::as_str),
+                        &form,
+                        &targets,
+                    );
+                });
+                return refuse(500, "InternalFailure", "An internal error has occurred");
+            }
+            _ => {}
+        }
+        let reply = self.effect(action, &field("TargetGroupArn"), &form, &targets);
+        if fault == Some(Fault::AnswerLost) {
+            return Err(Broken);
+        }
+        match reply {
+            Ok(result) => {
+                let name = format!("{action:?}");
+                Ok(Response::new(Full::from(format!(
+                    "<{name}Response xmlns=\"http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/\">\
+                     <{name}Result>{result}</{name}Result>\
+                     <ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></{name}Response>"
+                ))))
+            }
+            Err(refusal) => error(&refusal),
+        }
+    }
+
+    fn effect(
+        &self,
+        action: Action,
+        group: &str,
+        form: &BTreeMap<String, String>,
+        targets: &[(SocketAddr, Option<String>)],
+    ) -> Result<String, ApiError> {
+        let mut state = self.state();
+        match action {
+            Action::DescribeTargetGroups => {
+                if let Some(arn) = form.get("TargetGroupArns.member.1") {
+                    state.described(arn)?;
+                    return Ok(format!("<TargetGroups>{}</TargetGroups>", group_xml(&state, arn)));
+                }
+                // All of them, page by page; a marker is the first group of its page.
+                let size = if state.page > 0 { state.page } else { 400 };
+                let from = form.get("Marker").cloned().unwrap_or_default();
+                let arns: Vec<&String> = state.groups.range(from..).map(|(arn, _)| arn).collect();
+                let members: String = arns.iter().take(size).map(|arn| group_xml(&state, arn)).collect();
+                let next =
+                    arns.get(size).map(|arn| format!("<NextMarker>{arn}</NextMarker>")).unwrap_or_default();
+                Ok(format!("<TargetGroups>{members}</TargetGroups>{next}"))
+            }
+            Action::DescribeTags => {
+                let arns: Vec<&String> =
+                    (1..).map_while(|index| form.get(&format!("ResourceArns.member.{index}"))).collect();
+                if arns.len() > 20 {
+                    return Err(ApiError {
+                        status: 400,
+                        code: "ValidationError",
+                        message: "more than 20 resources".into(),
+                    });
+                }
+                let mut members = String::new();
+                for arn in arns {
+                    let tags = state.tags.get(arn).into_iter().flatten().fold(
+                        String::new(),
+                        |text, (key, value)| {
+                            text + &format!("<member><Key>{key}</Key><Value>{value}</Value></member>")
+                        },
+                    );
+                    let _ = write!(
+                        members,
+                        "<member><ResourceArn>{arn}</ResourceArn><Tags>{tags}</Tags></member>"
+                    );
+                }
+                Ok(format!("<TagDescriptions>{members}</TagDescriptions>"))
+            }
+            Action::DescribeTargetHealth => {
+                let mut members = String::new();
+                let reason = state.estate.reason.map(|reason| format!("<Reason>{reason}</Reason>"));
+                let reason = reason.unwrap_or_default();
+                for (target, state) in state.health(group)? {
+                    let _ = write!(
+                        members,
+                        "<member><Target><Id>{}</Id><Port>{}</Port></Target><HealthCheckPort>{}</HealthCheckPort>\
+                         <TargetHealth><State>{state}</State>{reason}</TargetHealth></member>",
+                        target.ip(),
+                        target.port(),
+                        target.port()
+                    );
+                }
+                Ok(format!("<TargetHealthDescriptions>{members}</TargetHealthDescriptions>"))
+            }
+            Action::RegisterTargets => state.register(group, targets).map(|()| String::new()),
+            Action::DeregisterTargets => {
+                let targets: Vec<SocketAddr> = targets.iter().map(|(target, _)| *target).collect();
+                state.deregister(group, &targets).map(|()| String::new())
+            }
+            Action::DescribeDBClusters => {
+                let identifier = form.get("DBClusterIdentifier").cloned().unwrap_or_default().to_lowercase();
+                let members = state.clusters.get(&identifier).ok_or_else(|| ApiError {
+                    status: 404,
+                    code: "DBClusterNotFoundFault",
+                    message: format!("DBCluster {identifier} not found."),
+                })?;
+                let status = if state.failing_over { "failing-over" } else { state.estate.status };
+                let mut list = String::new();
+                for (member, is_writer) in members {
+                    let _ = write!(
+                        list,
+                        "<DBClusterMember><DBInstanceIdentifier>{member}</DBInstanceIdentifier>\
+                         <IsClusterWriter>{is_writer}</IsClusterWriter></DBClusterMember>"
+                    );
+                }
+                Ok(format!(
+                    "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
+                     <Status>{status}</Status><Port>{}</Port><DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                    state.estate.database_port
+                ))
+            }
+            Action::DescribeDBInstances => {
+                let identifier = form.get("DBInstanceIdentifier").cloned().unwrap_or_default().to_lowercase();
+                let Instance { endpoint, status, multi_az, cluster } =
+                    state.instances.get(&identifier).ok_or_else(|| ApiError {
+                        status: 404,
+                        code: "DBInstanceNotFound",
+                        message: format!("DBInstance {identifier} not found."),
+                    })?;
+                let address = endpoint.as_ref().map(|address| format!("<Address>{address}</Address>"));
+                let cluster =
+                    cluster.map(|cluster| format!("<DBClusterIdentifier>{cluster}</DBClusterIdentifier>"));
+                Ok(format!(
+                    "<DBInstances><DBInstance><DBInstanceIdentifier>{identifier}</DBInstanceIdentifier>\
+                     <DBInstanceStatus>{}</DBInstanceStatus><MultiAZ>{multi_az}</MultiAZ>\
+                     <Endpoint>{}<Port>{}</Port></Endpoint>{}</DBInstance></DBInstances>",
+                    if status.is_empty() { state.estate.status } else { status },
+                    address.unwrap_or_default(),
+                    state.estate.database_port,
+                    cluster.unwrap_or_default()
+                ))
+            }
+            Action::Lookup => unreachable!("no API call"),
+            _ => state.inspect(action, form),
+        }
+    }
+}
+
+fn group_xml(state: &State, arn: &str) -> String {
+    let group = &state.groups[arn];
+    format!(
+        "<member><TargetGroupArn>{arn}</TargetGroupArn>\
+         <TargetGroupName>{}</TargetGroupName><Protocol>{}</Protocol><Port>{}</Port>\
+         <VpcId>vpc-1</VpcId><TargetType>{}</TargetType><IpAddressType>{}</IpAddressType>{}</member>",
+        arn.split('/').nth(1).unwrap_or_default(),
+        group.protocol,
+        group.port,
+        group.target_type,
+        group.address_type,
+        state.group_xml()
+    )
+}
+
+fn targets(form: &BTreeMap<String, String>) -> Vec<(SocketAddr, Option<String>)> {
+    let field = |index: usize, name: &str| form.get(&format!("Targets.member.{index}.{name}")).cloned();
+    (1..)
+        .map_while(|index| {
+            let port = field(index, "Port").and_then(|port| port.parse().ok()).unwrap_or_default();
+            Some((SocketAddr::new(field(index, "Id")?.parse().ok()?, port), field(index, "AvailabilityZone")))
+        })
+        .collect()
+}
+
+fn error(refusal: &ApiError) -> Reply {
+    let ApiError { status, code, message } = refusal;
+    let body = format!(
+        "<ErrorResponse xmlns=\"http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/\">\
+         <Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>\
+         <RequestId>0</RequestId></ErrorResponse>"
+    );
+    Ok(Response::builder().status(*status).body(Full::from(body)).expect("a valid response"))
+}

@@ -1,0 +1,194 @@
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn denied_registration_deregisters_nothing_and_fails() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.always(Action::RegisterTargets, Some(ApiFault::Denied));
+    let report = aws.check().await;
+    assert_eq!(report.status, Status::Failed);
+    assert!(error(&report).contains("AccessDenied"), "{report:?}");
+    assert_eq!(aws.targets(), "10.0.1.10:5432");
+}
+
+#[tokio::test(start_paused = true)]
+async fn denial_after_another_failure_is_reported() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.next(Action::RegisterTargets, &[ApiFault::Throttled, ApiFault::Denied]);
+    let report = aws.check().await;
+    assert!(error(&report).contains("AccessDenied"), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_registration_is_dropped_after_dns_moved_on() {
+    let aws = FakeAws::new();
+    sleep(seconds(60)).await;
+    aws.state().lag = seconds(60);
+    aws.resolves_to(&[TWO]);
+    later(&aws, 1, |aws| {
+        aws.resolves_to(&[THREE]);
+        aws.always(Action::RegisterTargets, Some(ApiFault::Throttled));
+    });
+    later(&aws, 2, |aws| aws.resolves_to(&[TWO]));
+    let report = aws.reconcile(Mode::Check, seconds(6)).await;
+    assert_eq!(report.status, Status::Pending, "{report:?}");
+    assert!(report.waiting.contains(&"10.0.2.20:5432 is not listed as registered yet".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_registration_is_retried_before_deregistering() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.always(Action::RegisterTargets, Some(ApiFault::Throttled));
+    later(&aws, 60, |aws| {
+        assert_eq!(aws.targets(), "10.0.1.10:5432");
+        aws.always(Action::RegisterTargets, None);
+    });
+    assert_eq!(aws.watch().await.status, Status::Updated);
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn check_stops_retrying_a_throttled_registration() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.always(Action::RegisterTargets, Some(ApiFault::Throttled));
+    assert_eq!(aws.check().await.status, Status::Failed);
+    assert_eq!(aws.count(Action::RegisterTargets), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_lost_after_the_effect_changes_nothing() {
+    for action in [Action::RegisterTargets, Action::DeregisterTargets] {
+        let aws = FakeAws::new();
+        aws.resolves_to(&[TWO]);
+        aws.next(action, &[ApiFault::AnswerLost]);
+        let report = aws.check().await;
+        assert_eq!(report.status, Status::Updated);
+        let changes = format!("{:?} {:?}", report.registered, report.deregistered);
+        assert_eq!(changes, "{10.0.2.20:5432} {10.0.1.10:5432}", "reported though {action:?} seemed to fail");
+        assert_eq!(aws.count(action), 1, "the next look shows that {action:?} took effect");
+        settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_deregistration_observes_again_before_retry() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    aws.next(Action::DeregisterTargets, &[ApiFault::Throttled]);
+    // While the call fails, DNS moves to the very target that was to be deregistered.
+    later(&aws, 6, |aws| aws.resolves_to(&[TWO]));
+    assert_eq!(aws.check().await.status, Status::Pending, "the new answer is not confirmed yet");
+    assert_eq!(aws.writes(), ["DeregisterTargets 10.0.2.20:5432"], "the throttled call was not repeated");
+    assert_eq!(aws.check().await.status, Status::Updated);
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn unlisted_group_is_not_changed() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.always(Action::DescribeTargetHealth, Some(ApiFault::ServerError));
+    assert_eq!(aws.check().await.status, Status::Failed);
+    assert_eq!(aws.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_listing_is_too_old_to_deregister_by() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    later(&aws, 5, |aws| aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(seconds(3)))));
+    let report = aws.check().await;
+    assert_eq!(report.status, Status::Pending);
+    assert!(report.waiting[0].contains("answer fast enough for a recent observation"), "{report:?}");
+    assert!(report.elapsed_ms <= 16_000, "twice the confirmation time and one last look: {report:?}");
+    assert_eq!(aws.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_listing_without_confirmation_ends_pending() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(Duration::from_millis(2300))));
+    let timing = Timing { confirm: Duration::ZERO, ..TIMING };
+    let report = aws.reconcile_at(timing, Mode::Check, seconds(60)).await;
+    assert_eq!(report.status, Status::Pending, "{report:?}");
+    assert!(report.elapsed_ms <= 5_000, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn undescribed_group_fails_the_binding() {
+    for (fault, expected) in
+        [(ApiFault::Denied, "AccessDenied"), (ApiFault::Hangs, "describe the target group")]
+    {
+        let aws = FakeAws::new();
+        aws.state().known.clear();
+        aws.always(Action::DescribeTargetGroups, Some(fault));
+        let report = aws.check().await;
+        assert_eq!(report.status, Status::Failed);
+        assert!(error(&report).contains(expected), "{report:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lagging_listing_delays_deregistration_by_its_lag() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.state().lag = Duration::from_millis(1500);
+    let report = aws.check().await;
+    assert_eq!(report.status, Status::Updated);
+    assert!(report.elapsed_ms <= 7_000, "{report:?}");
+    assert_eq!(aws.count(Action::RegisterTargets), 1, "not registered twice meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn undone_registration_is_repeated_when_listed() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    later(&aws, 3, |aws| aws.holds(&["10.0.1.10~", "10.0.2.20~"]));
+    let report = aws.check().await;
+    assert_eq!(report.status, Status::Updated, "{report:?}");
+    assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lasting_failure_is_logged_once_and_backs_off() {
+    let aws = FakeAws::new();
+    aws.promote("orders-2");
+    aws.writer_per_rds("orders-2");
+    aws.holds(&[ONE, TWO]);
+    aws.always(Action::DeregisterTargets, Some(ApiFault::Throttled));
+    assert_eq!(aws.watch().await.status, Status::Failed);
+    let count = aws.count(Action::DeregisterTargets);
+    assert!((20..=50).contains(&count), "in three minutes, with a pause of up to 8 s, not {count} times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unlisted_writer_is_not_registered_without_end() {
+    let aws = FakeAws::new();
+    aws.group(|group| {
+        group.targets.values_mut().for_each(|target| target.state = Some("unhealthy.draining"));
+    });
+    let report = aws.watch().await;
+    assert_eq!(report.status, Status::Pending);
+    let count = aws.count(Action::RegisterTargets);
+    assert!((1..=19).contains(&count), "at most every ten seconds, not {count} times");
+    let registered = aws.calls(Action::RegisterTargets);
+    assert_eq!(registered[1].at - registered[0].at, LISTING_LAG);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_listing_does_not_restart_confirmation() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    aws.state().latency = Duration::from_millis(7);
+    aws.always(Action::DescribeTargetHealth, Some(ApiFault::Slow(Duration::from_millis(3_400))));
+    let started = Instant::now();
+    let report = aws.watch().await;
+    assert_eq!(report.status, Status::Pending, "a listing of 3.4 s is too old to deregister by: {report:?}");
+    let lookups = aws.calls(Action::Lookup);
+    let gap = lookups.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!(gap < seconds(1), "lookups continue during every wait: {gap:?} within {:?}", started.elapsed());
+}

@@ -1,0 +1,103 @@
+use super::*;
+
+/// DNS has moved to `orders-2`; the group holds both.
+fn moved() -> FakeAws {
+    let aws = FakeAws::new();
+    aws.promote("orders-2");
+    aws.holds(&[ONE, TWO]);
+    aws
+}
+
+#[tokio::test(start_paused = true)]
+async fn rds_naming_another_writer_vetoes_deregistration() {
+    let aws = moved();
+    aws.writer_per_rds("orders-1");
+    let report = aws.check().await;
+    assert_eq!(report.status, Status::Pending);
+    assert!(report.waiting[0].contains("once the RDS API names the same writer"), "{report:?}");
+    assert_eq!(aws.writes(), Vec::<String>::new());
+    aws.writer_per_rds("orders-2");
+    assert_eq!(aws.check().await.status, Status::Updated);
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rds_is_asked_again_after_five_seconds() {
+    let aws = moved();
+    aws.writer_per_rds("orders-1");
+    aws.check().await;
+    let asked = aws.calls(Action::DescribeDBClusters);
+    assert_eq!(asked.len(), 2, "in the six seconds between the confirmation and the bound");
+    assert_eq!(asked[1].at - asked[0].at, RDS_RECHECK_INTERVAL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rds_vetoes_registering_a_draining_target() {
+    let aws = moved();
+    aws.holds(&[ONE, "10.0.2.20~"]);
+    aws.writer_per_rds("orders-1");
+    assert_eq!(aws.check().await.status, Status::Pending);
+    assert_eq!(aws.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rds_does_not_veto_a_new_registration() {
+    let aws = moved();
+    aws.holds(&[ONE]);
+    aws.writer_per_rds("orders-1");
+    assert_eq!(aws.check().await.status, Status::Pending);
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failover_is_followed_without_the_rds_api() {
+    for fault in [ApiFault::Hangs, ApiFault::Denied, ApiFault::Throttled, ApiFault::ServerError] {
+        let aws = moved();
+        aws.writer_per_rds("orders-1");
+        aws.always(Action::DescribeDBClusters, Some(fault));
+        assert_eq!(aws.check().await.status, Status::Updated, "{fault:?}");
+        settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rds_is_not_asked_where_it_has_no_veto() {
+    let aws = FakeAws::new();
+    aws.check().await;
+    aws.resolves_to(&[TWO]);
+    aws.check().await;
+    assert_eq!(aws.count(Action::DescribeDBClusters), 0, "no CNAME, no member, no question");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_cluster_vetoes_nothing() {
+    let aws = moved();
+    aws.state().clusters.clear();
+    assert_eq!(aws.check().await.status, Status::Updated);
+}
+
+/// A real clock has no exact ties: every call takes some milliseconds.
+#[tokio::test(start_paused = true)]
+async fn silent_rds_api_does_not_block_deregistration() {
+    for confirm in [4, 6, 20] {
+        for poll in [100, 500, 2_000] {
+            for mode in [Mode::Check, Mode::Watch] {
+                let aws = moved();
+                aws.state().latency = Duration::from_millis(7);
+                aws.always(Action::DescribeDBClusters, Some(ApiFault::Hangs));
+                aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
+                let timing = Timing {
+                    confirm: seconds(confirm),
+                    poll: Duration::from_millis(poll),
+                    watch: seconds(3 * confirm + 1),
+                };
+                let mut report = aws.reconcile_at(timing, mode, seconds(120)).await;
+                if mode == Mode::Check && report.status == Status::Pending {
+                    report = aws.reconcile_at(timing, mode, seconds(120)).await;
+                }
+                assert_eq!(report.status, Status::Updated, "{timing:?} {mode:?} {report:?}");
+                assert_eq!(aws.writes(), ["DeregisterTargets 10.0.1.10:5432"]);
+            }
+        }
+    }
+}
