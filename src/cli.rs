@@ -159,9 +159,9 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
     };
     let done = match arguments.command {
         Command::Completions { shell } => complete(shell),
-        Command::Check(common) => once(&common, variable, now(), event::Command::Check).await,
-        Command::Plan(common) => once(&common, variable, now(), event::Command::Plan).await,
-        Command::Doctor(common) => once(&common, variable, now(), event::Command::Doctor).await,
+        Command::Check(common) => once(&common, variable, now(), event::Action::Check).await,
+        Command::Plan(common) => once(&common, variable, now(), event::Action::Plan).await,
+        Command::Doctor(common) => once(&common, variable, now(), event::Action::Doctor).await,
         Command::Watch { common, interval } => watch(&common, variable, interval, now).await,
     };
     ExitCode::from(done.unwrap_or_else(|error| {
@@ -187,23 +187,24 @@ async fn once(
     common: &Common,
     variable: impl Fn(&str) -> Option<String>,
     now: SystemTime,
-    command: event::Command,
+    action: event::Action,
 ) -> Result<u8, BoxError> {
     let App { config, clients } = common.start(variable).await?;
-    let doing = match command {
-        event::Command::Check => "checking",
-        event::Command::Plan => "comparing",
-        event::Command::Doctor => "examining",
+    let doing = match action {
+        event::Action::Check => "checking",
+        event::Action::Plan => "comparing",
+        event::Action::Doctor => "examining",
     };
     let spinner = common.spinner(format!("{doing} {}", bindings(&config)));
     let fleet = Fleet::new(&config);
-    let service = Service { config: &config, clients: &clients, fleet: &fleet, host: Host::CommandLine };
+    let service = Service::new(&config, &clients, &fleet, Host::CommandLine);
+    let command = event::Command::new(action);
     let result = service.invoke(&Event::Command(command), now, common.time()).await;
     spinner.finish_and_clear();
     let answer = match result {
         Ok(answer) => answer,
         Err(InvocationError::Bindings(result)) => Answer::InvocationResult(result),
-        Err(failed @ InvocationError::UnsupportedEvent(_)) => return Err(failed.to_string().into()),
+        Err(error) => return Err(error.to_string().into()),
     };
     match &answer {
         Answer::InvocationResult(result) => {

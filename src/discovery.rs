@@ -83,6 +83,14 @@ pub async fn binding_set<T: Discover>(
         }
     };
     set.are_new = are_new;
+    if groups.is_empty() {
+        let reason = format!(
+            "no target group carries the tag. Fix: tag the groups to bind with {key}, or correct DISCOVERY_TAG; the role \
+             and the Region decide which groups are found"
+        );
+        set.failed.push(failed("", &format!("every target group tagged {key}"), reason));
+        return set;
+    }
     let configured: BTreeSet<&str> =
         config.bindings.iter().map(|binding| binding.target_group.as_str()).collect();
     for Tagged { group, tags } in groups.iter().filter(|tagged| !configured.contains(&*tagged.group)) {

@@ -1,14 +1,22 @@
 //! The function's side of an invocation: from the body to an event, and from the result to Lambda's words.
 
-use std::time::{Duration, SystemTime};
+mod runtime_api;
 
-use lambda_runtime::Diagnostic;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
 
 use crate::discovery::Discover;
 use crate::doctor::{InspectDatabases, InspectGroups};
 use crate::event::Event;
 use crate::reconcile::{RdsApi, Resolve, TargetGroupApi};
 use crate::service::{Answer, InvocationError, Service};
+pub use runtime_api::{Invocation, RuntimeApi};
+
+/// A deadline this long ago is none: some emulators send a constant. No function is frozen for a day.
+const DAY: Duration = Duration::from_secs(86_400);
+/// What a watch needs beyond its own time, where the deadline is unknown.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Does what the body of an invocation asks for, within `remaining`, the time until Lambda ends the function.
 pub async fn handle<D, T, C>(
@@ -26,12 +34,59 @@ where
     service.invoke(&event, now, remaining).await
 }
 
-impl From<InvocationError> for Diagnostic {
-    fn from(failed: InvocationError) -> Self {
-        let error_type = match failed {
-            InvocationError::UnsupportedEvent(_) => "EventRefused",
+/// The time until the deadline, which is in milliseconds since 1970. A function that was frozen past its deadline
+/// has none left.
+pub fn remaining(deadline: Option<u64>, now: SystemTime, watch: Duration) -> Duration {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    match deadline.map(Duration::from_millis) {
+        Some(deadline) if deadline + DAY >= now => deadline.saturating_sub(now),
+        unknown => {
+            let assumed = watch + MINUTE;
+            tracing::warn!(
+                decision = "deadline",
+                reason = "the Runtime API gives no deadline, or one of long ago",
+                deadline_ms = unknown.map(|deadline| deadline.as_millis() as u64),
+                assumed_seconds = assumed.as_secs(),
+                "assuming a deadline"
+            );
+            assumed
+        }
+    }
+}
+
+/// A failed invocation, as Lambda shows it to the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    pub error_type: &'static str,
+    pub error_message: String,
+}
+
+impl From<&InvocationError> for Failure {
+    fn from(error: &InvocationError) -> Self {
+        let error_type = match error {
+            InvocationError::UnsupportedEvent(_) | InvocationError::UnknownBinding { .. } => "EventRefused",
             InvocationError::Bindings(_) => "BindingsFailed",
         };
-        Self { error_type: error_type.to_owned(), error_message: failed.to_string() }
+        Self { error_type, error_message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remaining_time_ends_at_the_deadline() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_176_000);
+        let (watch, seconds) = (Duration::from_secs(180), Duration::from_secs);
+        let at = |seconds: u64| Some(1000 * seconds);
+        assert_eq!(remaining(at(1_795_176_060), now, watch), seconds(60));
+        assert_eq!(remaining(at(1_795_175_999), now, watch), Duration::ZERO, "frozen past its deadline");
+        assert_eq!(remaining(at(1_795_176_000 - 86_400), now, watch), Duration::ZERO, "a day ago");
+        assert_eq!(remaining(at(1_795_176_000 - 86_401), now, watch), seconds(240), "more than a day ago");
+        assert_eq!(remaining(at(600), now, watch), seconds(240), "a constant");
+        assert_eq!(remaining(None, now, watch), seconds(240));
+        assert!(remaining(Some(u64::MAX), now, watch) > seconds(240));
     }
 }

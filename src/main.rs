@@ -8,17 +8,14 @@
 )]
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use lambda_runtime::layers::TracingLayer;
-use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use rds_nlb_sync::fleet::Fleet;
-use rds_nlb_sync::lambda::handle;
+use rds_nlb_sync::lambda::{Failure, Invocation, RuntimeApi, handle, remaining};
 use rds_nlb_sync::logging;
 use rds_nlb_sync::metrics;
 use rds_nlb_sync::service::{Answer, Host, InvocationError, Service};
-use rds_nlb_sync::startup::{self, App, BoxError};
-use serde_json::value::RawValue;
+use rds_nlb_sync::startup::{self, App};
 
 #[tokio::main(flavor = "local")]
 async fn main() -> ExitCode {
@@ -39,28 +36,29 @@ async fn serve() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    let runtime_api = RuntimeApi::from_environment();
     let App { config, clients } = match startup::start(variable).await {
         Ok(app) => app,
         Err(error) => {
-            report_init_error(&error).await;
+            report_init_error(&runtime_api, error.to_string()).await;
             return ExitCode::FAILURE;
         }
     };
     let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let fleet = Fleet::new(&config);
-    let service = Service { config: &config, clients: &clients, fleet: &fleet, host: Host::Lambda };
-    let (service, function) = (&service, &function);
-    let handler = service_fn(async |invocation: LambdaEvent<Box<RawValue>>| {
-        let LambdaEvent { payload, context } = invocation;
-        let remaining = Duration::from_millis(context.deadline).saturating_sub(since_1970());
-        let result = handle(service, payload.get(), SystemTime::now(), remaining).await;
-        if let Ok(Answer::InvocationResult(bindings)) | Err(InvocationError::Bindings(bindings)) = &result {
-            let now = u64::try_from(since_1970().as_millis()).unwrap_or_default();
-            metrics::lines(bindings, function, now).iter().for_each(|line| println!("{line}"));
+    let service = Service::new(&config, &clients, &fleet, Host::Lambda);
+    let handler = async |invocation: &Invocation| {
+        let now = SystemTime::now();
+        let time = remaining(invocation.deadline, now, config.timing.watch);
+        let result = handle(&service, &String::from_utf8_lossy(&invocation.body), now, time).await;
+        if let Ok(Answer::InvocationResult(result)) | Err(InvocationError::Bindings(result)) = &result {
+            metrics::lines(result, &function, milliseconds_since_1970())
+                .iter()
+                .for_each(|line| println!("{line}"));
         }
-        result
-    });
-    match Runtime::new(handler).layer(TracingLayer::new()).run().await {
+        result.map_err(|error| Failure::from(&error))
+    };
+    match runtime_api.serve(handler).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(decision = "exit", reason = %error, "the Runtime API is gone");
@@ -69,24 +67,16 @@ async fn serve() -> ExitCode {
     }
 }
 
-fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+fn milliseconds_since_1970() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or_default()
 }
 
-/// Tells Lambda why the function does not start, so that the reason stands in the failed invocation.
-async fn report_init_error(error: &BoxError) {
-    tracing::error!(decision = "init", reason = %error, "the function does not start");
-    let body = serde_json::json!({"errorType": "InvalidConfiguration", "errorMessage": error.to_string()});
-    let request = http::Request::post("/2018-06-01/runtime/init/error")
-        .header("lambda-runtime-function-error-type", "Runtime.InvalidConfiguration")
-        .body(lambda_runtime_api_client::body::Body::from(body.to_string()));
-    let sent = match request {
-        Ok(request) => {
-            lambda_runtime_api_client::PooledClient::builder().build().call(request).await.map(|_| ())
-        }
-        Err(unbuilt) => Err(unbuilt.into()),
-    };
-    if let Err(unsent) = sent {
-        tracing::error!(decision = "init", reason = %unsent, "the reason could not be reported to Lambda");
+/// Tells Lambda why the function does not start, so that the reason is in the failed invocation.
+async fn report_init_error(runtime_api: &RuntimeApi, reason: String) {
+    tracing::error!(decision = "init", reason, "the function does not start");
+    let failure = Failure { error_type: "InvalidConfiguration", error_message: reason };
+    if let Err(error) = runtime_api.report_init_error(&failure).await {
+        tracing::error!(decision = "init", reason = %error, "the reason could not be reported to Lambda");
     }
 }

@@ -19,13 +19,14 @@ const DIMENSION: &str = "FunctionName";
 ///
 /// | metric | unit | of |
 /// |---|---|---|
-/// | `Checks`, `Watches` | count | invocations in which no binding failed |
-/// | `Pending`, `Failed` | count | bindings; not those that only wait for their turn |
+/// | `Checks`, `Watches` | count | invocations with a binding in which none failed |
+/// | `Bindings` | count | bindings, whether or not the invocation was about them |
+/// | `Pending`, `Failed` | count | bindings; `Failed` with what could not be bound, `Pending` without the deferred |
 /// | `CheckMillis` | milliseconds | checks, the slowest binding |
 /// | `Registered`, `Deregistered` | count | targets |
 /// | `RegistrationLatencyMillis` | milliseconds | registrations, from the first sight of the new writer |
-pub fn lines(outcome: &InvocationResult, function: &str, now: u64) -> Vec<String> {
-    let InvocationResult { trigger, bindings } = outcome;
+pub fn lines(result: &InvocationResult, function: &str, now: u64) -> Vec<String> {
+    let InvocationResult { trigger, bindings, bound: _, unbound: _ } = result;
     if *trigger == Trigger::Plan {
         return Vec::new();
     }
@@ -38,7 +39,7 @@ pub fn lines(outcome: &InvocationResult, function: &str, now: u64) -> Vec<String
         let names = [("endpoint", &*report.endpoint), ("target_group", &*report.target_group)];
         if changes.is_empty() { None } else { line(changes, &names) }
     });
-    line(invocation(*trigger, bindings), &[]).into_iter().chain(of_bindings).collect()
+    line(invocation(result), &[]).into_iter().chain(of_bindings).collect()
 }
 
 #[derive(Serialize)]
@@ -60,12 +61,18 @@ impl Metric {
     }
 }
 
-fn invocation(trigger: Trigger, bindings: &[Report]) -> Vec<Metric> {
+fn invocation(result: &InvocationResult) -> Vec<Metric> {
+    let InvocationResult { trigger, bindings, bound, unbound } = result;
     let count = |status| bindings.iter().filter(|report| report.status == status).count();
     let (pending, failed) = (count(Status::Pending), count(Status::Failed));
-    let mut metrics = vec![Metric::count("Pending", pending), Metric::count("Failed", failed)];
-    let is_check = trigger == Trigger::Check;
-    if failed == 0 {
+    let mut metrics = vec![
+        Metric::count("Bindings", *bound),
+        Metric::count("Pending", pending),
+        Metric::count("Failed", failed),
+    ];
+    let is_check = *trigger == Trigger::Check;
+    // Wrong tags are one group's matter: they must not look as if no check completed.
+    if *bound > 0 && failed <= *unbound {
         metrics.push(Metric::count(if is_check { "Checks" } else { "Watches" }, 1));
     }
     if let Some(slowest) = bindings.iter().map(|report| report.elapsed_ms).max().filter(|_| is_check) {
@@ -163,7 +170,12 @@ mod tests {
     }
 
     fn parsed(trigger: Trigger, bindings: Vec<Report>) -> Vec<Value> {
-        let lines = lines(&InvocationResult { trigger, bindings }, "sync", 1_700_000_000_000);
+        let bound = bindings.len();
+        of_result(&InvocationResult { trigger, bindings, bound, unbound: 0 })
+    }
+
+    fn of_result(result: &InvocationResult) -> Vec<Value> {
+        let lines = lines(result, "sync", 1_700_000_000_000);
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -187,11 +199,12 @@ mod tests {
             [json!({
                 "_aws": {"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [{
                     "Namespace": "rds-nlb-sync", "Dimensions": [["FunctionName"]], "Metrics": [
-                        {"Name": "Pending", "Unit": "Count"}, {"Name": "Failed", "Unit": "Count"},
+                        {"Name": "Bindings", "Unit": "Count"}, {"Name": "Pending", "Unit": "Count"},
+                        {"Name": "Failed", "Unit": "Count"},
                         {"Name": "Checks", "Unit": "Count"}, {"Name": "CheckMillis", "Unit": "Milliseconds"},
                     ]
                 }]},
-                "FunctionName": "sync", "Pending": 0, "Failed": 0, "Checks": 1, "CheckMillis": 25,
+                "FunctionName": "sync", "Bindings": 1, "Pending": 0, "Failed": 0, "Checks": 1, "CheckMillis": 25,
             })]
         );
     }
@@ -205,7 +218,7 @@ mod tests {
             ..report(Status::Updated)
         };
         let lines = parsed(Trigger::Watch, vec![report(Status::InSync), changed]);
-        assert_eq!(metrics(&lines[0]), ["Failed=0", "Pending=0", "Watches=1"]);
+        assert_eq!(metrics(&lines[0]), ["Bindings=2", "Failed=0", "Pending=0", "Watches=1"]);
         assert_eq!(metrics(&lines[1]), ["Deregistered=1", "Registered=1", "RegistrationLatencyMillis=40"]);
         assert_eq!(
             lines[1],
@@ -227,13 +240,29 @@ mod tests {
     fn failed_check_is_not_counted_as_a_check() {
         let waits = report(Status::Pending);
         let lines = parsed(Trigger::Check, vec![report(Status::Failed), waits]);
-        assert_eq!(metrics(&lines[0]), ["CheckMillis=25", "Failed=1", "Pending=1"]);
+        assert_eq!(metrics(&lines[0]), ["Bindings=2", "CheckMillis=25", "Failed=1", "Pending=1"]);
+    }
+
+    #[test]
+    fn group_with_bad_tags_does_not_uncount_the_check() {
+        let bindings = vec![report(Status::InSync), report(Status::Failed)];
+        let result = InvocationResult { trigger: Trigger::Check, bindings, bound: 1, unbound: 1 };
+        let lines = of_result(&result);
+        assert_eq!(metrics(&lines[0]), ["Bindings=1", "CheckMillis=25", "Checks=1", "Failed=1", "Pending=0"]);
+    }
+
+    #[test]
+    fn check_without_bindings_is_not_counted() {
+        let bindings = vec![report(Status::Failed)];
+        let result = InvocationResult { trigger: Trigger::Check, bindings, bound: 0, unbound: 1 };
+        let lines = of_result(&result);
+        assert_eq!(metrics(&lines[0]), ["Bindings=0", "CheckMillis=25", "Failed=1", "Pending=0"]);
     }
 
     #[test]
     fn postponed_binding_is_not_counted_as_pending() {
         let lines = parsed(Trigger::Check, vec![report(Status::Deferred), report(Status::InSync)]);
-        assert_eq!(metrics(&lines[0]), ["CheckMillis=25", "Checks=1", "Failed=0", "Pending=0"]);
+        assert_eq!(metrics(&lines[0]), ["Bindings=2", "CheckMillis=25", "Checks=1", "Failed=0", "Pending=0"]);
     }
 
     #[test]

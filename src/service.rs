@@ -1,8 +1,10 @@
 //! One invocation: what an event asks for is done, within the time that is left. The function and the
 //! command line share it.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{join, join_all};
 use serde::Serialize;
@@ -12,14 +14,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::binding::{Binding, Role};
 use crate::config::Config;
 use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
-use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, Severity, check_settings, examine};
+use crate::doctor::{
+    BindingFindings, DoctorReport, Finding, InspectDatabases, InspectGroups, Severity, check_settings,
+    examine,
+};
 use crate::endpoint::{cluster_identifier, member};
-use crate::event::{Event, Request, UnsupportedEvent, WatchedBinding, is_about_unbound_database, request};
+use crate::error;
+use crate::event::{
+    Event, Members, Request, UnsupportedEvent, WatchedBinding, is_about_unbound_database, request,
+    unknown_instances,
+};
 use crate::fleet::{Fleet, Scope};
 use crate::rate_limit::Priority;
 use crate::reconcile::{
-    Clients, FirstPermit, Instance, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve,
-    Status, TargetGroupApi, reconcile,
+    Clients, FirstPermit, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
+    TargetGroupApi, reconcile,
 };
 
 /// The part of an invocation's time in which its result is logged and reported: some milliseconds of work,
@@ -29,6 +38,17 @@ pub const RESERVE: Duration = Duration::from_secs(1);
 /// How long a check may take to read the tags again, where they are known. A thousand groups take some five
 /// seconds at the routine rate.
 const REFRESH: Duration = Duration::from_secs(30);
+
+/// How many failed bindings a message names in full. Lambda cuts long messages, and people read the first few.
+const MAX_NAMED: usize = 5;
+/// As long as a DNS name may be. A tag's value may be anything.
+const MAX_ENDPOINT_CHARS: usize = 253;
+/// How much of a reason a message has, in characters.
+const MAX_REASON_CHARS: usize = 600;
+/// How many reports the log line of an invocation holds: a line may have 256 KB (CloudWatch Logs quotas).
+const MAX_LOGGED: usize = 50;
+/// How many instances an invocation asks the RDS API about, to find the clusters that they are members of.
+const MAX_INSTANCES: usize = 10;
 
 /// What an invocation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -59,7 +79,14 @@ impl Trigger {
 #[derive(Clone, Debug, Serialize)]
 pub struct InvocationResult {
     pub trigger: Trigger,
+    /// Of the bindings, then of what could not be bound.
     pub bindings: Vec<Report>,
+    /// How many bindings there are, whether or not this invocation was about them. A metric.
+    #[serde(skip)]
+    pub bound: usize,
+    /// How many of the reports, at their end, are of what could not be bound.
+    #[serde(skip)]
+    pub unbound: usize,
 }
 
 /// What an invocation that did not fail returns.
@@ -80,6 +107,8 @@ pub enum Answer {
 pub enum InvocationError {
     /// The event is not for this function.
     UnsupportedEvent(UnsupportedEvent),
+    /// No binding has the name that the command gave.
+    UnknownBinding { name: String, known: Vec<String> },
     /// Some bindings could not be brought into sync; the others were.
     Bindings(InvocationResult),
 }
@@ -88,19 +117,36 @@ impl fmt::Display for InvocationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let result = match self {
             Self::UnsupportedEvent(unsupported) => return unsupported.fmt(f),
+            Self::UnknownBinding { name, known } => return write_unknown(f, name, known),
             Self::Bindings(result) => result,
         };
         let failed: Vec<&Report> = result.bindings.iter().filter(|b| b.status == Status::Failed).collect();
         write!(f, "{} of {} bindings failed", failed.len(), result.bindings.len())?;
-        for report in failed {
-            let reason = report.error.as_deref().unwrap_or("no reason given");
-            write!(f, "; {} → {}: {reason}", report.endpoint, report.target_group)?;
+        for report in failed.iter().take(MAX_NAMED) {
+            let reason = error::brief(report.error.as_deref().unwrap_or("no reason given"), MAX_REASON_CHARS);
+            // A group that could not be bound may have no endpoint.
+            let arrow = if report.endpoint.is_empty() { "" } else { " → " };
+            let endpoint = error::brief(&report.endpoint, MAX_ENDPOINT_CHARS);
+            write!(f, "; {endpoint}{arrow}{}: {reason}", report.target_group)?;
         }
-        Ok(())
+        match failed.len().saturating_sub(MAX_NAMED) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more: see the log"),
+        }
     }
 }
 
-/// The runtime logs a handler's error by its `Debug`: make that the message.
+fn write_unknown(f: &mut fmt::Formatter<'_>, name: &str, known: &[String]) -> fmt::Result {
+    let listed: Vec<&str> = known.iter().take(MAX_NAMED * 4).map(String::as_str).collect();
+    write!(f, "no binding has a target group named {:?}; ", error::brief(name, MAX_ENDPOINT_CHARS))?;
+    match known.len().saturating_sub(listed.len()) {
+        0 if listed.is_empty() => write!(f, "there are no bindings"),
+        0 => write!(f, "there are {}", listed.join(", ")),
+        more => write!(f, "there are {} and {more} more", listed.join(", ")),
+    }
+}
+
+/// Whoever unwraps it sees the message.
 impl fmt::Debug for InvocationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -117,10 +163,22 @@ pub enum Host {
 
 /// What every invocation of one process shares.
 pub struct Service<'a, D, T, C> {
-    pub config: &'a Config,
-    pub clients: &'a Clients<D, T, C>,
-    pub fleet: &'a Fleet,
-    pub host: Host,
+    config: &'a Config,
+    clients: &'a Clients<D, T, C>,
+    fleet: &'a Fleet,
+    host: Host,
+    /// What the RDS API said of instances last. It counts while the API is silent.
+    members: RefCell<Members>,
+}
+
+impl<'a, D, T, C> Service<'a, D, T, C> {
+    pub fn new(config: &'a Config, clients: &'a Clients<D, T, C>, fleet: &'a Fleet, host: Host) -> Self {
+        Self { config, clients, fleet, host, members: RefCell::default() }
+    }
+
+    pub fn config(&self) -> &'a Config {
+        self.config
+    }
 }
 
 impl<D, T, C> Service<'_, D, T, C>
@@ -138,15 +196,18 @@ where
     ) -> Result<Answer, InvocationError> {
         // A quarter at most, so that a short time-out is not all reserve.
         let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
-        let (request, bound) = self.load_request(event, deadline).await;
-        let BindingSet { bindings, failed: unbound, are_new: relisted } = bound;
+        let (request, mut set) = self.load_request(event, now, deadline).await;
+        if let Event::Command(command) = event
+            && let Some(name) = &command.binding
+        {
+            select(&mut set, name)?;
+        }
+        let BindingSet { bindings, failed: unbound, are_new: relisted } = set;
         let (trigger, mut reports) = match request {
-            Request::Watch(watched) => {
-                (Trigger::Watch, self.watch(&bindings, watched, self.is_late(event, now), deadline).await)
-            }
-            Request::Check => {
-                let readers = self.affected_reader_bindings(event, &bindings, deadline).await;
-                readers.into_iter().for_each(|binding| self.fleet.forget(binding));
+            Request::Watch(watched) => (Trigger::Watch, self.watch(&bindings, watched, deadline).await),
+            Request::Check(to_list) => {
+                let to_list = to_list.into_iter().filter_map(|index| bindings.get(index));
+                to_list.for_each(|binding| self.fleet.forget(binding));
                 let scope = Scope::Check { relisted };
                 (Trigger::Check, self.sync_once(&bindings, self.check_mode(), scope, deadline).await)
             }
@@ -156,10 +217,11 @@ where
             Request::Plan => {
                 (Trigger::Plan, self.sync_once(&bindings, Mode::DryRun, Scope::Whole, deadline).await)
             }
-            Request::Doctor => return Ok(self.diagnose(&bindings, remaining, deadline).await),
+            Request::Doctor => return Ok(self.diagnose(&bindings, unbound, remaining, deadline).await),
         };
+        let (bound, unbound_count) = (bindings.len(), unbound.len());
         reports.extend(unbound);
-        let result = InvocationResult { trigger, bindings: reports };
+        let result = InvocationResult { trigger, bindings: reports, bound, unbound: unbound_count };
         log_result(&result);
         if result.bindings.iter().any(|report| report.status == Status::Failed) {
             return Err(InvocationError::Bindings(result));
@@ -168,12 +230,18 @@ where
     }
 
     /// Runs the doctor. The log says how much it found; the answer says what.
-    async fn diagnose(&self, bindings: &[Binding], remaining: Duration, deadline: Instant) -> Answer {
+    async fn diagnose(
+        &self,
+        bindings: &[Binding],
+        unbound: Vec<Report>,
+        remaining: Duration,
+        deadline: Instant,
+    ) -> Answer {
         let timeout = (self.host == Host::Lambda).then_some(remaining);
-        let doctor_report = DoctorReport {
-            general: check_settings(self.config, timeout),
-            bindings: examine(self.clients, bindings, deadline).await,
-        };
+        let mut findings = examine(self.clients, bindings, deadline).await;
+        findings.extend(unbound.into_iter().map(unbound_findings));
+        let doctor_report =
+            DoctorReport { general: check_settings(self.config, timeout), bindings: findings };
         let trigger = Trigger::Doctor;
         tracing::info!(
             decision = "done",
@@ -202,24 +270,16 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         self.fleet.sync_once(self.clients, bindings, self.config, mode, scope, deadline).await
     }
 
-    /// After a storm, events wait for a function that is free. One that has waited for longer than a watch is
-    /// about a failover that is over: a check finds whether it was followed.
-    fn is_late(&self, event: &Event, now: SystemTime) -> bool {
-        let Event::Rds(event) = event else { return false };
-        event.age(now).is_some_and(|age| age > self.config.timing.watch)
-    }
-
     /// Watches the bindings that the event is about, each by itself: one that fails or waits delays no other.
     /// Meanwhile it looks after the others, and reports those that had moved as well.
     pub async fn watch(
         &self,
         bindings: &[Binding],
         watched: Vec<WatchedBinding>,
-        is_late: bool,
         deadline: Instant,
     ) -> Vec<Report> {
-        let Self { config, clients, fleet, host: _ } = self;
-        let mode = if config.dry_run || is_late { self.check_mode() } else { Mode::Watch };
+        let Self { config, clients, fleet, host: _, members: _ } = self;
+        let mode = if config.dry_run { Mode::DryRun } else { Mode::Watch };
         let is_watched = |index: &usize| watched.iter().any(|watched| watched.binding == *index);
         let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(index));
         let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();
@@ -254,60 +314,87 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         reports
     }
 
-    /// The groups of readers that an event about an instance may have changed: it names the instance, and
-    /// not the cluster that the instance is a reader of.
-    async fn affected_reader_bindings<'b>(
-        &self,
-        event: &Event,
-        bindings: &'b [Binding],
-        deadline: Instant,
-    ) -> Vec<&'b Binding> {
-        let Event::Rds(event) = event else { return Vec::new() };
-        let readers: Vec<&Binding> =
-            bindings.iter().filter(|binding| binding.role == Role::Readers).collect();
-        let Some(instance) = event.instance().filter(|_| !readers.is_empty()) else { return Vec::new() };
-        let soon = deadline.min(Instant::now() + RDS_TIMEOUT);
-        match timeout_at(soon, self.clients.rds.instance(instance)).await {
-            Ok(Ok(Some(Instance { cluster: None, .. }))) => Vec::new(),
-            Ok(Ok(Some(Instance { cluster: Some(cluster), .. }))) => {
-                readers.into_iter().filter(|binding| binding.is_about(&cluster)).collect()
-            }
-            // Unknown instance or no answer: assume that every readers binding is affected.
-            _ => readers,
-        }
-    }
-
     /// Finds the bindings, and what the event asks for given them. A watch must not wait, so known tags are
     /// good enough for it. Everything else, and an event about a database that is not bound, has them read
     /// again now and then.
-    async fn load_request(&self, event: &Event, deadline: Instant) -> (Request, BindingSet) {
+    async fn load_request(&self, event: &Event, now: SystemTime, deadline: Instant) -> (Request, BindingSet) {
+        // An event from before that is about a failover that is over: after a storm, events wait for a function
+        // that is free, and an archive may be replayed.
+        let oldest = now.checked_sub(self.config.timing.watch).unwrap_or(UNIX_EPOCH);
         // A cold function must know the tags first to follow a failover.
         let priority = if event.is_of_rds() { Priority::Failover } else { Priority::Routine };
         let load = async |age, priority| {
-            let bound =
-                discovery::binding_set(&self.clients.groups, self.config, age, priority, deadline).await;
-            (request(event, &bound.bindings), bound)
+            let groups = &self.clients.groups;
+            let set = discovery::binding_set(groups, self.config, age, priority, deadline).await;
+            let (request, members) = self.find_request(event, &set.bindings, oldest, deadline).await;
+            (request, set, members)
         };
-        let (request, known) = load(Duration::MAX, priority).await;
-        match request {
-            Request::Watch(_) => (request, BindingSet { failed: Vec::new(), ..known }),
-            _ if known.are_new => (request, known),
-            _ if is_about_unbound_database(event, &known.bindings) => {
-                load(TAG_MAX_AGE_UNKNOWN_DB, priority).await
+        let (request, known, members) = load(Duration::MAX, priority).await;
+        let reloaded = match request {
+            Request::Watch(_) => return (request, BindingSet { failed: Vec::new(), ..known }),
+            _ if known.are_new => return (request, known),
+            _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
+                Ok(load(TAG_MAX_AGE_UNKNOWN_DB, priority).await)
             }
-            _ => match timeout(REFRESH, load(TAG_MAX_AGE, Priority::Routine)).await {
-                Ok(loaded) => loaded,
-                // The next check goes on with the reading.
-                Err(_) => {
-                    tracing::warn!(
-                        decision = "retry",
-                        reason = "the tags are not read in time",
-                        "using the known groups"
-                    );
-                    (request, known)
-                }
-            },
+            _ => timeout(REFRESH, load(TAG_MAX_AGE, Priority::Routine)).await,
+        };
+        match reloaded {
+            Ok((request, set, _)) => (request, set),
+            // The next check goes on with the reading.
+            Err(_) => {
+                let reason = "the tags are not read in time";
+                tracing::warn!(decision = "retry", reason, "using the known groups");
+                (request, known)
+            }
         }
+    }
+
+    /// What the event asks for. An event about an instance may be about the cluster that it is a member of; where
+    /// no binding says so, the RDS API does.
+    async fn find_request(
+        &self,
+        event: &Event,
+        bindings: &[Binding],
+        oldest: SystemTime,
+        deadline: Instant,
+    ) -> (Request, Members) {
+        let mut members = Members::new();
+        let asked = request(event, bindings, &members, oldest);
+        let unknown = unknown_instances(event, bindings, &members);
+        if unknown.is_empty() || matches!(asked, Request::Watch(_)) {
+            return (asked, members);
+        }
+        let soon = deadline.min(Instant::now() + RDS_TIMEOUT);
+        let ask = async |instance: String| {
+            let cluster = match timeout_at(soon, self.clients.rds.instance(&instance)).await {
+                Ok(Ok(Some(described))) => {
+                    Some(described.cluster.map(|cluster| cluster.to_ascii_lowercase()))
+                }
+                _ => self.members.borrow().get(&instance).cloned(),
+            };
+            (instance, cluster)
+        };
+        let mut is_unknown = unknown.len() > MAX_INSTANCES;
+        for (instance, cluster) in join_all(unknown.into_iter().take(MAX_INSTANCES).map(ask)).await {
+            match cluster {
+                Some(cluster) => {
+                    members.insert(instance, cluster);
+                }
+                None => is_unknown = true,
+            }
+        }
+        let request = match request(event, bindings, &members, oldest) {
+            // Unknown instance or no answer: assume that every readers binding is affected.
+            Request::Check(to_list) if is_unknown => Request::Check(&to_list | &readers(bindings)),
+            request => request,
+        };
+        // Only the members of bound clusters are remembered: an account may have thousands of others.
+        let of_bound = members.iter().filter(|(_, cluster)| {
+            let is_about = |cluster: &String| bindings.iter().any(|binding| binding.is_about(cluster));
+            cluster.as_ref().is_some_and(is_about)
+        });
+        self.members.borrow_mut().extend(of_bound.map(|(name, cluster)| (name.clone(), cluster.clone())));
+        (request, members)
     }
 
     /// The bindings as of the last reading of the tags.
@@ -334,17 +421,55 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     }
 }
 
+fn readers(bindings: &[Binding]) -> BTreeSet<usize> {
+    let readers = bindings.iter().enumerate().filter(|(_, binding)| binding.role == Role::Readers);
+    readers.map(|(index, _)| index).collect()
+}
+
+/// Limits the bindings to the one whose target group has this name.
+fn select(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
+    let group_name = |arn: &str| arn.split('/').nth(1).unwrap_or(arn).to_owned();
+    let known: Vec<String> = set.bindings.iter().map(|binding| binding.name().to_owned()).collect();
+    set.bindings.retain(|binding| binding.name() == name);
+    set.failed.retain(|report| group_name(&report.target_group) == name);
+    if set.bindings.is_empty() && set.failed.is_empty() {
+        return Err(InvocationError::UnknownBinding { name: name.to_owned(), known });
+    }
+    Ok(())
+}
+
+/// A group that could not be bound, as the doctor reports it.
+fn unbound_findings(report: Report) -> BindingFindings {
+    let reason = report.error.unwrap_or_default();
+    let (observed, fix) = match reason.split_once(". Fix: ") {
+        Some((observed, fix)) => (observed.to_owned(), fix.to_owned()),
+        None => (reason, "correct the target group's tags".to_owned()),
+    };
+    let finding = Finding {
+        level: Severity::Problem,
+        check: "discovery",
+        observed,
+        impact: Some("the group follows no failover".to_owned()),
+        fix: Some(fix),
+    };
+    BindingFindings { endpoint: report.endpoint, target_group: report.target_group, findings: vec![finding] }
+}
+
 fn log_result(result: &InvocationResult) {
-    let InvocationResult { trigger, bindings } = result;
+    let InvocationResult { trigger, bindings, bound, unbound: _ } = result;
     let count = |status| bindings.iter().filter(move |report| report.status == status).count();
     // Bindings in sync are only counted: of a thousand bindings they would fill the log every minute.
-    let others: Vec<&Report> = bindings.iter().filter(|report| report.status != Status::InSync).collect();
+    let others = bindings.iter().filter(|report| report.status != Status::InSync);
+    let (others, left_out) =
+        (others.clone().take(MAX_LOGGED).collect::<Vec<_>>(), others.skip(MAX_LOGGED).count());
     tracing::info!(
         decision = "done",
         trigger = trigger.name(),
+        bound,
         bindings = bindings.len(),
         in_sync = count(Status::InSync),
         failed = count(Status::Failed),
+        left_out,
         result = %serde_json::to_string(&others).unwrap_or_default(),
         "reconciled"
     );

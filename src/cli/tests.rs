@@ -33,6 +33,8 @@ fn outcome(statuses: &[Status]) -> InvocationResult {
     InvocationResult {
         trigger: Trigger::Check,
         bindings: statuses.iter().map(|status| report(*status)).collect(),
+        bound: statuses.len(),
+        unbound: 0,
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
     let shutdown = Shutdown::default();
     let clients = shutdown.wrap(clients);
     let fleet = Fleet::new(&config);
-    let service = Service { config: &config, clients: &clients, fleet: &fleet, host: Host::CommandLine };
+    let service = Service::new(&config, &clients, &fleet, Host::CommandLine);
     let mut signals = Signals::new()?;
     let stopped = async {
         signals.next().await;
@@ -60,7 +60,8 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
     }
 }
 
-type Invocation<'a> = Pin<Box<dyn Future<Output = (Option<TargetGroupArn>, InvocationResult)> + 'a>>;
+type Invocation<'a> =
+    Pin<Box<dyn Future<Output = (Option<TargetGroupArn>, Result<InvocationResult, BoxError>)> + 'a>>;
 
 async fn run<D, T, C>(
     service: &Service<'_, D, T, C>,
@@ -90,16 +91,17 @@ where
             Some((binding, bindings)) = failovers.recv() => {
                 if watched.insert(binding.target_group.clone()) {
                     invocations.push(Box::pin(async move {
-                        let deadline = Instant::now() + service.config.timing.watch + time;
+                        let deadline = Instant::now() + service.config().timing.watch + time;
                         let reports = watch_one(service, &binding, &bindings, deadline).await;
-                        let result = InvocationResult { trigger: Trigger::Watch, bindings: reports };
-                        (Some(binding.target_group), result)
+                        let (trigger, bound) = (Trigger::Watch, bindings.len());
+                        let result = InvocationResult { trigger, bindings: reports, bound, unbound: 0 };
+                        (Some(binding.target_group), Ok(result))
                     }));
                 }
             }
             Some((group, result)) = invocations.next(), if !invocations.is_empty() => {
                 group.iter().for_each(|group| { watched.remove(group); });
-                screen.show(result, &mut shown)?;
+                screen.show(result?, &mut shown)?;
             }
             () = &mut polling => {}
         }
@@ -107,17 +109,20 @@ where
 }
 
 /// The check that the function makes on its schedule.
-async fn check<D, T, C>(service: &Service<'_, D, T, C>, now: SystemTime, time: Duration) -> InvocationResult
+async fn check<D, T, C>(
+    service: &Service<'_, D, T, C>,
+    now: SystemTime,
+    time: Duration,
+) -> Result<InvocationResult, BoxError>
 where
     D: Resolve,
     T: TargetGroupApi + InspectGroups + Discover,
     C: RdsApi + InspectDatabases,
 {
     match service.invoke(&Event::Schedule, now, time).await {
-        Ok(Answer::InvocationResult(result)) | Err(InvocationError::Bindings(result)) => result,
-        Ok(Answer::DoctorReport { .. }) | Err(InvocationError::UnsupportedEvent(_)) => {
-            InvocationResult { trigger: Trigger::Check, bindings: Vec::new() }
-        }
+        Ok(Answer::InvocationResult(result)) | Err(InvocationError::Bindings(result)) => Ok(result),
+        Ok(Answer::DoctorReport { .. }) => Err("a check ran the doctor".into()),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 
@@ -129,7 +134,7 @@ async fn watch_one<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
 ) -> Vec<Report> {
     let index = bindings.iter().position(|other| other == binding).unwrap_or_default();
     let watched = WatchedBinding { binding: index, promoted_instance: None };
-    service.watch(bindings, vec![watched], false, deadline).await
+    service.watch(bindings, vec![watched], deadline).await
 }
 
 /// Asks the RDS API about every binding, again and again, and sends those that fail over. One that stays as

@@ -1,9 +1,12 @@
-//! An event of RDS: which database it is about, when it was made, and which member is being promoted.
+//! An event of RDS: which databases it is about, when it was made, and which member is being promoted.
 
-use std::time::{Duration, SystemTime};
+use std::fmt;
+use std::time::SystemTime;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
-use serde::de::DeserializeOwned;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -20,129 +23,288 @@ const WATCHED: [&str; 8] = [
     "recovery",
 ];
 
-/// What an event of RDS says, as far as this function acts on it.
+/// The longest identifier of a cluster or an instance (RDS API, `DBInstanceIdentifier`).
+const MAX_IDENTIFIER: usize = 63;
+/// The most words of a blue/green deployment's message that may be identifiers. RDS's own messages have some twenty.
+const MAX_WORDS: usize = 64;
+
+/// What an event of RDS says, as far as this function acts on it. The default says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RdsEvent {
     /// When it was made.
     pub time: Option<SystemTime>,
-    /// The database that it is about.
-    pub database: Option<Database>,
+    /// The account that it comes from.
+    pub account: Option<String>,
+    /// What it may be about: one database, or those that a deployment's message may name.
+    pub databases: Vec<Database>,
     /// Whether one of its categories may come with another address.
     pub may_move_address: bool,
+    /// Whether the writer of a global cluster may move.
+    pub is_global_failover: bool,
     /// The cluster member that it names as the one being promoted, in lower case.
     pub promoted_instance: Option<String>,
 }
 
-/// A cluster or an instance.
+/// A database that an event names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     pub kind: DatabaseKind,
     pub identifier: String,
+    pub region: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseKind {
     Cluster,
     Instance,
+    Global,
+    /// A cluster or an instance: the event does not say which.
+    Unknown,
 }
 
 /// The part of an event that RDS writes. A field of an unexpected type counts as absent.
 #[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", default)]
 struct Detail {
-    #[serde(default, deserialize_with = "lenient")]
-    event_categories: Vec<Category>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient")]
+    event_categories: Categories,
+    #[serde(deserialize_with = "lenient")]
+    source_type: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     source_arn: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient")]
+    source_identifier: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     message: Option<String>,
 }
 
-/// An entry of `EventCategories`. One that is no text is no category.
-#[derive(Debug, Default, Deserialize, Serialize)]
-struct Category(#[serde(deserialize_with = "lenient")] Option<String>);
+/// The message of an RDS event subscription (RDS user guide, "Working with Amazon RDS event notification"). Older
+/// ones have no ARN and no categories.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SubscriptionMessage {
+    #[serde(rename = "Event Source", deserialize_with = "lenient")]
+    source_type: Option<String>,
+    /// Such as `2026-11-26 10:00:02.114`, in UTC.
+    #[serde(rename = "Event Time", deserialize_with = "lenient")]
+    time: Option<String>,
+    #[serde(rename = "Source ID", deserialize_with = "lenient")]
+    source_identifier: Option<String>,
+    #[serde(rename = "Source ARN", deserialize_with = "lenient")]
+    source_arn: Option<String>,
+    #[serde(rename = "Event Categories", deserialize_with = "lenient")]
+    event_categories: Option<Categories>,
+    #[serde(rename = "Event Message", deserialize_with = "lenient")]
+    message: Option<String>,
+}
+
+/// What matters of a list of categories. An entry that is no text is no category.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Categories {
+    has_watched: bool,
+    has_global_failover: bool,
+}
 
 impl RdsEvent {
-    /// Parses the JSON of an event whose source is `aws.rds`. One that does not parse is about no database.
+    /// Parses the JSON of an event whose source is `aws.rds`. One that does not parse says nothing.
     pub(super) fn parse(json: &str) -> Self {
         match serde_json::from_str::<EventBridgeEvent<Detail>>(json) {
-            Ok(event) => Self::new(event),
+            Ok(event) => {
+                let EventBridgeEvent { time, account, region, resources, detail, .. } = event;
+                let time = time.map(SystemTime::from);
+                Self::new(time, account, region, &resources.unwrap_or_default(), detail)
+            }
             Err(error) => {
-                tracing::warn!(decision = "check", reason = %error, "unreadable event from RDS, checking all bindings");
+                unreadable(&error);
                 Self::default()
             }
         }
     }
 
-    fn new(event: EventBridgeEvent<Detail>) -> Self {
-        let EventBridgeEvent { time, resources, detail, .. } = event;
-        let Detail { event_categories, source_arn, message } = detail;
-        let arn = source_arn.or_else(|| resources.unwrap_or_default().into_iter().next());
-        let database = arn.and_then(|arn| Database::from_arn(&arn));
-        let is_of_cluster = database.as_ref().is_some_and(|database| database.kind == DatabaseKind::Cluster);
+    /// Parses the message of an RDS event subscription.
+    pub(super) fn parse_message(json: &str) -> Self {
+        let SubscriptionMessage {
+            source_type,
+            time,
+            source_identifier,
+            source_arn,
+            event_categories,
+            message,
+        } = match serde_json::from_str(json) {
+            Ok(message) => message,
+            Err(error) => {
+                unreadable(&error);
+                return Self::default();
+            }
+        };
+        let time = time.and_then(|time| {
+            let time =
+                DateTime::from_str(&format!("{}Z", time.trim().replacen(' ', "T", 1)), Format::DateTime);
+            SystemTime::try_from(time.ok()?).ok()
+        });
+        // Without categories, the subscription has chosen the events.
+        let event_categories =
+            event_categories.unwrap_or(Categories { has_watched: true, has_global_failover: false });
+        let detail = Detail { event_categories, source_type, source_arn, source_identifier, message };
+        Self::new(time, None, None, &[], detail)
+    }
+
+    fn new(
+        time: Option<SystemTime>,
+        account: Option<String>,
+        region: Option<String>,
+        resources: &[String],
+        detail: Detail,
+    ) -> Self {
+        let Detail { event_categories, source_type, source_arn, source_identifier, message } = detail;
+        let arn = source_arn.as_deref().and_then(Arn::parse);
+        let account =
+            arn.as_ref().map(|arn| arn.account.to_owned()).filter(|account| !account.is_empty()).or(account);
+        let region = region.or_else(|| arn.as_ref().map(|arn| arn.region.to_owned()));
+        let region = region.filter(|region| !region.is_empty());
+        let message = message.unwrap_or_default();
+        let databases = match arn.as_ref().and_then(Arn::database) {
+            Some(database) => vec![database],
+            // An ARN of another kind, of a snapshot say, must not hide the database.
+            None => {
+                let listed = resources.iter().filter_map(|arn| Arn::parse(arn)?.database());
+                let named = source_identifier.and_then(|identifier| {
+                    let identifier = identifier.strip_prefix("rds:").unwrap_or(&identifier);
+                    let kind = DatabaseKind::of_source_type(source_type.as_deref().unwrap_or_default());
+                    Database::new(kind, identifier, region.clone())
+                });
+                let is_deployment = arn.as_ref().is_some_and(|arn| arn.kind == "deployment")
+                    || source_type.as_deref().is_some_and(|kind| letters(kind) == "bluegreendeployment");
+                let switched = words(&message).filter(|_| is_deployment);
+                let switched =
+                    switched.filter_map(|word| Database::new(DatabaseKind::Unknown, word, region.clone()));
+                listed.chain(named).chain(switched).collect()
+            }
+        };
+        let is_of_cluster = databases.iter().any(|database| database.kind == DatabaseKind::Cluster);
         Self {
-            time: time.map(SystemTime::from),
-            may_move_address: event_categories.iter().any(Category::is_watched),
-            promoted_instance: message
-                .filter(|_| is_of_cluster)
-                .and_then(|message| promoted_instance(&message)),
-            database,
+            time,
+            account,
+            may_move_address: event_categories.has_watched,
+            is_global_failover: event_categories.has_global_failover,
+            promoted_instance: promoted_instance(&message).filter(|_| is_of_cluster),
+            databases,
         }
-    }
-
-    /// How long ago the event was made, if it says when.
-    pub fn age(&self, now: SystemTime) -> Option<Duration> {
-        now.duration_since(self.time?).ok()
-    }
-
-    /// The instance that the event is about, if it is about one.
-    pub fn instance(&self) -> Option<&str> {
-        let database = self.database.as_ref().filter(|database| database.kind == DatabaseKind::Instance);
-        database.map(|database| database.identifier.as_str())
-    }
-
-    /// The database to watch, if the event is a reason to watch one.
-    pub(super) fn watched(&self) -> Option<&str> {
-        self.database.as_ref().filter(|_| self.may_move_address).map(|database| database.identifier.as_str())
     }
 }
 
 impl Database {
-    /// From `arn:PARTITION:rds:REGION:ACCOUNT:cluster:NAME`, or `…:db:NAME`.
-    fn from_arn(arn: &str) -> Option<Self> {
+    fn new(kind: DatabaseKind, identifier: &str, region: Option<String>) -> Option<Self> {
+        is_identifier(identifier).then(|| Self { kind, identifier: identifier.to_owned(), region })
+    }
+}
+
+impl DatabaseKind {
+    /// From EventBridge's `DB_INSTANCE`, or an event subscription's `db-instance`.
+    fn of_source_type(source_type: &str) -> Self {
+        match letters(source_type).as_str() {
+            "dbinstance" => Self::Instance,
+            "cluster" | "dbcluster" => Self::Cluster,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// `arn:PARTITION:rds:REGION:ACCOUNT:KIND:NAME`.
+struct Arn<'a> {
+    region: &'a str,
+    account: &'a str,
+    kind: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Arn<'a> {
+    fn parse(arn: &'a str) -> Option<Self> {
         let parts: Vec<&str> = arn.splitn(7, ':').collect();
-        let ["arn", _, "rds", _, _, kind, identifier] = parts.as_slice() else { return None };
-        let kind = match *kind {
+        let ["arn", _, "rds", region, account, kind, name] = parts.as_slice() else { return None };
+        Some(Self { region, account, kind, name })
+    }
+
+    fn database(&self) -> Option<Database> {
+        let kind = match self.kind {
             "cluster" => DatabaseKind::Cluster,
             "db" => DatabaseKind::Instance,
+            "global-cluster" => DatabaseKind::Global,
             _ => return None,
         };
-        Some(Self { kind, identifier: (*identifier).to_owned() })
+        Database::new(kind, self.name, Some(self.region.to_owned()).filter(|region| !region.is_empty()))
     }
 }
 
-impl Category {
-    /// One text may list several categories.
-    fn is_watched(&self) -> bool {
-        let mut names = self.0.iter().flat_map(|names| names.split(',').map(str::trim));
-        names.any(|name| WATCHED.iter().any(|watched| watched.eq_ignore_ascii_case(name)))
+impl Categories {
+    fn add(&mut self, text: &str) {
+        // One text may list several categories.
+        for name in text.split([',', ';', '|', '/']) {
+            let name = letters(name);
+            self.has_watched |= WATCHED.iter().any(|watched| letters(watched) == name);
+            self.has_global_failover |= name == "globalfailover";
+        }
     }
 }
 
-/// The member that a cluster's event names as the one being promoted, in the exact words of events 0071,
-/// 0072 and 0073 (RDS user guide, "Event categories and messages").
+impl<'de> Deserialize<'de> for Categories {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(CategoriesVisitor)
+    }
+}
+
+/// Judges each category as it is read: a million of them need no more memory than one.
+struct CategoriesVisitor;
+
+impl<'de> Visitor<'de> for CategoriesVisitor {
+    type Value = Categories;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of categories")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Categories, A::Error> {
+        let mut categories = Categories::default();
+        while let Some(entry) = entries.next_element::<&RawValue>()? {
+            if let Ok(text) = serde_json::from_str::<String>(entry.get()) {
+                categories.add(&text);
+            }
+        }
+        Ok(categories)
+    }
+}
+
+/// The member that a cluster's event names as the one being promoted. The words before differ between events,
+/// engines and years; the end does not: "Completed failover to DB instance: NAME", with or without a full stop.
 fn promoted_instance(message: &str) -> Option<String> {
-    const WORDS: [&str; 3] = [
-        "Started same AZ failover to DB instance: ",
-        "Started cross AZ failover to DB instance: ",
-        "Completed failover to DB instance: ",
-    ];
-    // The longest identifier of an instance (RDS API, `DBInstanceIdentifier`).
-    const LENGTH: usize = 63;
-    let name = WORDS.iter().find_map(|words| message.strip_prefix(words))?;
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (is_name && (1..=LENGTH).contains(&name.len())).then(|| name.to_ascii_lowercase())
+    const MARKER: &str = "failover to db instance:";
+    let message = message.to_ascii_lowercase();
+    let (_, name) = message.rsplit_once(MARKER)?;
+    let name = name.trim_matches(|c: char| c.is_whitespace() || c == '.');
+    is_identifier(name).then(|| name.to_owned())
+}
+
+/// The words of a blue/green deployment's message. Those that are identifiers of bound databases are the ones that
+/// the switchover is about, as in "Renamed blue to blue-old and green to blue."
+fn words(message: &str) -> impl Iterator<Item = &str> {
+    message
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+        .filter(|word| !word.is_empty())
+        .take(MAX_WORDS)
+}
+
+fn is_identifier(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=MAX_IDENTIFIER).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+/// A name without its punctuation, spaces and case, in which RDS's own writings of it differ.
+fn letters(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+fn unreadable(error: &serde_json::Error) {
+    tracing::warn!(decision = "check", reason = %error, "unreadable event from RDS, checking all bindings");
 }
 
 /// Reads a field, or its default where it is of another type. The raw text between costs no memory,

@@ -1,15 +1,23 @@
 //! What an event asks for: to watch the bindings that it is about, or to check all.
 
-use super::{Command, Event, RdsEvent};
-use crate::binding::Binding;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use super::rds::Database;
+use super::{Action, DatabaseKind, Event, RdsEvent};
+use crate::binding::{Binding, Role};
+use crate::endpoint::{RdsKind, RdsName};
+
+/// The clusters of instances, both in lower case. `None`: an instance of its own.
+pub type Members = BTreeMap<String, Option<String>>;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Watch these bindings: a failover may be under way.
     Watch(Vec<WatchedBinding>),
-    /// Check every binding.
-    Check,
+    /// Check every binding, and list the groups of these, by index: the event may have changed them.
+    Check(BTreeSet<usize>),
     /// Check every binding, and list every group: an operator asks.
     CheckAll,
     /// Report what a check would do.
@@ -27,30 +35,120 @@ pub struct WatchedBinding {
     pub promoted_instance: Option<String>,
 }
 
-/// Decides what the event asks for, given the bindings that it may be about.
-pub fn request(event: &Event, bindings: &[Binding]) -> Request {
-    match event {
-        Event::Command(Command::Check) => Request::CheckAll,
-        Event::Command(Command::Plan) => Request::Plan,
-        Event::Command(Command::Doctor) => Request::Doctor,
-        Event::Schedule => Request::Check,
-        Event::Rds(event) => {
-            let about = watched_bindings(event, bindings);
-            if about.is_empty() { Request::Check } else { Request::Watch(about) }
+/// Decides what the event asks for, given the bindings and the cluster members that are known. An event of RDS
+/// from before `oldest` starts no watch: the failover is over, and a check finds whether it was followed.
+pub fn request(event: &Event, bindings: &[Binding], members: &Members, oldest: SystemTime) -> Request {
+    let events = match event {
+        Event::Command(command) => match command.action {
+            Action::Check => return Request::CheckAll,
+            Action::Plan => return Request::Plan,
+            Action::Doctor => return Request::Doctor,
+        },
+        Event::Schedule => return Request::Check(BTreeSet::new()),
+        Event::Rds(events) => events,
+    };
+    let mut watched = BTreeMap::<usize, Option<String>>::new();
+    let mut to_list = BTreeSet::new();
+    for event in events {
+        let about = bindings.iter().enumerate().filter(|(_, binding)| is_about(event, binding, members));
+        for (index, binding) in about {
+            if event.may_move_address && !is_late(event, oldest) {
+                let promoted = watched.entry(index).or_default();
+                *promoted = promoted.take().or_else(|| promoted_instance(event, binding));
+            } else if event.may_move_address || binding.role == Role::Readers {
+                to_list.insert(index);
+            }
         }
     }
+    if watched.is_empty() {
+        return Request::Check(to_list);
+    }
+    let watched = watched.into_iter();
+    Request::Watch(
+        watched.map(|(binding, promoted_instance)| WatchedBinding { binding, promoted_instance }).collect(),
+    )
 }
 
-fn watched_bindings(event: &RdsEvent, bindings: &[Binding]) -> Vec<WatchedBinding> {
-    let Some(identifier) = event.watched() else { return Vec::new() };
-    let about = bindings.iter().enumerate().filter(|(_, binding)| binding.is_about(identifier));
-    about
-        .map(|(binding, _)| WatchedBinding { binding, promoted_instance: event.promoted_instance.clone() })
-        .collect()
+/// The instances that the event is about and that may be members of a bound cluster, as far as is known.
+pub fn unknown_instances(event: &Event, bindings: &[Binding], members: &Members) -> BTreeSet<String> {
+    let Event::Rds(events) = event else { return BTreeSet::new() };
+    let has_readers = bindings.iter().any(|binding| binding.role == Role::Readers);
+    let has_cluster = bindings.iter().any(may_be_of_cluster);
+    let events = events.iter().filter(|event| has_readers || (has_cluster && event.may_move_address));
+    let instances = events.flat_map(|event| &event.databases).filter(|database| {
+        database.kind == DatabaseKind::Instance
+            && !members.contains_key(&database.identifier.to_ascii_lowercase())
+            && (has_readers || !bindings.iter().any(|binding| is_about_database(database, binding)))
+    });
+    instances.map(|database| database.identifier.to_ascii_lowercase()).collect()
 }
 
 /// True if the event would start a watch but its database has no binding.
-pub fn is_about_unbound_database(event: &Event, bindings: &[Binding]) -> bool {
-    let Event::Rds(event) = event else { return false };
-    event.watched().is_some() && watched_bindings(event, bindings).is_empty()
+pub fn is_about_unbound_database(
+    event: &Event,
+    bindings: &[Binding],
+    members: &Members,
+    oldest: SystemTime,
+) -> bool {
+    let Event::Rds(events) = event else { return false };
+    events.iter().any(|event| {
+        event.may_move_address
+            && !is_late(event, oldest)
+            && !event.databases.is_empty()
+            && !bindings.iter().any(|binding| is_about(event, binding, members))
+    })
+}
+
+/// A time in the future counts as now: clocks differ.
+fn is_late(event: &RdsEvent, oldest: SystemTime) -> bool {
+    event.time.is_some_and(|time| time < oldest)
+}
+
+fn is_about(event: &RdsEvent, binding: &Binding, members: &Members) -> bool {
+    // A regional cluster's event does not name the global cluster that it belongs to.
+    let is_global = || RdsName::parse(&binding.endpoint).is_some_and(|name| name.kind == RdsKind::Global);
+    if event.is_global_failover && is_global() {
+        return true;
+    }
+    event.databases.iter().any(|database| {
+        let cluster = members.get(&database.identifier.to_ascii_lowercase()).and_then(Option::as_ref);
+        let of_cluster = cluster.map(|cluster| Database {
+            kind: DatabaseKind::Cluster,
+            identifier: cluster.clone(),
+            region: database.region.clone(),
+        });
+        is_about_database(database, binding)
+            || (database.kind == DatabaseKind::Instance
+                && of_cluster.is_some_and(|cluster| is_about_database(&cluster, binding)))
+    })
+}
+
+/// An endpoint of RDS's own says its Region: a database of the same name elsewhere is another database.
+fn is_about_database(database: &Database, binding: &Binding) -> bool {
+    let endpoint = RdsName::parse(&binding.endpoint);
+    let is_global = endpoint.as_ref().is_some_and(|name| name.kind == RdsKind::Global);
+    let is_elsewhere = match (&endpoint, &database.region) {
+        (Some(name), Some(region)) if !is_global => !name.zone.region.eq_ignore_ascii_case(region),
+        _ => false,
+    };
+    let is_of_kind = database.kind != DatabaseKind::Global || is_global;
+    is_of_kind && !is_elsewhere && binding.is_about(&database.identifier)
+}
+
+/// The member to register early. An event of another account or Region is about another database of that name.
+fn promoted_instance(event: &RdsEvent, binding: &Binding) -> Option<String> {
+    let is_of_account = event.account.as_deref() == Some(binding.target_group.account());
+    let is_of_region = event.databases.iter().all(|database| {
+        RdsName::parse(&binding.endpoint).is_some()
+            || database.region.as_deref().is_none_or(|region| region == binding.target_group.region())
+    });
+    event.promoted_instance.clone().filter(|_| is_of_account && is_of_region)
+}
+
+/// Whether the endpoint may stand for a cluster with members. An own alias may stand for anything.
+fn may_be_of_cluster(binding: &Binding) -> bool {
+    match RdsName::parse(&binding.endpoint) {
+        Some(name) => name.kind != RdsKind::Instance || binding.database.is_some(),
+        None => true,
+    }
 }

@@ -7,17 +7,21 @@ use serde_json::{Value, json};
 use super::*;
 use crate::binding::Binding;
 
+mod about;
 mod promoted_instance;
 mod properties;
 mod refusals;
+mod wrapped;
 
 const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
 
 /// The end of every refusal.
-const ACCEPTED: &str = "; this function accepts EventBridge events from aws.rds, the scheduled events of \
-                        EventBridge rules and EventBridge Scheduler, and {\"command\": \"check\"}, {\"command\": \"plan\"} or \
-                        {\"command\": \"doctor\"}; nothing was changed";
+const ACCEPTED: &str = "; this function accepts EventBridge events from aws.rds, the messages of RDS event \
+                        subscriptions, both also through SNS, SQS or EventBridge Pipes, the scheduled events of EventBridge \
+                        rules and EventBridge Scheduler, and {\"command\": \"check\"}, {\"command\": \"plan\"} or \
+                        {\"command\": \"doctor\"}, with \"binding\": \"GROUP NAME\" for one target group; nothing was \
+                        changed";
 
 fn bindings() -> Vec<Binding> {
     ["orders.cluster-abc123.us-east-1.rds.amazonaws.com", "billing.abc123.us-east-1.rds.amazonaws.com"]
@@ -25,15 +29,25 @@ fn bindings() -> Vec<Binding> {
         .into()
 }
 
+/// The samples' moment.
+fn ten() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_168_800)
+}
+
 /// The request of the event, as `watch orders`, `check`, `plan`, or the reason why it is refused.
-fn asks_with(bindings: &[Binding], event: &Value) -> String {
-    match Event::parse(&event.to_string()).map(|event| request(&event, bindings)) {
+fn asks_with(bindings: &[Binding], members: &[(&str, &str)], event: &Value) -> String {
+    let members = members.iter().map(|(name, cluster)| ((*name).to_owned(), Some((*cluster).to_owned())));
+    let oldest = ten() - Duration::from_secs(180);
+    let first_label = |index: &usize| bindings[*index].first_label();
+    match Event::parse(&event.to_string()).map(|event| request(&event, bindings, &members.collect(), oldest)) {
         Ok(Request::Watch(about)) => {
-            let names: Vec<&str> =
-                about.iter().map(|watched| bindings[watched.binding].first_label()).collect();
+            let names: Vec<&str> = about.iter().map(|watched| first_label(&watched.binding)).collect();
             format!("watch {}", names.join(" "))
         }
-        Ok(Request::Check) => "check".to_owned(),
+        Ok(Request::Check(to_list)) if to_list.is_empty() => "check".to_owned(),
+        Ok(Request::Check(to_list)) => {
+            format!("check and list {}", to_list.iter().map(first_label).collect::<Vec<_>>().join(" "))
+        }
         Ok(Request::CheckAll) => "check and list all".to_owned(),
         Ok(Request::Plan) => "plan".to_owned(),
         Ok(Request::Doctor) => "doctor".to_owned(),
@@ -44,13 +58,13 @@ fn asks_with(bindings: &[Binding], event: &Value) -> String {
 /// An event that RDS sent.
 fn of_rds(event: &Value) -> RdsEvent {
     match Event::parse(&event.to_string()) {
-        Ok(Event::Rds(event)) => event,
+        Ok(Event::Rds(events)) if events.len() == 1 => events.into_iter().next().unwrap(),
         other => panic!("expected an event of RDS, not {other:?}"),
     }
 }
 
 fn asks(event: &Value) -> String {
-    asks_with(&bindings(), event)
+    asks_with(&bindings(), &[], event)
 }
 
 /// A failover of the cluster `orders`, with the value at this path replaced.
@@ -86,13 +100,16 @@ fn every_sample_makes_its_request() {
         format!("the event from \"aws.s3\" (\"Object Created\") is not for this function{ACCEPTED}");
     let expected = [
         ("backup-finished.json", "check"),
+        ("blue-green-cluster-switched.json", "watch orders"),
         ("blue-green-switched.json", "check"),
+        ("check-one.json", "check and list all"),
         ("check.json", "check and list all"),
         ("cluster-failover-completed.json", "watch orders"),
         ("cluster-failover-reverted.json", "watch orders"),
         ("cluster-failover-started.json", "watch orders"),
         ("cluster-maintenance.json", "watch orders"),
         ("doctor.json", "doctor"),
+        ("global-failover-completed.json", "watch orders"),
         ("instance-failover-completed.json", "watch billing"),
         ("instance-failover-dns.json", "watch billing"),
         ("instance-failover-started.json", "watch billing"),
@@ -101,9 +118,14 @@ fn every_sample_makes_its_request() {
         ("instance-without-categories.json", "check"),
         ("instance-without-event-id.json", "check"),
         ("not-ours.json", &not_ours),
+        ("pipe-sqs.json", "watch orders"),
         ("plan.json", "plan"),
         ("schedule.json", "check"),
         ("scheduler.json", "check"),
+        ("sns-eventbridge.json", "watch orders"),
+        ("sns-rds-subscription.json", "watch orders"),
+        ("sqs-eventbridge.json", "watch orders billing"),
+        ("sqs-sns-eventbridge.json", "watch orders"),
     ]
     .map(|(file, asked)| (file.to_owned(), asked.to_owned()));
     let asked: BTreeMap<String, String> =
@@ -115,9 +137,9 @@ fn every_sample_makes_its_request() {
 fn every_sample_of_rds_parses_in_full() {
     for (file, event) in samples().into_iter().filter(|(_, event)| event["source"] == "aws.rds") {
         let parsed = of_rds(&event);
-        let age = parsed.age(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_176_000));
-        assert_eq!(age, Some(Duration::from_secs(7200)), "{file}");
-        assert_eq!(parsed.database.is_none(), file.starts_with("blue-green"), "{file}");
+        assert_eq!(parsed.time, Some(ten()), "{file}");
+        assert_eq!(parsed.account.as_deref(), Some("123456789012"), "{file}");
+        assert!(!parsed.databases.is_empty(), "{file}");
     }
 }
 
@@ -134,6 +156,12 @@ fn category_that_may_move_the_address_is_watched() {
         "recovery",
         "Failover",
         "backup, failover",
+        "global-failover",
+        "Global_Failover",
+        " FAILOVER. ",
+        "configuration-change",
+        "configuration  change",
+        "maintenance/notification",
     ] {
         assert_eq!(asks(&failover_with("/detail/EventCategories/0", category)), "watch orders", "{category}");
     }
@@ -220,12 +248,28 @@ fn unreadable_rds_event_is_checked() {
 }
 
 #[test]
-fn event_about_unbound_resource_is_checked() {
+fn event_about_unbound_database_is_checked() {
     for arn in [
         "arn:aws:rds:us-east-1:123456789012:db:orders-1",
         "arn:aws:rds:us-east-1:123456789012:cluster:order",
-        "arn:aws:rds:us-east-1:123456789012:cluster:orders:1",
         "arn:aws:rds::123456789012:global-cluster:orders",
+    ] {
+        assert_eq!(asks(&failover_of(arn)), "check", "{arn}");
+    }
+}
+
+/// The failover of the cluster `orders`, with this ARN and without the other fields that name a database.
+fn failover_only_of(arn: &str) -> Value {
+    let mut event = failover_of(arn);
+    event["resources"] = json!([arn]);
+    event["detail"].as_object_mut().unwrap().remove("SourceIdentifier");
+    event
+}
+
+#[test]
+fn event_about_another_resource_is_checked() {
+    for arn in [
+        "arn:aws:rds:us-east-1:123456789012:cluster:orders:1",
         "arn:aws:rds:us-east-1:123456789012:cluster-snapshot:orders",
         "arn:aws:rds:us-east-1:123456789012:snapshot:billing",
         "arn:aws:rds:us-east-1:123456789012:deployment:orders",
@@ -234,20 +278,25 @@ fn event_about_unbound_resource_is_checked() {
         "orders",
         "",
     ] {
-        assert_eq!(asks(&failover_of(arn)), "check", "{arn}");
+        assert_eq!(asks(&failover_only_of(arn)), "check", "{arn}");
     }
 }
 
 #[test]
 fn failover_of_unbound_database_is_recognised() {
-    let is_about_unbound =
-        |event: &Value| is_about_unbound_database(&Event::parse(&event.to_string()).unwrap(), &bindings());
+    let is_about_unbound = |event: &Value| {
+        let event = Event::parse(&event.to_string()).unwrap();
+        is_about_unbound_database(&event, &bindings(), &Members::new(), ten())
+    };
     let unbound = failover_of("arn:aws:rds:us-east-1:123456789012:cluster:sales");
     assert!(is_about_unbound(&unbound));
     assert!(!is_about_unbound(&failover_with("/id", "")), "bound");
     let mut backup = unbound.clone();
     backup["detail"]["EventCategories"] = json!(["backup"]);
     assert!(!is_about_unbound(&backup));
+    let mut late = unbound.clone();
+    late["time"] = json!("2026-11-20T09:00:00Z");
+    assert!(!is_about_unbound(&late));
     let mut schedule = unbound;
     schedule["source"] = json!("aws.events");
     schedule["detail-type"] = json!("Scheduled Event");
@@ -255,19 +304,12 @@ fn failover_of_unbound_database_is_recognised() {
 }
 
 #[test]
-fn instance_event_names_its_instance() {
-    let event = failover_of("arn:aws:rds:us-east-1:123456789012:db:orders-1");
-    assert_eq!(of_rds(&event).instance(), Some("orders-1"));
-    assert_eq!(of_rds(&failover_with("/id", "")).instance(), None, "about a cluster");
-}
-
-#[test]
 fn databases_are_compared_without_case_in_every_partition() {
     for arn in [
         "arn:aws:rds:us-east-1:123456789012:cluster:ORDERS",
         "arn:aws:rds:us-east-1:123456789012:db:Orders",
-        "arn:aws-cn:rds:cn-north-1:123456789012:cluster:orders",
-        "arn:aws-us-gov:rds:us-gov-west-1:123456789012:cluster:orders",
+        "arn:aws-cn:rds:us-east-1:123456789012:cluster:orders",
+        "arn:aws-us-gov:rds:us-east-1:123456789012:cluster:orders",
     ] {
         assert_eq!(asks(&failover_of(arn)), "watch orders", "{arn}");
     }
@@ -281,7 +323,7 @@ fn alias_is_found_by_its_database() {
     };
     let mut bindings = bindings();
     bindings.push(custom);
-    let of = |arn| asks_with(&bindings, &failover_of(arn));
+    let of = |arn| asks_with(&bindings, &[], &failover_of(arn));
     assert_eq!(of("arn:aws:rds:us-east-1:123456789012:cluster:orders"), "watch orders db");
     assert_eq!(of("arn:aws:rds:us-east-1:123456789012:db:billing"), "watch billing");
     assert_eq!(of("arn:aws:rds:us-east-1:123456789012:cluster:db"), "watch db");
@@ -289,14 +331,47 @@ fn alias_is_found_by_its_database() {
 
 #[test]
 fn resources_name_the_database_without_a_source_arn() {
-    assert_eq!(asks(&failover_without("SourceArn")), "watch orders");
+    let without_identifier = |mut event: Value| {
+        event["detail"].as_object_mut().unwrap().remove("SourceIdentifier");
+        event
+    };
+    assert_eq!(asks(&without_identifier(failover_without("SourceArn"))), "watch orders");
     for odd in [json!(null), json!(7), json!(["arn:aws:rds:us-east-1:123456789012:db:billing"])] {
-        assert_eq!(asks(&failover_with("/detail/SourceArn", odd.clone())), "watch orders", "{odd}");
+        let event = without_identifier(failover_with("/detail/SourceArn", odd.clone()));
+        assert_eq!(asks(&event), "watch orders", "{odd}");
     }
     for resources in [json!(null), json!([]), json!([7]), json!("orders"), json!({"0": 7})] {
-        let mut event = failover_without("SourceArn");
+        let mut event = without_identifier(failover_without("SourceArn"));
         event["resources"] = resources.clone();
         assert_eq!(asks(&event), "check", "{resources}");
+    }
+}
+
+#[test]
+fn source_identifier_names_the_database_without_any_arn() {
+    for (identifier, expected) in
+        [("orders", "watch orders"), ("rds:orders", "watch orders"), ("ORDERS", "watch orders"), ("sales", "check")]
+    {
+        let mut event = failover_without("SourceArn");
+        event["resources"] = json!([]);
+        event["detail"]["SourceIdentifier"] = json!(identifier);
+        assert_eq!(asks(&event), expected, "{identifier}");
+    }
+}
+
+#[test]
+fn source_arn_of_another_kind_hides_no_database() {
+    for arn in [
+        "arn:aws:rds:us-east-1:123456789012:cluster-snapshot:sales",
+        "arn:aws:rds:us-east-1:123456789012:deployment:bgd-1",
+        "arn:aws:s3:::orders",
+        "orders",
+        "",
+    ] {
+        assert_eq!(asks(&failover_of(arn)), "watch orders", "{arn}");
+        let mut listed = failover_only_of(arn);
+        listed["resources"] = json!([arn, "arn:aws:rds:us-east-1:123456789012:db:billing"]);
+        assert_eq!(asks(&listed), "watch billing", "{arn}");
     }
 }
 
@@ -326,30 +401,37 @@ fn schedule_needs_its_source_and_its_type() {
 }
 
 #[test]
-fn command_needs_no_other_field() {
-    assert_eq!(asks(&json!({"command": "check"})), "check and list all");
-    assert_eq!(asks(&json!({"command": "plan", "note": "before the resize"})), "plan");
+fn command_may_name_a_binding() {
+    let parsed = |command: Value| match Event::parse(&command.to_string()) {
+        Ok(Event::Command(command)) => command,
+        other => panic!("expected a command, not {other:?}"),
+    };
+    assert_eq!(parsed(json!({"command": "check"})), Command::new(Action::Check));
+    for (name, action) in [("check", Action::Check), ("plan", Action::Plan), ("doctor", Action::Doctor)] {
+        let command = parsed(json!({"command": name, "binding": "orders"}));
+        assert_eq!(command, Command { action, binding: Some("orders".to_owned()) });
+    }
 }
 
 #[test]
-fn event_age_is_that_of_its_time() {
-    let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_176_000);
-    let cases = [
-        (json!("2026-11-20T12:00:00Z"), Some(0)),
-        (json!("2026-11-20T11:59:30Z"), Some(30)),
-        (json!("2026-11-20T13:59:30+02:00"), Some(30)),
-        (json!("2026-11-20T12:00:01Z"), None),
-        (json!("1969-12-31T23:59:59Z"), Some(1_795_176_001)),
-        (json!("2026-11-20"), None),
-        (json!("12:00"), None),
-        (json!(1_795_176_000), None),
+fn event_older_than_a_watch_is_a_check_that_lists_its_group() {
+    let asked = |time: &str| asks(&failover_with("/time", time));
+    assert_eq!(asked("2026-11-20T09:57:00Z"), "watch orders");
+    assert_eq!(asked("2026-11-20T09:56:59Z"), "check and list orders");
+    assert_eq!(asked("2019-01-01T00:00:00Z"), "check and list orders");
+    assert_eq!(asked("2026-11-21T00:00:00Z"), "watch orders", "a clock ahead of ours");
+}
+
+#[test]
+fn event_time_is_that_of_its_envelope() {
+    for (time, expected) in [
+        (json!("2026-11-20T10:00:00Z"), Some(ten())),
+        (json!("2026-11-20T12:00:00+02:00"), Some(ten())),
+        (json!("1969-12-31T23:59:59Z"), Some(SystemTime::UNIX_EPOCH - Duration::from_secs(1))),
         (json!(null), None),
-    ];
-    for (time, expected) in cases {
-        let event = of_rds(&failover_with("/time", time.clone()));
-        assert_eq!(event.age(noon), expected.map(Duration::from_secs), "{time}");
+    ] {
+        let mut event = failover_with("/time", time.clone());
+        event["detail"]["Date"] = json!("2019-01-01T00:00:00.000Z");
+        assert_eq!(of_rds(&event).time, expected, "{time}");
     }
-    let mut event = failover_with("/id", "");
-    event.as_object_mut().unwrap().remove("time");
-    assert_eq!(of_rds(&event).age(noon), None);
 }

@@ -28,19 +28,67 @@ fn unknown_command_with_a_known_source_is_refused() {
 }
 
 #[test]
+fn unknown_key_of_a_command_is_refused_by_name() {
+    for (event, reason) in [
+        (json!({"command": "plan", "note": "before the resize"}), "unknown field `note`, expected `command` or `binding`"),
+        (json!({"command": "check", "Binding": "orders"}), "unknown field `Binding`"),
+        (json!({"command": "check", "source": "aws.rds"}), "unknown field `source`"),
+        (json!({"command": "check", "binding": 7}), "invalid type: integer `7`, expected a string"),
+    ] {
+        let refused = asks(&event);
+        let name = &event["command"];
+        assert!(refused.starts_with(&format!("the command {name} cannot be read (")), "{refused}");
+        assert!(refused.contains(reason) && refused.ends_with(ACCEPTED), "{refused}");
+    }
+}
+
+#[test]
 fn event_that_is_no_object_is_quoted() {
-    for event in
-        [json!([]), json!([{"command": "check"}]), json!("check"), json!(7), json!(null), json!(true)]
-    {
+    for event in [json!("yesterday"), json!(7), json!(null), json!(true)] {
         assert_eq!(asks(&event), format!("the event is not a JSON object ({event}){ACCEPTED}"));
     }
 }
 
 #[test]
+fn command_as_a_text_is_refused_with_the_right_form() {
+    for name in ["check", "plan", "doctor"] {
+        let expected = format!("the event is the text {name:?}; a command is {{\"command\": {name:?}}}{ACCEPTED}");
+        assert_eq!(asks(&json!(name)), expected);
+    }
+}
+
+#[test]
 fn event_without_source_and_command_is_quoted() {
-    for event in [json!({}), json!({"Records": []}), json!({"source": 7}), json!({"source": null})] {
+    for event in [json!({}), json!({"source": 7}), json!({"source": null}), json!({"detail-type": "x"})] {
         assert_eq!(asks(&event), format!("the event names no source and no command ({event}){ACCEPTED}"));
     }
+}
+
+#[test]
+fn batch_without_any_event_is_refused() {
+    for event in [json!([]), json!({"Records": []})] {
+        assert_eq!(asks(&event), format!("the event holds no records{ACCEPTED}"));
+    }
+    assert_eq!(asks(&json!([{"command": "check"}])), format!("a record cannot be a command{ACCEPTED}"));
+    let none = asks(&json!([7, {"source": "aws.s3"}, {}]));
+    assert_eq!(none, format!("none of 3 records is an event; the first: the event is not a JSON object (7){ACCEPTED}"));
+    for odd in [json!({"Records": 7}), json!({"Records": null}), json!({"Records": {"a": 1}})] {
+        assert!(asks(&odd).starts_with("the records cannot be read ("), "{odd}");
+    }
+}
+
+#[test]
+fn oversized_event_is_refused() {
+    let padded = |bytes: usize| json!({"source": "aws.rds", "detail-type": "x".repeat(bytes)});
+    assert_eq!(asks(&padded(1000 * 1000)), "check");
+    let refused = asks(&padded(1 << 20));
+    assert!(refused.contains("more than the 1048576 that one may have"), "{refused}");
+    let batch = |records: usize| json!({"Records": vec![json!({"body": padded(1 << 19).to_string()}); records]});
+    assert_eq!(asks(&batch(10)), "check");
+    let refused = asks(&batch(13));
+    assert!(refused.contains("more than the 6291456 that one may have"), "{refused}");
+    let one_too_large = json!([samples()["cluster-failover-completed.json"], padded(1 << 20)]);
+    assert_eq!(asks(&one_too_large), "watch orders");
 }
 
 #[test]
@@ -68,7 +116,7 @@ fn refusal_quotes_briefly() {
         quote(json!({"source": start, "detail-type": ""})),
         format!("the event from \"{start}\" (\"\") is not for this function")
     );
-    for event in [json!({"command": long}), json!([long]), json!({"x": long})] {
-        assert!(quote(event.clone()).len() < 300, "{event}");
+    for event in [json!({"command": long}), json!([long]), json!([[long]]), json!({"x": long}), json!([{"body": long}])] {
+        assert!(quote(event.clone()).len() < 400, "{event}");
     }
 }

@@ -1,0 +1,229 @@
+//! Events inside other events: SNS notifications, SQS messages and the arrays of EventBridge Pipes.
+//!
+//! A batch is one invocation. Its records are parsed one at a time, so that a large batch costs no more memory
+//! than its largest record and what is kept of the others.
+
+use std::fmt;
+
+use aws_lambda_events::sns::{SnsMessage, SnsRecord};
+use aws_lambda_events::sqs::SqsMessage;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{
+    Event, Fields, MAX_EVENT_BYTES, RdsEvent, UnsupportedEvent, brief, fields, present, text, too_large,
+};
+
+/// How deep an event may lie inside others: a pipe's array, an SQS message, an SNS notification, the event.
+const MAX_DEPTH: usize = 4;
+/// How many records are logged that are no events.
+const MAX_LOGGED: usize = 10;
+
+/// The events found so far.
+#[derive(Default)]
+pub(super) struct Batch {
+    events: Vec<RdsEvent>,
+    /// Some event of RDS says nothing that this function acts on.
+    has_other_rds: bool,
+    has_schedule: bool,
+    records: usize,
+    unsupported: usize,
+    /// Why the first record that is no event is none.
+    first: Option<UnsupportedEvent>,
+}
+
+/// The fields that decide what a record is.
+#[derive(Deserialize)]
+struct RecordFields<'a> {
+    /// Of an SNS record in a Lambda event.
+    #[serde(borrow, default, deserialize_with = "present", rename = "Sns")]
+    sns: Option<&'a RawValue>,
+    /// Of an SQS message.
+    #[serde(borrow, default, deserialize_with = "present")]
+    body: Option<&'a RawValue>,
+    /// Of an SNS notification, as SQS carries it.
+    #[serde(borrow, default, deserialize_with = "present", rename = "TopicArn")]
+    topic_arn: Option<&'a RawValue>,
+    /// Of an RDS event subscription's message.
+    #[serde(borrow, default, deserialize_with = "present", rename = "Event Source")]
+    event_source: Option<&'a RawValue>,
+}
+
+impl Batch {
+    /// Parses the records of a JSON array.
+    pub fn parse(array: &str) -> Result<Event, UnsupportedEvent> {
+        let mut batch = Self::default();
+        batch.add_all(array, 0)?;
+        batch.finish()
+    }
+
+    /// Parses one event, which may carry others.
+    pub fn parse_one(json: &str, fields: &Fields<'_>) -> Result<Event, UnsupportedEvent> {
+        let mut batch = Self::default();
+        batch.add_object(json, fields, 0)?;
+        batch.finish()
+    }
+
+    /// One answer for all records: those that are no events fail nothing unless all are.
+    fn finish(self) -> Result<Event, UnsupportedEvent> {
+        let Self { mut events, has_other_rds, has_schedule, records, unsupported, first } = self;
+        if has_other_rds {
+            events.push(RdsEvent::default());
+        }
+        if unsupported > 0 {
+            tracing::warn!(
+                decision = "skip",
+                records,
+                unsupported,
+                "records that are no events for this function"
+            );
+        }
+        match first {
+            _ if !events.is_empty() => Ok(Event::Rds(events)),
+            _ if has_schedule => Ok(Event::Schedule),
+            Some(UnsupportedEvent(reason)) if records > 1 => {
+                Err(UnsupportedEvent(format!("none of {records} records is an event; the first: {reason}")))
+            }
+            Some(unsupported) => Err(unsupported),
+            None => Err(UnsupportedEvent("the event holds no records".to_owned())),
+        }
+    }
+
+    fn add_all(&mut self, array: &str, depth: usize) -> Result<(), UnsupportedEvent> {
+        let mut deserializer = serde_json::Deserializer::from_str(array);
+        let added = deserializer.deserialize_seq(Records { batch: self, depth });
+        added.map_err(|error| {
+            UnsupportedEvent(format!("the records cannot be read ({})", brief(&error.to_string())))
+        })
+    }
+
+    /// Adds a record, or notes why it is none.
+    fn add(&mut self, record: &str, depth: usize) {
+        self.records += 1;
+        let Err(unsupported) = self.add_record(record, depth) else { return };
+        self.unsupported += 1;
+        if self.unsupported <= MAX_LOGGED {
+            let UnsupportedEvent(reason) = &unsupported;
+            tracing::warn!(decision = "skip", reason, "record is no event for this function");
+        }
+        self.first.get_or_insert(unsupported);
+    }
+
+    fn add_record(&mut self, record: &str, depth: usize) -> Result<(), UnsupportedEvent> {
+        if record.len() > MAX_EVENT_BYTES {
+            return Err(too_large(record.len(), MAX_EVENT_BYTES));
+        }
+        if depth > MAX_DEPTH {
+            return Err(UnsupportedEvent("the event lies too deep inside others".to_owned()));
+        }
+        // A pipe may pass the bodies alone, and a body may hold an array or text.
+        if record.starts_with('[') {
+            return self.add_all(record, depth + 1);
+        }
+        if let Ok(inner) = serde_json::from_str::<String>(record) {
+            return self.add_text(&inner, depth + 1);
+        }
+        let fields = fields(record)?;
+        if fields.command.is_some() {
+            return Err(UnsupportedEvent("a record cannot be a command".to_owned()));
+        }
+        if let Some(records) = fields.records.filter(|_| fields.source.is_none()) {
+            return self.add_all(records.get(), depth + 1);
+        }
+        self.add_object(record, &fields, depth)
+    }
+
+    /// Adds the event in the body or message of another.
+    fn add_text(&mut self, inner: &str, depth: usize) -> Result<(), UnsupportedEvent> {
+        let json: &RawValue = serde_json::from_str(inner)
+            .map_err(|_| UnsupportedEvent(format!("the record is not JSON ({})", brief(inner))))?;
+        self.add_record(json.get(), depth)
+    }
+
+    fn add_object(&mut self, json: &str, fields: &Fields<'_>, depth: usize) -> Result<(), UnsupportedEvent> {
+        match (fields.source.and_then(text).as_deref(), fields.detail_type.and_then(text).as_deref()) {
+            (Some("aws.rds"), _) => self.push(RdsEvent::parse(json)),
+            (Some("aws.events" | "aws.scheduler"), Some("Scheduled Event")) => self.has_schedule = true,
+            (Some(source), kind) => {
+                let kind = kind.unwrap_or("without a detail-type");
+                return Err(UnsupportedEvent(format!(
+                    "the event from {:?} ({:?}) is not for this function",
+                    brief(source),
+                    brief(kind)
+                )));
+            }
+            (None, _) => return self.add_wrapper(json, depth),
+        }
+        Ok(())
+    }
+
+    /// Many events that say nothing must not fill the memory.
+    fn push(&mut self, event: RdsEvent) {
+        if event.databases.is_empty() { self.has_other_rds = true } else { self.events.push(event) }
+    }
+
+    fn add_wrapper(&mut self, json: &str, depth: usize) -> Result<(), UnsupportedEvent> {
+        let unreadable = |what: &str, error: serde_json::Error| {
+            UnsupportedEvent(format!("the {what} cannot be read ({})", brief(&error.to_string())))
+        };
+        let RecordFields { sns, body, topic_arn, event_source } =
+            serde_json::from_str(json).map_err(|error| unreadable("record", error))?;
+        if sns.is_some() {
+            let record: SnsRecord =
+                serde_json::from_str(json).map_err(|error| unreadable("SNS record", error))?;
+            self.add_notification(record.sns, depth)
+        } else if topic_arn.is_some() {
+            let message: SnsMessage =
+                serde_json::from_str(json).map_err(|error| unreadable("SNS notification", error))?;
+            self.add_notification(message, depth)
+        } else if body.is_some() {
+            let message: SqsMessage =
+                serde_json::from_str(json).map_err(|error| unreadable("SQS message", error))?;
+            self.add_text(&message.body.unwrap_or_default(), depth + 1)
+        } else if event_source.is_some() {
+            self.push(RdsEvent::parse_message(json));
+            Ok(())
+        } else {
+            Err(UnsupportedEvent(format!("the event names no source and no command ({})", brief(json))))
+        }
+    }
+
+    fn add_notification(&mut self, notification: SnsMessage, depth: usize) -> Result<(), UnsupportedEvent> {
+        let SnsMessage { subject, message, .. } = notification;
+        // The first message of an RDS event subscription is plain text. It changes nothing, and failing would
+        // only have it delivered again.
+        let is_of_rds = subject.is_some_and(|subject| subject.starts_with("RDS Notification"));
+        if is_of_rds && serde_json::from_str::<&RawValue>(&message).is_err() {
+            tracing::info!(
+                decision = "check",
+                reason = brief(&message),
+                "text from RDS, checking all bindings"
+            );
+            self.has_other_rds = true;
+            return Ok(());
+        }
+        self.add_text(&message, depth + 1)
+    }
+}
+
+/// Adds the elements of an array as they are read.
+struct Records<'a> {
+    batch: &'a mut Batch,
+    depth: usize,
+}
+
+impl<'de> Visitor<'de> for Records<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
+        while let Some(record) = records.next_element::<&RawValue>()? {
+            self.batch.add(record.get(), self.depth);
+        }
+        Ok(())
+    }
+}

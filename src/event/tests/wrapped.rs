@@ -1,0 +1,130 @@
+//! Events inside others: SNS, SQS, EventBridge Pipes, and the messages of RDS event subscriptions.
+
+use super::*;
+
+fn started() -> Value {
+    samples().remove("cluster-failover-started.json").unwrap()
+}
+
+fn sqs(body: impl ToString) -> Value {
+    json!({"messageId": "1", "body": body.to_string(), "attributes": {}, "eventSource": "aws:sqs"})
+}
+
+/// A record of SNS in a Lambda event.
+fn sns(message: impl ToString) -> Value {
+    let mut event = samples().remove("sns-eventbridge.json").unwrap();
+    event["Records"][0]["Sns"]["Message"] = json!(message.to_string());
+    event["Records"][0].take()
+}
+
+/// An SNS notification, as SQS carries it.
+fn notification(message: impl ToString) -> Value {
+    sns(message)["Sns"].take()
+}
+
+/// An RDS event subscription's message, with the value of this field replaced, or removed where it is null.
+fn subscription(field: &str, value: Value) -> Value {
+    let sample = samples().remove("sns-rds-subscription.json").unwrap();
+    let message = sample["Records"][0]["Sns"]["Message"].as_str().unwrap();
+    let mut message: Value = serde_json::from_str(message).unwrap();
+    match value {
+        Value::Null => drop(message.as_object_mut().unwrap().remove(field)),
+        value => message[field] = value,
+    }
+    json!({"Records": [sns(message)]})
+}
+
+#[test]
+fn every_nesting_is_unwrapped() {
+    let event = started();
+    for (name, wrapped) in [
+        ("SNS", json!({"Records": [sns(&event)]})),
+        ("SQS", json!({"Records": [sqs(&event)]})),
+        ("SNS in SQS", json!({"Records": [sqs(notification(&event))]})),
+        ("SQS in a pipe", json!([sqs(&event)])),
+        ("SNS in SQS in a pipe", json!([sqs(notification(&event))])),
+        ("SNS event in SQS", json!({"Records": [sqs(json!({"Records": [sns(&event)]}))]})),
+        ("a pipe", json!([event])),
+        ("a pipe of bodies", json!([event.to_string()])),
+        ("an array in SQS", json!({"Records": [sqs(json!([event]))]})),
+        ("a notification alone", notification(&event)),
+        ("an SQS message alone", sqs(&event)),
+    ] {
+        assert_eq!(asks(&wrapped), "watch orders", "{name}");
+    }
+}
+
+#[test]
+fn nesting_without_end_is_refused() {
+    let nested = (0..6).fold(started(), |event, _| sqs(event));
+    let refused = asks(&nested);
+    assert!(refused.starts_with("the event lies too deep inside others"), "{refused}");
+}
+
+#[test]
+fn batch_watches_the_bindings_of_all_its_records() {
+    let billing = samples().remove("instance-failover-started.json").unwrap();
+    assert_eq!(asks(&json!({"Records": [sqs(started()), sqs(&billing), sqs(started())]})), "watch orders billing");
+    let mut late = started();
+    late["time"] = json!("2026-11-20T09:00:00Z");
+    assert_eq!(asks(&json!([late, billing])), "watch billing");
+    assert_eq!(asks(&json!([late])), "check and list orders");
+    let schedule = samples().remove("schedule.json").unwrap();
+    assert_eq!(asks(&json!([schedule, billing])), "watch billing");
+    assert_eq!(asks(&json!([schedule])), "check");
+}
+
+#[test]
+fn record_that_is_no_event_fails_nothing() {
+    for odd in [json!(7), json!(null), json!([]), json!({}), json!("text"), json!({"command": "check"}), sqs("text")] {
+        assert_eq!(asks(&json!([odd, started(), odd])), "watch orders", "{odd}");
+        assert_eq!(asks(&json!({"Records": [odd, sqs(started())]})), "watch orders", "{odd}");
+    }
+}
+
+#[test]
+fn subscription_message_is_an_event() {
+    assert_eq!(asks(&subscription("", json!(null))), "watch orders");
+    assert_eq!(asks(&subscription("Source ARN", json!(null))), "watch orders", "an older one");
+    let billing = json!("arn:aws:rds:us-east-1:123456789012:db:billing");
+    assert_eq!(asks(&subscription("Source ARN", billing)), "watch billing");
+    for field in ["Identifier Link", "Event ID", "Event Message", "Event Time"] {
+        assert_eq!(asks(&subscription(field, json!(null))), "watch orders", "{field}");
+        assert_eq!(asks(&subscription(field, json!({"odd": [7]}))), "watch orders", "{field}");
+    }
+    assert_eq!(asks(&subscription("Event Categories", json!(["backup"]))), "check");
+    assert_eq!(asks(&subscription("Event Categories", json!(["failover"]))), "watch orders");
+}
+
+#[test]
+fn subscription_message_is_as_old_as_its_event_time() {
+    let asked = |time: &str| asks(&subscription("Event Time", json!(time)));
+    assert_eq!(asked("2026-11-20 09:57:00.000"), "watch orders");
+    assert_eq!(asked("2026-11-20 09:56:59.999"), "check and list orders");
+    assert_eq!(asked("2026-11-20 09:56:59"), "check and list orders");
+    assert_eq!(asked("2019-01-01T00:00:00"), "check and list orders");
+    assert_eq!(asked("2026-11-21 00:00:00.000"), "watch orders", "a clock ahead of ours");
+    assert_eq!(asked("yesterday"), "watch orders", "an unknown time");
+}
+
+#[test]
+fn subscription_message_without_an_account_promotes_nobody() {
+    let promoted = |event: &Value| match Event::parse(&event.to_string()) {
+        Ok(event) => match request(&event, &bindings(), &Members::new(), ten()) {
+            Request::Watch(watched) => watched[0].promoted_instance.clone(),
+            other => panic!("expected a watch, not {other:?}"),
+        },
+        other => panic!("expected an event, not {other:?}"),
+    };
+    assert_eq!(promoted(&subscription("", json!(null))).as_deref(), Some("orders-2"));
+    assert_eq!(promoted(&subscription("Source ARN", json!(null))), None);
+}
+
+#[test]
+fn text_of_a_subscription_is_a_check() {
+    let mut record = sns("This is to inform you that the event subscription rds-failovers is active.");
+    record["Sns"]["Subject"] = json!("RDS Notification Message");
+    assert_eq!(asks(&json!({"Records": [record]})), "check");
+    record["Sns"]["Subject"] = json!("Hello");
+    assert!(asks(&json!({"Records": [record]})).starts_with("the record is not JSON (This is to inform"));
+}

@@ -1,0 +1,132 @@
+//! Lambda's Runtime API ("Using the Lambda runtime API", Lambda guide).
+//!
+//! `lambda_runtime` 1.5 parses the client context before any code of ours, and ends the process where a caller gave
+//! one with nested values. This reads the headers that the function needs, and no other.
+
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use lambda_runtime_api_client::PooledClient;
+use lambda_runtime_api_client::body::Body;
+use serde::Serialize;
+use tracing::Instrument as _;
+
+use super::Failure;
+use crate::startup::BoxError;
+
+const BASE: &str = "/2018-06-01/runtime";
+const REQUEST_ID: &str = "lambda-runtime-aws-request-id";
+const DEADLINE: &str = "lambda-runtime-deadline-ms";
+const TRACE_ID: &str = "lambda-runtime-trace-id";
+const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+
+/// The Runtime API that `AWS_LAMBDA_RUNTIME_API` names.
+pub struct RuntimeApi {
+    client: PooledClient,
+}
+
+/// An event, and until when its result must be there.
+pub struct Invocation {
+    id: String,
+    trace_id: Option<String>,
+    /// In milliseconds since 1970.
+    pub deadline: Option<u64>,
+    pub body: Vec<u8>,
+}
+
+impl RuntimeApi {
+    /// A client. Panics if the variable is missing or no address: there is nobody to report it to.
+    pub fn from_environment() -> Self {
+        Self { client: PooledClient::builder().build() }
+    }
+
+    /// Handles one invocation after the other until the Runtime API fails.
+    pub async fn serve<R: Serialize>(
+        &self,
+        handler: impl AsyncFn(&Invocation) -> Result<R, Failure>,
+    ) -> Result<(), BoxError> {
+        loop {
+            let invocation = self.next().await?;
+            let span = match &invocation.trace_id {
+                Some(trace_id) => {
+                    tracing::info_span!("invocation", requestId = invocation.id, xrayTraceId = trace_id)
+                }
+                None => tracing::info_span!("invocation", requestId = invocation.id),
+            };
+            async {
+                let result = handler(&invocation).await;
+                if let Err(Failure { error_type, error_message }) = &result {
+                    tracing::error!(
+                        decision = "fail",
+                        error_type,
+                        reason = error_message,
+                        "invocation failed"
+                    );
+                }
+                self.report(&invocation, &result).await
+            }
+            .instrument(span)
+            .await?;
+        }
+    }
+
+    async fn next(&self) -> Result<Invocation, BoxError> {
+        let request = Request::get(format!("{BASE}/invocation/next")).body(Body::empty())?;
+        let (parts, body) = self.client.call(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let header = |name: &str| text(&parts.headers, name);
+        let Some(id) = header(REQUEST_ID) else {
+            return Err(format!("the Runtime API gave {} and no request id", parts.status).into());
+        };
+        let deadline = header(DEADLINE).and_then(|deadline| deadline.trim().parse().ok());
+        Ok(Invocation { id, trace_id: header(TRACE_ID), deadline, body: body.to_vec() })
+    }
+
+    async fn report<R: Serialize>(
+        &self,
+        invocation: &Invocation,
+        result: &Result<R, Failure>,
+    ) -> Result<(), BoxError> {
+        let id = &invocation.id;
+        let status = match result {
+            Ok(answer) => self.post(&format!("invocation/{id}/response"), None, answer).await?,
+            Err(failure) => self.post(&format!("invocation/{id}/error"), Some("unhandled"), failure).await?,
+        };
+        if !status.is_success() {
+            // An answer of more than 6 MB, say. The process serves the next invocation.
+            tracing::error!(
+                decision = "fail",
+                status = status.as_u16(),
+                "the Runtime API refused the result"
+            );
+        }
+        Ok(())
+    }
+
+    /// Reports why the function does not start.
+    pub async fn report_init_error(&self, failure: &Failure) -> Result<(), BoxError> {
+        let error_type = format!("Runtime.{}", failure.error_type);
+        self.post("init/error", Some(&error_type), failure).await.map(|_| ())
+    }
+
+    async fn post(
+        &self,
+        path: &str,
+        error_type: Option<&str>,
+        body: &impl Serialize,
+    ) -> Result<StatusCode, BoxError> {
+        let mut request = Request::post(format!("{BASE}/{path}")).header("content-type", "application/json");
+        if let Some(error_type) = error_type {
+            request = request.header(ERROR_TYPE, error_type);
+        }
+        let request = request.body(Body::from(serde_json::to_string(body)?))?;
+        let response = self.client.call(request).await?;
+        let status = response.status();
+        // The connection serves the next call once the answer is read.
+        response.into_body().collect().await?;
+        Ok(status)
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
