@@ -64,6 +64,7 @@ Exit codes:
 Environment, as the Lambda function's:
   BINDINGS              the bindings, as a JSON array
   DISCOVERY_TAG         the key of the tag whose value is a group's endpoint
+  DISCOVERY_ENDPOINTS   the endpoints that a tag may bind (RDS's own)
   WATCH_SECONDS         how long a failover is watched (180)
   POLL_MILLIS           the pause between two lookups (500)
   CONFIRM_SECONDS       how long DNS must give the same answer (6)

@@ -21,7 +21,9 @@ pub fn log(variable: impl Fn(&str) -> Option<String>) {
     let lines = tracing_subscriber::fmt::layer().with_target(false);
     let subscriber = tracing_subscriber::registry().with(filter(level));
     if variable("AWS_LAMBDA_LOG_FORMAT") == "TEXT" {
-        subscriber.with(lines.with_ansi(false).with_writer(OneLine(io::stdout))).init();
+        subscriber
+            .with(lines.with_ansi(false).with_writer(OneLine { inner: io::stdout, has_colours: false }))
+            .init();
     } else {
         subscriber.with(lines.json().flatten_event(true).with_span_list(false)).init();
     }
@@ -34,46 +36,65 @@ pub fn log(variable: impl Fn(&str) -> Option<String>) {
 /// Logs as text to standard error, for somebody at a command line.
 pub fn log_as_text(level: LevelFilter, colours: bool) {
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colours);
-    tracing_subscriber::registry().with(filter(level)).with(lines.with_writer(OneLine(io::stderr))).init();
+    tracing_subscriber::registry()
+        .with(filter(level))
+        .with(lines.with_writer(OneLine { inner: io::stderr, has_colours: colours }))
+        .init();
 }
 
 /// Writes each event as one line, whatever it quotes: a line break in the words of a name server, an event or a tag
-/// must not begin a line that looks like one of ours.
+/// must not begin a line that looks like one of ours, and no control sequence reaches a terminal.
 #[derive(Clone)]
-struct OneLine<M>(M);
+struct OneLine<M> {
+    inner: M,
+    has_colours: bool,
+}
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
     type Writer = OneLine<M::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        OneLine(self.0.make_writer())
+        OneLine { inner: self.inner.make_writer(), has_colours: self.has_colours }
     }
 }
 
 impl<W: Write> Write for OneLine<W> {
     /// The subscriber writes an event at once.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_all(one_line(&String::from_utf8_lossy(event)).as_bytes())?;
+        let line = one_line(&String::from_utf8_lossy(event), self.has_colours);
+        self.inner.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.inner.flush()
     }
 }
 
-/// The text with its control characters and line separators escaped, but for the colours, which the subscriber
-/// escapes itself where they are not its own, and the last line break.
-fn one_line(text: &str) -> String {
-    const ESCAPE: char = '\u{1b}';
-    let is_break =
-        |c: char| (c.is_control() && c != ESCAPE && c != '\t') || c == '\u{2028}' || c == '\u{2029}';
-    let (text, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
+/// The text with its control characters and line separators escaped, but for the last line break and, where
+/// there are colours, for these: they are the subscriber's own, or change no more than the text's looks.
+fn one_line(text: &str, has_colours: bool) -> String {
+    let is_foreign = |c: char| (c.is_control() && c != '\t') || c == '\u{2028}' || c == '\u{2029}';
+    let (mut rest, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
     let mut line = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if is_break(c) { line.extend(c.escape_default()) } else { line.push(c) }
+    while let Some(c) = rest.chars().next() {
+        let colour = if has_colours { colour(rest) } else { None };
+        let taken = colour.map_or(c.len_utf8(), str::len);
+        match colour {
+            Some(colour) => line.push_str(colour),
+            None if is_foreign(c) => line.extend(c.escape_default()),
+            None => line.push(c),
+        }
+        rest = rest.get(taken..).unwrap_or_default();
     }
     line + end
+}
+
+/// The sequence at the text's start that sets a colour or a style, such as `ESC [1;31m`.
+fn colour(text: &str) -> Option<&str> {
+    let numbers = text.strip_prefix("\u{1b}[")?;
+    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    numbers.get(end..)?.starts_with('m').then(|| text.get(..end + 3)).flatten()
 }
 
 /// The log from this level up.
@@ -92,10 +113,13 @@ mod tests {
             ("INFO checked\n", "INFO checked\n"),
             ("WARN failed: a\r\nERROR forged\n", "WARN failed: a\\r\\nERROR forged\n"),
             ("a\u{b}b\u{85}c\u{2028}d\0", "a\\u{b}b\\u{85}c\\u{2028}d\\u{0}"),
-            ("\u{1b}[32mé\tü→\u{1b}[0m\n\n", "\u{1b}[32mé\tü→\u{1b}[0m\\n\n"),
+            ("\u{1b}[32mé\tü→\n\n", "\\u{1b}[32mé\tü→\\n\n"),
         ] {
-            assert_eq!(one_line(text), expected);
+            assert_eq!(one_line(text, false), expected);
         }
+        let coloured = "\u{1b}[1;32mok\u{1b}[0m\u{1b}[2J\u{1b}]0;x\u{7}\u{1b}[";
+        let expected = "\u{1b}[1;32mok\u{1b}[0m\\u{1b}[2J\\u{1b}]0;x\\u{7}\\u{1b}[";
+        assert_eq!(one_line(coloured, true), expected);
     }
 
     #[test]
@@ -113,8 +137,9 @@ mod tests {
         }
         let buffer = Buffer::default();
         let written = Arc::clone(&buffer.0);
-        let lines =
-            tracing_subscriber::fmt::layer().with_ansi(false).with_writer(OneLine(move || buffer.clone()));
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(OneLine { inner: move || buffer.clone(), has_colours: false });
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             tracing::warn!(reason = %"a\nERROR forged \u{1b}[2J", endpoint = "b\nc", "message\nd");
         });

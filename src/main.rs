@@ -72,7 +72,7 @@ fn milliseconds_since_1970() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or_default()
 }
 
-/// Tells Lambda why the function does not start, so that the reason is in the failed invocation.
+/// Reports to Lambda why the function does not start, so that the reason is in the failed invocation.
 async fn report_init_error(runtime_api: &RuntimeApi, reason: String) {
     tracing::error!(decision = "init", reason, "the function does not start");
     let failure = Failure { error_type: "InvalidConfiguration", error_message: reason };

@@ -24,7 +24,7 @@ const DIMENSION: &str = "FunctionName";
 /// | `Pending`, `Failed` | count | bindings; `Failed` with what could not be bound, `Pending` without the deferred |
 /// | `CheckMillis` | milliseconds | checks, the slowest binding |
 /// | `Registered`, `Deregistered` | count | targets |
-/// | `RegistrationLatencyMillis` | milliseconds | registrations, from the first sight of the new writer |
+/// | `RegistrationLatencyMillis` | milliseconds | registrations, from the first lookup that gave the new writer |
 pub fn lines(result: &InvocationResult, function: &str, now: u64) -> Vec<String> {
     let InvocationResult { trigger, bindings, bound: _, unbound: _ } = result;
     if *trigger == Trigger::Plan {

@@ -146,7 +146,7 @@ fn write_unknown(f: &mut fmt::Formatter<'_>, name: &str, known: &[String]) -> fm
     }
 }
 
-/// Whoever unwraps it sees the message.
+/// `unwrap` shows the message.
 impl fmt::Debug for InvocationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

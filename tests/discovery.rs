@@ -94,6 +94,11 @@ async fn invalid_tag_fails_its_group_alone() {
     }
     assert_eq!(aws.targets_of(&good), "10.0.2.20:5432");
     assert_eq!(aws.targets_of(&bad), "");
+    let metrics = function.lines().into_iter().find(|line| line["_aws"].is_object()).unwrap();
+    assert_eq!(
+        (&metrics["Bindings"], &metrics["Failed"], &metrics["Checks"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -122,13 +127,22 @@ async fn warm_function_keeps_the_list_of_tagged_groups() {
 }
 
 #[tokio::test]
-async fn group_without_its_tag_stays_unchanged() {
+async fn group_that_lost_its_tag_stays_as_it_is_and_nothing_bound_fails() {
     let (aws, group) = tagged();
     aws.state().tags.clear();
     aws.state().zone.remove(BILLING);
     let function = discovering(&aws, "").await;
-    assert_eq!(check(&function).await.unwrap()["bindings"], json!([]));
+    let error = check(&function).await.unwrap_err();
+    let expected = "every target group tagged rds-nlb-sync: no target group carries the tag. Fix: ";
+    assert!(message(&error).contains(expected), "{error}");
     assert_eq!((aws.writes(), aws.targets_of(&group)), (Vec::new(), String::new()));
+    let metrics = function.lines().into_iter().find(|line| line["_aws"].is_object()).unwrap();
+    assert_eq!(
+        (&metrics["Bindings"], &metrics["Failed"], &metrics["Checks"]),
+        (&json!(0), &json!(1), &Value::Null)
+    );
+    let report = function.invoke(json!({"command": "doctor"}), TIME).await.unwrap();
+    assert_eq!(report["bindings"][0]["findings"][0]["level"], "problem", "{report}");
 }
 
 #[tokio::test]

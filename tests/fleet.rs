@@ -52,8 +52,7 @@ impl Estate {
     async fn invoke(&self, event: Value) -> Result<InvocationResult, InvocationError> {
         let aws = self.aws.clone();
         let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws };
-        let service =
-            Service { config: &self.config, clients: &ports, fleet: &self.fleet, host: Host::Lambda };
+        let service = Service::new(&self.config, &ports, &self.fleet, Host::Lambda);
         match handle(&service, &event.to_string(), SystemTime::UNIX_EPOCH, seconds(240)).await? {
             Answer::InvocationResult(outcome) => Ok(outcome),
             other => panic!("expected bindings, not {other:?}"),

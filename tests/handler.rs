@@ -33,6 +33,14 @@ fn billing_group() -> String {
     GROUP.replace("/orders/", "/billing/")
 }
 
+/// A group that holds this address.
+fn in_sync_with(address: &str) -> Group {
+    let aws = FakeAws::new();
+    aws.holds(&[address]);
+    let group = aws.state().groups.remove(GROUP);
+    group.expect("a group")
+}
+
 async fn invoke(aws: &FakeAws, event: Value, time: Duration) -> Result<InvocationResult, InvocationError> {
     invoke_with(None, aws, event, time).await
 }
@@ -60,7 +68,7 @@ async fn invoke_with(
     };
     let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };
     let fleet = Fleet::new(&config);
-    let service = Service { config: &config, clients: &ports, fleet: &fleet, host: Host::Lambda };
+    let service = Service::new(&config, &ports, &fleet, Host::Lambda);
     match handle(&service, &event.to_string(), noon(), time).await? {
         Answer::InvocationResult(outcome) => Ok(outcome),
         other => panic!("expected bindings, not {other:?}"),
@@ -109,13 +117,14 @@ async fn check_covers_all_bindings_and_watch_those_of_the_event() {
 }
 
 /// The length of a watch without a change, for an event of this time.
-async fn watched_for(time: Value) -> Duration {
+async fn watched_for(time: Value, expected: Trigger) -> Duration {
     let aws = two_databases();
+    aws.state().groups.insert(billing_group(), in_sync_with(TWO));
     let mut event = failover("orders");
     event["time"] = time;
     let started = Instant::now();
     let outcome = invoke(&aws, event, Duration::from_secs(240)).await.unwrap();
-    assert_eq!((outcome.trigger, outcome.bindings.len()), (Trigger::Watch, 1));
+    assert_eq!(outcome.trigger, expected);
     assert_eq!(outcome.bindings[0].status, Status::InSync);
     started.elapsed()
 }
@@ -125,7 +134,7 @@ async fn event_older_than_a_watch_is_a_check() {
     for late in
         ["2026-11-20T11:56:59Z", "2026-11-20T11:00:01Z", "2026-11-20T10:59:00Z", "2019-01-01T00:00:00Z"]
     {
-        assert!(watched_for(json!(late)).await < Duration::from_secs(1), "{late}");
+        assert!(watched_for(json!(late), Trigger::Check).await < Duration::from_secs(1), "{late}");
     }
 }
 
@@ -133,7 +142,10 @@ async fn event_older_than_a_watch_is_a_check() {
 async fn recent_or_undated_event_is_watched_to_the_end() {
     let times = [json!(NOON), json!("2026-11-20T11:57:00Z"), json!("2026-11-20T12:00:05Z"), json!(null)];
     for time in times {
-        assert!(watched_for(time.clone()).await > TIMING.watch - Duration::from_secs(1), "{time}");
+        assert!(
+            watched_for(time.clone(), Trigger::Watch).await > TIMING.watch - Duration::from_secs(1),
+            "{time}"
+        );
     }
 }
 
@@ -145,7 +157,7 @@ async fn late_event_repairs_a_missed_failover() {
     let mut event = failover("orders");
     event["time"] = json!("2026-11-20T11:50:00Z");
     let outcome = invoke(&aws, event, Duration::from_secs(240)).await.unwrap();
-    assert_eq!((outcome.trigger, outcome.bindings[0].status), (Trigger::Watch, Status::Updated));
+    assert_eq!((outcome.trigger, outcome.bindings[0].status), (Trigger::Check, Status::Updated));
     assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
 }
 
@@ -240,4 +252,84 @@ async fn failure_is_logged_by_its_message() {
     let failure = invoke(&aws, schedule(), minute()).await.unwrap_err();
     assert_eq!(format!("{failure:?}"), failure.to_string());
     assert!(failure.to_string().contains(BILLING), "{failure}");
+}
+
+/// The cluster's member `orders-2`, as the RDS API describes it.
+fn is_member(aws: &FakeAws) {
+    assert!(aws.state().instances.contains_key("orders-2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_about_a_member_watches_its_clusters_binding() {
+    let aws = two_databases();
+    is_member(&aws);
+    let watch = invoke(&aws, failover("orders-2"), minute()).await.unwrap();
+    assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 1));
+    assert_eq!(watch.bindings[0].endpoint, ENDPOINT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_about_a_member_is_a_check_while_the_rds_api_is_silent() {
+    let aws = two_databases();
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
+    let started = Instant::now();
+    let check = invoke(&aws, failover("orders-2"), minute()).await.unwrap();
+    assert_eq!((check.trigger, check.bindings.len()), (Trigger::Check, 2));
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_about_a_bound_database_asks_no_api_before_its_watch() {
+    let aws = two_databases();
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
+    let watch = invoke(&aws, failover("billing"), minute()).await.unwrap();
+    assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 1));
+    let [first, ..] = &aws.calls(Action::Lookup)[..] else { panic!("a lookup") };
+    let asked = aws.calls(Action::DescribeDBInstances);
+    assert!(asked.iter().all(|call| call.at >= first.at), "the watch comes first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tag_that_binds_nothing_is_a_failure() {
+    let aws = two_databases();
+    let reports = failed(invoke_with(Some("rds-endpoint"), &aws, schedule(), minute()).await);
+    assert_eq!(reports.len(), 3, "the configured bindings are checked all the same");
+    assert_eq!(reports[2].target_group, "every target group tagged rds-endpoint");
+    assert!(reports[2].error.as_ref().is_some_and(|error| error.contains("no target group carries the tag")));
+    let watch = invoke_with(Some("rds-endpoint"), &aws, failover("billing"), minute()).await.unwrap();
+    assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 1), "a watch goes on");
+}
+
+#[test]
+fn message_of_a_thousand_failed_bindings_has_a_few_kilobytes() {
+    let report = |number: usize| Report {
+        endpoint: format!("db-{number}.{}", "x".repeat(300)),
+        target_group: format!(
+            "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/db-{number}/0"
+        ),
+        status: Status::Failed,
+        addresses: None,
+        registered: Default::default(),
+        deregistered: Default::default(),
+        waiting: Vec::new(),
+        error: Some("r".repeat(5000)),
+        elapsed_ms: 1,
+        registration_latency_ms: None,
+    };
+    let error = |count: usize| {
+        let bindings = (0..count).map(report).collect();
+        InvocationError::Bindings(InvocationResult {
+            trigger: Trigger::Check,
+            bindings,
+            bound: count,
+            unbound: 0,
+        })
+    };
+    let message = error(1000).to_string();
+    assert!(message.len() < 6 * 1024, "{} bytes", message.len());
+    assert!(message.starts_with("1000 of 1000 bindings failed; db-0.xxx"), "{message}");
+    let arrow = " → arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/db-4/0: rrr";
+    assert!(message.contains(arrow) && !message.contains("/db-5/"), "{message}");
+    assert!(message.ends_with("; and 995 more: see the log"), "{message}");
+    assert!(!error(5).to_string().contains("more"));
 }

@@ -92,7 +92,7 @@ async fn failover_event_registers_the_next_writer_early() {
     assert_eq!(binding["status"], "pending");
     assert_eq!(binding["addresses"], json!([ONE]));
     assert_eq!(binding["registered"], json!(["10.0.2.20:5432"]));
-    assert!(binding["waiting"][0].as_str().unwrap().contains("was nominated as the next writer"));
+    assert!(binding["waiting"][0].as_str().unwrap().contains("is about to become the writer"));
     let lines = function.lines();
     let preregistered =
         lines.iter().find(|line| line["decision"] == "preregister").expect("a line that says so");
@@ -121,7 +121,12 @@ async fn every_sample_event_is_handled() {
             "not-ours.json" => assert!(message(&result.unwrap_err()).contains("aws.s3")),
             "plan.json" => assert_eq!(result.unwrap()["trigger"], "plan"),
             "doctor.json" => assert_eq!(result.unwrap()["trigger"], "doctor"),
-            file if file.starts_with("cluster-") => assert_eq!(result.unwrap()["trigger"], "watch", "{file}"),
+            file if ["cluster-", "sns-", "sqs-", "pipe-", "global-", "blue-green-cluster-"]
+                .iter()
+                .any(|prefix| file.starts_with(prefix)) =>
+            {
+                assert_eq!(result.unwrap()["trigger"], "watch", "{file}");
+            }
             file => assert_eq!(result.unwrap()["trigger"], "check", "{file}"),
         }
     }
@@ -157,9 +162,10 @@ async fn unsupported_event_is_refused_and_the_process_lives_on() {
         let message = message(&error);
         assert!(message.contains(message_text) && message.contains("accepts"), "{payload}: {message}");
     }
-    // Lambda rejects these before the function sees them, so the runtime's own words are good enough.
-    for payload in ["{\"command\": \"chec", ""] {
-        function.invoke(payload, TIME).await.unwrap_err();
+    for payload in ["{\"command\": \"chec", "", "{\"command\": \"check\"} and more"] {
+        let error = function.invoke(payload, TIME).await.unwrap_err();
+        assert_eq!(error["errorType"], "EventRefused", "{payload}");
+        assert!(message(&error).starts_with("the event is not JSON ("), "{payload}: {error}");
     }
     assert_eq!(aws.state().calls, []);
     function.invoke(check(), TIME).await.unwrap();
@@ -314,7 +320,7 @@ async fn failover_log_is_json_lines_with_the_bindings_fields() {
     assert_eq!((&metrics[0]["Checks"], &metrics[1]["Registered"]), (&json!(1), &json!(1)));
     assert!(
         metrics[1]["RegistrationLatencyMillis"].as_u64().unwrap() < 1000,
-        "from first sight to registration"
+        "from the first lookup to registration"
     );
 }
 
@@ -358,12 +364,92 @@ async fn wrong_configuration_stops_the_start() {
 
 #[tokio::test]
 async fn panic_is_logged_and_ends_the_process() {
-    // The runtime library panics where Lambda's own variables are missing.
-    let mut function = start(&FakeAws::new(), &[("AWS_LAMBDA_FUNCTION_VERSION", "")]).await;
+    // The client of the Runtime API panics where its address is none.
+    let mut function = start(&FakeAws::new(), &[("AWS_LAMBDA_RUNTIME_API", "no address")]).await;
     assert_ne!(function.ended().await.0, Some(0));
     let lines = function.lines();
     let panic = lines.iter().find(|line| line["decision"] == "panic").expect("a line that says so");
-    assert!(panic["reason"].as_str().unwrap().contains("AWS_LAMBDA_FUNCTION_VERSION"), "{panic}");
+    assert!(panic["reason"].as_str().unwrap().contains("Unable to convert to URL"), "{panic}");
+}
+
+#[tokio::test]
+async fn client_context_of_any_shape_is_ignored() {
+    let aws = FakeAws::new();
+    let function = start(&aws, &[]).await;
+    for context in [
+        "{\"custom\": {\"nested\": {\"a\": [1, 2]}}, \"env\": {\"b\": 7}}",
+        "{\"client\": null}",
+        "[]",
+        "not JSON",
+        "",
+    ] {
+        for header in ["lambda-runtime-client-context", "lambda-runtime-cognito-identity"] {
+            let result = function.invoke_with(check(), TIME, &[(header, Some(context))]).await;
+            assert_eq!(result.unwrap()["bindings"][0]["status"], "in_sync", "{header}: {context}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn deadline_of_long_ago_counts_as_unknown() {
+    let function = start(&FakeAws::new(), &[("WATCH_SECONDS", "1")]).await;
+    for deadline in [Some("600"), Some("600000"), Some("soon"), None] {
+        let headers = [("lambda-runtime-deadline-ms", deadline)];
+        let result = function.invoke_with(check(), TIME, &headers).await.unwrap();
+        assert_eq!(result["bindings"][0]["status"], "in_sync", "{deadline:?}");
+    }
+    let assumed = function.lines().into_iter().filter(|line| line["assumed_seconds"] == 61);
+    assert_eq!(assumed.count(), 4, "a minute more than the watch");
+}
+
+#[tokio::test]
+async fn deadline_that_has_just_passed_is_over() {
+    let aws = FakeAws::new();
+    let function = start(&aws, &[]).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let past = (now - 5000).to_string();
+    let headers = [("lambda-runtime-deadline-ms", Some(past.as_str()))];
+    let error = function.invoke_with(check(), TIME, &headers).await.unwrap_err();
+    assert!(message(&error).contains("the invocation's time ran out"), "{error}");
+    assert_eq!(aws.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn text_log_holds_foreign_text_on_its_line() {
+    let function = start(&FakeAws::new(), &[("AWS_LAMBDA_LOG_FORMAT", "Text")]).await;
+    let forged = "{\"source\": \"aws.s3\\nERROR forged\", \"x\":\n7}";
+    function.invoke(forged, TIME).await.unwrap_err();
+    function.invoke("[7,\n{\"Records\":\n\"ERROR forged\"},\n\"a\\nERROR forged\"]", TIME).await.unwrap_err();
+    let lines = function.log.lock().unwrap().clone();
+    assert!(lines.len() >= 2, "{lines:#?}");
+    for line in &lines {
+        let is_ours = line.starts_with("20") || serde_json::from_str::<Value>(line).is_ok();
+        assert!(is_ours && !line.starts_with("ERROR"), "{lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn command_for_one_binding_leaves_the_others() {
+    let aws = FakeAws::new();
+    let other = GROUP.replace("/orders/", "/billing/");
+    aws.state().groups.insert(other.clone(), Group::default());
+    aws.resolves_to(&[TWO]);
+    let bindings = json!([
+        {"endpoint": "billing.abc123.us-east-1.rds.amazonaws.com", "target_group": other},
+        {"endpoint": ENDPOINT, "target_group": GROUP},
+    ]);
+    let function = start(&aws, &[("BINDINGS", &bindings.to_string())]).await;
+    for command in ["plan", "doctor", "check"] {
+        let event = json!({"command": command, "binding": "orders"});
+        let result = function.invoke(event, TIME).await.unwrap();
+        let endpoints: Vec<&Value> =
+            result["bindings"].as_array().unwrap().iter().map(|binding| &binding["endpoint"]).collect();
+        assert_eq!(endpoints, [ENDPOINT], "{command}");
+    }
+    assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+    let error = function.invoke(json!({"command": "check", "binding": "Orders"}), TIME).await.unwrap_err();
+    let expected = "no binding has a target group named \"Orders\"; there are billing, orders";
+    assert_eq!((message(&error), &error["errorType"]), (expected, &json!("EventRefused")));
 }
 
 #[tokio::test]

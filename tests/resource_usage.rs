@@ -1,13 +1,14 @@
 //! The cost of a check, in units that are the same on every machine: calls and allocations.
 //!
-//! A test program of its own, because it counts every allocation; and one test, because it sets the
-//! environment that the SDK reads.
+//! A test program of its own, because it counts every allocation; and one test that reads the
+//! environment, because it sets what the SDK reads. Allocations are counted by thread.
 #![allow(clippy::disallowed_methods, reason = "the tests stand for everything around the function")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
+use rds_nlb_sync::event::Event;
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::metrics;
@@ -33,10 +34,11 @@ struct Allocated {
     count: u64,
     bytes: u64,
     live: i64,
+    most: i64,
 }
 
 thread_local! {
-    static ALLOCATED: Cell<Allocated> = const { Cell::new(Allocated { count: 0, bytes: 0, live: 0 }) };
+    static ALLOCATED: Cell<Allocated> = const { Cell::new(Allocated { count: 0, bytes: 0, live: 0, most: 0 }) };
 }
 
 fn allocated() -> Allocated {
@@ -49,11 +51,15 @@ impl Counting {
     fn note(taken: usize, freed: usize) {
         // Gone while a thread ends; allocations then belong to no check.
         let _ = ALLOCATED.try_with(|allocated| {
-            let Allocated { count, bytes, live } = allocated.get();
+            let Allocated { count, bytes, live, most } = allocated.get();
+            // A reallocation may hold both for a moment.
+            let most = most.max(live + taken as i64);
+            let live = live + taken as i64 - freed as i64;
             allocated.set(Allocated {
                 count: count + u64::from(taken > 0),
                 bytes: bytes + taken as u64,
-                live: live + taken as i64 - freed as i64,
+                live,
+                most,
             });
         });
     }
@@ -125,7 +131,7 @@ fn check_in_sync_allocates_little_and_keeps_nothing() {
         let check = async || {
             let before = allocated();
             let event = json!({"command": "check"}).to_string();
-            let service = Service { config: &config, clients: &ports, fleet: &fleet, host: Host::Lambda };
+            let service = Service::new(&config, &ports, &fleet, Host::Lambda);
             match handle(&service, &event, SystemTime::UNIX_EPOCH, Duration::from_secs(60)).await {
                 Ok(Answer::InvocationResult(outcome)) => {
                     assert_eq!(outcome.bindings[0].status, Status::InSync);
@@ -158,4 +164,55 @@ fn check_in_sync_allocates_little_and_keeps_nothing() {
         assert!(bytes / 500 <= BYTES_PER_CHECK, "{bytes} bytes in 500 checks");
         assert!(kept <= KEPT, "500 checks keep {kept} bytes");
     });
+}
+
+/// What parsing this text takes at most at once, in bytes.
+fn parsing(text: &str) -> i64 {
+    let before = allocated();
+    ALLOCATED.set(Allocated { most: before.live, ..before });
+    let event = Event::parse(text);
+    drop(event);
+    allocated().most - before.live
+}
+
+#[test]
+fn hostile_json_costs_no_multiple_of_its_size() {
+    let fill = |unit: &str, bytes: usize| vec![unit; bytes / (unit.len() + 1)].join(",");
+    let event = |field: &str, value: String| {
+        let mut event = json!({
+            "source": "aws.rds", "detail-type": "RDS DB Cluster Event", "time": "2026-11-20T10:00:00Z",
+            "resources": [], "detail": {"EventCategories": ["failover"]},
+        })
+        .to_string();
+        event.truncate(event.len() - 1);
+        format!("{event},\"{field}\":{value}}}")
+    };
+    let mega = 1_000_000;
+    let detail = |field: &str, value: String| {
+        format!("{{\"source\":\"aws.rds\",\"detail-type\":\"x\",\"detail\":{{\"{field}\":{value}}}}}")
+    };
+    let batch = |record: &str| format!("{{\"Records\":[{}]}}", fill(record, 6 * mega));
+    for (name, text) in [
+        ("objects", event("x", format!("[{}]", fill("{\"\":1}", mega)))),
+        ("deep", event("x", format!("{}{}", "[".repeat(mega / 2), "]".repeat(mega / 2)))),
+        (
+            "resources",
+            format!(
+                "{{\"source\":\"aws.rds\",\"detail-type\":\"\",\"resources\":[{}],\"detail\":{{}}}}",
+                fill("\"\"", mega)
+            ),
+        ),
+        ("categories", detail("EventCategories", format!("[{}]", fill("\"\"", mega)))),
+        ("odd categories", detail("EventCategories", format!("[{}]", fill("{\"\":1}", mega)))),
+        ("message", detail("Message", format!("\"{}\"", "\\u0041".repeat(mega / 6)))),
+        ("unknown fields", detail("Tags", format!("[{}]", fill("{\"\":{}}", mega)))),
+        ("numbers", format!("[{}]", fill("7", 6 * mega))),
+        ("empty records", batch("{}")),
+        ("records of RDS", batch("{\"source\":\"aws.rds\"}")),
+        ("odd records", batch("{\"body\":\"[{},{}]\"}")),
+    ] {
+        let most = parsing(&text);
+        println!("{name}: {} bytes cost {most}", text.len());
+        assert!(most <= 24 * mega as i64, "{name}: {} bytes cost {most}", text.len());
+    }
 }

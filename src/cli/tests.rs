@@ -58,7 +58,7 @@ fn doctor_report() -> DoctorReport {
         check,
         observed: format!("seen of {GROUP}, and some more words to make it a long line"),
         impact: Some(
-            "a reason that is told in as many words as it takes to need a second line or two".to_owned(),
+            "a reason of as many words as it takes to need a second line or even a third one".to_owned(),
         ),
         fix: Some(fix.to_owned()),
     };

@@ -39,7 +39,8 @@ fn asks_with(bindings: &[Binding], members: &[(&str, &str)], event: &Value) -> S
     let members = members.iter().map(|(name, cluster)| ((*name).to_owned(), Some((*cluster).to_owned())));
     let oldest = ten() - Duration::from_secs(180);
     let first_label = |index: &usize| bindings[*index].first_label();
-    match Event::parse(&event.to_string()).map(|event| request(&event, bindings, &members.collect(), oldest)) {
+    match Event::parse(&event.to_string()).map(|event| request(&event, bindings, &members.collect(), oldest))
+    {
         Ok(Request::Watch(about)) => {
             let names: Vec<&str> = about.iter().map(|watched| first_label(&watched.binding)).collect();
             format!("watch {}", names.join(" "))
@@ -349,9 +350,12 @@ fn resources_name_the_database_without_a_source_arn() {
 
 #[test]
 fn source_identifier_names_the_database_without_any_arn() {
-    for (identifier, expected) in
-        [("orders", "watch orders"), ("rds:orders", "watch orders"), ("ORDERS", "watch orders"), ("sales", "check")]
-    {
+    for (identifier, expected) in [
+        ("orders", "watch orders"),
+        ("rds:orders", "watch orders"),
+        ("ORDERS", "watch orders"),
+        ("sales", "check"),
+    ] {
         let mut event = failover_without("SourceArn");
         event["resources"] = json!([]);
         event["detail"]["SourceIdentifier"] = json!(identifier);

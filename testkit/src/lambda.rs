@@ -43,6 +43,8 @@ pub type Result = std::result::Result<Value, Value>;
 struct Invocation {
     payload: String,
     time: Duration,
+    /// Further headers. One without a value is left out of the response.
+    headers: Vec<(&'static str, Option<String>)>,
     done: oneshot::Sender<Result>,
 }
 
@@ -121,8 +123,19 @@ impl Function {
 
     /// Invokes the function with this payload and time-out.
     pub async fn invoke(&self, payload: impl ToString, time: Duration) -> Result {
+        self.invoke_with(payload, time, &[]).await
+    }
+
+    /// The same, with these headers besides or instead of the usual ones, or without them.
+    pub async fn invoke_with(
+        &self,
+        payload: impl ToString,
+        time: Duration,
+        headers: &[(&'static str, Option<&str>)],
+    ) -> Result {
         let (done, result) = oneshot::channel();
-        let invocation = Invocation { payload: payload.to_string(), time, done };
+        let headers = headers.iter().map(|(name, value)| (*name, value.map(str::to_owned))).collect();
+        let invocation = Invocation { payload: payload.to_string(), time, headers, done };
         self.queue.send(invocation).unwrap_or_else(|_| panic!("the Runtime API is gone: {:?}", self.log));
         // As Lambda does, with some room for a slow machine.
         let limit = time + Duration::from_secs(20);
@@ -213,19 +226,26 @@ impl Api {
             first.get_or_insert(now);
         });
         let (count, _) = *self.polls.borrow();
-        let Some(Invocation { payload, time, done }) = self.queue.lock().await.recv().await else {
+        let Some(Invocation { payload, time, headers, done }) = self.queue.lock().await.recv().await else {
             return Err(Broken);
         };
         let id = format!("00000000-0000-4000-8000-{count:012}");
         self.running.lock().unwrap().insert(id.clone(), done);
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + time;
-        Ok(Response::builder()
-            .header("Lambda-Runtime-Aws-Request-Id", id)
-            .header("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string())
-            .header("Lambda-Runtime-Invoked-Function-Arn", ARN)
-            .header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0")
-            .header("Content-Type", "application/json")
+        let mut response = Response::builder()
+            .header("lambda-runtime-aws-request-id", id)
+            .header("lambda-runtime-deadline-ms", deadline.as_millis().to_string())
+            .header("lambda-runtime-invoked-function-arn", ARN)
+            .header("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0")
+            .header("content-type", "application/json")
             .body(Full::from(payload))
-            .expect("a response"))
+            .expect("a response");
+        for (name, value) in headers {
+            match value {
+                Some(value) => drop(response.headers_mut().insert(name, value.parse().expect("a header"))),
+                None => drop(response.headers_mut().remove(name)),
+            }
+        }
+        Ok(response)
     }
 }

@@ -30,7 +30,10 @@ fn unknown_command_with_a_known_source_is_refused() {
 #[test]
 fn unknown_key_of_a_command_is_refused_by_name() {
     for (event, reason) in [
-        (json!({"command": "plan", "note": "before the resize"}), "unknown field `note`, expected `command` or `binding`"),
+        (
+            json!({"command": "plan", "note": "before the resize"}),
+            "unknown field `note`, expected `command` or `binding`",
+        ),
         (json!({"command": "check", "Binding": "orders"}), "unknown field `Binding`"),
         (json!({"command": "check", "source": "aws.rds"}), "unknown field `source`"),
         (json!({"command": "check", "binding": 7}), "invalid type: integer `7`, expected a string"),
@@ -52,7 +55,8 @@ fn event_that_is_no_object_is_quoted() {
 #[test]
 fn command_as_a_text_is_refused_with_the_right_form() {
     for name in ["check", "plan", "doctor"] {
-        let expected = format!("the event is the text {name:?}; a command is {{\"command\": {name:?}}}{ACCEPTED}");
+        let expected =
+            format!("the event is the text {name:?}; a command is {{\"command\": {name:?}}}{ACCEPTED}");
         assert_eq!(asks(&json!(name)), expected);
     }
 }
@@ -71,7 +75,10 @@ fn batch_without_any_event_is_refused() {
     }
     assert_eq!(asks(&json!([{"command": "check"}])), format!("a record cannot be a command{ACCEPTED}"));
     let none = asks(&json!([7, {"source": "aws.s3"}, {}]));
-    assert_eq!(none, format!("none of 3 records is an event; the first: the event is not a JSON object (7){ACCEPTED}"));
+    assert_eq!(
+        none,
+        format!("none of 3 records is an event; the first: the event is not a JSON object (7){ACCEPTED}")
+    );
     for odd in [json!({"Records": 7}), json!({"Records": null}), json!({"Records": {"a": 1}})] {
         assert!(asks(&odd).starts_with("the records cannot be read ("), "{odd}");
     }
@@ -83,7 +90,8 @@ fn oversized_event_is_refused() {
     assert_eq!(asks(&padded(1000 * 1000)), "check");
     let refused = asks(&padded(1 << 20));
     assert!(refused.contains("more than the 1048576 that one may have"), "{refused}");
-    let batch = |records: usize| json!({"Records": vec![json!({"body": padded(1 << 19).to_string()}); records]});
+    let batch =
+        |records: usize| json!({"Records": vec![json!({"body": padded(1 << 19).to_string()}); records]});
     assert_eq!(asks(&batch(10)), "check");
     let refused = asks(&batch(13));
     assert!(refused.contains("more than the 6291456 that one may have"), "{refused}");
@@ -116,7 +124,13 @@ fn refusal_quotes_briefly() {
         quote(json!({"source": start, "detail-type": ""})),
         format!("the event from \"{start}\" (\"\") is not for this function")
     );
-    for event in [json!({"command": long}), json!([long]), json!([[long]]), json!({"x": long}), json!([{"body": long}])] {
+    for event in [
+        json!({"command": long}),
+        json!([long]),
+        json!([[long]]),
+        json!({"x": long}),
+        json!([{"body": long}]),
+    ] {
         assert!(quote(event.clone()).len() < 400, "{event}");
     }
 }

@@ -64,7 +64,10 @@ fn nesting_without_end_is_refused() {
 #[test]
 fn batch_watches_the_bindings_of_all_its_records() {
     let billing = samples().remove("instance-failover-started.json").unwrap();
-    assert_eq!(asks(&json!({"Records": [sqs(started()), sqs(&billing), sqs(started())]})), "watch orders billing");
+    assert_eq!(
+        asks(&json!({"Records": [sqs(started()), sqs(&billing), sqs(started())]})),
+        "watch orders billing"
+    );
     let mut late = started();
     late["time"] = json!("2026-11-20T09:00:00Z");
     assert_eq!(asks(&json!([late, billing])), "watch billing");
@@ -76,7 +79,9 @@ fn batch_watches_the_bindings_of_all_its_records() {
 
 #[test]
 fn record_that_is_no_event_fails_nothing() {
-    for odd in [json!(7), json!(null), json!([]), json!({}), json!("text"), json!({"command": "check"}), sqs("text")] {
+    for odd in
+        [json!(7), json!(null), json!([]), json!({}), json!("text"), json!({"command": "check"}), sqs("text")]
+    {
         assert_eq!(asks(&json!([odd, started(), odd])), "watch orders", "{odd}");
         assert_eq!(asks(&json!({"Records": [odd, sqs(started())]})), "watch orders", "{odd}");
     }
