@@ -120,6 +120,12 @@ pub fn member(chain: &[String]) -> Option<&str> {
     last.split('.').next()
 }
 
+/// The account and Region of the database that DNS names: those of the last name of RDS on the way to the address.
+/// An alias that leads to none says nothing about them.
+pub fn zone(chain: &[String]) -> Option<Zone> {
+    chain.iter().rev().find_map(|name| RdsName::parse(name)).map(|name| name.zone)
+}
+
 /// The cluster that the endpoint belongs to: the binding's `database`, else the first cluster whose own
 /// endpoint is among the names that DNS gave, else the endpoint's first label.
 pub fn cluster_identifier(binding: &Binding, chain: &[String]) -> String {
@@ -134,6 +140,21 @@ pub fn cluster_identifier(binding: &Binding, chain: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zone_is_that_of_the_last_name_of_rds() {
+        let zone = |chain: &[&str]| {
+            zone(&chain.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+                .map(|zone| zone.to_string())
+        };
+        let member = "orders-1.abc123.us-east-1.rds.amazonaws.com";
+        assert_eq!(zone(&["db.example.com", member]).as_deref(), Some("abc123.us-east-1"));
+        assert_eq!(zone(&[member]).as_deref(), Some("abc123.us-east-1"), "a Multi-AZ instance's own name");
+        let moved =
+            ["orders.cluster-xyz789.eu-west-1.rds.amazonaws.com", member, "host.internal.example.com"];
+        assert_eq!(zone(&moved).as_deref(), Some("abc123.us-east-1"));
+        assert_eq!(zone(&["db.example.com"]), None);
+    }
 
     #[test]
     fn rds_name_says_identifier_kind_and_zone() {

@@ -42,7 +42,7 @@ fn well() -> Facts {
             identifier: "orders".into(),
             status: "available".into(),
             port: Some(5432),
-            members: Cluster { members, is_failing_over: false },
+            members: Cluster { members, is_failing_over: false, zone: None },
             cluster: None,
         })),
         group: Ok(Group {

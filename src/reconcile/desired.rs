@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use crate::binding::{Binding, Role};
-use crate::endpoint::cluster_identifier;
+use crate::endpoint::{Zone, cluster_identifier, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family};
 
@@ -51,7 +51,12 @@ impl ReaderCache {
                     Some(names) => names,
                     None => self.keep(
                         &resolution,
-                        readers(rds, &cluster_identifier(binding, &resolution.chain)).await?,
+                        readers(
+                            rds,
+                            &cluster_identifier(binding, &resolution.chain),
+                            zone(&resolution.chain),
+                        )
+                        .await?,
                     ),
                 };
                 let lookups = names.iter().map(async |name| single_address(dns.resolve(name, family).await?));
@@ -100,14 +105,25 @@ pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error
 
 /// The endpoints of a cluster's readers, or of its writer if it has none, like the cluster's own reader endpoint.
 /// That endpoint gives one reader at a time, so it cannot serve as the list.
-async fn readers<C: RdsApi>(rds: &C, identifier: &str) -> Result<Vec<String>, Error> {
+///
+/// A cluster of the same name in another account or Region is another database.
+async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<Zone>) -> Result<Vec<String>, Error> {
     let doing = || format!("list the readers of the cluster {identifier}");
     let cluster = rds.cluster(identifier).await?.ok_or_else(|| {
         Error::new(ErrorKind::Permanent, doing())
             .with_source("the RDS API knows no cluster of this name")
             .with_fix("bind an endpoint of the cluster, or give the binding its identifier as \"database\"")
     })?;
-    let Cluster { members, .. } = cluster;
+    let Cluster { members, zone: described, .. } = cluster;
+    if let (Some(named), Some(described)) = (&zone, &described)
+        && named != described
+    {
+        return Err(Error::new(ErrorKind::Permanent, doing())
+            .with_source(format!(
+                "DNS names a cluster in {named}, and the RDS API describes one in {described}"
+            ))
+            .with_fix("run the function in the account and Region of the cluster"));
+    }
     let (writers, readers): (Vec<_>, Vec<_>) = members.iter().partition(|(_, is_writer)| **is_writer);
     for candidates in [readers, writers] {
         let instances = candidates.iter().map(|(name, _)| rds.instance(name));

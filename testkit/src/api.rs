@@ -262,7 +262,9 @@ impl FakeAws {
                 }
                 Ok(format!(
                     "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
-                     <Status>{status}</Status><Port>{}</Port><DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                     <Status>{status}</Status><Endpoint>{}</Endpoint><Port>{}</Port>\
+                     <DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                    state.described_endpoint(),
                     state.estate.database_port
                 ))
             }
