@@ -5,6 +5,7 @@
 
 mod discover;
 mod inspect;
+mod response_check;
 mod retry_observer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,7 @@ impl Elb {
             .config()
             .to_builder()
             .interceptor(Bounded)
+            .interceptor(response_check::ResponseCheck)
             .interceptor(retry_observer)
             .retry_config(retries.with_initial_backoff(BACKOFF));
         Self {

@@ -119,3 +119,37 @@ async fn missing_credentials_are_permanent_and_name_the_fix() {
     assert_eq!(error.kind(), ErrorKind::Permanent, "{}", error.explain());
     assert!(error.explain().contains("give the function a role"), "{}", error.explain());
 }
+
+#[tokio::test]
+async fn foreign_answer_of_status_200_is_no_success() {
+    let one = targets(&["10.0.2.20:5432"]);
+    for body in ["", "<html><body>Sign in</body></html>", "{}", "<DescribeTagsResponse/>"] {
+        let answer = FixedAnswer { status: 200, body: body.to_owned() };
+        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
+        let registered = groups.register(permit().await, GROUP, &one).await;
+        let deregistered = groups.deregister(permit().await, GROUP, &one).await;
+        for (operation, result) in [("RegisterTargets", registered), ("DeregisterTargets", deregistered)] {
+            let error = result.expect_err(body);
+            let expected = format!(
+                "the answer, of HTTP status 200, is no {operation}Response of the load balancing API"
+            );
+            assert_eq!(error.kind(), ErrorKind::Transient, "{body}: {}", error.explain());
+            assert!(error.explain().contains(&expected), "{body}: {}", error.explain());
+        }
+        let error = groups.describe(GROUP).await.expect_err(body);
+        assert_eq!(error.kind(), ErrorKind::Transient, "{body}: {}", error.explain());
+    }
+}
+
+#[tokio::test]
+async fn shortest_answer_of_the_api_is_a_success() {
+    for operation in ["RegisterTargets", "DeregisterTargets"] {
+        let answer = FixedAnswer { status: 200, body: format!("<{operation}Response/>") };
+        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
+        let one = targets(&["10.0.2.20:5432"]);
+        match operation {
+            "RegisterTargets" => groups.register(permit().await, GROUP, &one).await.unwrap(),
+            _ => groups.deregister(permit().await, GROUP, &one).await.unwrap(),
+        }
+    }
+}
