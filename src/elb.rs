@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::Client;
-use aws_sdk_elasticloadbalancingv2::config::Config;
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
 use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
+use aws_sdk_elasticloadbalancingv2::config::{Config, Region};
 use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_elasticloadbalancingv2::operation::register_targets::RegisterTargetsError;
 use aws_sdk_elasticloadbalancingv2::types::builders::TargetDescriptionBuilder;
@@ -84,13 +84,32 @@ impl Elb {
     async fn describe_group(&self, permit: Permit, group: &str) -> Result<TargetGroup, Error> {
         let doing = || format!("describe the target group {group}");
         let request = self.client.describe_target_groups().target_group_arns(group);
-        let described = spend(permit, request.send())
-            .await
-            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
+        let described = spend(permit, request.send()).await.map_err(|error| {
+            let error = aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error);
+            self.explain_region(group, error)
+        })?;
         let mut groups = described.target_groups.unwrap_or_default().into_iter();
-        groups
-            .find(|found| found.target_group_arn() == Some(group))
-            .ok_or_else(|| Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it"))
+        groups.find(|found| found.target_group_arn() == Some(group)).ok_or_else(|| {
+            let error = Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it");
+            self.explain_region(group, error)
+        })
+    }
+
+    /// Adds to a permanent error that the group is in another Region. Only an error shows that this matters: an
+    /// endpoint of one's own (AWS_ENDPOINT_URL) may serve groups of any Region.
+    fn explain_region(&self, group: &str, error: Error) -> Error {
+        let of_group = group.split(':').nth(3).unwrap_or_default();
+        let Some(region) = self.client.config().region().map(Region::as_ref) else { return error };
+        if error.kind() != ErrorKind::Permanent || of_group == region {
+            return error;
+        }
+        let answer = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let fix = format!("run the function in {of_group}, or bind a target group of {region}");
+        Error::new(ErrorKind::Permanent, format!("describe the target group {group}"))
+            .with_source(format!(
+                "the target group is in {of_group}, this function calls {region} ({answer})"
+            ))
+            .with_fix(fix)
     }
 
     async fn target_health(

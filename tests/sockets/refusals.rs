@@ -33,10 +33,14 @@ impl FixedAnswer {
 }
 
 async fn error(status: u16, code: &str) -> Error {
+    error_of(GROUP, status, code).await
+}
+
+async fn error_of(group: &str, status: u16, code: &str) -> Error {
     let error = format!("<Error><Code>{code}</Code><Message>some words</Message></Error>");
     let answer = FixedAnswer { status, body: format!("<ErrorResponse>{error}</ErrorResponse>") };
     let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
-    groups.describe(GROUP).await.unwrap_err()
+    groups.describe(group).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -152,4 +156,27 @@ async fn shortest_answer_of_the_api_is_a_success() {
             _ => groups.deregister(permit().await, GROUP, &one).await.unwrap(),
         }
     }
+}
+
+#[tokio::test]
+async fn group_of_another_region_is_named_in_the_error() {
+    let elsewhere = GROUP.replace("us-east-1", "eu-west-1");
+    let explanation = "the target group is in eu-west-1, this function calls us-east-1";
+    let fix = "Fix: run the function in eu-west-1, or bind a target group of us-east-1";
+    for (status, code, is_permanent) in [
+        (400, "TargetGroupNotFound", true),
+        (400, "ValidationError", true),
+        (403, "AccessDenied", true),
+        (400, "Throttling", false),
+        (500, "InternalFailure", false),
+    ] {
+        let error = error_of(&elsewhere, status, code).await.explain();
+        assert_eq!(error.contains(explanation) && error.ends_with(fix), is_permanent, "{code}: {error}");
+        assert!(error.contains(code), "{error}");
+        let error = error_of(GROUP, status, code).await.explain();
+        assert!(!error.contains("the target group is in"), "{code}: {error}");
+    }
+    let aws = FakeAws::new();
+    let error = groups(&aws).await.describe(&elsewhere).await.unwrap_err().explain();
+    assert!(error.contains(explanation) && error.ends_with(fix), "{error}");
 }
