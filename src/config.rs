@@ -21,6 +21,8 @@ pub use problems::{ConfigErrors, FieldProblem, Problem};
 pub const BINDINGS: &str = "BINDINGS";
 /// The key of the tag whose value names a target group's endpoint.
 pub const DISCOVERY_TAG: &str = "DISCOVERY_TAG";
+/// The endpoints that a tag may bind, as whole names and as `*.suffix`.
+pub const DISCOVERY_ENDPOINTS: &str = "DISCOVERY_ENDPOINTS";
 /// How long a watch waits for a failover.
 pub const WATCH_SECONDS: &str = "WATCH_SECONDS";
 /// The pause between two lookups of a watch.
@@ -50,6 +52,9 @@ pub struct Config {
     pub bindings: Vec<Binding>,
     /// The key of the tag that binds further target groups.
     pub discovery: Option<String>,
+    /// What a tag may bind, in lower case and without the final dot: whole names, and `*.suffix`. `None` for the
+    /// names that RDS gives and the endpoints of `bindings`.
+    pub discovery_endpoints: Option<Vec<String>>,
     pub timing: Timing,
     /// `None` for the system's.
     pub nameservers: Option<Vec<SocketAddr>>,
@@ -72,6 +77,7 @@ impl Config {
         let config = Self {
             bindings: environment.bindings(discovery.is_some()),
             discovery,
+            discovery_endpoints: environment.discovery_endpoints(),
             timing: Timing {
                 // A Lambda function runs for at most 90 minutes (Lambda API, `Timeout`).
                 watch: environment.seconds(WATCH_SECONDS, 180, 0..=5400),
@@ -142,6 +148,23 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
                 .add(name, format_args!("{key:?} is not a tag key. Fix: give one such as rds-nlb-sync"));
         }
         Some(key)
+    }
+
+    fn discovery_endpoints(&mut self) -> Option<Vec<String>> {
+        let text = self.text(DISCOVERY_ENDPOINTS)?;
+        let mut patterns = Vec::new();
+        for (index, entry) in text.split(',').map(str::trim).enumerate() {
+            if bindings::is_dns_name(entry.strip_prefix("*.").unwrap_or(entry)) {
+                patterns.push(entry.trim_end_matches('.').to_ascii_lowercase());
+            } else {
+                self.problems.add_at(
+                    DISCOVERY_ENDPOINTS,
+                    index,
+                    format_args!("{entry:?} is neither a DNS name nor a suffix such as *.corp.example.com"),
+                );
+            }
+        }
+        Some(patterns)
     }
 
     fn bindings(&mut self, are_optional: bool) -> Vec<Binding> {

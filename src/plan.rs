@@ -98,8 +98,8 @@ fn never_a_target(address: &IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The state of a target in the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state of a target in the group, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TargetState {
     /// Registered: `healthy`, `unused` or `unavailable`.
     Active,
@@ -107,12 +107,15 @@ pub enum TargetState {
     Initial,
     /// Registered and not in service: `unhealthy`.
     Unhealthy,
+    /// Listed without a state that is known here, as a later version of the API may do. It is not registered again,
+    /// and does not count as registered for a deregistration.
+    Unknown,
     /// Deregistered, with connections left: `draining` or `unhealthy.draining`. Counts as absent.
     Draining,
 }
 
 impl TargetState {
-    /// Whether the target is registered and not draining, whatever its health.
+    /// Whether the target is listed and not known to be draining, whatever its health.
     pub fn is_active(self) -> bool {
         self != Self::Draining
     }
@@ -173,6 +176,10 @@ pub enum WaitReason {
     DeregistrationForFailover,
     /// Deregistration: the observation of DNS and the group must be recent.
     DeregistrationForFreshObservation,
+    /// Deregistration: the state of the endpoint's targets must be known.
+    DeregistrationForKnownState,
+    /// Its own state must be known before it stays as the standby or is deregistered.
+    StandbyForKnownState,
     /// The endpoint's own target is not healthy yet; then health shows whether this is the standby.
     StandbyForWriter,
     /// It is a candidate.
@@ -199,6 +206,10 @@ impl fmt::Display for WaitReason {
             Self::DeregistrationForFreshObservation => {
                 "is deregistered once DNS and the API answer fast enough for a recent observation"
             }
+            Self::DeregistrationForKnownState => {
+                "is deregistered once the state of the endpoint's target is known"
+            }
+            Self::StandbyForKnownState => "is kept as the standby or deregistered once its state is known",
             Self::StandbyForWriter => {
                 "is kept as the standby or deregistered, depending on its health, once the writer's target is healthy"
             }
@@ -259,18 +270,20 @@ impl fmt::Display for Plan {
 /// | target | in the group | confirmation | decision |
 /// |---|---|---|---|
 /// | an address of the endpoint | absent | any | register |
-/// | | registered, whatever its health | any | nothing |
+/// | | registered, whatever its health, or in an unknown state | any | nothing |
 /// | | draining | `Confirmed`, `FailoverInProgress`, `StaleObservation` | register |
 /// | | draining | `RdsDisagrees` | wait for RDS |
 /// | | draining | `Unconfirmed` | wait for the confirmation |
 /// | a candidate that DNS does not give | absent | any | register |
-/// | | registered | any | nothing, until it is the writer or no candidate |
+/// | | registered, or in an unknown state | any | nothing, until it is the writer or no candidate |
 /// | | draining | any | nothing: only DNS brings it back |
 /// | any other, with `StandbyPolicy::Keep` | healthy, while the endpoint's target is not | any | wait for its health |
+/// | | in an unknown state | any | wait for its state |
 /// | | the first that is unhealthy | any | nothing: it is the standby |
-/// | any other | registered, while an address of the endpoint is absent or draining | any | wait for that |
-/// | | registered | `Confirmed` | **deregister** |
-/// | | registered | any other | wait for what it names |
+/// | any other | listed, while an address of the endpoint is absent or draining | any | wait for that |
+/// | | listed, while an address of the endpoint is in an unknown state | any | wait for that |
+/// | | registered, or in an unknown state | `Confirmed` | **deregister** |
+/// | | registered, or in an unknown state | any other | wait for what it names |
 /// | | draining | any | nothing |
 ///
 /// An address that is draining was deregistered a moment ago, and DNS may give two addresses in turn: it is
@@ -342,6 +355,8 @@ fn keep_standby(
     plan: &mut Plan,
 ) {
     let state = |target: &SocketAddr| targets.get(target).copied();
+    let unknown = stale.extract_if(.., |target| state(target) == Some(TargetState::Unknown));
+    unknown.for_each(|target| plan.wait(target, WaitReason::StandbyForKnownState));
     let is_starting =
         |target: &SocketAddr| matches!(state(target), Some(TargetState::Initial | TargetState::Unhealthy));
     if wanted.iter().any(is_starting) {
@@ -359,7 +374,7 @@ fn keep_standby(
 }
 
 /// **Only DNS may remove.** Why a stale target must stay for now, or `None` if it may be deregistered: the addresses
-/// that DNS gives are registered and not draining, and they are confirmed.
+/// that DNS gives are registered, known to be not draining, and confirmed.
 fn deregistration_blocker(
     wanted: &BTreeSet<SocketAddr>,
     targets: &Targets,
@@ -368,6 +383,9 @@ fn deregistration_blocker(
     let is_registered = |target: &SocketAddr| targets.get(target).is_some_and(|state| state.is_active());
     if !wanted.iter().all(is_registered) {
         return Some(WaitReason::DeregistrationForWriter);
+    }
+    if wanted.iter().any(|target| targets.get(target) == Some(&TargetState::Unknown)) {
+        return Some(WaitReason::DeregistrationForKnownState);
     }
     match confirmation {
         Confirmation::Unconfirmed => Some(WaitReason::DeregistrationForConfirmation),

@@ -37,6 +37,7 @@ impl Estate {
                 .map(|number| Binding::new(&endpoint(number), group(number).parse().unwrap()))
                 .collect(),
             discovery: None,
+            discovery_endpoints: None,
             timing: TIMING,
             nameservers: None,
             preregister: true,

@@ -51,6 +51,7 @@ async fn invoke_with(
     let config = Config {
         bindings,
         discovery: tag.map(str::to_owned),
+        discovery_endpoints: None,
         timing: TIMING,
         nameservers: None,
         preregister: true,

@@ -146,20 +146,25 @@ fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| format!("is {}, not a string", kind(value)))
 }
 
-/// Checks a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
+/// True for a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
+pub(super) fn is_dns_name(name: &str) -> bool {
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    let label_is_valid = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid)
+}
+
+/// Checks an endpoint's name.
 fn endpoint(name: &str) -> Result<String, String> {
     let fix = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
     let bare = name.strip_suffix('.').unwrap_or(name);
     if IpAddr::from_str(bare).is_ok() {
         return Err(format!("{name:?} is an address, which never follows a failover. {fix}"));
     }
-    let label_is_valid = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    let is_valid = bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid);
-    if is_valid {
+    if is_dns_name(name) {
         Ok(name.to_owned())
     } else {
         Err(format!("{name:?} is not a fully qualified DNS name. {fix}"))

@@ -58,6 +58,7 @@ fn bindings_alone_take_the_defaults() {
             confirm: Duration::from_secs(6),
         },
         discovery: None,
+        discovery_endpoints: None,
         nameservers: None,
         preregister: true,
         verify: Duration::from_secs(900),
@@ -88,6 +89,7 @@ fn all_variables_are_read() {
         (NAMESERVERS, "10.0.0.2"),
         (PREREGISTER, "false"),
         (DISCOVERY_TAG, "rds-endpoint"),
+        (DISCOVERY_ENDPOINTS, "*.rds.amazonaws.com, DB.example.com."),
         (DRY_RUN, "true"),
     ]);
     let expected = Config {
@@ -106,6 +108,7 @@ fn all_variables_are_read() {
             confirm: Duration::from_secs(10),
         },
         discovery: Some("rds-endpoint".to_owned()),
+        discovery_endpoints: Some(vec!["*.rds.amazonaws.com".to_owned(), "db.example.com".to_owned()]),
         nameservers: Some(vec!["10.0.0.2:53".parse().unwrap()]),
         preregister: false,
         verify: Duration::from_secs(900),
@@ -118,8 +121,16 @@ fn all_variables_are_read() {
 #[test]
 fn empty_variable_counts_as_unset() {
     for empty in ["", " ", "\n"] {
-        let others =
-            [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, PREREGISTER, DRY_RUN];
+        let others = [
+            DISCOVERY_TAG,
+            DISCOVERY_ENDPOINTS,
+            WATCH_SECONDS,
+            POLL_MILLIS,
+            CONFIRM_SECONDS,
+            NAMESERVERS,
+            PREREGISTER,
+            DRY_RUN,
+        ];
         let variables: Vec<_> = others.map(|name| (name, empty)).into();
         assert_eq!(parse(&variables), parse(&[]), "{empty:?}");
         assert_eq!(problems(&[(BINDINGS, empty)]), [format!("BINDINGS: {NO_BINDINGS}")], "{empty:?}");
@@ -139,6 +150,19 @@ fn missing_bindings_are_refused_with_the_fix() {
 fn discovery_tag_needs_no_bindings() {
     let config = Config::parse(|name| (name == DISCOVERY_TAG).then(|| "rds-endpoint".to_owned())).unwrap();
     assert_eq!((config.bindings, config.discovery), (Vec::new(), Some("rds-endpoint".to_owned())));
+}
+
+#[test]
+fn invalid_discovery_endpoint_is_refused_by_its_index() {
+    for wrong in
+        ["*", "*.", "*example.com", "*.com", "a.*.example.com", "localhost", "a b.example.com", "", "*..a.b"]
+    {
+        let text = format!("*.example.com,{wrong},db.example.com");
+        let expected = format!(
+            "DISCOVERY_ENDPOINTS[1]: {wrong:?} is neither a DNS name nor a suffix such as *.corp.example.com"
+        );
+        assert_eq!(problems(&[(DISCOVERY_ENDPOINTS, &text)]), [expected]);
+    }
 }
 
 #[test]

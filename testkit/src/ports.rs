@@ -178,7 +178,8 @@ impl TargetGroupApi for FakeAws {
             "draining" | "unhealthy.draining" => TargetState::Draining,
             "initial" => TargetState::Initial,
             "unhealthy" => TargetState::Unhealthy,
-            _ => TargetState::Active,
+            "healthy" | "unused" | "unavailable" => TargetState::Active,
+            _ => TargetState::Unknown,
         };
         Ok(listed.into_iter().map(|(target, health)| (target, state(health))).collect())
     }

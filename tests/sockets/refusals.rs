@@ -33,10 +33,14 @@ impl FixedAnswer {
 }
 
 async fn error(status: u16, code: &str) -> Error {
+    error_of(GROUP, status, code).await
+}
+
+async fn error_of(group: &str, status: u16, code: &str) -> Error {
     let error = format!("<Error><Code>{code}</Code><Message>some words</Message></Error>");
     let answer = FixedAnswer { status, body: format!("<ErrorResponse>{error}</ErrorResponse>") };
     let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
-    groups.describe(GROUP).await.unwrap_err()
+    groups.describe(group).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -118,4 +122,61 @@ async fn missing_credentials_are_permanent_and_name_the_fix() {
     let error = Elb::new(client, ApiRateLimiter::unlimited()).describe(GROUP).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permanent, "{}", error.explain());
     assert!(error.explain().contains("give the function a role"), "{}", error.explain());
+}
+
+#[tokio::test]
+async fn foreign_answer_of_status_200_is_no_success() {
+    let one = targets(&["10.0.2.20:5432"]);
+    for body in ["", "<html><body>Sign in</body></html>", "{}", "<DescribeTagsResponse/>"] {
+        let answer = FixedAnswer { status: 200, body: body.to_owned() };
+        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
+        let registered = groups.register(permit().await, GROUP, &one).await;
+        let deregistered = groups.deregister(permit().await, GROUP, &one).await;
+        for (operation, result) in [("RegisterTargets", registered), ("DeregisterTargets", deregistered)] {
+            let error = result.expect_err(body);
+            let expected = format!(
+                "the answer, of HTTP status 200, is no {operation}Response of the load balancing API"
+            );
+            assert_eq!(error.kind(), ErrorKind::Transient, "{body}: {}", error.explain());
+            assert!(error.explain().contains(&expected), "{body}: {}", error.explain());
+        }
+        let error = groups.describe(GROUP).await.expect_err(body);
+        assert_eq!(error.kind(), ErrorKind::Transient, "{body}: {}", error.explain());
+    }
+}
+
+#[tokio::test]
+async fn shortest_answer_of_the_api_is_a_success() {
+    for operation in ["RegisterTargets", "DeregisterTargets"] {
+        let answer = FixedAnswer { status: 200, body: format!("<{operation}Response/>") };
+        let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
+        let one = targets(&["10.0.2.20:5432"]);
+        match operation {
+            "RegisterTargets" => groups.register(permit().await, GROUP, &one).await.unwrap(),
+            _ => groups.deregister(permit().await, GROUP, &one).await.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn group_of_another_region_is_named_in_the_error() {
+    let elsewhere = GROUP.replace("us-east-1", "eu-west-1");
+    let explanation = "the target group is in eu-west-1, this function calls us-east-1";
+    let fix = "Fix: run the function in eu-west-1, or bind a target group of us-east-1";
+    for (status, code, is_permanent) in [
+        (400, "TargetGroupNotFound", true),
+        (400, "ValidationError", true),
+        (403, "AccessDenied", true),
+        (400, "Throttling", false),
+        (500, "InternalFailure", false),
+    ] {
+        let error = error_of(&elsewhere, status, code).await.explain();
+        assert_eq!(error.contains(explanation) && error.ends_with(fix), is_permanent, "{code}: {error}");
+        assert!(error.contains(code), "{error}");
+        let error = error_of(GROUP, status, code).await.explain();
+        assert!(!error.contains("the target group is in"), "{code}: {error}");
+    }
+    let aws = FakeAws::new();
+    let error = groups(&aws).await.describe(&elsewhere).await.unwrap_err().explain();
+    assert!(error.contains(explanation) && error.ends_with(fix), "{error}");
 }

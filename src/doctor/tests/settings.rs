@@ -14,6 +14,7 @@ fn config() -> Config {
     Config {
         bindings: vec![binding()],
         discovery: None,
+        discovery_endpoints: None,
         timing,
         nameservers: None,
         preregister: true,
