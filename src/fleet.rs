@@ -296,7 +296,7 @@ impl<'a> InProgressGuard<'a> {
     /// None if the group is being looked at already.
     fn new(memory: &'a RefCell<Memory>, binding: &'a Binding) -> Option<Self> {
         let target_group = binding.target_group.as_str();
-        memory.borrow_mut().start(target_group).then_some(Self { memory, target_group })
+        memory.borrow_mut().start(target_group).then(|| Self { memory, target_group })
     }
 }
 
