@@ -106,7 +106,8 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
             return Ok(Some(NO_STANDBY_IN_A_CLUSTER.to_owned()));
         }
         let last = chain.last().and_then(|name| name.split('.').next());
-        let identifier = self.binding.database.as_deref().or(last).unwrap_or(self.binding.first_label());
+        let identifier =
+            self.binding.databases.first().map(String::as_str).or(last).unwrap_or(self.binding.first_label());
         let instance = ask(self.deadline, self.clients.rds.instance(identifier)).await?;
         // Without an instance of that name, it may be a cluster; or it is an alias that says nothing.
         let is_cluster = match instance {
