@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::binding::Binding;
 use crate::config::{self, Config, FieldProblem};
-use crate::endpoint::RdsName;
 use crate::error::{Error, ErrorKind};
 use crate::rate_limit::Priority;
 use crate::reconcile::{Report, Status};
@@ -147,27 +146,13 @@ fn bind(
         });
         format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "))
     })?;
-    if !is_allowed(config, endpoint) {
+    if !config.discovery_endpoints.allows(endpoint) {
         return Err(format!(
             "its tag {key} names {endpoint}, which no tag may bind. Fix: name an endpoint of RDS, or add the name or a \
              suffix such as *.example.com to DISCOVERY_ENDPOINTS"
         ));
     }
     Ok(binding)
-}
-
-/// Whether a tag may bind the endpoint. By default, it may bind the names that RDS gives, and those of BINDINGS.
-fn is_allowed(config: &Config, endpoint: &str) -> bool {
-    let name = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
-    let endpoint = name(endpoint);
-    let Some(patterns) = &config.discovery_endpoints else {
-        return RdsName::parse(&endpoint).is_some()
-            || config.bindings.iter().any(|binding| name(&binding.endpoint) == endpoint);
-    };
-    patterns.iter().any(|pattern| match pattern.strip_prefix('*') {
-        Some(suffix) => endpoint.ends_with(suffix),
-        None => endpoint == *pattern,
-    })
 }
 
 /// Stands for the target groups in a report that is about the tag.

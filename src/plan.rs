@@ -3,100 +3,13 @@
 //! Pure and infallible: no clock, no network, no log. The invariant kept here: a deregistration is planned only if
 //! the endpoint's addresses are registered and confirmed.
 
+mod addresses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The family of the addresses that a target group holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// The target group's address type is `ipv4`. The endpoint's A records count.
-    V4,
-    /// The target group's address type is `ipv6`. The endpoint's AAAA records count.
-    V6,
-}
-
-/// The addresses that DNS gives for the endpoint now: at least one, and only such as a target group can hold.
-/// With the role `writer`, it is one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Addresses(BTreeSet<IpAddr>);
-
-/// Why an answer of DNS is not used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAnswer {
-    /// The name exists, but has no address of the target group's family.
-    #[error("the answer holds no address")]
-    Empty,
-    /// A writer endpoint has one address. Several belong to another kind of name, or DNS is changing.
-    #[error("the answer holds {} addresses ({}), and a writer has one", .0.len(), list(.0))]
-    Several(BTreeSet<IpAddr>),
-    /// No target group accepts this address.
-    #[error("the answer holds {0}, {1}, which no target group can hold")]
-    NotATarget(IpAddr, &'static str),
-}
-
-impl Addresses {
-    /// Checks that there is an address, and that a target group can hold all of them.
-    ///
-    /// ```
-    /// # use rds_nlb_sync::plan::*;
-    /// assert!(Addresses::parse(["10.0.2.20".parse().unwrap()]).is_ok());
-    /// assert_eq!(Addresses::parse([]), Err(InvalidAnswer::Empty));
-    /// ```
-    pub fn parse(addresses: impl IntoIterator<Item = IpAddr>) -> Result<Self, InvalidAnswer> {
-        let addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
-        if let Some((address, kind)) = addresses.iter().find_map(|a| Some((*a, never_a_target(a)?))) {
-            return Err(InvalidAnswer::NotATarget(address, kind));
-        }
-        if addresses.is_empty() { Err(InvalidAnswer::Empty) } else { Ok(Self(addresses)) }
-    }
-
-    /// Checks that it is one address, as a writer has.
-    pub fn single(self) -> Result<Self, InvalidAnswer> {
-        if self.0.len() == 1 { Ok(self) } else { Err(InvalidAnswer::Several(self.0)) }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.iter().copied()
-    }
-
-    pub fn targets(&self, port: u16) -> impl Iterator<Item = SocketAddr> {
-        self.iter().map(move |address| SocketAddr::new(address, port))
-    }
-}
-
-impl fmt::Display for Addresses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&list(&self.0))
-    }
-}
-
-/// Why a target group of type `ip` cannot hold the address; `None` if it can.
-///
-/// IPv4 targets come from the VPC's subnets, 10/8, 100.64/10, 172.16/12 or 192.168/16, never from
-/// the public internet (NLB guide, "Target groups"). IPv6 addresses of a VPC are global ones, so
-/// only those that no VPC can contain are refused.
-fn never_a_target(address: &IpAddr) -> Option<&'static str> {
-    if address.is_unspecified() {
-        return Some("an unspecified address");
-    }
-    if address.is_loopback() {
-        return Some("a loopback address");
-    }
-    if address.is_multicast() {
-        return Some("a multicast address");
-    }
-    match address {
-        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
-        IpAddr::V4(v4) => {
-            let [first, second, ..] = v4.octets();
-            let shared = first == 100 && (64..128).contains(&second);
-            (!v4.is_private() && !shared).then_some("a public address")
-        }
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map(|_| "an IPv4-mapped address"),
-    }
-}
+pub use addresses::{Addresses, Family, Form, InvalidAnswer};
 
 /// The state of a target in the group, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use crate::binding::{Binding, Role};
-use crate::endpoint::{Zone, cluster_identifier, zone};
+use crate::endpoint::{Zone, cluster_identifier, reader_endpoint, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family};
 
@@ -44,7 +44,7 @@ impl ReaderCache {
     ) -> Result<Resolution, Error> {
         let mut resolution = dns.resolve(&binding.endpoint, family).await?;
         match binding.role {
-            Role::Writer => single_address(resolution),
+            Role::Writer => single_address(of_a_writer(resolution)?),
             Role::All => Ok(resolution),
             Role::Readers => {
                 let names = match self.younger_than(age, &resolution) {
@@ -88,6 +88,19 @@ impl ReaderCache {
         self.0.replace(Some((Instant::now(), resolution.addresses.clone(), names.clone())));
         names
     }
+}
+
+/// Refuses an answer that goes through a reader endpoint: its reader would replace the writer in the group.
+fn of_a_writer(resolution: Resolution) -> Result<Resolution, Error> {
+    let Some(reader) = reader_endpoint(&resolution.chain) else { return Ok(resolution) };
+    let name = resolution.chain.first().map(String::as_str).unwrap_or_default();
+    Err(Error::new(ErrorKind::NoAnswer, format!("resolve {name} to a writer"))
+        .with_source(format!(
+            "it leads to {reader}, a cluster's reader endpoint, which gives one reader at a time"
+        ))
+        .with_fix(
+            "point the name to the cluster's writer endpoint, or give the binding the role \"readers\"",
+        ))
 }
 
 /// Refuses an answer of several addresses: a writer has one.

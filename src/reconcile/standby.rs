@@ -108,7 +108,8 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
         // A name that says nothing about its account may have a namesake here.
         let Some(zone) = zone(chain) else { return Ok(None) };
         let last = chain.last().and_then(|name| name.split('.').next());
-        let identifier = self.binding.database.as_deref().or(last).unwrap_or(self.binding.first_label());
+        let identifier =
+            self.binding.databases.first().map(String::as_str).or(last).unwrap_or(self.binding.first_label());
         let rds = &self.clients.rds;
         let instance = ask_instance(rds, self.deadline, identifier, &zone).await?;
         // Without an instance of that name, it may be a cluster; or it is an alias that says nothing.

@@ -51,7 +51,13 @@ async fn refusal_is_classified_and_quoted() {
         (400, "AccessDenied", ErrorKind::Permanent, allow),
         (400, "AccessDeniedException", ErrorKind::Permanent, allow),
         (400, "UnauthorizedOperation", ErrorKind::Permanent, allow),
-        (403, "SignatureDoesNotMatch", ErrorKind::Permanent, allow),
+        (403, "ExpiredToken", ErrorKind::Permanent, "the credentials have expired"),
+        (400, "ExpiredTokenException", ErrorKind::Permanent, "the credentials have expired"),
+        (400, "RequestExpired", ErrorKind::Permanent, "the credentials have expired"),
+        (403, "InvalidClientTokenId", ErrorKind::Permanent, "AWS does not know the access key"),
+        (400, "UnrecognizedClientException", ErrorKind::Permanent, "AWS does not know the access key"),
+        (403, "SignatureDoesNotMatch", ErrorKind::Permanent, "the signature is wrong"),
+        (400, "IncompleteSignature", ErrorKind::Permanent, "the signature is wrong"),
         (400, "Throttling", ErrorKind::Transient, again),
         (400, "ThrottlingException", ErrorKind::Transient, again),
         (400, "RequestLimitExceeded", ErrorKind::Transient, again),
@@ -98,30 +104,57 @@ async fn group_named_credentials_is_no_credentials_error() {
     assert_eq!(error.kind(), ErrorKind::Transient, "{}", error.explain());
 }
 
-/// What the SDK's chain of providers answers where none has credentials.
+/// Credentials that cannot be loaded, for this reason.
 #[derive(Debug)]
-struct NoCredentials;
+struct NoCredentials(fn() -> CredentialsError);
 
 impl ProvideCredentials for NoCredentials {
     fn provide_credentials<'a>(&'a self) -> ProvidedCredentials<'a>
     where
         Self: 'a,
     {
-        ProvidedCredentials::ready(Err(CredentialsError::not_loaded("no provider has them")))
+        ProvidedCredentials::ready(Err(self.0()))
     }
 }
 
 #[tokio::test]
 async fn missing_credentials_are_permanent_and_name_the_fix() {
-    let configuration = aws_sdk_elasticloadbalancingv2::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url("http://127.0.0.1:9")
-        .credentials_provider(NoCredentials);
-    let client = aws_sdk_elasticloadbalancingv2::Client::from_conf(configuration.build());
-    let error = Elb::new(client, ApiRateLimiter::unlimited()).describe(GROUP).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Permanent, "{}", error.explain());
-    assert!(error.explain().contains("give the function a role"), "{}", error.explain());
+    let cases: [(fn() -> CredentialsError, ErrorKind, &[&str]); 4] = [
+        (
+            || CredentialsError::not_loaded("no provider has them"),
+            ErrorKind::Permanent,
+            &["no provider has them", "give the function a role", "set AWS_PROFILE to a profile that exists"],
+        ),
+        (
+            || CredentialsError::invalid_configuration("profile `x` is not defined"),
+            ErrorKind::Permanent,
+            &["profile `x` is not defined", "AWS_PROFILE", "give the function a role"],
+        ),
+        (
+            || CredentialsError::provider_error("the SSO session has expired"),
+            ErrorKind::Permanent,
+            &["the SSO session has expired", "aws sso login", "give the function a role"],
+        ),
+        (
+            || CredentialsError::provider_timed_out(Duration::from_secs(5)),
+            ErrorKind::Transient,
+            &["aws sso login", "give the function a role"],
+        ),
+    ];
+    for (reason, kind, parts) in cases {
+        let configuration = aws_sdk_elasticloadbalancingv2::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url("http://127.0.0.1:9")
+            .retry_config(RetryConfig::disabled())
+            .credentials_provider(NoCredentials(reason));
+        let client = aws_sdk_elasticloadbalancingv2::Client::from_conf(configuration.build());
+        let error = Elb::new(client, ApiRateLimiter::unlimited()).describe(GROUP).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{}", error.explain());
+        for part in parts {
+            assert!(error.explain().contains(part), "{part}: {}", error.explain());
+        }
+    }
 }
 
 #[tokio::test]
