@@ -1,5 +1,4 @@
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,18 +12,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
 
-skipped = set()
+from emulator import free_port, skipped  # noqa: E402
 
 
 def pytest_terminal_summary(terminalreporter):
     for reason in sorted(skipped):
         terminalreporter.write_line(f"SKIPPED: {reason}", red=True)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def serve(command, port, log, **variables):

@@ -6,6 +6,7 @@ The templates are changed only where the emulator lacks something, in `adapted`,
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 import zipfile
@@ -15,6 +16,15 @@ import boto3
 from stack import REGION, ROOT, expand
 
 BUCKET = "code"
+
+# The reasons of skipped tests, for the end of the run.
+skipped = set()
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def client(service, endpoint):
@@ -26,7 +36,7 @@ def adapted(name, parameters=None):
     """The expanded template as MiniStack 1.5 can create it."""
     template = expand(name, parameters=parameters)
     # Its target groups have ids of all letters.
-    text = json.dumps(template).replace("[0-9a-f]{16}", "[0-9a-z]{16}").replace('"bucket"', f'"{BUCKET}"').replace("bucket.s3.", f"{BUCKET}.s3.")
+    text = json.dumps(template).replace("[0-9a-f]{16}", "[0-9a-z]{16}").replace('"bucket"', f'"{BUCKET}"').replace("bucket.s3.amazonaws.com/", f"s3.amazonaws.com/{BUCKET}/")
     template = json.loads(text)
     for key, resource in list(template["Resources"].items()):
         kind, properties = resource["Type"], resource.get("Properties", {})

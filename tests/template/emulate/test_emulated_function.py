@@ -7,8 +7,7 @@ import time
 import pytest
 
 import emulator
-from conftest import free_port, skipped
-from emulator import Deployed, Failed, client
+from emulator import Deployed, Failed, client, free_port, skipped
 from stack import ENDPOINT, REGION
 
 BILLING = "billing.abc123.us-east-1.rds.amazonaws.com"

@@ -7,7 +7,7 @@ import pytest
 import emulator
 from emulator import Deployed, Failed, client
 from stack import ENDPOINT, Stack
-from test_function import code, variables  # noqa: F401, a fixture
+from test_emulated_function import code, variables  # noqa: F401, a fixture
 
 BILLING = "billing.abc123.us-east-1.rds.amazonaws.com"
 PATH = {"Endpoint": ENDPOINT, "Port": "5432", "DatabaseSecurityGroupId": "sg-0d", "DiscoveryTag": "rds-nlb-sync/path",
