@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::binding::{Binding, Role};
 use crate::config::Config;
 use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
-use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, Severity, check_settings, examine};
+use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, check_settings, examine};
 use crate::endpoint::{cluster_identifier, member};
 use crate::event::{Event, Request, UnsupportedEvent, WatchedBinding, is_about_unbound_database, request};
 use crate::fleet::{Fleet, Scope};
@@ -156,7 +156,7 @@ where
             Request::Plan => {
                 (Trigger::Plan, self.sync_once(&bindings, Mode::DryRun, Scope::Whole, deadline).await)
             }
-            Request::Doctor => return Ok(self.diagnose(&bindings, remaining, deadline).await),
+            Request::Doctor => return Ok(self.diagnose(&bindings, &unbound, remaining, deadline).await),
         };
         reports.extend(unbound);
         let result = InvocationResult { trigger, bindings: reports };
@@ -168,19 +168,24 @@ where
     }
 
     /// Runs the doctor. The log says how much it found; the answer says what.
-    async fn diagnose(&self, bindings: &[Binding], remaining: Duration, deadline: Instant) -> Answer {
-        let timeout = (self.host == Host::Lambda).then_some(remaining);
-        let doctor_report = DoctorReport {
-            general: check_settings(self.config, timeout),
-            bindings: examine(self.clients, bindings, deadline).await,
-        };
+    async fn diagnose(
+        &self,
+        bindings: &[Binding],
+        unbound: &[Report],
+        remaining: Duration,
+        deadline: Instant,
+    ) -> Answer {
+        let time = (self.host == Host::Lambda).then(|| remaining.saturating_sub(RESERVE));
+        let general = check_settings(self.config, time);
+        let bindings = examine(self.clients, bindings, deadline).await;
+        let doctor_report = DoctorReport::new(general, bindings, unbound);
         let trigger = Trigger::Doctor;
         tracing::info!(
             decision = "done",
             trigger = trigger.name(),
             bindings = doctor_report.bindings.len(),
-            problems = doctor_report.count(Severity::Problem),
-            warnings = doctor_report.count(Severity::Warning),
+            problems = doctor_report.counts.problems,
+            warnings = doctor_report.counts.warnings,
             "examined"
         );
         Answer::DoctorReport { trigger, doctor_report }

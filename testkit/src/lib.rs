@@ -54,6 +54,7 @@ pub enum Action {
     DescribeLoadBalancerAttributes,
     DescribeListeners,
     DescribeDBInstances,
+    DescribeDBParameters,
     // Only discovery calls this.
     DescribeTags,
 }
@@ -63,7 +64,9 @@ impl Action {
     pub fn permission(self) -> Option<String> {
         match self {
             Self::Lookup => None,
-            Self::DescribeDBClusters | Self::DescribeDBInstances => Some(format!("rds:{self:?}")),
+            Self::DescribeDBClusters | Self::DescribeDBInstances | Self::DescribeDBParameters => {
+                Some(format!("rds:{self:?}"))
+            }
             _ => Some(format!("elasticloadbalancing:{self:?}")),
         }
     }
@@ -176,6 +179,8 @@ pub struct State {
     pub permits: Vec<(rds_nlb_sync::rate_limit::Priority, rds_nlb_sync::rate_limit::Call)>,
     /// The resources around the groups.
     pub estate: estate::Estate,
+    /// Deployed functions: the answer of each, and whether it is an error.
+    pub functions: BTreeMap<String, (String, bool)>,
     pub calls: Vec<Call>,
     /// Faults for the next calls, then for all.
     pub next: BTreeMap<Action, VecDeque<Fault>>,
