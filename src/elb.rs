@@ -302,11 +302,9 @@ fn parse_target(
         }
         Some(TargetHealthStateEnum::Initial) => TargetState::Initial,
         Some(TargetHealthStateEnum::Unhealthy) => TargetState::Unhealthy,
-        Some(
-            TargetHealthStateEnum::Healthy
-            | TargetHealthStateEnum::Unused
-            | TargetHealthStateEnum::Unavailable,
-        ) => TargetState::Active,
+        Some(TargetHealthStateEnum::Healthy) => TargetState::Healthy,
+        Some(TargetHealthStateEnum::Unused) => TargetState::Unused,
+        Some(TargetHealthStateEnum::Unavailable) => TargetState::Unavailable,
         Some(_) | None => TargetState::Unknown,
     };
     Ok((SocketAddr::new(address, port), state))

@@ -14,8 +14,13 @@ pub use addresses::{Addresses, Family, Form, InvalidAnswer};
 /// The state of a target in the group, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TargetState {
-    /// Registered: `healthy`, `unused` or `unavailable`.
-    Active,
+    /// Registered and in service.
+    Healthy,
+    /// Registered, with health checks switched off or not possible.
+    Unavailable,
+    /// Registered, and the load balancer sends nothing to it: no listener forwards to the group, or the target's zone is
+    /// not one of the load balancer's.
+    Unused,
     /// Registered and not in service yet: `initial`.
     Initial,
     /// Registered and not in service: `unhealthy`.
@@ -28,6 +33,19 @@ pub enum TargetState {
 }
 
 impl TargetState {
+    /// The API's word for the state.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unavailable => "unavailable",
+            Self::Unused => "unused",
+            Self::Initial => "initial",
+            Self::Unhealthy => "unhealthy",
+            Self::Unknown => "unknown",
+            Self::Draining => "draining",
+        }
+    }
+
     /// Whether the target is listed and not known to be draining, whatever its health.
     pub fn is_active(self) -> bool {
         self != Self::Draining
@@ -274,7 +292,7 @@ fn keep_standby(
         |target: &SocketAddr| matches!(state(target), Some(TargetState::Initial | TargetState::Unhealthy));
     if wanted.iter().any(is_starting) {
         let healthy: Vec<SocketAddr> =
-            stale.extract_if(.., |target| state(target) == Some(TargetState::Active)).collect();
+            stale.extract_if(.., |target| state(target) < Some(TargetState::Initial)).collect();
         if !healthy.is_empty() {
             healthy.into_iter().for_each(|target| plan.wait(target, WaitReason::StandbyForWriter));
             return;

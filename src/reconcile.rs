@@ -616,6 +616,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             registered: self.changes.registered,
             deregistered: self.changes.deregistered,
             waiting: waiting_lines(plan, self.mode),
+            health: self.observer.health(),
             error,
             elapsed_ms: millis(self.control.elapsed()),
             registration_latency_ms: self.registration_latency.map(millis),

@@ -14,7 +14,7 @@ fn target(text: &str) -> (SocketAddr, TargetState) {
         Some('+') => TargetState::Initial,
         Some('!') => TargetState::Unhealthy,
         Some('?') => TargetState::Unknown,
-        _ => TargetState::Active,
+        _ => TargetState::Healthy,
     };
     let text = text.trim_end_matches(['~', '+', '!', '?']);
     let address = text.parse().map(|address: IpAddr| SocketAddr::new(address, PORT));

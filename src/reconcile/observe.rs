@@ -147,6 +147,13 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         Some(Observation { resolution, targets, group: self.group? })
     }
 
+    /// The states of the endpoint's targets in the last list.
+    pub fn health(&self) -> Targets {
+        let Some(Observation { resolution, targets, group }) = self.last() else { return Targets::new() };
+        let mut wanted: BTreeSet<SocketAddr> = resolution.addresses.targets(group.port).collect();
+        targets.into_iter().filter(|(target, _)| wanted.remove(target)).collect()
+    }
+
     pub fn resolution(&self) -> Option<&Resolution> {
         self.resolution.as_ref()
     }

@@ -178,7 +178,9 @@ impl TargetGroupApi for FakeAws {
             "draining" | "unhealthy.draining" => TargetState::Draining,
             "initial" => TargetState::Initial,
             "unhealthy" => TargetState::Unhealthy,
-            "healthy" | "unused" | "unavailable" => TargetState::Active,
+            "healthy" => TargetState::Healthy,
+            "unused" => TargetState::Unused,
+            "unavailable" => TargetState::Unavailable,
             _ => TargetState::Unknown,
         };
         Ok(listed.into_iter().map(|(target, health)| (target, state(health))).collect())

@@ -72,7 +72,7 @@ fn any_addresses() -> impl Strategy<Value = Addresses> {
 fn any_targets() -> impl Strategy<Value = Targets> {
     let any_target = (any_address(), any_port()).prop_map(SocketAddr::from);
     let any_state = prop::sample::select(vec![
-        TargetState::Active,
+        TargetState::Healthy,
         TargetState::Initial,
         TargetState::Unhealthy,
         TargetState::Unknown,
@@ -87,7 +87,7 @@ fn with_known_states(mut group: Targets, addresses: &Addresses, port: u16) -> Ta
     for target in addresses.targets(port) {
         group.entry(target).and_modify(|state| {
             if *state == TargetState::Unknown {
-                *state = TargetState::Active;
+                *state = TargetState::Healthy;
             }
         });
     }

@@ -262,13 +262,13 @@ impl TargetGroupApi for Ports {
             self.call(Action::DescribeTargetHealth, read).await?;
         let mut targets = Targets::new();
         targets.extend(draining.iter().map(|target| (*target, TargetState::Draining)));
-        targets.extend(active.iter().map(|target| (*target, TargetState::Active)));
+        targets.extend(active.iter().map(|target| (*target, TargetState::Healthy)));
         targets.extend(unhealthy.iter().map(|target| (*target, TargetState::Unhealthy)));
         targets.extend(initial.iter().map(|target| (*target, TargetState::Initial)));
         self.outside.record(Event::Listed { run: self.run, asked, version, active, draining, unhealthy });
         if self.defect == Some(Defect::ListsTheWriter) {
-            targets.values_mut().for_each(|state| *state = TargetState::Active);
-            targets.extend(self.memory.borrow().last.map(|target| (target, TargetState::Active)));
+            targets.values_mut().for_each(|state| *state = TargetState::Healthy);
+            targets.extend(self.memory.borrow().last.map(|target| (target, TargetState::Healthy)));
         }
         Ok(targets)
     }
