@@ -3,6 +3,8 @@
 //! It takes one binding by its arguments, or all of the environment, and shares everything else with the
 //! function. Nothing here decides what is done to a group.
 
+mod doctor;
+mod handover;
 mod render;
 mod shutdown;
 mod watch;
@@ -20,7 +22,7 @@ use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{BINDINGS, Config, ConfigErrors, DISCOVERY_TAG, NO_BINDINGS};
-use crate::doctor::Severity;
+use crate::doctor::DoctorReport;
 use crate::event::{self, Event};
 use crate::fleet::Fleet;
 use crate::logging;
@@ -50,6 +52,9 @@ Examples:
     export BINDINGS='[{\"endpoint\": \"orders…\", \"target_group\": \"arn:aws:…\"}]'
     rds-nlb-sync doctor
 
+  The same, by the deployed function, with its role and network:
+    rds-nlb-sync doctor --function rds-nlb-sync
+
   In a script, with the exit code or with jq:
     rds-nlb-sync plan --output json | jq '.bindings[] | .status'
 
@@ -73,7 +78,8 @@ Environment, as the Lambda function's:
   VERIFY_SECONDS        within this time every group is listed (900)
   ELB_CALLS_PER_SECOND  routine calls of the load balancing API (5)
   DRY_RUN               report changes instead of making them (false)
-  and AWS_REGION, AWS_PROFILE and the AWS SDKs' others; NO_COLOR";
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY, AWS_REGION, AWS_PROFILE and the AWS SDKs'
+  others; NO_COLOR";
 
 /// Keeps NLB target groups in sync with the address of an RDS or Aurora writer.
 #[derive(Debug, Parser)]
@@ -89,8 +95,10 @@ enum Command {
     Check(Common),
     /// Shows what a check would change, and changes nothing
     Plan(Common),
-    /// Looks for everything that cuts clients off, says why and how to fix it, and changes nothing
-    Doctor(Common),
+    /// Finds what cuts clients off, or will in a failover, and how to fix it, and changes nothing
+    Doctor(doctor::DoctorArguments),
+    /// Prints what a vendor's form asks about the private connection, as text to send
+    Handover(Common),
     /// Checks again and again, until SIGTERM or Ctrl-C ends it
     Watch {
         #[command(flatten)]
@@ -162,7 +170,8 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
         Command::Completions { shell } => complete(shell),
         Command::Check(common) => once(&common, variable, now(), event::Action::Check).await,
         Command::Plan(common) => once(&common, variable, now(), event::Action::Plan).await,
-        Command::Doctor(common) => once(&common, variable, now(), event::Action::Doctor).await,
+        Command::Doctor(arguments) => arguments.run(variable, now()).await,
+        Command::Handover(common) => handover::run(&common, variable).await,
         Command::Watch { common, interval } => watch(&common, variable, interval, now).await,
     };
     ExitCode::from(done.unwrap_or_else(|error| {
@@ -213,10 +222,14 @@ async fn once(
             Ok(code(result))
         }
         Answer::DoctorReport { doctor_report, .. } => {
-            common.print(&answer, |text| text.doctor_report(doctor_report))?;
-            Ok(if doctor_report.count(Severity::Problem) > 0 { FAILED } else { IN_SYNC })
+            common.print(&answer, |text| text.doctor_report(doctor_report, common.verbose > 0))?;
+            Ok(doctor_code(doctor_report))
         }
     }
+}
+
+fn doctor_code(report: &DoctorReport) -> u8 {
+    if report.counts.problems > 0 { FAILED } else { IN_SYNC }
 }
 
 /// Such as `3 bindings`. Those that are bound by tag are not known before the tags are read.
@@ -255,12 +268,7 @@ async fn watch(
 impl Common {
     /// The environment, with the binding of the arguments in it, and the clients.
     async fn start(&self, variable: impl Fn(&str) -> Option<String>) -> Result<App, BoxError> {
-        let level = match self.verbose {
-            0 => LevelFilter::OFF,
-            1 => LevelFilter::INFO,
-            _ => LevelFilter::DEBUG,
-        };
-        logging::log_as_text(level, AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
+        self.log();
         let binding = self.binding();
         let app = startup::start(|name| match (name, &binding) {
             (BINDINGS, Some(binding)) => Some(binding.clone()),
@@ -271,6 +279,15 @@ impl Common {
             Some(errors) => in_arguments(errors, binding.is_some()).into(),
             None => error,
         })
+    }
+
+    fn log(&self) {
+        let level = match self.verbose {
+            0 => LevelFilter::OFF,
+            1 => LevelFilter::INFO,
+            _ => LevelFilter::DEBUG,
+        };
+        logging::log_as_text(level, AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
     }
 
     /// The binding that the arguments name, as `BINDINGS` would hold it.

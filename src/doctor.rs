@@ -1,60 +1,89 @@
-//! The doctor: for every binding, what is well, what is not, why it matters and what cures it.
+//! The doctor examines every binding: each finding says what was observed, why it matters and how to fix it.
 //!
-//! [`examine`] reads everything that the APIs and DNS tell ([`Facts`]) and changes nothing;
-//! [`findings`] judges it, purely. A fact that could not be read is a finding as well: it says why, by
-//! the missing permission where there is one, and which checks could not be made without it.
+//! [`examine`] reads [`Facts`] from DNS and the APIs and changes nothing. [`findings`] judges them and calls
+//! nothing. A fact that could not be read is a finding as well: it gives the reason, the missing permission if
+//! there is one, and the checks that were not made.
 
 mod collect;
+mod connect_errors;
 mod database;
 mod facts;
 mod group;
+mod listeners;
 mod load_balancer;
+mod report;
 mod settings;
+mod shell;
 mod targets;
+mod zones;
 
-use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 
 use crate::binding::{Binding, Role};
 use crate::endpoint::member;
 use crate::error::ErrorKind;
 
-pub use collect::{BindingFindings, DoctorReport, InspectDatabases, InspectGroups, examine};
+pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
 pub use facts::{
-    Attached, Attributes, Database, DatabaseKind, Facts, Group, Health, HealthCheck, Listener, LoadBalancer,
-    Read, Unread,
+    Attached, Attributes, Database, DatabaseKind, Facts, Group, Health, HealthCheck, Host, Listener,
+    LoadBalancer, Read, Unread,
 };
+pub use report::{BindingFindings, Counts, DoctorReport};
 pub use settings::check_settings;
+pub use shell::{command, quote};
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// Nothing could be observed, and the check is optional. Reports list it apart from the findings.
+    #[default]
+    NotExamined,
     /// As it should be.
     Ok,
-    /// It works, but slower, less often or less safely than it could; or it could not be checked.
+    /// It works, but slower, less often or less safely than it could, or it could not be checked.
     Warning,
-    /// Clients are cut off, or will be by the next failover.
+    /// Clients are cut off, or the next failover cuts them off, or it is not known whether they are.
     Problem,
 }
 
 /// What one check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// How bad it is.
     pub level: Severity,
-    /// The check's name.
-    pub check: &'static str,
-    /// What was seen.
+    /// The check's name, such as `cross_zone`.
+    pub check: Cow<'static, str>,
     pub observed: String,
-    /// Why it matters, unless all is well.
+    /// Why it matters. `None` where the level is `Ok`.
     pub impact: Option<String>,
-    /// The change that cures it, with shell commands in backquotes, unless all is well.
+    /// What to change, with shell commands in backquotes. `None` where the level is `Ok`.
     pub fix: Option<String>,
+    /// The check that found the cause, where this finding is a consequence.
+    pub cause: Option<Cow<'static, str>>,
+    #[serde(skip)]
+    pub(crate) nature: Nature,
+}
+
+/// What kind of finding it is, which decides what it can follow from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Nature {
+    #[default]
+    Observed,
+    /// A required or important fact could not be read.
+    Unread(Unread),
+    /// The check needs a fact that another finding reports as unread.
+    Unknown,
+    /// The group does not hold the endpoint's addresses alone. A check fixes that.
+    Unsynced,
+    /// The load balancer sends no clients to a registered target.
+    Unserved,
 }
 
 impl Finding {
     fn ok(check: &'static str, observed: impl Into<String>) -> Self {
-        Self { level: Severity::Ok, check, observed: observed.into(), impact: None, fix: None }
+        Self { level: Severity::Ok, check: check.into(), observed: observed.into(), ..Self::default() }
     }
 
     fn warning(
@@ -64,7 +93,7 @@ impl Finding {
         fix: impl Into<String>,
     ) -> Self {
         let (impact, fix) = (Some(impact.into()), Some(fix.into()));
-        Self { level: Severity::Warning, check, observed: observed.into(), impact, fix }
+        Self { level: Severity::Warning, impact, fix, ..Self::ok(check, observed) }
     }
 
     fn problem(
@@ -76,41 +105,66 @@ impl Finding {
         Self { level: Severity::Problem, ..Self::warning(check, observed, impact, fix) }
     }
 
-    /// A fact that could not be read, and what `could_not` be checked without it.
-    fn unread(check: &'static str, unread: &Unread, could_not: &str) -> Self {
-        let Unread { kind: _, story, fix } = unread;
-        let fix = fix.as_deref().unwrap_or("look into the reason, and ask the doctor again");
-        Self::warning(check, story, format!("not checked: {could_not}"), fix)
+    /// An optional check that could not be made. `fix` says how to examine it.
+    fn not_examined(check: &'static str, observed: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { level: Severity::NotExamined, fix: Some(fix.into()), ..Self::ok(check, observed) }
     }
 
-    /// A fact that could not be read and that the function itself lives by: for good, it is a problem.
-    fn unread_vital(check: &'static str, unread: &Unread, could_not: &str) -> Self {
-        let finding = Self::unread(check, unread, could_not);
-        match unread.kind {
-            ErrorKind::Transient | ErrorKind::DeadlineExceeded => finding,
-            ErrorKind::NoAnswer | ErrorKind::Permanent => Self {
-                level: Severity::Problem,
-                impact: Some(format!(
-                    "without it the group follows nothing; {}",
-                    finding.impact.unwrap_or_default()
-                )),
-                ..finding
-            },
-        }
+    /// An important fact that could not be read. `could_not` names the checks that need it.
+    fn unread(check: &'static str, unread: &Unread, could_not: &str) -> Self {
+        let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
+        let finding = Self::warning(check, &unread.story, format!("not checked: {could_not}"), fix);
+        finding.of(Nature::Unread(unread.clone()))
+    }
+
+    /// A fact that the function itself needs. Without it nothing is known to be well.
+    fn unread_required(check: &'static str, unread: &Unread, could_not: &str) -> Self {
+        let impact = match unread.kind {
+            ErrorKind::Transient | ErrorKind::DeadlineExceeded => format!("not checked: {could_not}"),
+            ErrorKind::NoAnswer | ErrorKind::Permanent => {
+                format!("without it the function cannot sync the group; not checked: {could_not}")
+            }
+        };
+        Self { level: Severity::Problem, impact: Some(impact), ..Self::unread(check, unread, could_not) }
+    }
+
+    /// An optional fact that could not be read.
+    fn unread_optional(check: &'static str, unread: &Unread, could_not: &str) -> Self {
+        let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
+        Self::not_examined(check, format!("{could_not}: {}", unread.story), fix)
+    }
+
+    fn of(self, nature: Nature) -> Self {
+        Self { nature, ..self }
+    }
+
+    /// Makes this a consequence of what another check found.
+    fn follows(&mut self, cause: &str) {
+        self.fix = Some(format!("see the finding {cause}"));
+        self.cause = Some(cause.to_owned().into());
     }
 }
 
-/// Judges what was read about a binding, check by check.
+impl Unread {
+    /// Whether both calls failed because the same API does not answer.
+    fn is_same_silence(&self, other: &Self) -> bool {
+        let is_silence = matches!(self.kind, ErrorKind::Transient | ErrorKind::DeadlineExceeded);
+        is_silence && self.kind == other.kind && self.fix == other.fix
+    }
+}
+
+/// The findings of every check, in the order of the path from the endpoint to the targets.
 pub fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
     let context = CheckContext { binding, facts };
     let mut findings = database::findings(context);
+    findings.extend(connect_errors::findings(context));
     findings.extend(group::findings(context));
     findings.extend(load_balancer::findings(context));
     findings.extend(targets::findings(context));
     findings
 }
 
-/// A binding and what was read about it: what every check looks at.
+/// The input of every check.
 #[derive(Clone, Copy)]
 struct CheckContext<'a> {
     binding: &'a Binding,
@@ -118,23 +172,20 @@ struct CheckContext<'a> {
 }
 
 impl<'a> CheckContext<'a> {
-    /// The port that the writer is registered with, where it is known.
+    /// The port that targets are registered with, if it is known.
     fn port(self) -> Option<u16> {
         self.binding.port.or(self.facts.group.as_ref().ok().and_then(|group| group.port))
     }
 
     /// The cluster member that DNS names as the writer.
     fn member(self) -> Option<&'a str> {
-        let is_of_the_writer = self.binding.role == Role::Writer;
-        self.facts
-            .resolution
-            .as_ref()
-            .ok()
-            .filter(|_| is_of_the_writer)
-            .and_then(|resolution| member(&resolution.chain))
+        if self.binding.role != Role::Writer {
+            return None;
+        }
+        self.facts.resolution.as_ref().ok().and_then(|resolution| member(&resolution.chain))
     }
 
-    /// What a target that belongs into the group is.
+    /// The word for a target that belongs in the group.
     fn target(self) -> &'static str {
         match self.binding.role {
             Role::Writer => "writer",
@@ -143,32 +194,81 @@ impl<'a> CheckContext<'a> {
         }
     }
 
-    /// Whether a name on the way to the address is of this kind, such as `cluster-ro-`: RDS's endpoints
-    /// are called NAME.KIND-ID.REGION.rds.amazonaws.com.
+    /// The endpoint and the names of its CNAME chain.
+    fn names(self) -> Vec<&'a str> {
+        let chain = self.facts.resolution.as_ref().map(|resolution| resolution.chain.as_slice());
+        let chain = chain.unwrap_or_default().iter().map(String::as_str);
+        std::iter::once(self.binding.endpoint.as_str()).chain(chain).collect()
+    }
+
+    /// Whether the endpoint or a name in its CNAME chain is of this kind, such as `cluster-ro-`. RDS endpoints
+    /// have the form NAME.KIND-ID.REGION.rds.amazonaws.com.
     fn is_named(self, kind: &str) -> bool {
-        let names =
-            self.facts.resolution.as_ref().map(|resolution| resolution.chain.as_slice()).unwrap_or_default();
-        let endpoint = self.binding.endpoint.to_ascii_lowercase();
-        let is_of_kind = |name: &str| name.split_once('.').is_some_and(|(_, rest)| rest.starts_with(kind));
-        is_of_kind(&endpoint) || names.iter().any(|name| is_of_kind(name))
+        self.names().iter().any(|name| is_of_kind(name, kind))
     }
 
-    /// A command for the load balancing API, to run in the group's region.
-    fn elbv2(self, command: &str) -> String {
-        let region = self.binding.target_group.region();
-        format!("`aws elbv2 {command} --region {region}`")
+    /// The group's Region, where the commands run.
+    fn region(self) -> &'a str {
+        self.binding.target_group.region()
     }
 
-    /// The command that sets attributes of the group.
+    fn database(self) -> Option<&'a Database> {
+        self.facts.database.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    fn hosts(self) -> &'a [Host] {
+        self.facts.hosts.as_deref().unwrap_or_default()
+    }
+
+    /// The host of the writer: the member that DNS names, otherwise the RDS API's writer, or the instance.
+    fn writer_host(self) -> Option<&'a Host> {
+        let database = self.database()?;
+        let by_rds = database.members.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);
+        let name = self.member().or(by_rds.map(String::as_str));
+        match database.kind {
+            DatabaseKind::Instance => self.hosts().first(),
+            DatabaseKind::Cluster => self.hosts().iter().find(|host| Some(host.identifier.as_str()) == name),
+        }
+    }
+
+    /// The targets that belong in the group, as `address:port`, if the addresses and the port are known.
+    fn wanted(self) -> Option<BTreeSet<String>> {
+        let (resolution, port) = (self.facts.resolution.as_ref().ok()?, self.port()?);
+        Some(resolution.addresses.targets(port).map(|target| target.to_string()).collect())
+    }
+
+    /// An AWS CLI command in the group's Region, in backquotes. `words` begin with the service.
+    fn aws<'w>(self, words: impl IntoIterator<Item = &'w str>) -> String
+    where
+        'a: 'w,
+    {
+        let words = std::iter::once("aws").chain(words).chain(["--region", self.region()]);
+        command(words)
+    }
+
+    /// The command that sets these attributes of the group.
     fn set_attributes(self, attributes: &[(&str, &str)]) -> String {
         let list: Vec<String> =
             attributes.iter().map(|(key, value)| format!("Key={key},Value={value}")).collect();
         let group = self.binding.target_group.as_str();
-        self.elbv2(&format!(
-            "modify-target-group-attributes --target-group-arn {group} --attributes {}",
-            list.join(" ")
-        ))
+        let words = ["elbv2", "modify-target-group-attributes", "--target-group-arn", group, "--attributes"];
+        self.aws(words.into_iter().chain(list.iter().map(String::as_str)))
     }
+
+    /// The command that creates a TCP group of type ip like this one.
+    fn create_group(self) -> String {
+        let name: String = self.binding.name().chars().take(28).collect();
+        let name = format!("{}-tcp", name.trim_end_matches('-'));
+        let port = self.port().unwrap_or(5432).to_string();
+        let vpc = self.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref());
+        let words = ["elbv2", "create-target-group", "--name", &name, "--protocol", "TCP", "--port", &port];
+        let vpc = vpc.into_iter().flat_map(|vpc| ["--vpc-id", vpc]);
+        self.aws(words.into_iter().chain(["--target-type", "ip"]).chain(vpc))
+    }
+}
+
+fn is_of_kind(name: &str, kind: &str) -> bool {
+    name.split_once('.').is_some_and(|(_, rest)| rest.to_ascii_lowercase().starts_with(kind))
 }
 
 #[cfg(test)]

@@ -163,6 +163,7 @@ mod tests {
             registered: BTreeSet::new(),
             deregistered: BTreeSet::new(),
             waiting: Vec::new(),
+            health: Default::default(),
             error: None,
             elapsed_ms: 25,
             registration_latency_ms: None,

@@ -14,10 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::binding::{Binding, Role};
 use crate::config::Config;
 use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
-use crate::doctor::{
-    BindingFindings, DoctorReport, Finding, InspectDatabases, InspectGroups, Severity, check_settings,
-    examine,
-};
+use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, check_settings, examine};
 use crate::endpoint::{cluster_identifier, member};
 use crate::error;
 use crate::event::{
@@ -43,8 +40,9 @@ const REFRESH: Duration = Duration::from_secs(30);
 const MAX_NAMED: usize = 5;
 /// As long as a DNS name may be. A tag's value may be anything.
 const MAX_ENDPOINT_CHARS: usize = 253;
-/// How much of a reason a message has, in characters.
-const MAX_REASON_CHARS: usize = 600;
+/// How much of a reason a message has, in characters, from its start and from its end, where the fix is.
+const REASON_START: usize = 600;
+const REASON_END: usize = 400;
 /// How many reports the log line of an invocation holds: a line may have 256 KB (CloudWatch Logs quotas).
 const MAX_LOGGED: usize = 50;
 /// How many instances an invocation asks the RDS API about, to find the clusters that they are members of.
@@ -123,7 +121,7 @@ impl fmt::Display for InvocationError {
         let failed: Vec<&Report> = result.bindings.iter().filter(|b| b.status == Status::Failed).collect();
         write!(f, "{} of {} bindings failed", failed.len(), result.bindings.len())?;
         for report in failed.iter().take(MAX_NAMED) {
-            let reason = error::brief(report.error.as_deref().unwrap_or("no reason given"), MAX_REASON_CHARS);
+            let reason = shortened(report.error.as_deref().unwrap_or("no reason given"));
             // A group that could not be bound may have no endpoint.
             let arrow = if report.endpoint.is_empty() { "" } else { " → " };
             let endpoint = error::brief(&report.endpoint, MAX_ENDPOINT_CHARS);
@@ -132,6 +130,16 @@ impl fmt::Display for InvocationError {
         match failed.len().saturating_sub(MAX_NAMED) {
             0 => Ok(()),
             more => write!(f, "; and {more} more: see the log"),
+        }
+    }
+}
+
+fn shortened(reason: &str) -> String {
+    match reason.chars().count().checked_sub(REASON_START + REASON_END) {
+        None | Some(0) => reason.to_owned(),
+        Some(more) => {
+            let end: String = reason.chars().skip(REASON_START + more).collect();
+            error::brief(reason, REASON_START) + &end
         }
     }
 }
@@ -217,7 +225,7 @@ where
             Request::Plan => {
                 (Trigger::Plan, self.sync_once(&bindings, Mode::DryRun, Scope::Whole, deadline).await)
             }
-            Request::Doctor => return Ok(self.diagnose(&bindings, unbound, remaining, deadline).await),
+            Request::Doctor => return Ok(self.diagnose(&bindings, &unbound, remaining, deadline).await),
         };
         let (bound, unbound_count) = (bindings.len(), unbound.len());
         reports.extend(unbound);
@@ -233,22 +241,21 @@ where
     async fn diagnose(
         &self,
         bindings: &[Binding],
-        unbound: Vec<Report>,
+        unbound: &[Report],
         remaining: Duration,
         deadline: Instant,
     ) -> Answer {
-        let timeout = (self.host == Host::Lambda).then_some(remaining);
-        let mut findings = examine(self.clients, bindings, deadline).await;
-        findings.extend(unbound.into_iter().map(unbound_findings));
-        let doctor_report =
-            DoctorReport { general: check_settings(self.config, timeout), bindings: findings };
+        let time = (self.host == Host::Lambda).then(|| remaining.saturating_sub(RESERVE));
+        let general = check_settings(self.config, time);
+        let bindings = examine(self.clients, bindings, deadline).await;
+        let doctor_report = DoctorReport::new(general, bindings, unbound);
         let trigger = Trigger::Doctor;
         tracing::info!(
             decision = "done",
             trigger = trigger.name(),
             bindings = doctor_report.bindings.len(),
-            problems = doctor_report.count(Severity::Problem),
-            warnings = doctor_report.count(Severity::Warning),
+            problems = doctor_report.counts.problems,
+            warnings = doctor_report.counts.warnings,
             "examined"
         );
         Answer::DoctorReport { trigger, doctor_report }
@@ -279,7 +286,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         deadline: Instant,
     ) -> Vec<Report> {
         let Self { config, clients, fleet, host: _, members: _ } = self;
-        let mode = if config.dry_run { Mode::DryRun } else { Mode::Watch };
+        // A watch of no length is a check.
+        let mode = if config.dry_run || config.timing.watch.is_zero() { self.check_mode() } else { Mode::Watch };
         let is_watched = |index: &usize| watched.iter().any(|watched| watched.binding == *index);
         let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(index));
         let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();
@@ -294,6 +302,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                     timing,
                     mode,
                     preregistration: &preregistration,
+                    known_members: &fleet.known_members,
                     first_permit: FirstPermit::At(Priority::Failover),
                     deadline,
                 };
@@ -436,23 +445,6 @@ fn select(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
         return Err(InvocationError::UnknownBinding { name: name.to_owned(), known });
     }
     Ok(())
-}
-
-/// A group that could not be bound, as the doctor reports it.
-fn unbound_findings(report: Report) -> BindingFindings {
-    let reason = report.error.unwrap_or_default();
-    let (observed, fix) = match reason.split_once(". Fix: ") {
-        Some((observed, fix)) => (observed.to_owned(), fix.to_owned()),
-        None => (reason, "correct the target group's tags".to_owned()),
-    };
-    let finding = Finding {
-        level: Severity::Problem,
-        check: "discovery",
-        observed,
-        impact: Some("the group follows no failover".to_owned()),
-        fix: Some(fix),
-    };
-    BindingFindings { endpoint: report.endpoint, target_group: report.target_group, findings: vec![finding] }
 }
 
 fn log_result(result: &InvocationResult) {

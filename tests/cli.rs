@@ -182,11 +182,112 @@ mod codes {
         let done = run(&aws, &["doctor", "--output", "json"]).await;
         assert_eq!(done.code, 0, "{done:?}");
         assert_eq!(done.json()["trigger"], "doctor");
-        assert_eq!(done.json()["general"][1]["level"], "warning");
+        assert_eq!(done.json()["general"][0]["level"], "warning");
+        assert!(done.stdout.find("counts") < done.stdout.find("general"), "{done:?}");
         aws.state().estate.load_balancers[0].2.clear();
         let done = run(&aws, &["doctor", "--output", "json"]).await;
         assert_eq!(done.code, 1, "{done:?}");
         assert_eq!(aws.writes(), Vec::<String>::new());
+    }
+}
+
+/// The doctor of a deployed function.
+mod function {
+    use super::*;
+
+    const ANSWER: &str = r#"{"trigger": "doctor",
+        "counts": {"problems": 1, "warnings": 0, "ok": 0, "not_examined": 0},
+        "general": [], "not_examined": [], "bindings": [{"endpoint": "orders.example.com",
+        "target_group": "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0", "not_examined": [],
+        "findings": [{"level": "problem", "check": "listener", "observed": "none", "impact": "cut off",
+            "fix": "add one: `aws elbv2 create-listener`", "cause": null}]}]}"#;
+
+    /// The doctor of this function through the real AWS CLI, or `None` where it is not installed.
+    async fn invoke(aws: &FakeAws, arguments: &[&str]) -> Option<Done> {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/awscli/bin");
+        if !folder.join("aws").is_file() {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no AWS CLI; run tests/install");
+            eprintln!("SKIPPED: the doctor of a function, without the AWS CLI; run tests/install");
+            return None;
+        }
+        let mut command = command(aws, &[&["doctor", "--function"], arguments].concat()).await;
+        command.env("PATH", folder).env("AWS_DEFAULT_REGION", "us-east-1");
+        Some(finish(command).await)
+    }
+
+    #[tokio::test]
+    async fn answer_of_the_function_is_shown_as_a_table() {
+        let aws = FakeAws::new();
+        aws.state().functions.insert("sync".into(), (ANSWER.into(), false));
+        let Some(done) = invoke(&aws, &["sync"]).await else { return };
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.table().contains("PROBLEM listener: none"), "{done:?}");
+        assert!(done.stdout.ends_with("1 problem: orders: listener\n"), "{done:?}");
+        assert!(aws.state().calls.is_empty(), "the function examines, not the command line");
+        let Some(done) = invoke(&aws, &["sync", "--output", "json"]).await else { return };
+        assert_eq!(done.json()["counts"]["problems"], 1);
+    }
+
+    #[tokio::test]
+    async fn error_of_the_function_is_shown() {
+        let aws = FakeAws::new();
+        let error = r#"{"errorType": "Unhandled", "errorMessage": "NAMESERVERS: not valid"}"#;
+        aws.state().functions.insert("sync".into(), (error.into(), true));
+        for (name, message) in [("sync", "NAMESERVERS: not valid"), ("none", "Function not found: none")] {
+            let Some(done) = invoke(&aws, &[name]).await else { return };
+            assert_eq!(done.code, 1, "{done:?}");
+            assert!(done.stderr.contains(message), "{done:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_aws_cli_the_error_names_the_other_way() {
+        let mut command = command(&FakeAws::new(), &["doctor", "--function", "sync"]).await;
+        command.env("PATH", "/nowhere");
+        let done = finish(command).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.stderr.contains("--answer"), "{done:?}");
+    }
+
+    #[tokio::test]
+    async fn kept_answer_is_shown_from_a_file() {
+        let file = std::env::temp_dir().join(format!("answer-{}.json", std::process::id()));
+        std::fs::write(&file, ANSWER).unwrap();
+        let done = run(&FakeAws::new(), &["doctor", "--answer", file.to_str().unwrap()]).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.stdout.contains("    aws elbv2 create-listener\n"), "{done:?}");
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+mod handover {
+    use super::*;
+
+    #[tokio::test]
+    async fn text_has_what_is_known_and_the_commands_for_the_rest() {
+        let done = run(&FakeAws::new(), &["handover"]).await;
+        assert_eq!(done.code, 0, "{done:?}");
+        for part in [
+            ENDPOINT,
+            "  Region              us-east-1\n",
+            "  Port                5432\n",
+            "  Database engine     aurora-postgresql\n",
+            "  Availability Zones  us-east-1a, us-east-1b\n",
+            "aws ec2 describe-vpc-endpoint-service-configurations --region us-east-1",
+            "aws ec2 describe-availability-zones --region us-east-1 --zone-names us-east-1a us-east-1b",
+            "loadbalancer/net/orders/0123456789abcdef",
+        ] {
+            assert!(done.stdout.contains(part), "{part}: {done:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn binding_without_a_load_balancer_fails() {
+        let aws = FakeAws::new();
+        aws.state().estate.load_balancers.clear();
+        let done = run(&aws, &["handover", "--output", "json"]).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert_eq!(done.json()[0]["load_balancer"], Value::Null);
     }
 }
 
@@ -273,7 +374,7 @@ mod output {
     }
 
     #[tokio::test]
-    async fn doctor_table_is_followed_by_fixes() {
+    async fn doctor_reports_problems_before_warnings() {
         let aws = FakeAws::new();
         {
             let estate = &mut aws.state().estate;
@@ -284,15 +385,38 @@ mod output {
         let done = run(&aws, &["doctor"]).await;
         let table = done.table();
         for message_text in [
-            "problem",
-            "cross_zone (problem)",
-            "aws elbv2 modify-target-group-attributes",
-            "resolves to 10.0.1.10",
-            "write_access (warning)",
-            "1 problem, ",
+            "PROBLEM cross_zone: off",
+            "    aws elbv2 modify-target-group-attributes",
+            "WARNING health_check: ",
+            "Not examined: delivery, write_access",
+            "\n1 problem: orders: cross_zone\n",
         ] {
             assert!(table.contains(message_text), "{message_text}:\n{table}");
         }
+        assert!(table.find("PROBLEM") < table.find("WARNING"), "{table}");
+        assert!(!table.contains("resolves to"), "ok findings need -v: {table}");
+        let verbose = run(&aws, &["doctor", "-v"]).await;
+        assert!(verbose.stdout.contains("OK endpoint: resolves to 10.0.1.10"), "{verbose:?}");
+    }
+
+    #[tokio::test]
+    async fn doctor_of_a_silent_api_never_finds_no_problem() {
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
+        let done = run(&aws, &["doctor", "--timeout", "2"]).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.stdout.ends_with("1 problem: orders: targets\n"), "{done:?}");
+    }
+
+    #[tokio::test]
+    async fn bad_tag_fails_the_doctor_and_silences_no_other_group() {
+        let aws = FakeAws::new();
+        aws.tagged("bad", &[("rds-endpoint", "10.0.1.10")]);
+        let mut command = command(&aws, &["doctor", "-v"]).await;
+        command.env("DISCOVERY_TAG", "rds-endpoint");
+        let done = finish(command).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.stdout.contains("PROBLEM binding: ") && done.stdout.contains("OK endpoint"), "{done:?}");
     }
 
     #[tokio::test]

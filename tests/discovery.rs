@@ -25,7 +25,8 @@ fn tagged() -> (FakeAws, String) {
 
 async fn discovering(aws: &FakeAws, bindings: &str) -> Function {
     let binary = Path::new(env!("CARGO_BIN_EXE_bootstrap"));
-    Function::start(aws, binary, &[("DISCOVERY_TAG", TAG), ("BINDINGS", bindings)]).await
+    let endpoints = ("DISCOVERY_ENDPOINTS", "*.rds.amazonaws.com,*.example.com");
+    Function::start(aws, binary, &[("DISCOVERY_TAG", TAG), ("BINDINGS", bindings), endpoints]).await
 }
 
 async fn check(function: &Function) -> Result {
@@ -127,14 +128,14 @@ async fn warm_function_keeps_the_list_of_tagged_groups() {
 }
 
 #[tokio::test]
-async fn group_that_lost_its_tag_stays_as_it_is_and_nothing_bound_fails() {
+async fn tag_without_groups_fails_and_changes_nothing() {
     let (aws, group) = tagged();
     aws.state().tags.clear();
     aws.state().zone.remove(BILLING);
     let function = discovering(&aws, "").await;
     let error = check(&function).await.unwrap_err();
-    let expected = "every target group tagged rds-nlb-sync: no target group carries the tag. Fix: ";
-    assert!(message(&error).contains(expected), "{error}");
+    let expected = format!("every target group tagged {TAG}: no target group carries the tag {TAG}. Fix: ");
+    assert!(message(&error).contains(&expected), "{error}");
     assert_eq!((aws.writes(), aws.targets_of(&group)), (Vec::new(), String::new()));
     let metrics = function.lines().into_iter().find(|line| line["_aws"].is_object()).unwrap();
     assert_eq!(
@@ -142,7 +143,7 @@ async fn group_that_lost_its_tag_stays_as_it_is_and_nothing_bound_fails() {
         (&json!(0), &json!(1), &Value::Null)
     );
     let report = function.invoke(json!({"command": "doctor"}), TIME).await.unwrap();
-    assert_eq!(report["bindings"][0]["findings"][0]["level"], "problem", "{report}");
+    assert_eq!(report["general"][0]["level"], "problem", "{report}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::binding::Binding;
-use rds_nlb_sync::config::Config;
+use rds_nlb_sync::config::{AllowedEndpoints, Config};
 use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::handle;
@@ -59,6 +59,7 @@ async fn invoke_with(
     let config = Config {
         bindings,
         discovery: tag.map(str::to_owned),
+        discovery_endpoints: AllowedEndpoints::default(),
         timing: TIMING,
         nameservers: None,
         preregister: true,
@@ -216,6 +217,7 @@ async fn accepted_tag_age_depends_on_the_event() {
         (schedule(), false, vec![any(Routine)]),
     ] {
         let aws = two_databases();
+        aws.tagged("tagged", &[("rds-endpoint", BILLING)]);
         aws.state().tags_are_known = are_known;
         invoke_with(Some("rds-endpoint"), &aws, event.clone(), minute()).await.unwrap();
         assert_eq!(aws.state().tag_ages, expected, "{event}, {are_known}");
@@ -312,7 +314,8 @@ fn message_of_a_thousand_failed_bindings_has_a_few_kilobytes() {
         registered: Default::default(),
         deregistered: Default::default(),
         waiting: Vec::new(),
-        error: Some("r".repeat(5000)),
+        health: Default::default(),
+        error: Some("r".repeat(5000) + ". Fix: allow it"),
         elapsed_ms: 1,
         registration_latency_ms: None,
     };
@@ -326,10 +329,10 @@ fn message_of_a_thousand_failed_bindings_has_a_few_kilobytes() {
         })
     };
     let message = error(1000).to_string();
-    assert!(message.len() < 6 * 1024, "{} bytes", message.len());
+    assert!(message.len() < 8 * 1024, "{} bytes", message.len());
     assert!(message.starts_with("1000 of 1000 bindings failed; db-0.xxx"), "{message}");
     let arrow = " → arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/db-4/0: rrr";
     assert!(message.contains(arrow) && !message.contains("/db-5/"), "{message}");
-    assert!(message.ends_with("; and 995 more: see the log"), "{message}");
+    assert!(message.ends_with("rrr. Fix: allow it; and 995 more: see the log"), "{message}");
     assert!(!error(5).to_string().contains("more"));
 }

@@ -10,7 +10,7 @@ use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use super::count;
-use crate::doctor::{DoctorReport, Finding, Severity};
+use crate::doctor::{BindingFindings, DoctorReport, Finding, Severity};
 use crate::reconcile::{Report, Status};
 use crate::service::InvocationResult;
 
@@ -65,53 +65,107 @@ impl TextReport {
         let _ = writeln!(self.text, "{}", counts.join(", "));
     }
 
-    /// What the doctor found: one table per binding, and below it what to do.
-    pub fn doctor_report(&mut self, doctor_report: &DoctorReport) {
-        for binding_findings in &doctor_report.bindings {
-            let _ = writeln!(
-                self.text,
-                "{BOLD}{}{BOLD:#}",
-                binding(&binding_findings.endpoint, &binding_findings.target_group)
-            );
-            self.findings(&binding_findings.findings);
-        }
-        let _ = writeln!(self.text, "{BOLD}Settings and surroundings{BOLD:#}");
-        self.findings(&doctor_report.general);
-        let counts = [
-            count(doctor_report.count(Severity::Problem), "problem"),
-            count(doctor_report.count(Severity::Warning), "warning"),
-            format!("{} ok", doctor_report.count(Severity::Ok)),
-        ];
-        let _ = writeln!(self.text, "{}", counts.join(", "));
+    pub fn text(&mut self, text: &str) {
+        self.text.push_str(text);
     }
 
-    fn findings(&mut self, findings: &[Finding]) {
-        let mut table = self.table(&["", "check", "observed"]);
-        for Finding { level, check, observed, impact: _, fix: _ } in findings {
-            let (word, colour) = self::level(*level);
-            table.add_row([Cell::new(word).fg(colour), Cell::new(check), Cell::new(observed)]);
+    /// The problems of all bindings, then the warnings, and the verdict in the last line. Findings without a
+    /// fault are listed only where all are wanted.
+    pub fn doctor_report(&mut self, report: &DoctorReport, all: bool) {
+        let is_shown = |level: &Severity| all || *level != Severity::Ok;
+        for level in [Severity::Problem, Severity::Warning, Severity::Ok].into_iter().filter(is_shown) {
+            for BindingFindings { endpoint, target_group, findings, .. } in &report.bindings {
+                self.findings(&format!("{endpoint} → {}", name(target_group)), level, findings);
+            }
+            self.findings("Settings", level, &report.general);
         }
-        self.put(&table);
-        let mut to_do: Vec<&Finding> =
-            findings.iter().filter(|finding| finding.level > Severity::Ok).collect();
-        to_do.sort_by_key(|finding| std::cmp::Reverse(finding.level));
-        for finding in to_do {
-            self.explain(finding);
+        self.not_examined(report, all);
+        self.verdict(report, all);
+    }
+
+    fn findings(&mut self, heading: &str, level: Severity, findings: &[Finding]) {
+        // A consequence stands below its cause.
+        let mut causes = findings.iter().filter(|it| it.level == level && it.cause.is_none()).peekable();
+        if causes.peek().is_none() {
+            return;
         }
+        let _ = writeln!(self.text, "{BOLD}{heading}{BOLD:#}");
+        for finding in causes {
+            self.finding(finding);
+            let follows = findings.iter().filter(|it| it.cause.as_ref() == Some(&finding.check));
+            for Finding { check, observed, .. } in follows {
+                self.lines(&format!("It also causes {check}: {observed}"));
+            }
+        }
+        // The cause is among the settings.
+        let of_settings = findings.iter().filter(|it| {
+            let is_here = |cause| findings.iter().any(|other| Some(&other.check) == cause);
+            it.level == level && it.cause.is_some() && !is_here(it.cause.as_ref())
+        });
+        of_settings.for_each(|finding| self.finding(finding));
         self.text.push('\n');
     }
 
-    fn explain(&mut self, finding: &Finding) {
-        let Finding { level, check, observed: _, impact, fix } = finding;
-        let style = Style::new().bold().fg_color(Some(match level {
-            Severity::Ok => AnsiColor::Green.into(),
-            Severity::Warning => AnsiColor::Yellow.into(),
-            Severity::Problem => AnsiColor::Red.into(),
-        }));
-        let word = self::level(*level).0;
-        let _ = writeln!(self.text, "\n{style}{check}{style:#} ({word})");
-        self.prose(impact.as_deref().unwrap_or_default());
-        self.prose(&format!("Fix: {}", fix.as_deref().unwrap_or_default()));
+    fn finding(&mut self, finding: &Finding) {
+        let Finding { level, check, observed, impact, fix, .. } = finding;
+        let (word, style) = self::level(*level);
+        let title = format!("{word} {check}: ");
+        let width = usize::from(self.width);
+        let mut lines = wrap(&format!("{title}{observed}"), width.saturating_sub(2)).into_iter();
+        let first = lines.next().unwrap_or_default();
+        let first = first.strip_prefix(title.trim_end()).unwrap_or(&first).to_owned();
+        let _ = writeln!(self.text, "{style}{word}{style:#} {BOLD}{check}{BOLD:#}:{first}");
+        for line in lines {
+            let _ = writeln!(self.text, "  {line}");
+        }
+        if let Some(impact) = impact {
+            self.prose(impact);
+        }
+        if let Some(fix) = fix {
+            self.prose(&format!("Fix: {fix}"));
+        }
+    }
+
+    fn not_examined(&mut self, report: &DoctorReport, all: bool) {
+        let mut checks: Vec<&str> = report.not_examined().map(|finding| finding.check.as_ref()).collect();
+        if checks.is_empty() {
+            return;
+        }
+        if all {
+            let _ = writeln!(self.text, "{BOLD}Not examined{BOLD:#}");
+            for Finding { check, observed, fix, .. } in report.not_examined() {
+                self.prose(&format!("{check}: {observed}: {}", fix.as_deref().unwrap_or_default()));
+            }
+            return;
+        }
+        checks.sort_unstable();
+        checks.dedup();
+        for line in
+            wrap(&format!("Not examined: {} (-v says how)", checks.join(", ")), usize::from(self.width))
+        {
+            let _ = writeln!(self.text, "{line}");
+        }
+    }
+
+    /// The last line names the problems.
+    fn verdict(&mut self, report: &DoctorReport, all: bool) {
+        let counts = report.counts;
+        let hint = if all || counts.ok == 0 { "" } else { " (-v lists them)" };
+        let (warnings, ok) = (count(counts.warnings, "warning"), format!("{} ok{hint}", counts.ok));
+        let (_, style) = self::level(match (counts.problems, counts.warnings) {
+            (0, 0) => Severity::Ok,
+            (0, _) => Severity::Warning,
+            _ => Severity::Problem,
+        });
+        if counts.problems == 0 {
+            let _ = writeln!(self.text, "{style}No problem found{style:#}: {warnings}, {ok}");
+            return;
+        }
+        let _ = writeln!(self.text, "{warnings}, {ok}");
+        let problems = format!("{}: {}", count(counts.problems, "problem"), problem_names(report));
+        for line in wrap(&problems, usize::from(self.width)) {
+            let _ = writeln!(self.text, "{style}{line}{style:#}");
+        }
     }
 
     /// Prose in lines of the page's width; a command in backquotes stands on a line of its own, whole, so
@@ -193,16 +247,30 @@ fn status(status: Status) -> (&'static str, Color) {
     }
 }
 
-fn level(level: Severity) -> (&'static str, Color) {
-    match level {
-        Severity::Ok => ("ok", Color::Green),
-        Severity::Warning => ("warning", Color::Yellow),
-        Severity::Problem => ("problem", Color::Red),
-    }
+fn level(level: Severity) -> (&'static str, Style) {
+    let (word, colour) = match level {
+        Severity::NotExamined => ("NOT EXAMINED", AnsiColor::White),
+        Severity::Ok => ("OK", AnsiColor::Green),
+        Severity::Warning => ("WARNING", AnsiColor::Yellow),
+        Severity::Problem => ("PROBLEM", AnsiColor::Red),
+    };
+    (word, Style::new().bold().fg_color(Some(colour.into())))
 }
 
-fn binding(endpoint: &str, target_group: &str) -> String {
-    format!("{endpoint}\n→ {}", name(target_group))
+/// Such as `orders: listener, zones; settings: dry_run`, for at most a few bindings.
+fn problem_names(report: &DoctorReport) -> String {
+    const FEW: usize = 3;
+    let checks = |findings: &[Finding]| {
+        let problems = findings.iter().filter(|it| it.level == Severity::Problem && it.cause.is_none());
+        problems.map(|finding| finding.check.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let general = ("settings", checks(&report.general));
+    let of_bindings = report.bindings.iter().map(|it| (name(&it.target_group), checks(&it.findings)));
+    let all = std::iter::once(general).chain(of_bindings).filter(|(_, checks)| !checks.is_empty());
+    let all: Vec<String> = all.map(|(name, checks)| format!("{name}: {checks}")).collect();
+    let more = all.len().saturating_sub(FEW);
+    let few = all.into_iter().take(FEW).collect::<Vec<_>>().join("; ");
+    if more == 0 { few } else { format!("{few}; and {more} more") }
 }
 
 /// A binding for a column of a table: the endpoint breaks after a dot, not anywhere.

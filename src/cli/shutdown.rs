@@ -14,7 +14,8 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 use crate::discovery::{Discover, Tags};
 use crate::doctor::{
-    Attributes, Database, Group, Health, InspectDatabases, InspectGroups, Listener, LoadBalancer,
+    self, Attributes, Database, DatabaseKind, Group, Health, InspectDatabases, InspectGroups, Listener,
+    LoadBalancer,
 };
 use crate::error::Error;
 use crate::plan::{Family, Targets};
@@ -138,5 +139,13 @@ impl<P: InspectGroups> InspectGroups for Guarded<P> {
 impl<P: InspectDatabases> InspectDatabases for Guarded<P> {
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error> {
         self.inner.database(identifier).await
+    }
+
+    async fn host(&self, identifier: &str) -> Result<Option<doctor::Host>, Error> {
+        self.inner.host(identifier).await
+    }
+
+    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Result<Attributes, Error> {
+        self.inner.parameters(kind, group).await
     }
 }

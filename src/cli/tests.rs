@@ -1,5 +1,5 @@
 use super::*;
-use crate::doctor::{BindingFindings, DoctorReport, Finding};
+use crate::doctor::{BindingFindings, DoctorReport, Finding, Severity};
 use crate::service::Trigger;
 
 const ENDPOINT: &str = "orders-of-all-the-shops.cluster-abc123def456.ap-southeast-1.rds.amazonaws.com";
@@ -22,6 +22,7 @@ fn report(status: Status) -> crate::reconcile::Report {
         .ok(),
         registered: ["[fd00:1234:5678:9abc:def0:1234:5678:9abc]:65535".parse().unwrap()].into(),
         deregistered: ["10.0.1.10:5432".parse().unwrap()].into(),
+        health: std::collections::BTreeMap::new(),
         waiting: vec!["10.0.9.9:5432 is deregistered once DNS has confirmed the writer".to_owned()],
         error: Some(format!("could not describe {GROUP}: AccessDenied: no. Fix: allow it in the role")),
         elapsed_ms: 7,
@@ -52,28 +53,24 @@ fn exit_code_is_that_of_the_worst_binding() {
     }
 }
 
-fn doctor_report() -> DoctorReport {
-    let finding = |level, check, fix: &str| Finding {
+/// A report with this many problems, warnings and ok findings of one binding.
+fn doctor_report(problems: usize) -> DoctorReport {
+    let impact = "a reason of as many words as it takes to need a second line or even two of them".to_owned();
+    let finding = |level, check: &'static str, fix: &str| Finding {
         level,
-        check,
-        observed: format!("seen of {GROUP}, and some more words to make it a long line"),
-        impact: Some(
-            "a reason of as many words as it takes to need a second line or even a third one".to_owned(),
-        ),
+        check: check.into(),
+        observed: format!("the state of {GROUP}, and some more words to make it a long line"),
+        impact: Some(impact.clone()),
         fix: Some(fix.to_owned()),
+        ..Finding::default()
     };
-    let findings = vec![
+    let mut findings = vec![
         finding(Severity::Ok, "endpoint", ""),
-        finding(
-            Severity::Warning,
-            "security_groups",
-            "set the binding's `port`, or run `aws elbv2 this --and that`",
-        ),
-        finding(Severity::Problem, "unhealthy_targets", "look at it"),
+        finding(Severity::NotExamined, "failover_zones", "allow it"),
+        finding(Severity::Warning, "scheme", "set the binding's `port`, or run `aws elbv2 this --and that`"),
     ];
-    let binding_findings =
-        BindingFindings { endpoint: ENDPOINT.to_owned(), target_group: GROUP.to_owned(), findings };
-    DoctorReport { general: Vec::new(), bindings: vec![binding_findings] }
+    findings.extend((0..problems).map(|_| finding(Severity::Problem, "unhealthy_targets", "look at it")));
+    DoctorReport::new(Vec::new(), vec![BindingFindings::new(ENDPOINT, GROUP, findings)], &[])
 }
 
 fn page(width: u16, colours: bool, write: impl FnOnce(&mut TextReport)) -> String {
@@ -88,8 +85,10 @@ fn only_commands_may_be_wider_than_the_page() {
     for width in [60, 80, 120] {
         let result = outcome(&[Status::InSync, Status::Updated, Status::Planned, Status::Failed]);
         let text = page(width, false, |page| page.outcome(&result))
-            + &page(width, false, |page| page.doctor_report(&doctor_report()));
-        let may_be_wider = |line: &str| line.starts_with("    ") || line == ENDPOINT;
+            + &page(width, false, |page| page.doctor_report(&doctor_report(1), true));
+        let may_be_wider = |line: &str| {
+            line.starts_with("    ") || line.starts_with(ENDPOINT) || line.trim_start().starts_with("arn:")
+        };
         for line in text.lines().filter(|line| !may_be_wider(line)) {
             assert!(line.chars().count() <= usize::from(width), "wider than {width}: {line}");
         }
@@ -97,13 +96,29 @@ fn only_commands_may_be_wider_than_the_page() {
 }
 
 #[test]
-fn fixes_begin_with_the_worst_and_can_be_copied() {
-    let text = page(100, false, |page| page.doctor_report(&doctor_report()));
+fn problems_come_first_and_commands_can_be_copied() {
+    let text = page(100, false, |page| page.doctor_report(&doctor_report(1), false));
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in\n{text}"));
-    assert!(at("unhealthy_targets (problem)") < at("security_groups (warning)"));
+    assert!(at("PROBLEM unhealthy_targets:") < at("WARNING scheme:"));
     at("  Fix: set the binding's `port`, or run\n    aws elbv2 this --and that\n");
-    at("1 problem, 1 warning, 1 ok");
-    assert!(!text.contains("endpoint (ok)"));
+    at("Not examined: failover_zones (-v says how)\n");
+    assert!(!text.contains("OK endpoint"), "{text}");
+    assert!(text.ends_with("1 problem: thirty-two-characters-are-a-name: unhealthy_targets\n"), "{text}");
+    let verbose = page(100, false, |page| page.doctor_report(&doctor_report(1), true));
+    assert!(verbose.contains("OK endpoint:"), "{verbose}");
+}
+
+#[test]
+fn problem_and_verdict_fit_in_80_by_24() {
+    let text = page(80, false, |page| page.doctor_report(&doctor_report(1), false));
+    let rows = text.lines().map(|line| line.chars().count().div_ceil(80).max(1)).sum::<usize>();
+    assert!(rows <= 24, "{rows} rows:\n{text}");
+}
+
+#[test]
+fn verdict_without_problems_says_so() {
+    let text = page(80, false, |page| page.doctor_report(&doctor_report(0), false));
+    assert!(text.ends_with("No problem found: 1 warning, 1 ok (-v lists them)\n"), "{text}");
 }
 
 #[test]
@@ -150,6 +165,6 @@ fn help_names_every_variable_of_the_configuration() {
     });
     assert!(read.borrow().len() >= 10);
     for name in read.into_inner() {
-        assert!(EXAMPLES.contains(&format!("\n  {name} ")), "{name}");
+        assert!(EXAMPLES.contains(&name), "{name}");
     }
 }

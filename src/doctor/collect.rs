@@ -1,15 +1,15 @@
-//! Reads what can be read about the bindings, within the deadline, and changes nothing.
+//! Reads the facts about the bindings until the deadline. It makes only calls that change nothing.
 
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream;
-use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
+use super::report::BindingFindings;
 use super::{
-    Attached, Attributes, Database, Facts, Finding, Group, Health, Listener, LoadBalancer, Read, Severity,
+    Attached, Attributes, Database, DatabaseKind, Facts, Group, Health, Host, Listener, LoadBalancer, Read,
     findings,
 };
 use crate::binding::Binding;
@@ -18,81 +18,59 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::Family;
 use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
 
-/// How many bindings are examined at once. Each needs some six calls to the load balancing API, and an
-/// account may make 40 at once and ten per second (ELB API throttling); a failover may need them too.
+/// How many bindings are examined at once. Each takes some six calls of the ELB API, which allows an account
+/// a burst of 40 calls and ten per second (ELB API throttling). A failover needs some of them at the same time.
 const AT_ONCE: usize = 4;
 
-/// The target groups and load balancers of the account, looked at closely.
+/// The ELB API as the doctor reads it.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectGroups {
-    /// A target group, whatever it is.
+    /// A target group, of any type and protocol.
     async fn group(&self, group: &str) -> Result<Group, Error>;
-    /// A target group's attributes.
     async fn attributes(&self, group: &str) -> Result<Attributes, Error>;
     /// A target group's targets, as `address:port`, and their states.
     async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Error>;
-    /// Load balancers.
+    /// The load balancers of these ARNs, or all of the account where there are none.
     async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error>;
-    /// Whether a load balancer sends to targets in all zones.
+    /// Whether a load balancer sends to the targets in all zones.
     async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error>;
-    /// A load balancer's listeners.
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error>;
 }
 
-/// The databases of the account.
+/// The RDS API as the doctor reads it.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectDatabases {
     /// The cluster of this identifier, else the instance, else `None`.
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error>;
+    /// The instance of this identifier as a place.
+    async fn host(&self, identifier: &str) -> Result<Option<Host>, Error>;
+    /// The parameters that a parameter group of this kind changes.
+    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Result<Attributes, Error>;
 }
 
-/// The findings about every binding.
-#[derive(Clone, Debug, Serialize)]
-pub struct DoctorReport {
-    /// About what all bindings share.
-    pub general: Vec<Finding>,
-    /// About each binding.
-    pub bindings: Vec<BindingFindings>,
-}
+/// How many load balancers of the VPC are looked at for a group that none forwards to. Each takes one call.
+const CANDIDATES: usize = 5;
 
-/// The findings about one binding.
-#[derive(Clone, Debug, Serialize)]
-pub struct BindingFindings {
-    /// The binding's endpoint.
-    pub endpoint: String,
-    /// The binding's target group.
-    pub target_group: String,
-    /// What was found, check by check.
-    pub findings: Vec<Finding>,
-}
-
-impl DoctorReport {
-    /// Every finding.
-    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.general.iter().chain(self.bindings.iter().flat_map(|binding| &binding.findings))
-    }
-
-    /// How many findings are of this level.
-    pub fn count(&self, level: Severity) -> usize {
-        self.findings().filter(|finding| finding.level == level).count()
-    }
-}
-
-/// Examines the bindings side by side. What cannot be read by the deadline stays unread.
+/// Examines the bindings, several at a time. A fact that is not read by the deadline is `Unread`.
 pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
     clients: &Clients<D, T, C>,
     bindings: &[Binding],
     deadline: Instant,
 ) -> Vec<BindingFindings> {
     let all_findings = bindings.iter().map(async |binding| {
-        let facts = Reader { clients, binding, deadline }.facts().await;
-        BindingFindings {
-            endpoint: binding.endpoint.clone(),
-            target_group: binding.target_group.to_string(),
-            findings: findings(binding, &facts),
-        }
+        let facts = read_facts(clients, binding, deadline).await;
+        BindingFindings::new(&binding.endpoint, binding.target_group.as_str(), findings(binding, &facts))
     });
     stream::iter(all_findings).buffered(AT_ONCE).collect().await
+}
+
+/// The facts about one binding, read until the deadline.
+pub async fn read_facts<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
+    clients: &Clients<D, T, C>,
+    binding: &Binding,
+    deadline: Instant,
+) -> Facts {
+    Reader { clients, binding, deadline }.facts().await
 }
 
 struct Reader<'a, D, T, C> {
@@ -101,54 +79,131 @@ struct Reader<'a, D, T, C> {
     deadline: Instant,
 }
 
+/// The facts that the endpoint's name leads to.
+struct Behind {
+    resolution: Read<Resolution>,
+    identifier: String,
+    database: Read<Option<Database>>,
+    hosts: Read<Vec<Host>>,
+    parameters: Option<Read<Attributes>>,
+}
+
+/// The load balancers that the group is attached to, or those that it could be attached to.
+struct InFront {
+    load_balancers: Read<Vec<Attached>>,
+    candidates: Read<Vec<Attached>>,
+}
+
 impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T, C> {
     async fn facts(&self) -> Facts {
         let arn = self.binding.target_group.as_str();
         let groups = &self.clients.groups;
-        let (about_group, attributes, targets) = tokio::join!(
+        let ((group, behind, in_front), attributes, targets) = tokio::join!(
             self.about_group(),
             self.read("read the group's attributes", groups.attributes(arn)),
             self.read("list the group's targets", groups.health(arn)),
         );
-        let (group, (resolution, identifier, database), load_balancers) = about_group;
-        Facts { resolution, identifier, database, group, attributes, load_balancers, targets }
+        let Behind { resolution, identifier, database, hosts, parameters } = behind;
+        let InFront { load_balancers, candidates } = in_front;
+        Facts {
+            resolution,
+            identifier,
+            database,
+            hosts,
+            parameters,
+            group,
+            attributes,
+            load_balancers,
+            candidates,
+            targets,
+        }
     }
 
-    /// The group, and what must know it first: its address family decides which address is looked up.
-    async fn about_group(
-        &self,
-    ) -> (Read<Group>, (Read<Resolution>, String, Read<Option<Database>>), Read<Vec<Attached>>) {
+    /// The group, then the facts that depend on it: its address family decides which records are looked up.
+    async fn about_group(&self) -> (Read<Group>, Behind, InFront) {
         let describing = self.clients.groups.group(self.binding.target_group.as_str());
         let group = self.read("describe the target group", describing).await;
-        let (family, load_balancers) = match &group {
-            Ok(group) if group.address_type == "ipv6" => (Family::V6, group.load_balancers.as_slice()),
-            Ok(group) => (Family::V4, group.load_balancers.as_slice()),
-            Err(_) => (Family::V4, [].as_slice()),
+        let family = match &group {
+            Ok(group) if group.address_type == "ipv6" => Family::V6,
+            _ => Family::V4,
         };
-        let (database, load_balancers) =
-            tokio::join!(self.database(family), self.load_balancers(load_balancers));
-        (group, database, load_balancers)
+        let (behind, in_front) = tokio::join!(self.behind(family), self.in_front(group.as_ref().ok()));
+        (group, behind, in_front)
     }
 
-    /// What DNS says and, by the names in its answer, the database.
-    async fn database(&self, family: Family) -> (Read<Resolution>, String, Read<Option<Database>>) {
+    /// The endpoint's addresses and, by the names in the answer, the database.
+    async fn behind(&self, family: Family) -> Behind {
         let resolving = resolve(self.clients, self.binding, family);
         let resolution = self.read("resolve the endpoint", resolving).await;
-        let identifier = match (&resolution, &self.binding.database) {
+        let identifier = match (&resolution, self.binding.databases.first()) {
             (Ok(resolution), _) => cluster_identifier(self.binding, &resolution.chain),
             (Err(_), Some(database)) => database.clone(),
             (Err(_), None) => self.binding.first_label().to_owned(),
         };
         let database = self.read("ask the RDS API", self.clients.rds.database(&identifier)).await;
-        (resolution, identifier, database)
+        let found = database.as_ref().ok().and_then(Option::as_ref);
+        let hosts = match found {
+            Some(database) => self.read("describe the cluster's instances", self.hosts(database)).await,
+            None => Ok(Vec::new()),
+        };
+        let parameters = match found.filter(|database| database.is_mysql()) {
+            Some(database) => self.parameters(database, hosts.as_deref().unwrap_or_default()).await,
+            None => None,
+        };
+        Behind { resolution, identifier, database, hosts, parameters }
     }
 
-    async fn load_balancers(&self, arns: &[String]) -> Read<Vec<Attached>> {
-        if arns.is_empty() {
-            return Ok(Vec::new());
+    async fn hosts(&self, database: &Database) -> Result<Vec<Host>, Error> {
+        if database.kind == DatabaseKind::Instance {
+            return Ok(database.host.iter().cloned().collect());
         }
+        let members = database.members.members.keys();
+        let hosts = try_join_all(members.map(|member| self.clients.rds.host(member))).await?;
+        Ok(hosts.into_iter().flatten().collect())
+    }
+
+    async fn parameters(&self, database: &Database, hosts: &[Host]) -> Option<Read<Attributes>> {
+        let (kind, group) = parameter_group(database, hosts)?;
+        if group.starts_with(DEFAULT_PARAMETER_GROUP) {
+            return Some(Ok(Attributes::new()));
+        }
+        let reading = self.clients.rds.parameters(kind, group);
+        Some(self.read("read the database's parameters", reading).await)
+    }
+
+    async fn in_front(&self, group: Option<&Group>) -> InFront {
+        let nothing = || Ok(Vec::new());
+        match group {
+            None => InFront { load_balancers: nothing(), candidates: nothing() },
+            Some(Group { load_balancers, vpc, .. }) if load_balancers.is_empty() => {
+                InFront { load_balancers: nothing(), candidates: self.candidates(vpc.as_deref()).await }
+            }
+            Some(Group { load_balancers, .. }) => {
+                let described = self.load_balancers(load_balancers).await;
+                let attached = match described {
+                    Ok(described) => Ok(self.attached(described).await),
+                    Err(unread) => Err(unread),
+                };
+                InFront { load_balancers: attached, candidates: nothing() }
+            }
+        }
+    }
+
+    /// All load balancers of the account where `arns` is empty.
+    async fn load_balancers(&self, arns: &[String]) -> Read<Vec<LoadBalancer>> {
+        let describing = self.clients.groups.load_balancers(arns);
+        self.read("describe the load balancers", describing).await
+    }
+
+    async fn candidates(&self, vpc: Option<&str>) -> Read<Vec<Attached>> {
+        let mut found = self.load_balancers(&[]).await?;
+        found.retain(|one| one.kind == "network" && one.vpc.as_deref() == vpc);
+        found.truncate(CANDIDATES);
+        Ok(self.attached(found).await)
+    }
+
+    async fn attached(&self, load_balancers: Vec<LoadBalancer>) -> Vec<Attached> {
         let groups = &self.clients.groups;
-        let load_balancers = self.read("describe the load balancers", groups.load_balancers(arns)).await?;
         let attached = load_balancers.into_iter().map(async |load_balancer| {
             let (cross_zone, listeners) = tokio::join!(
                 self.read("read the load balancer's attributes", groups.cross_zone(&load_balancer.arn)),
@@ -156,14 +211,28 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             );
             Attached { load_balancer, cross_zone, listeners }
         });
-        Ok(join_all(attached).await)
+        join_all(attached).await
     }
 
     async fn read<R>(&self, doing: &str, call: impl Future<Output = Result<R, Error>>) -> Read<R> {
         let result = timeout_at(self.deadline, call).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
-                .with_fix("raise the function's time-out, or look into why the call takes so long"))
+                .with_fix("raise the time-out, or find out why the call takes so long"))
         });
         Ok(result?)
     }
+}
+
+/// The prefix of the parameter groups that RDS makes and that no one can change.
+pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
+
+/// The parameter group that decides on `max_connect_errors`: a Multi-AZ cluster's own, otherwise an instance's.
+pub fn parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Option<(DatabaseKind, &'a str)> {
+    let is_multi_az_cluster =
+        database.kind == DatabaseKind::Cluster && !database.engine.starts_with("aurora");
+    if is_multi_az_cluster {
+        return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
+    }
+    let group = hosts.iter().find_map(|host| host.parameter_group.as_deref())?;
+    Some((DatabaseKind::Instance, group))
 }

@@ -1,10 +1,12 @@
 //! The endpoint and the database behind it.
 
-use super::{CheckContext, Database, DatabaseKind, Finding};
+use super::{CheckContext, Database, DatabaseKind, Finding, is_of_kind};
 use crate::binding::Role;
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsName};
+use crate::plan::StandbyPolicy;
 
-/// A database in one of these states, or in one that starts so, serves nobody (RDS and Aurora user
-/// guides, "Viewing DB instance status").
+/// A database in one of these states serves no clients (RDS and Aurora user guides, "Viewing DB instance
+/// status"). `incompatible-` is a prefix of several states.
 const DOWN: [&str; 10] = [
     "creating",
     "deleting",
@@ -17,7 +19,7 @@ const DOWN: [&str; 10] = [
     "stopping",
     "storage-full",
 ];
-/// In one of these it serves as ever. Of all others only RDS knows.
+/// In one of these states it serves its clients. For all others the guides do not say. `configuring-` is a prefix.
 const UP: [&str; 6] = [
     "available",
     "backing-up",
@@ -31,7 +33,7 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     let mut findings = vec![check_endpoint(context)];
     findings.extend(check_endpoint_kind(context));
     if context.is_named("proxy-") {
-        findings.push(proxy());
+        findings.push(proxy(context));
         return findings;
     }
     match &context.facts.database {
@@ -42,20 +44,24 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
         }
         Ok(None) => findings.push(unknown(context)),
         Ok(Some(database)) => {
-            findings.push(check_status(database));
+            findings.push(check_status(context, database));
             findings.extend(check_port(context, database));
             findings.extend(check_writer(context, database));
+            findings.extend(check_standby_policy(context, database));
         }
     }
     findings
 }
 
-/// The endpoint resolves, from here, to what a group can hold.
+/// The endpoint resolves, from here, to addresses that a group can hold.
 fn check_endpoint(context: CheckContext<'_>) -> Finding {
     match &context.facts.resolution {
-        Err(unread) => Finding::unread_vital("endpoint", unread, "whether the group holds the writer"),
+        Err(unread) => {
+            Finding::unread_required("endpoint", unread, "whether the group holds the endpoint's addresses")
+        }
         Ok(resolution) => {
-            let by = resolution.chain.iter().skip(1).map(|name| format!(", by {name}")).collect::<String>();
+            let by =
+                resolution.chain.iter().skip(1).map(|name| format!(", through {name}")).collect::<String>();
             Finding::ok("endpoint", format!("resolves to {}{by}", resolution.addresses))
         }
     }
@@ -63,76 +69,96 @@ fn check_endpoint(context: CheckContext<'_>) -> Finding {
 
 /// The endpoint is of a kind that follows the writer.
 fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
-    let problem = |what: &str, impact: &str, cluster: &str| {
-        let fix = format!(
-            "bind the cluster's writer endpoint: `aws rds describe-db-clusters --db-cluster-identifier \
-             {cluster} --query DBClusters[0].Endpoint`"
-        );
-        Finding::problem("endpoint_kind", format!("{} is {what}", context.binding.endpoint), impact, fix)
-    };
-    let identifier = &context.facts.identifier;
     if context.binding.role != Role::Writer {
         return None;
     }
+    let problem = |what: &str, impact: &str, cluster: Option<&str>| {
+        let fix = format!("bind the cluster's writer endpoint: {}", writer_endpoint(context, cluster));
+        Finding::problem("endpoint_kind", format!("{} is {what}", context.binding.endpoint), impact, fix)
+    };
+    let identifier = context.facts.identifier.as_str();
     if context.is_named("cluster-ro-") {
-        return Some(problem("a reader endpoint", "it never names the writer", identifier));
+        let impact =
+            "it resolves to readers, so clients cannot write and the group must not hold its addresses";
+        return Some(problem("a reader endpoint", impact, Some(identifier)));
     }
     if context.is_named("cluster-custom-") {
-        let impact = "it can name readers, and several members at once";
-        return Some(problem("a custom cluster endpoint", impact, "CLUSTER"));
+        let impact = "it can resolve to readers, and to several members at once";
+        return Some(problem("a custom cluster endpoint", impact, None));
     }
     if context.is_named("proxy-") {
         return Some(Finding::ok("endpoint_kind", "an RDS Proxy's endpoint"));
     }
-    let database = context.facts.database.as_ref().ok()?.as_ref()?;
+    let database = context.database()?;
     match (database.kind, &database.cluster) {
         (DatabaseKind::Instance, Some(cluster)) => Some(problem(
             &format!("the endpoint of an instance of the cluster {cluster}"),
-            "after a failover it is a reader, and the name still means the same instance",
-            cluster,
+            "after a failover this instance is a reader, and the name still resolves to it",
+            Some(cluster),
         )),
         (DatabaseKind::Instance, None) => Some(Finding::ok("endpoint_kind", "an instance's endpoint")),
         (DatabaseKind::Cluster, _) => Some(Finding::ok("endpoint_kind", "a cluster's writer endpoint")),
     }
 }
 
-fn proxy() -> Finding {
-    Finding::warning(
-        "database",
-        "not looked at: the endpoint is an RDS Proxy's",
-        "the doctor knows clusters and instances; a proxy keeps its address when its database fails over",
-        "see whether its targets are available: `aws rds describe-db-proxy-targets --db-proxy-name NAME`",
-    )
+/// The command that prints the writer endpoint of this cluster, or those of all clusters.
+fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
+    let words = match cluster {
+        Some(cluster) => {
+            vec!["--db-cluster-identifier", cluster, "--query", "DBClusters[0].Endpoint", "--output", "text"]
+        }
+        None => vec!["--query", "DBClusters[].[DBClusterIdentifier,Endpoint]", "--output", "text"],
+    };
+    context.aws(["rds", "describe-db-clusters"].into_iter().chain(words))
+}
+
+fn proxy(context: CheckContext<'_>) -> Finding {
+    let label = context.names().into_iter().find(|name| is_of_kind(name, "proxy-")).unwrap_or_default();
+    let proxy = label.split('.').next().unwrap_or_default();
+    let targets = context.aws(["rds", "describe-db-proxy-targets", "--db-proxy-name", proxy]);
+    let observed = "the database behind an RDS Proxy, which keeps its addresses in a failover";
+    Finding::not_examined("database", observed, format!("check that its targets are available: {targets}"))
 }
 
 fn unknown(context: CheckContext<'_>) -> Finding {
-    let identifier = &context.facts.identifier;
+    let identifier = context.facts.identifier.as_str();
+    let observed =
+        format!("RDS has neither a cluster nor an instance called {identifier} in this account and Region");
+    // An RDS name that resolves belongs to a database that exists, so this one is elsewhere.
+    let is_its_name = |name: RdsName| name.identifier.eq_ignore_ascii_case(identifier);
+    let is_elsewhere = context.facts.resolution.is_ok()
+        && context.names().into_iter().filter_map(RdsName::parse).any(is_its_name);
+    if is_elsewhere {
+        let fix = "run the doctor in the account and Region of the database to examine it";
+        return Finding::not_examined("database", observed, fix);
+    }
     Finding::warning(
         "database",
-        format!("RDS knows neither a cluster nor an instance called {identifier} in this account and region"),
-        "the database's events are not recognised as the binding's: a failover is seen by the next check",
+        observed,
+        "the database's events do not match the binding, so a failover waits for the next check",
         "set the binding's `database` to the identifier of the cluster or instance, and run the function in \
-         the database's account and region",
+         the database's account and Region",
     )
 }
 
 /// The database is available.
-fn check_status(database: &Database) -> Finding {
+fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
     let Database { kind, identifier, status, .. } = database;
     let kind = match kind {
         DatabaseKind::Cluster => "cluster",
         DatabaseKind::Instance => "instance",
     };
     let observed = format!("the {kind} {identifier} is {status}");
-    let events =
-        format!("`aws rds describe-events --source-type db-{kind} --source-identifier {identifier}`");
+    let source = format!("db-{kind}");
+    let events = ["rds", "describe-events", "--source-type", &source, "--source-identifier", identifier];
+    let events = context.aws(events.into_iter().chain(["--duration", "1440"]));
     let is_among = |states: &[&str]| states.iter().any(|state| status.starts_with(state));
     if is_among(&DOWN) {
         return Finding::problem(
             "database",
             observed,
-            "clients cannot be served by it, whatever the load balancer does",
-            format!("look at its events: {events}"),
+            "the database serves no clients, whatever the load balancer does",
+            format!("read the database's events: {events}"),
         );
     }
     if is_among(&UP) {
@@ -141,8 +167,8 @@ fn check_status(database: &Database) -> Finding {
     Finding::warning(
         "database",
         observed,
-        "connections may break, and its address may change, while that lasts",
-        format!("wait for it to be available: {events}"),
+        "connections may break and the address may change while the database is in this state",
+        format!("wait until the database is available: {events}"),
     )
 }
 
@@ -150,13 +176,13 @@ fn check_status(database: &Database) -> Finding {
 fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let (registered, listens) = (context.port()?, database.port?);
     if registered == listens {
-        return Some(Finding::ok("database_port", format!("{listens}, as the targets'")));
+        return Some(Finding::ok("database_port", format!("{listens}, the targets' port")));
     }
     Some(Finding::problem(
         "database_port",
         format!("the database listens on {listens}, and targets are registered with {registered}"),
         "nothing answers at the targets' port",
-        format!("set the binding's `port` to {listens}, or bind a group with the port {listens}"),
+        format!("set the binding's `port` to {listens}, then run a check"),
     ))
 }
 
@@ -164,13 +190,37 @@ fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding>
 fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let member = context.member().filter(|_| database.kind == DatabaseKind::Cluster)?;
     match database.members.other_writer(member) {
-        None => Some(Finding::ok("writer", format!("{member}, by DNS; RDS names no other"))),
+        None => Some(Finding::ok("writer", format!("{member} by DNS, and RDS names no other"))),
         Some(other) => Some(Finding::warning(
             "writer",
             format!("DNS names {member}, and RDS names {other}"),
-            "while they differ no address is removed; for some seconds of a failover that is normal",
-            "ask the doctor again in a minute; if it stays, look at the cluster's events, and at whose \
-             answers NAMESERVERS gives",
+            "no address is deregistered while they differ; some seconds of it are normal in a failover",
+            "run the doctor again in a minute; if the difference stays, read the cluster's events and check the \
+             name servers in NAMESERVERS",
         )),
     }
+}
+
+/// A binding keeps a standby only where there is one.
+fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
+    if context.binding.standby != StandbyPolicy::Keep {
+        return None;
+    }
+    let identifier = database.identifier.as_str();
+    let take_out = "take \"standby\" out of the binding";
+    if database.kind == DatabaseKind::Cluster || database.cluster.is_some() {
+        let observed = format!("standby is \"keep\", and {identifier} is a cluster");
+        return Some(Finding::problem("standby_policy", observed, NO_STANDBY_IN_A_CLUSTER, take_out));
+    }
+    if database.is_multi_az {
+        return Some(Finding::ok("standby_policy", format!("{identifier} is Multi-AZ and has a standby")));
+    }
+    let words = ["rds", "modify-db-instance", "--db-instance-identifier", identifier, "--multi-az"];
+    let convert = context.aws(words.into_iter().chain(["--apply-immediately"]));
+    Some(Finding::problem(
+        "standby_policy",
+        format!("standby is \"keep\", and the instance {identifier} is not Multi-AZ: it has no standby"),
+        "every run of this binding fails, and an address that is kept belongs to no standby",
+        format!("{take_out}, or convert the instance: {convert}"),
+    ))
 }

@@ -1,4 +1,4 @@
-//! What can be read about a binding, in the words of the APIs.
+//! The facts about a binding, in the words of the APIs.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,10 @@ pub type Read<T> = Result<T, Unread>;
 /// Why a fact could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// Whether another attempt may work.
     pub kind: ErrorKind,
-    /// What was tried, and why it failed.
+    /// What failed and why, in one line.
     pub story: String,
-    /// What cures it, such as the permission that is missing.
+    /// How to fix it, such as the missing permission.
     pub fix: Option<String>,
 }
 
@@ -25,55 +24,88 @@ impl From<Error> for Unread {
     }
 }
 
-/// Everything that could be read about a binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// What DNS says, from here.
+    /// The endpoint's addresses, resolved from here.
     pub resolution: Read<Resolution>,
-    /// The identifier by which the RDS API was asked.
+    /// The identifier that the RDS API was asked for.
     pub identifier: String,
-    /// The cluster or instance, or `None` where the RDS API knows no such identifier.
+    /// The cluster or instance, or `None` if the RDS API has none of this identifier.
     pub database: Read<Option<Database>>,
-    /// The target group.
+    /// The cluster's members, or the instance. Empty where the database could not be read.
+    pub hosts: Read<Vec<Host>>,
+    /// The parameters that the database's parameter group changes. `None` where no check needs them.
+    pub parameters: Option<Read<Attributes>>,
     pub group: Read<Group>,
-    /// The target group's attributes.
     pub attributes: Read<Attributes>,
     /// The load balancers that the group is attached to. Empty where the group could not be read.
     pub load_balancers: Read<Vec<Attached>>,
+    /// Where the group is attached to none: the network load balancers of its VPC, some of them at most.
+    pub candidates: Read<Vec<Attached>>,
     /// The targets, as `address:port`.
     pub targets: Read<BTreeMap<String, Health>>,
 }
 
-/// Attributes by their keys.
+/// Attributes or parameters by their keys.
 pub type Attributes = BTreeMap<String, String>;
 
-/// What the RDS API calls a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseKind {
     /// An Aurora or Multi-AZ cluster.
     Cluster,
-    /// A DB instance.
     Instance,
 }
 
-/// A cluster or instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
-    /// Which of both it is.
     pub kind: DatabaseKind,
-    /// Its identifier.
     pub identifier: String,
-    /// Its status, such as `available`.
+    /// Such as `available`.
     pub status: String,
-    /// Where it listens. Absent while it is created.
+    /// Such as `aurora-mysql` or `postgres`.
+    pub engine: String,
+    /// The port that it listens on. Absent while it is created.
     pub port: Option<u16>,
-    /// A cluster's members.
+    /// Whether an instance has a standby.
+    pub is_multi_az: bool,
+    /// Empty for an instance.
     pub members: Cluster,
     /// The cluster that an instance belongs to.
     pub cluster: Option<String>,
+    /// The ids of its security groups.
+    pub security_groups: Vec<String>,
+    /// A cluster's own parameter group.
+    pub parameter_group: Option<String>,
+    /// An instance's own host.
+    pub host: Option<Host>,
 }
 
-/// A target group.
+impl Database {
+    /// Whether it speaks the protocol of MySQL.
+    pub fn is_mysql(&self) -> bool {
+        ["mysql", "mariadb", "aurora-mysql"].contains(&self.engine.as_str()) || self.engine == "aurora"
+    }
+
+    /// Whether its clients begin with plain text and ask for TLS inside the connection.
+    pub fn begins_in_plain_text(&self) -> bool {
+        self.is_mysql() || ["postgres", "aurora-postgresql"].contains(&self.engine.as_str())
+    }
+}
+
+/// A DB instance as a place: where it runs, and the subnets that it may move to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    pub identifier: String,
+    pub zone: Option<String>,
+    /// The zone of a Multi-AZ instance's standby.
+    pub standby_zone: Option<String>,
+    pub vpc: Option<String>,
+    /// The DB subnet group's subnets: id and zone.
+    pub subnets: Vec<(String, String)>,
+    pub security_groups: Vec<String>,
+    pub parameter_group: Option<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// `ip`, `instance`, `alb` or `lambda`.
@@ -84,16 +116,14 @@ pub struct Group {
     pub port: Option<u16>,
     /// `ipv4` or `ipv6`.
     pub address_type: String,
-    /// The load balancers that the group is attached to.
+    pub vpc: Option<String>,
+    /// ARNs of the load balancers that the group is attached to.
     pub load_balancers: Vec<String>,
-    /// How targets are checked.
     pub health_check: HealthCheck,
 }
 
-/// How a group checks its targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// Whether it does.
     pub enabled: bool,
     /// `TCP`, `HTTP` or `HTTPS`.
     pub protocol: String,
@@ -105,12 +135,9 @@ pub struct HealthCheck {
     pub unhealthy_threshold: u32,
 }
 
-/// A load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancer {
-    /// Its ARN.
     pub arn: String,
-    /// Its name.
     pub name: String,
     /// `network`, `application` or `gateway`.
     pub kind: String,
@@ -118,36 +145,52 @@ pub struct LoadBalancer {
     pub scheme: String,
     /// `active`, `provisioning`, `active_impaired` or `failed`.
     pub state: String,
-    /// The availability zones that it stands in.
-    pub zones: Vec<String>,
+    pub vpc: Option<String>,
+    /// Its Availability Zones by name, each with its subnet's id.
+    pub zones: BTreeMap<String, String>,
     /// `ipv4` or `dualstack`.
     pub address_type: String,
     /// Its security groups; a network load balancer may have none.
     pub security_groups: Vec<String>,
-    /// Whether the security groups apply to what comes through PrivateLink.
+    /// Whether the security groups' inbound rules apply to PrivateLink traffic.
     pub enforces_on_private_link: bool,
 }
 
-/// A load balancer that a group is attached to, with what calls of their own bring.
+/// A load balancer that a group is attached to, with the answers of two further calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// The load balancer.
     pub load_balancer: LoadBalancer,
-    /// Whether it sends to targets in all zones.
+    /// Whether it sends to the targets in all zones.
     pub cross_zone: Read<bool>,
-    /// Where it listens.
     pub listeners: Read<Vec<Listener>>,
 }
 
-/// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
+    pub arn: String,
     /// The port that clients connect to.
     pub port: u16,
     /// `TCP`, `TLS`, …
     pub protocol: String,
-    /// The target groups that it forwards to.
-    pub groups: Vec<String>,
+    /// The target groups that it forwards to, each with its weight.
+    pub forwards: Vec<(String, u32)>,
+}
+
+impl Listener {
+    /// The percentage of connections that it sends to this group, rounded down.
+    pub fn share(&self, group: &str) -> u32 {
+        let weights = |is_ours: bool| -> u32 {
+            let of = self.forwards.iter().filter(|(arn, _)| !is_ours || arn == group);
+            of.map(|(_, weight)| *weight).sum()
+        };
+        (weights(true) * 100).checked_div(weights(false)).unwrap_or(0)
+    }
+
+    /// The names of the other groups that it sends connections to.
+    pub fn others(&self, group: &str) -> Vec<&str> {
+        let others = self.forwards.iter().filter(|(arn, weight)| arn != group && *weight > 0);
+        others.map(|(arn, _)| arn.split('/').nth(1).unwrap_or(arn)).collect()
+    }
 }
 
 /// The state of a target, in the API's words.
@@ -157,10 +200,11 @@ pub struct Health {
     pub state: String,
     /// Such as `Target.FailedHealthChecks`.
     pub reason: Option<String>,
+    /// The target's Availability Zone, or `all` for an address outside the VPC.
+    pub zone: Option<String>,
 }
 
 impl Health {
-    /// Whether the target is on its way out.
     pub fn is_draining(&self) -> bool {
         self.state == "draining" || self.state == "unhealthy.draining"
     }

@@ -1,14 +1,14 @@
-//! The target group: what it is, how it checks its targets, and how it lets them go.
+//! The target group: its type, its health check, and its attributes.
 
-use super::{Attributes, CheckContext, Finding, Group, HealthCheck};
+use super::{Attributes, CheckContext, Database, Finding, Group, HealthCheck, connect_errors};
 
-/// Seconds from a target's death until the group knows, above which it is worth a word. The least that
-/// the API allows is two checks, five seconds apart; its default is two, thirty seconds apart.
+/// Seconds until a dead target is unhealthy, above which the doctor warns. The API allows two checks five
+/// seconds apart at the least; its default is two checks thirty seconds apart.
 const SLOW: u32 = 20;
-/// Seconds for which a removed target should drain at least: after a failover DNS can go back and forth
-/// for some 30 s, and a draining target is the memory that it was removed.
+/// The shortest good drain time in seconds. After a failover DNS can alternate between two addresses for some
+/// 30 s, and a draining target is the only record that it was removed.
 const MEMORY: u32 = 30;
-/// Seconds for which it should drain at most: an Aurora ex-writer serves its old clients as a reader.
+/// The longest good drain time in seconds. An Aurora ex-writer serves its old connections as a reader.
 const LINGER: u32 = 120;
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
@@ -16,14 +16,21 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
         Err(unread) => {
             let could_not =
                 "the group's type, protocol, port and health check, and everything about its load balancer";
-            vec![Finding::unread_vital("target_group", unread, could_not)]
+            vec![Finding::unread_required("target_group", unread, could_not)]
         }
         Ok(group) => {
-            let Group { target_type, protocol, address_type, health_check, port: _, load_balancers: _ } =
-                group;
+            let Group {
+                target_type,
+                protocol,
+                address_type,
+                health_check,
+                port: _,
+                vpc: _,
+                load_balancers: _,
+            } = group;
             vec![
-                check_target_type(target_type),
-                check_protocol(protocol),
+                check_target_type(context, target_type),
+                check_protocol(context, protocol),
                 Finding::ok("address_type", format!("holds {address_type} addresses")),
                 check_health_check(context, health_check),
             ]
@@ -31,8 +38,8 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     };
     match &context.facts.attributes {
         Err(unread) => {
-            let could_not = "how removed and unhealthy targets let their connections go, client addresses, \
-                             proxy protocol, and the group's cross-zone setting";
+            let could_not = "connection termination of removed and unhealthy targets, client addresses, proxy \
+                             protocol, and the group's cross-zone setting";
             findings.push(Finding::unread("attributes", unread, could_not));
         }
         Ok(attributes) => findings.extend([
@@ -45,68 +52,88 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     findings
 }
 
-fn check_target_type(target_type: &str) -> Finding {
+fn check_target_type(context: CheckContext<'_>, target_type: &str) -> Finding {
     if target_type == "ip" {
         return Finding::ok("target_type", "ip");
     }
-    Finding::problem(
-        "target_type",
-        target_type,
-        "only a group of type ip holds a database's address",
-        "create a group of type ip, let the listener forward to it, and bind that",
-    )
+    let impact = "only a group of type ip holds a database's address";
+    Finding::problem("target_type", target_type, impact, another_group(context))
 }
 
-fn check_protocol(protocol: &str) -> Finding {
+/// Type and protocol of a group cannot be changed.
+fn another_group(context: CheckContext<'_>) -> String {
+    let create = context.create_group();
+    format!("create a TCP group of type ip, make the listener forward to it, and bind it instead: {create}")
+}
+
+fn check_protocol(context: CheckContext<'_>, protocol: &str) -> Finding {
+    let begins_in_plain_text = context.database().is_some_and(Database::begins_in_plain_text);
     match protocol {
-        "TCP" => Finding::ok("protocol", protocol),
-        "TLS" | "TCP_UDP" => Finding::warning(
+        "TCP" | "TCP_UDP" => Finding::ok("protocol", protocol),
+        "TLS" if !begins_in_plain_text => Finding::warning(
             "protocol",
             protocol,
-            "databases are reached by plain TCP, inside which most of them start TLS of their own",
-            "create a group with TCP, let the listener forward to it, and bind that",
+            "most databases begin in plain text and start TLS inside the connection",
+            another_group(context),
         ),
-        other => Finding::problem(
+        "TLS" => Finding::problem(
             "protocol",
-            other,
-            "it carries no database",
-            "create a group with TCP, let the listener forward to it, and bind that",
+            protocol,
+            "the load balancer begins with TLS and the database with plain text, so every connection fails",
+            another_group(context),
         ),
+        other => {
+            let impact = "this protocol carries no database connection";
+            Finding::problem("protocol", other, impact, another_group(context))
+        }
     }
 }
 
-/// The health check suits a database, and is quick: every second of it is outage.
+/// The health check suits a database and is quick: clients fail until it marks a dead target.
 fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding {
     let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } = check;
-    let fix = context.elbv2(&format!(
-        "modify-target-group --target-group-arn {} --health-check-enabled --health-check-protocol TCP \
-         --health-check-port traffic-port --health-check-interval-seconds 10 --healthy-threshold-count 2 \
-         --unhealthy-threshold-count 2",
-        context.binding.target_group
-    ));
+    let group = context.binding.target_group.as_str();
+    let words = ["elbv2", "modify-target-group", "--target-group-arn", group, "--health-check-enabled"];
+    let kind = ["--health-check-protocol", "TCP", "--health-check-port", "traffic-port"];
+    let pace = ["--health-check-interval-seconds", "10", "--unhealthy-threshold-count", "2"];
+    // The API replaces only what is given.
+    let repaired = || context.aws(words.into_iter().chain(kind));
+    let faster = || context.aws(words.into_iter().chain(kind).chain(pace));
     if !enabled {
-        let impact = "a dead target looks like a live one to the load balancer and to everybody who looks";
-        return Finding::warning("health_check", "disabled", impact, fix);
+        let impact = "a dead target looks healthy, so the load balancer sends clients to it";
+        return Finding::warning("health_check", "disabled", impact, repaired());
     }
-    if protocol != "TCP" {
-        let impact = "databases do not answer it: every target is unhealthy";
-        return Finding::problem("health_check", format!("by {protocol}"), impact, fix);
+    if protocol != "TCP" && !has_healthy_target(context) {
+        let impact = "a database does not answer it, so every target is unhealthy";
+        return Finding::problem("health_check", format!("by {protocol}"), impact, repaired());
     }
     let is_traffic_port =
         port == "traffic-port" || context.port().is_some_and(|ours| *port == ours.to_string());
-    if !is_traffic_port {
-        let impact = "it says nothing about the database's port";
-        return Finding::warning("health_check", format!("of port {port}"), impact, fix);
+    if !is_traffic_port && protocol == "TCP" {
+        let impact = "it does not check the database's port";
+        return Finding::warning("health_check", format!("of port {port}"), impact, repaired());
     }
     let seconds = interval * unhealthy_threshold;
-    let observed =
-        format!("TCP every {interval} s, {unhealthy_threshold} failures: {seconds} s until a death shows");
+    let observed = format!(
+        "TCP every {interval} s, {unhealthy_threshold} failures: a dead target is unhealthy after {seconds} s"
+    );
     if seconds > SLOW {
         let impact =
-            "for that long, new connections go to a dead target, and a new one waits for its first check";
-        return Finding::warning("health_check", observed, impact, fix);
+            "for that long, new connections go to a dead target, and a new target waits for its first check";
+        // More health checks reach the limit of a MySQL server sooner.
+        if connect_errors::is_unprotected(context) {
+            let fix = "raise max_connect_errors first, see connect_errors; then run the doctor again";
+            return Finding::warning("health_check", observed, impact, fix);
+        }
+        return Finding::warning("health_check", observed, impact, faster());
     }
     Finding::ok("health_check", observed)
+}
+
+/// Whether an address of the endpoint passes the health check that there is.
+fn has_healthy_target(context: CheckContext<'_>) -> bool {
+    let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else { return false };
+    targets.iter().any(|(address, health)| wanted.contains(address) && health.state == "healthy")
 }
 
 fn attribute<'a>(attributes: &'a Attributes, key: &str) -> Option<&'a str> {
@@ -117,7 +144,7 @@ fn is_true(attributes: &Attributes, key: &str, default: bool) -> bool {
     attribute(attributes, key).map_or(default, |value| value == "true")
 }
 
-/// Removed targets drop their clients soon, but not at once.
+/// Removed targets drop their connections soon, but not at once.
 fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
     const DELAY: &str = "deregistration_delay.timeout_seconds";
     const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
@@ -128,19 +155,18 @@ fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> F
         return Finding::warning(
             "deregistration",
             format!("a removed target keeps its connections (delay {delay} s, no termination)"),
-            "clients stay on the ex-writer, which in Aurora serves them on as a reader, until they let go",
+            "clients stay on the ex-writer, which in Aurora serves them as a reader, until they disconnect",
             fix,
         );
     }
     let observed = format!("a removed target drops its connections after {delay} s");
     if delay > LINGER {
-        let impact =
-            "for that long clients stay on the ex-writer, which in Aurora serves them on as a reader";
+        let impact = "for that long clients stay on the ex-writer, which in Aurora serves them as a reader";
         return Finding::warning("deregistration", observed, impact, fix);
     }
     if delay < MEMORY {
-        let impact = "DNS can go back and forth for 30 s after a failover, and a target that no longer drains \
-                   is not known to have been removed: it may come back for some seconds";
+        let impact = "DNS can alternate between two addresses for 30 s after a failover, and an address that no \
+                      longer drains is registered again at once";
         return Finding::warning("deregistration", observed, impact, fix);
     }
     Finding::ok("deregistration", observed)
@@ -149,11 +175,11 @@ fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> F
 fn check_unhealthy_targets(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
     const TERMINATION: &str = "target_health_state.unhealthy.connection_termination.enabled";
     if is_true(attributes, TERMINATION, true) {
-        return Finding::ok("unhealthy_targets", "an unhealthy target drops its connections");
+        return Finding::ok("unhealthy_targets", "connections to an unhealthy target are closed");
     }
     Finding::warning(
         "unhealthy_targets",
-        "an unhealthy target keeps its connections",
+        "connections to an unhealthy target are kept",
         "clients hang on a dead database until their own time-outs",
         context.set_attributes(&[(TERMINATION, "true")]),
     )
@@ -181,7 +207,7 @@ fn check_proxy_protocol(context: CheckContext<'_>, attributes: &Attributes) -> F
     Finding::problem(
         "proxy_protocol",
         "on",
-        "databases of RDS do not speak it and refuse every connection",
+        "RDS databases do not support it and refuse every connection",
         context.set_attributes(&[(PROXY, "false")]),
     )
 }

@@ -1,23 +1,22 @@
-//! What all bindings share: the settings, and what cannot be told from inside.
+//! The settings, which all bindings share.
 
 use std::time::Duration;
 
 use super::Finding;
 use crate::config::Config;
-use crate::service::RESERVE;
 
-/// RDS's zones have a TTL of 5 s: a confirmation that is shorter can rest on one cached answer.
+/// The TTL of RDS's DNS zones. A shorter confirmation can rest on one cached answer.
 const DNS_TTL: Duration = Duration::from_secs(5);
 
-/// Judges the settings. `time` is what an invocation of the function has, and `None` where no Lambda
-/// function is at work but somebody at a command line.
+/// Checks the settings. `time` is the time that an invocation of the function has for its work, and `None` at
+/// the command line.
 pub fn check_settings(config: &Config, time: Option<Duration>) -> Vec<Finding> {
     let mut findings = vec![check_dry_run(config), check_confirmation(config)];
     if let Some(time) = time {
         findings.push(check_timeout(config, time));
-        findings.push(check_delivery());
     }
-    findings.push(check_write_access());
+    // At the command line these concern the function that syncs the groups.
+    findings.extend([check_write_access(), check_delivery()]);
     findings
 }
 
@@ -26,7 +25,7 @@ fn check_dry_run(config: &Config) -> Finding {
         return Finding::problem(
             "dry_run",
             "DRY_RUN is true",
-            "changes are reported and never made: a failover cuts the clients off",
+            "changes are reported and never made, so a failover cuts the clients off",
             "set DRY_RUN to false (the template's parameter DryRun)",
         );
     }
@@ -35,13 +34,12 @@ fn check_dry_run(config: &Config) -> Finding {
 
 fn check_confirmation(config: &Config) -> Finding {
     let confirm = config.timing.confirm;
-    let observed = format!("an address is removed after DNS has been steady for {} s", confirm.as_secs());
+    let observed = format!("an address is deregistered after {} s of the same DNS answer", confirm.as_secs());
     if confirm <= DNS_TTL {
         return Finding::warning(
             "confirmation",
             observed,
-            "RDS's answers may be cached for 5 s, and DNS goes back and forth after a failover: an address \
-             may be removed on one stale answer",
+            "RDS's answers may be cached for 5 s, so one stale answer can remove an address after a failover",
             "set CONFIRM_SECONDS to 6 or more (the template's parameter ConfirmSeconds)",
         );
     }
@@ -50,42 +48,34 @@ fn check_confirmation(config: &Config) -> Finding {
 
 fn check_timeout(config: &Config, time: Duration) -> Finding {
     let watch = config.timing.watch;
-    let observed = format!(
-        "the function's time-out leaves {} s, and a failover is watched for {} s",
-        time.as_secs(),
-        watch.as_secs()
-    );
-    if time < watch + RESERVE {
+    let observed = format!("an invocation has {} s, and a watch takes {} s", time.as_secs(), watch.as_secs());
+    if time < watch {
         return Finding::warning(
             "timeout",
             observed,
-            "the watch of a failover ends early; what is left is for the next check to do",
+            "the watch of a failover ends early, and the next check has to finish its work",
             "raise the function's time-out above WATCH_SECONDS, or lower WATCH_SECONDS",
         );
     }
     Finding::ok("timeout", observed)
 }
 
-/// The queues and the schedule are known to their own APIs alone, which the function never calls.
+/// The function may not call the APIs of its queues, schedule and metrics.
 fn check_delivery() -> Finding {
-    Finding::warning(
+    Finding::not_examined(
         "delivery",
-        "not looked at: the function may not read queues, rules and metrics",
-        "events that never arrive, or a schedule that is off, leave a change unseen until somebody looks",
-        "look at the alarms SilenceAlarm (no check has been completed of late) and DeadLettersAlarm (events \
-         lie in a queue) of the function's stack; both must be OK",
+        "whether events and the schedule reach the function",
+        "check that the alarms SilenceAlarm (no check has succeeded lately) and DeadLettersAlarm (events lie in \
+         a queue) of the function's stack are OK",
     )
 }
 
-/// The load balancing API has no dry run: whether a call is allowed shows when it is made.
+/// The ELB API has no dry run: only a real call shows whether it is allowed.
 fn check_write_access() -> Finding {
-    Finding::warning(
+    Finding::not_examined(
         "write_access",
-        "not tried: there is no way to ask that changes nothing",
-        "without elasticloadbalancing:RegisterTargets and elasticloadbalancing:DeregisterTargets on every \
-         bound group, nothing follows a failover",
-        "simulate it: `aws iam simulate-principal-policy --policy-source-arn ROLE_ARN --action-names \
-         elasticloadbalancing:RegisterTargets elasticloadbalancing:DeregisterTargets --resource-arns \
-         TARGET_GROUP_ARN`",
+        "whether the role may register and deregister targets",
+        "simulate the role in the IAM console for elasticloadbalancing:RegisterTargets and \
+         elasticloadbalancing:DeregisterTargets on every bound group",
     )
 }

@@ -1,38 +1,61 @@
-//! The targets: the writer is in, healthy, and alone.
+//! The targets: the endpoint's addresses are registered, healthy, and alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CheckContext, Finding, Health};
+use super::{CheckContext, Finding, Health, Nature, command};
+use crate::binding::{Binding, Role};
 use crate::plan::StandbyPolicy;
 
-/// What an operator runs to have the group brought into sync at once.
-const SYNC: &str = "the next check brings it into sync; to have it at once, run `rds-nlb-sync check` or, for \
-                    the function, `aws lambda invoke --function-name FUNCTION --cli-binary-format \
-                    raw-in-base64-out --payload '{\"command\":\"check\"}' /dev/stdout`";
+/// How to bring the group into sync at once.
+fn sync_now(context: CheckContext<'_>) -> String {
+    let Binding { endpoint, target_group, port, databases, role, standby } = context.binding;
+    let databases = Some(databases.join(",")).filter(|list| !list.is_empty());
+    let port = port.map(|port| port.to_string());
+    let region = format!("AWS_REGION={}", context.region());
+    let mut words = vec![region.as_str(), "rds-nlb-sync", "check", "--endpoint", endpoint];
+    words.extend(["--target-group", target_group.as_str()]);
+    let options = [
+        ("--port", port.as_deref()),
+        ("--database", databases.as_deref()),
+        (
+            "--role",
+            match role {
+                Role::Writer => None,
+                Role::Readers => Some("readers"),
+                Role::All => Some("all"),
+            },
+        ),
+        ("--standby", (*standby == StandbyPolicy::Keep).then_some("keep")),
+    ];
+    words.extend(options.into_iter().filter_map(|(name, value)| Some([name, value?])).flatten());
+    format!(
+        "the next check does it; to do it now, invoke the function with {{\"command\": \"check\"}}, or run {}",
+        command(words)
+    )
+}
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     let targets = match &context.facts.targets {
         Err(unread) => {
-            let could_not = "whether the writer is in the group, healthy and alone";
-            return vec![Finding::unread_vital("targets", unread, could_not)];
+            let could_not = "whether the endpoint's addresses are registered, healthy and alone";
+            return vec![Finding::unread_required("targets", unread, could_not)];
         }
         Ok(targets) => targets,
     };
-    let (Ok(resolution), Some(port)) = (&context.facts.resolution, context.port()) else {
-        return vec![Finding::warning(
+    let Some(wanted) = context.wanted() else {
+        let finding = Finding::warning(
             "targets",
             format!("the group holds {}", describe(targets.iter())),
-            "not checked: whether that is the writer, since the endpoint's address or the port is not known",
-            "see what is said about the endpoint and the group",
-        )];
+            "not checked: whether these are the endpoint's addresses, since the addresses or the port are not known",
+            "see the findings about the endpoint and the group",
+        );
+        return vec![finding.of(Nature::Unknown)];
     };
-    let wanted: BTreeSet<String> =
-        resolution.addresses.targets(port).map(|target| target.to_string()).collect();
     let mut findings: Vec<Finding> =
         wanted.iter().map(|address| check_registered(context, address, targets)).collect();
     match context.binding.standby {
-        StandbyPolicy::Deregister => findings.extend(check_stale_targets(&wanted, targets)),
-        StandbyPolicy::Keep => findings.extend(check_standby(&wanted, targets)),
+        StandbyPolicy::Deregister => findings.extend(check_stale_targets(context, &wanted, targets)),
+        StandbyPolicy::Keep => findings.extend(check_standby(context, &wanted, targets)),
     }
     findings
 }
@@ -42,69 +65,88 @@ fn describe<'a>(targets: impl Iterator<Item = (&'a String, &'a Health)>) -> Stri
     if list.is_empty() { "no target".to_owned() } else { list.join(", ") }
 }
 
-/// The writer is in the group, and clients reach it.
+/// The address is registered, and the load balancer sends clients to it.
 fn check_registered(context: CheckContext<'_>, address: &str, targets: &BTreeMap<String, Health>) -> Finding {
+    let what = context.target();
     let Some(health) = targets.get(address).filter(|health| !health.is_draining()) else {
-        let what = context.target();
         let observed =
             format!("the {what} {address} is not in the group, which holds {}", describe(targets.iter()));
-        return Finding::problem("targets", observed, "clients are cut off, or reach another database", SYNC);
+        let impact = "clients are cut off, or reach another database";
+        return Finding::problem("targets", observed, impact, sync_now(context)).of(Nature::Unsynced);
     };
-    let Health { state, reason } = health;
+    let Health { state, reason, zone: _ } = health;
     let explanation = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let observed = format!("the {} {address} is {state}{explanation}", context.target());
-    match (state.as_str(), reason.as_deref().unwrap_or_default()) {
-        ("healthy", _) => Finding::ok("targets", observed),
-        ("initial", _) => Finding::warning(
-            "targets",
-            observed,
-            "clients do not reach it yet: it takes one to five minutes to put a target into service",
-            "wait, and ask the doctor again",
+    let observed = format!("the {what} {address} is {state}{explanation}");
+    let (impact, fix) = match (state.as_str(), reason.as_deref().unwrap_or_default()) {
+        ("healthy", _) => return Finding::ok("targets", observed),
+        ("initial", _) => {
+            let impact = "clients do not reach it yet: a new target takes one to five minutes";
+            return Finding::warning("targets", observed, impact, "wait, then run the doctor again");
+        }
+        ("unavailable" | "unused", reason) if !["Target.NotInUse", "Target.IpUnusable"].contains(&reason) => {
+            let impact = "it is not known whether clients reach it";
+            let fix = "check the group's listener and its health check";
+            return Finding::warning("targets", observed, impact, fix).of(Nature::Unserved);
+        }
+        (_, "Target.NotInUse") => (
+            "the load balancer does not use it: no listener forwards to the group, or the target's zone is not \
+             one of the load balancer's",
+            "check the listeners and the zones of the load balancer".to_owned(),
         ),
-        ("unused", "Target.NotInUse") => Finding::problem(
-            "targets",
-            observed,
-            "the load balancer does not use it: no listener forwards to the group, or the target's zone is \
-             not one of the load balancer's",
-            "see to the listener, to cross-zone balancing and to the zones",
-        ),
-        (_, "Target.IpUnusable") => Finding::problem(
-            "targets",
-            observed,
-            "the address is in use by a load balancer",
-            "see what the endpoint's name really leads to",
-        ),
-        ("unavailable" | "unused", _) => Finding::warning(
-            "targets",
-            observed,
-            "whether clients reach it cannot be told",
-            "see to the group's listener and to its health check",
-        ),
-        _ => Finding::problem(
-            "targets",
-            observed,
-            "clients are cut off",
-            format!(
-                "admit the load balancer in the database's security group (its security groups, or its \
-                 subnets' ranges), and see that the database listens on its port: {}",
-                context.elbv2(&format!(
-                    "describe-target-health --target-group-arn {}",
-                    context.binding.target_group
-                ))
-            ),
-        ),
-    }
+        (_, "Target.IpUnusable") => {
+            ("a load balancer uses this address", "check what the endpoint's name resolves to".to_owned())
+        }
+        _ => ("clients are cut off: the health check does not reach the database", admit(context)),
+    };
+    Finding::problem("targets", observed, impact, fix).of(Nature::Unserved)
 }
 
-/// Nothing but the writer and one unhealthy standby is in the group.
-fn check_standby(wanted: &BTreeSet<String>, targets: &BTreeMap<String, Health>) -> Vec<Finding> {
+/// The commands that make the database's security group admit the load balancer.
+fn admit(context: CheckContext<'_>) -> String {
+    let of_host = context.writer_host().map(|host| host.security_groups.as_slice());
+    let of_database = context.database().map(|database| database.security_groups.as_slice());
+    let group = of_host.filter(|groups| !groups.is_empty()).or(of_database).and_then(<[String]>::first);
+    let load_balancer = context.facts.load_balancers.as_ref().ok().and_then(|list| list.first());
+    let (Some(group), Some(attached)) = (group, load_balancer) else {
+        return "admit the load balancer (its security groups, or its subnets' ranges) in the database's \
+                security group, and check that the database listens on its port"
+            .to_owned();
+    };
+    let port = context.port().unwrap_or_default().to_string();
+    let words = ["ec2", "authorize-security-group-ingress", "--group-id", group, "--protocol", "tcp"];
+    let words = words.into_iter().chain(["--port", &port]);
+    if let Some(source) = attached.load_balancer.security_groups.first() {
+        let ingress = context.aws(words.chain(["--source-group", source]));
+        return format!(
+            "admit the load balancer's security group in the database's: {ingress} and check that {source} allows \
+             this port outbound"
+        );
+    }
+    let subnets = attached.load_balancer.zones.values().map(String::as_str);
+    let list = ["aws", "ec2", "describe-subnets", "--region", context.region(), "--subnet-ids"];
+    let list = list.into_iter().chain(subnets).chain(["--query", "Subnets[].CidrBlock", "--output", "text"]);
+    let each = ["aws"].into_iter().chain(words).chain(["--region", context.region(), "--cidr"]);
+    let (list, each) = (command(list), command(each));
+    format!(
+        "admit the load balancer's subnets in the database's security group: `{} | xargs -n 1 {}`",
+        list.trim_matches('`'),
+        each.trim_matches('`')
+    )
+}
+
+/// The group holds the endpoint's addresses, at most one unhealthy standby, and nothing else.
+fn check_standby(
+    context: CheckContext<'_>,
+    wanted: &BTreeSet<String>,
+    targets: &BTreeMap<String, Health>,
+) -> Vec<Finding> {
     let is_standby =
         |(target, health): &(&String, &Health)| !wanted.contains(*target) && health.state == "unhealthy";
     let Some((standby, _)) = targets.iter().find(is_standby) else {
         let observed =
             "the group holds no standby yet; the old writer's address is kept at the next failover";
         return std::iter::once(Finding::ok("standby", observed))
-            .chain(check_stale_targets(wanted, targets))
+            .chain(check_stale_targets(context, wanted, targets))
             .collect();
     };
     let mut others = targets.clone();
@@ -112,29 +154,40 @@ fn check_standby(wanted: &BTreeSet<String>, targets: &BTreeMap<String, Health>) 
     let kept = Finding {
         impact: Some("the group's UnHealthyHostCount is one in normal times".to_owned()),
         fix: Some("alarm on HealthyHostCount below one instead".to_owned()),
-        ..Finding::ok(
-            "standby",
-            format!("{standby} is kept as the standby, and is unhealthy as it should be"),
-        )
+        ..Finding::ok("standby", format!("{standby} is kept as the standby, and is unhealthy as expected"))
     };
-    std::iter::once(kept).chain(check_stale_targets(wanted, &others)).collect()
+    std::iter::once(kept).chain(check_stale_targets(context, wanted, &others)).collect()
 }
 
-/// Nothing but the writer is in the group.
-fn check_stale_targets(wanted: &BTreeSet<String>, targets: &BTreeMap<String, Health>) -> Option<Finding> {
+/// The group holds nothing but the endpoint's addresses.
+fn check_stale_targets(
+    context: CheckContext<'_>,
+    wanted: &BTreeSet<String>,
+    targets: &BTreeMap<String, Health>,
+) -> Option<Finding> {
     let others = || targets.iter().filter(|(target, _)| !wanted.contains(*target));
     let (draining, stale): (Vec<_>, Vec<_>) = others().partition(|(_, health)| health.is_draining());
     if !stale.is_empty() {
-        return Some(Finding::problem(
-            "stale_targets",
-            describe(stale.into_iter()),
-            "the load balancer sends a part of the clients there",
-            SYNC,
-        ));
+        let observed = describe(stale.into_iter());
+        let impact = "the load balancer sends a part of the clients to them";
+        let fix = format!("{}. {}", sync_now(context), stop_external_changes(context));
+        return Some(Finding::problem("stale_targets", observed, impact, fix).of(Nature::Unsynced));
     }
     if !draining.is_empty() {
-        let observed = format!("on their way out: {}", describe(draining.into_iter()));
+        let observed = format!("draining: {}", describe(draining.into_iter()));
         return Some(Finding::ok("stale_targets", observed));
     }
     Some(Finding::ok("stale_targets", "none"))
+}
+
+/// An address that comes back after every check is registered by something else.
+fn stop_external_changes(context: CheckContext<'_>) -> String {
+    let by = ["cloudtrail", "lookup-events", "--lookup-attributes"];
+    let by = by.into_iter().chain(["AttributeKey=EventName,AttributeValue=RegisterTargets"]);
+    let query = ["--query", "Events[].[EventTime,Username,CloudTrailEvent]", "--output", "text"];
+    let events = context.aws(by.chain(["--max-items", "10"]).chain(query));
+    format!(
+        "If the address comes back after a check, something else registers it. In Terraform, remove the \
+         aws_lb_target_group_attachment of this group. This lists who registers targets: {events}"
+    )
 }

@@ -4,10 +4,15 @@ use super::*;
 use crate::plan::{Addresses, StandbyPolicy};
 use crate::reconcile::{Cluster, Resolution};
 
+mod commands;
 mod faults;
 mod settings;
 
 const ENDPOINT: &str = "orders.cluster-abc123.us-east-1.rds.amazonaws.com";
+const BALANCER: &str =
+    "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/orders/0123456789abcdef";
+const LISTENER: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/net/orders/0123456789abcdef/fedcba9876543210";
+const OTHER: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/other/1123456789abcdef";
 const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
 
 fn binding() -> Binding {
@@ -19,21 +24,27 @@ fn resolution(chain: &[&str]) -> Resolution {
     Resolution { addresses, chain: chain.iter().map(|name| (*name).to_owned()).collect() }
 }
 
-/// A binding with which all is well.
-fn well() -> Facts {
+/// A binding without any fault.
+fn healthy_facts() -> Facts {
     let members = [("orders-1".to_owned(), true), ("orders-2".to_owned(), false)].into();
     let load_balancer = LoadBalancer {
-        arn: "arn:balancer".into(),
+        arn: BALANCER.into(),
         name: "orders".into(),
         kind: "network".into(),
         scheme: "internal".into(),
         state: "active".into(),
-        zones: vec!["us-east-1a".into(), "us-east-1b".into()],
+        vpc: Some("vpc-1".into()),
+        zones: strings([("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")]).into(),
         address_type: "ipv4".into(),
         security_groups: Vec::new(),
         enforces_on_private_link: true,
     };
-    let listener = Listener { port: 5432, protocol: "TCP".into(), groups: vec![GROUP.into()] };
+    let listener = Listener {
+        arn: LISTENER.into(),
+        port: 5432,
+        protocol: "TCP".into(),
+        forwards: vec![(GROUP.into(), 1)],
+    };
     Facts {
         resolution: Ok(resolution(&[ENDPOINT, "orders-1.abc123.us-east-1.rds.amazonaws.com"])),
         identifier: "orders".into(),
@@ -42,15 +53,23 @@ fn well() -> Facts {
             identifier: "orders".into(),
             status: "available".into(),
             port: Some(5432),
-            members: Cluster { members, is_failing_over: false },
+            engine: "aurora-postgresql".into(),
+            is_multi_az: false,
+            members: Cluster { members, is_failing_over: false, zone: None },
             cluster: None,
+            security_groups: vec!["sg-database".into()],
+            parameter_group: None,
+            host: None,
         })),
+        hosts: Ok(vec![host("orders-1", "us-east-1a"), host("orders-2", "us-east-1b")]),
+        parameters: None,
         group: Ok(Group {
             target_type: "ip".into(),
             protocol: "TCP".into(),
             port: Some(5432),
             address_type: "ipv4".into(),
-            load_balancers: vec!["arn:balancer".into()],
+            vpc: Some("vpc-1".into()),
+            load_balancers: vec![BALANCER.into()],
             health_check: HealthCheck {
                 enabled: true,
                 protocol: "TCP".into(),
@@ -70,12 +89,49 @@ fn well() -> Facts {
             cross_zone: Ok(true),
             listeners: Ok(vec![listener]),
         }]),
+        candidates: Ok(Vec::new()),
         targets: Ok([("10.0.1.10:5432".to_owned(), health("healthy"))].into()),
     }
 }
 
+fn strings<const N: usize>(pairs: [(&str, &str); N]) -> [(String, String); N] {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+fn host(identifier: &str, zone: &str) -> Host {
+    let subnets = [("subnet-a", "us-east-1a"), ("subnet-b", "us-east-1b"), ("subnet-c", "us-east-1c")];
+    Host {
+        identifier: identifier.into(),
+        zone: Some(zone.into()),
+        standby_zone: None,
+        vpc: Some("vpc-1".into()),
+        subnets: strings(subnets).into(),
+        security_groups: vec!["sg-database".into()],
+        parameter_group: Some("default.aurora-postgresql16".into()),
+    }
+}
+
+/// The first target is an address in `us-east-1a`.
 fn health(state: &str) -> Health {
-    Health { state: state.into(), reason: None }
+    Health { state: state.into(), reason: None, zone: Some("us-east-1a".into()) }
+}
+
+/// The findings that are neither ok nor a consequence, as a report has them: `level check`.
+fn faults(binding: &Binding, facts: &Facts) -> Vec<String> {
+    let report = BindingFindings::new(ENDPOINT, GROUP, findings(binding, facts));
+    let faults = report.findings.iter().filter(|it| it.level > Severity::Ok && it.cause.is_none());
+    faults.map(|it| format!("{:?} {}", it.level, it.check).to_lowercase()).collect()
+}
+
+fn host_of(facts: &mut Facts, index: usize) -> &mut Host {
+    &mut facts.hosts.as_mut().unwrap()[index]
+}
+
+/// A MySQL cluster with this parameter group.
+fn mysql(facts: &mut Facts, parameter_group: &str) {
+    database(facts).engine = "aurora-mysql".into();
+    (0..2).for_each(|index| host_of(facts, index).parameter_group = Some(parameter_group.into()));
+    facts.parameters = Some(Ok(Attributes::new()));
 }
 
 fn denied(action: &str) -> Unread {
@@ -106,21 +162,21 @@ fn listener(facts: &mut Facts) -> &mut Listener {
     &mut attached(facts).listeners.as_mut().unwrap()[0]
 }
 
-fn set(facts: &mut Facts, key: &str, value: &str) {
+fn set_attribute(facts: &mut Facts, key: &str, value: &str) {
     facts.attributes.as_mut().unwrap().insert(key.into(), value.into());
 }
 
-fn hold(facts: &mut Facts, targets: &[(&str, &str)]) {
+fn set_targets(facts: &mut Facts, targets: &[(&str, &str)]) {
     facts.targets = Ok(targets.iter().map(|(target, state)| ((*target).to_owned(), health(state))).collect());
 }
 
-fn unhealthy(facts: &mut Facts, state: &str, reason: &str) {
-    let health = Health { state: state.into(), reason: Some(reason.into()) };
+fn set_health(facts: &mut Facts, state: &str, reason: &str) {
+    let health = Health { reason: Some(reason.into()), ..health(state) };
     facts.targets = Ok([("10.0.1.10:5432".to_owned(), health)].into());
 }
 
-/// The endpoint is called this, and leads to the address without a CNAME.
-fn call(facts: &mut Facts, endpoint: &str) {
+/// The endpoint has this name and no CNAME.
+fn rename_endpoint(facts: &mut Facts, endpoint: &str) {
     facts.resolution = Ok(resolution(&[endpoint]));
 }
 
@@ -129,12 +185,13 @@ fn instance_of(facts: &mut Facts, cluster: Option<&str>) {
     database.kind = DatabaseKind::Instance;
     database.cluster = cluster.map(str::to_owned);
     database.members = Cluster::default();
+    facts.hosts = Ok(vec![host("orders", "us-east-1a")]);
 }
 
 #[test]
-fn with_all_well_every_check_is_ok() {
-    let findings = findings(&binding(), &well());
-    let checks: Vec<&str> = findings.iter().map(|finding| finding.check).collect();
+fn healthy_binding_has_only_ok_findings() {
+    let findings = findings(&binding(), &healthy_facts());
+    let checks: Vec<&str> = findings.iter().map(|finding| finding.check.as_ref()).collect();
     assert_eq!(
         checks,
         [
@@ -154,6 +211,7 @@ fn with_all_well_every_check_is_ok() {
             "load_balancer",
             "scheme",
             "zones",
+            "failover_zones",
             "cross_zone",
             "listener",
             "security_groups",
@@ -171,69 +229,78 @@ fn with_all_well_every_check_is_ok() {
 }
 
 #[test]
-fn whatever_cannot_be_read_is_told_once_and_nothing_is_guessed() {
+fn unreadable_facts_are_one_finding_each() {
     let nothing = || denied("everything");
     let facts = Facts {
         resolution: Err(nothing()),
         identifier: "orders".into(),
         database: Err(nothing()),
+        hosts: Ok(Vec::new()),
+        parameters: None,
         group: Err(nothing()),
         attributes: Err(nothing()),
         load_balancers: Ok(Vec::new()),
+        candidates: Ok(Vec::new()),
         targets: Err(nothing()),
     };
     let findings = findings(&binding(), &facts);
-    let checks: Vec<&str> = findings.iter().map(|finding| finding.check).collect();
+    let checks: Vec<&str> = findings.iter().map(|finding| finding.check.as_ref()).collect();
     assert_eq!(checks, ["endpoint", "database", "target_group", "attributes", "targets"]);
     for finding in findings {
-        assert_ne!(finding.level, Severity::Ok);
+        let is_required = ["endpoint", "target_group", "targets"].contains(&finding.check.as_ref());
+        let level = if is_required { Severity::Problem } else { Severity::Warning };
+        assert_eq!(finding.level, level, "{finding:?}");
         assert!(finding.impact.unwrap().contains("not checked: "));
     }
 }
 
 #[test]
-fn a_group_without_its_attributes_has_the_defaults_of_the_api() {
-    let facts = Facts { attributes: Ok(Attributes::new()), ..well() };
+fn missing_attributes_are_judged_by_api_defaults() {
+    let facts = Facts { attributes: Ok(Attributes::new()), ..healthy_facts() };
     let not_ok = findings(&binding(), &facts).into_iter().filter(|finding| finding.level != Severity::Ok);
-    let not_ok: Vec<(&str, String)> = not_ok.map(|finding| (finding.check, finding.observed)).collect();
+    let not_ok: Vec<(String, String)> =
+        not_ok.map(|finding| (finding.check.to_string(), finding.observed)).collect();
     let observed = "a removed target keeps its connections (delay 300 s, no termination)";
-    assert_eq!(not_ok, [("deregistration", observed.to_owned())]);
+    assert_eq!(not_ok, [("deregistration".to_owned(), observed.to_owned())]);
 }
 
 #[test]
-fn the_bindings_port_counts_before_the_groups() {
-    let mut facts = well();
+fn binding_port_overrides_group_port() {
+    let mut facts = healthy_facts();
     group(&mut facts).port = Some(80);
     let binding = Binding { port: Some(5432), ..binding() };
     assert!(findings(&binding, &facts).iter().all(|finding| finding.level == Severity::Ok));
 }
 
 #[test]
-fn a_health_check_of_the_databases_port_by_number_is_as_good() {
-    let mut facts = well();
+fn health_check_on_the_numeric_port_is_ok() {
+    let mut facts = healthy_facts();
     group(&mut facts).health_check.port = "5432".into();
     assert!(findings(&binding(), &facts).iter().all(|finding| finding.level == Severity::Ok));
 }
 
 #[test]
-fn instances_and_security_groups_off_duty_are_fine() {
-    let mut facts = well();
+fn instance_and_unenforced_security_group_are_ok() {
+    let mut facts = healthy_facts();
     instance_of(&mut facts, None);
     load_balancer(&mut facts).security_groups = vec!["sg-1".into()];
     load_balancer(&mut facts).enforces_on_private_link = false;
-    hold(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "draining")]);
+    set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "draining")]);
     let findings = findings(&binding(), &facts);
     assert!(findings.iter().all(|finding| finding.level == Severity::Ok), "{findings:#?}");
     assert!(!findings.iter().any(|finding| finding.check == "writer"), "an instance has no members");
     let stale = findings.iter().find(|finding| finding.check == "stale_targets").unwrap();
-    assert_eq!(stale.observed, "on their way out: 10.0.2.20:5432 (draining)");
+    assert_eq!(stale.observed, "draining: 10.0.2.20:5432 (draining)");
 }
 
 #[test]
-fn a_kept_standby_is_no_fault_and_its_cost_is_told() {
+fn kept_standby_is_ok_and_its_impact_is_named() {
     let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
-    let mut facts = well();
-    hold(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
+    let mut facts = healthy_facts();
+    instance_of(&mut facts, None);
+    database(&mut facts).is_multi_az = true;
+    host_of(&mut facts, 0).standby_zone = Some("us-east-1b".into());
+    set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
     let about = |binding: &Binding, facts: &Facts, check: &str| {
         findings(binding, facts).into_iter().find(|finding| finding.check == check)
     };
@@ -241,25 +308,29 @@ fn a_kept_standby_is_no_fault_and_its_cost_is_told() {
     assert_eq!(standby.level, Severity::Ok);
     assert!(standby.impact.unwrap().contains("UnHealthyHostCount is one in normal times"));
     assert_eq!(about(&kept, &facts, "stale_targets").unwrap().level, Severity::Ok);
-    assert_eq!(
-        about(&binding(), &facts, "stale_targets").unwrap().level,
-        Severity::Problem,
-        "unless it is kept"
-    );
+    assert_eq!(about(&kept, &facts, "standby_policy").unwrap().level, Severity::Ok);
+    let deregistered = about(&binding(), &facts, "stale_targets").unwrap();
+    assert_eq!(deregistered.level, Severity::Problem, "unless it is kept");
 
-    hold(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "healthy")]);
-    assert_eq!(
-        about(&kept, &facts, "stale_targets").unwrap().level,
-        Severity::Problem,
-        "one that answers is none"
-    );
+    set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "healthy")]);
+    let healthy = about(&kept, &facts, "stale_targets").unwrap();
+    assert_eq!(healthy.level, Severity::Problem, "a standby is not healthy");
     assert!(about(&kept, &facts, "standby").unwrap().observed.contains("no standby yet"));
 }
 
 #[test]
-fn commands_name_the_group_and_its_region() {
-    let mut facts = well();
-    set(&mut facts, "proxy_protocol_v2.enabled", "true");
+fn standby_without_multi_az_is_a_problem() {
+    let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
+    let mut facts = healthy_facts();
+    assert_eq!(faults(&kept, &facts), ["problem standby_policy"], "a cluster has none");
+    instance_of(&mut facts, None);
+    assert_eq!(faults(&kept, &facts), ["problem standby_policy"]);
+}
+
+#[test]
+fn commands_have_group_and_region() {
+    let mut facts = healthy_facts();
+    set_attribute(&mut facts, "proxy_protocol_v2.enabled", "true");
     let findings = findings(&binding(), &facts);
     let proxy = findings.iter().find(|finding| finding.check == "proxy_protocol").unwrap();
     assert_eq!(

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use aws_sdk_elasticloadbalancingv2::types::{self as aws_types, Action, TargetHealthDescription};
+use aws_sdk_elasticloadbalancingv2::types::{
+    self as aws_types, Action, TargetGroupTuple, TargetHealthDescription,
+};
 
 use super::{Elb, spend};
 use crate::aws;
@@ -31,6 +33,7 @@ impl InspectGroups for Elb {
             protocol: text(found.protocol().map(|protocol| protocol.as_str())),
             port: found.port().and_then(port),
             address_type: text(found.ip_address_type().map(|kind| kind.as_str()).or(Some("ipv4"))),
+            vpc: found.vpc_id().map(str::to_owned),
             load_balancers: found.load_balancer_arns().to_vec(),
             health_check: HealthCheck {
                 enabled: found.health_check_enabled().unwrap_or(true),
@@ -60,7 +63,7 @@ impl InspectGroups for Elb {
     }
 
     async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
-        let arns = Some(load_balancers.to_vec());
+        let arns = Some(load_balancers.to_vec()).filter(|arns| !arns.is_empty());
         let request = self.client.describe_load_balancers().set_load_balancer_arns(arns);
         let described = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancers";
@@ -99,16 +102,19 @@ impl InspectGroups for Elb {
 }
 
 fn listener(found: &aws_types::Listener) -> Option<Listener> {
-    let mut groups: Vec<String> = found.default_actions().iter().flat_map(groups).collect();
-    // A single group stands both in the action and in its configuration.
-    groups.sort();
-    groups.dedup();
-    let protocol = text(found.protocol().map(|protocol| protocol.as_str()));
-    Some(Listener { port: found.port().and_then(port)?, protocol, groups })
+    let forwards: BTreeMap<String, u32> = found.default_actions().iter().flat_map(forwards).collect();
+    Some(Listener {
+        arn: text(found.listener_arn()),
+        port: found.port().and_then(port)?,
+        protocol: text(found.protocol().map(|protocol| protocol.as_str())),
+        forwards: forwards.into_iter().collect(),
+    })
 }
 
 fn load_balancer(found: &aws_types::LoadBalancer) -> LoadBalancer {
-    let zone = |zone: &aws_types::AvailabilityZone| zone.zone_name().map(str::to_owned);
+    let zone = |zone: &aws_types::AvailabilityZone| {
+        Some((zone.zone_name()?.to_owned(), zone.subnet_id().unwrap_or_default().to_owned()))
+    };
     let enforces = found.enforce_security_group_inbound_rules_on_private_link_traffic();
     LoadBalancer {
         arn: text(found.load_balancer_arn()),
@@ -116,6 +122,7 @@ fn load_balancer(found: &aws_types::LoadBalancer) -> LoadBalancer {
         kind: text(found.r#type().map(|kind| kind.as_str())),
         scheme: text(found.scheme().map(|scheme| scheme.as_str())),
         state: text(found.state().and_then(|state| state.code()).map(|code| code.as_str())),
+        vpc: found.vpc_id().map(str::to_owned),
         zones: found.availability_zones().iter().filter_map(zone).collect(),
         address_type: text(found.ip_address_type().map(|kind| kind.as_str())),
         security_groups: found.security_groups().to_vec(),
@@ -124,10 +131,17 @@ fn load_balancer(found: &aws_types::LoadBalancer) -> LoadBalancer {
     }
 }
 
-fn groups(action: &Action) -> Vec<String> {
+/// The groups of an action with their weights. The API returns a single group both in the action and, with its
+/// weight, in the configuration, and may leave out a weight of 1.
+fn forwards(action: &Action) -> Vec<(String, u32)> {
     let weighted = action.forward_config().map(|forward| forward.target_groups()).unwrap_or_default();
-    let weighted = weighted.iter().filter_map(|group| group.target_group_arn());
-    action.target_group_arn().into_iter().chain(weighted).map(str::to_owned).collect()
+    let weight = |group: &TargetGroupTuple| group.weight().and_then(|weight| weight.try_into().ok());
+    let weighted = weighted
+        .iter()
+        .filter_map(|group| Some((group.target_group_arn()?.to_owned(), weight(group).unwrap_or(1))));
+    let weighted: Vec<_> = weighted.collect();
+    let single = action.target_group_arn().filter(|_| weighted.is_empty()).map(|arn| (arn.to_owned(), 1));
+    weighted.into_iter().chain(single).collect()
 }
 
 fn health_of(description: &TargetHealthDescription) -> (String, Health) {
@@ -143,7 +157,8 @@ fn health_of(description: &TargetHealthDescription) -> (String, Health) {
     let health = description.target_health();
     let state = text(health.and_then(|health| health.state()).map(|state| state.as_str()));
     let reason = health.and_then(|health| health.reason()).map(|reason| reason.as_str().to_owned());
-    (name, Health { state, reason })
+    let zone = target.and_then(|target| target.availability_zone()).map(str::to_owned);
+    (name, Health { state, reason, zone })
 }
 
 fn text(value: Option<&str>) -> String {

@@ -148,7 +148,7 @@ fn promoted_instance(event: &RdsEvent, binding: &Binding) -> Option<String> {
 /// Whether the endpoint may stand for a cluster with members. An own alias may stand for anything.
 fn may_be_of_cluster(binding: &Binding) -> bool {
     match RdsName::parse(&binding.endpoint) {
-        Some(name) => name.kind != RdsKind::Instance || binding.database.is_some(),
+        Some(name) => name.kind != RdsKind::Instance || !binding.databases.is_empty(),
         None => true,
     }
 }

@@ -1,23 +1,50 @@
-//! The calls that only the doctor makes.
+//! The doctor's calls of the RDS API.
 
-use aws_sdk_rds::types::Endpoint;
+use aws_sdk_rds::types::{DbInstance, Endpoint, Parameter, VpcSecurityGroupMembership};
 
 use super::Rds;
-use crate::doctor::{Database, DatabaseKind, InspectDatabases};
+use crate::aws;
+use crate::doctor::{Attributes, Database, DatabaseKind, Host, InspectDatabases};
 use crate::error::Error;
 use crate::reconcile::Cluster;
+
+/// The source of the parameters that differ from the engine's defaults.
+const USER: &str = "user";
 
 impl InspectDatabases for Rds {
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error> {
         match self.inspect_cluster(identifier).await {
             Ok(Some(cluster)) => Ok(Some(cluster)),
             Ok(None) => self.inspect_instance(identifier).await,
-            // The role may describe this instance, and not a cluster of the same name.
+            // A role that allows only this instance denies the call for a cluster of its name.
             Err(error) => match self.inspect_instance(identifier).await {
                 Ok(Some(instance)) => Ok(Some(instance)),
                 _ => Err(error),
             },
         }
+    }
+
+    async fn host(&self, identifier: &str) -> Result<Option<Host>, Error> {
+        Ok(self.describe_instance(identifier).await?.as_ref().map(host))
+    }
+
+    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Result<Attributes, Error> {
+        let doing = || format!("read the parameter group {group}");
+        let parameters: Vec<Parameter> = match kind {
+            DatabaseKind::Cluster => {
+                let call = self.client.describe_db_cluster_parameters();
+                let call = call.db_cluster_parameter_group_name(group).source(USER).into_paginator();
+                let read: Result<Vec<_>, _> = Box::pin(call.items().send().collect()).await;
+                read.map_err(|error| aws::call_error(doing(), "rds:DescribeDBClusterParameters", error))?
+            }
+            DatabaseKind::Instance => {
+                let call = self.client.describe_db_parameters().db_parameter_group_name(group).source(USER);
+                let read: Result<Vec<_>, _> = Box::pin(call.into_paginator().items().send().collect()).await;
+                read.map_err(|error| aws::call_error(doing(), "rds:DescribeDBParameters", error))?
+            }
+        };
+        let pair = |parameter: Parameter| Some((parameter.parameter_name?, parameter.parameter_value?));
+        Ok(parameters.into_iter().filter_map(pair).collect())
     }
 }
 
@@ -29,8 +56,13 @@ impl Rds {
             identifier: cluster.db_cluster_identifier().unwrap_or(identifier).to_owned(),
             status: cluster.status().unwrap_or("of an unknown status").to_owned(),
             port: cluster.port().and_then(|port| u16::try_from(port).ok()),
+            engine: cluster.engine().unwrap_or_default().to_owned(),
+            is_multi_az: cluster.multi_az().unwrap_or(false),
             members: super::members(&cluster),
             cluster: None,
+            security_groups: security_groups(cluster.vpc_security_groups()),
+            parameter_group: cluster.db_cluster_parameter_group().map(str::to_owned),
+            host: None,
         }))
     }
 
@@ -42,8 +74,37 @@ impl Rds {
             identifier: instance.db_instance_identifier().unwrap_or(identifier).to_owned(),
             status: instance.db_instance_status().unwrap_or("of an unknown status").to_owned(),
             port: instance.endpoint().and_then(port),
+            engine: instance.engine().unwrap_or_default().to_owned(),
+            is_multi_az: instance.multi_az().unwrap_or(false),
             members: Cluster::default(),
+            security_groups: security_groups(instance.vpc_security_groups()),
+            parameter_group: None,
+            host: Some(host(&instance)),
             cluster: instance.db_cluster_identifier().filter(|name| !name.is_empty()).map(str::to_owned),
         }))
     }
+}
+
+fn host(instance: &DbInstance) -> Host {
+    let of_group = instance.db_subnet_group();
+    let subnets = of_group.map(|group| group.subnets()).unwrap_or_default().iter();
+    let subnets = subnets.filter_map(|subnet| {
+        let zone = subnet.subnet_availability_zone().and_then(|zone| zone.name())?;
+        Some((subnet.subnet_identifier()?.to_owned(), zone.to_owned()))
+    });
+    let parameters = instance.db_parameter_groups().iter();
+    Host {
+        identifier: instance.db_instance_identifier().unwrap_or_default().to_ascii_lowercase(),
+        zone: instance.availability_zone().map(str::to_owned),
+        standby_zone: instance.secondary_availability_zone().map(str::to_owned),
+        vpc: of_group.and_then(|group| group.vpc_id()).map(str::to_owned),
+        subnets: subnets.collect(),
+        security_groups: security_groups(instance.vpc_security_groups()),
+        parameter_group: parameters.filter_map(|of| of.db_parameter_group_name()).next().map(str::to_owned),
+    }
+}
+
+fn security_groups(memberships: &[VpcSecurityGroupMembership]) -> Vec<String> {
+    let ids = memberships.iter().filter_map(|membership| membership.vpc_security_group_id());
+    ids.map(str::to_owned).collect()
 }

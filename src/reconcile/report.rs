@@ -1,6 +1,6 @@
 //! What became of a binding.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::ser::SerializeSeq;
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::binding::Binding;
 use crate::error::Error;
-use crate::plan::Addresses;
+use crate::plan::{Addresses, TargetState};
 
 /// The state of a binding at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +44,9 @@ pub struct Report {
     pub deregistered: BTreeSet<SocketAddr>,
     /// What waits, and for what.
     pub waiting: Vec<String>,
+    /// The health of the endpoint's targets in the last list.
+    #[serde(serialize_with = "health_by_name")]
+    pub health: BTreeMap<SocketAddr, TargetState>,
     pub error: Option<String>,
     pub elapsed_ms: u64,
     /// From the first lookup that gave an address until it was registered, in milliseconds. A metric.
@@ -62,6 +65,7 @@ impl Report {
             registered: BTreeSet::new(),
             deregistered: BTreeSet::new(),
             waiting: Vec::new(),
+            health: BTreeMap::new(),
             error: None,
             elapsed_ms: 0,
             registration_latency_ms: None,
@@ -77,6 +81,13 @@ impl Report {
             ..Self::new(&binding.endpoint, binding.target_group.as_str(), Status::Failed)
         }
     }
+}
+
+fn health_by_name<S: Serializer>(
+    health: &BTreeMap<SocketAddr, TargetState>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(health.iter().map(|(target, state)| (target, state.name())))
 }
 
 fn list_addresses<S: Serializer>(addresses: &Option<Addresses>, serializer: S) -> Result<S::Ok, S::Error> {

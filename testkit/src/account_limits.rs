@@ -37,7 +37,8 @@ impl AccountLimits {
     /// Takes the call's tokens, or refuses it.
     pub fn take(&mut self, action: Action) -> bool {
         let is_write = matches!(action, Action::RegisterTargets | Action::DeregisterTargets);
-        if matches!(action, Action::DescribeDBClusters | Action::DescribeDBInstances | Action::Lookup) {
+        let is_of_rds = action.permission().is_some_and(|action| action.starts_with("rds:"));
+        if is_of_rds || action == Action::Lookup {
             return true;
         }
         if !self.all.has_one() || (is_write && !self.writes.has_one()) {

@@ -85,7 +85,27 @@ impl FakeAws {
         connections.len()
     }
 
+    /// The answer of a deployed function to the invocation of this path, if there is one.
+    fn invocation(&self, path: &str) -> Option<Reply> {
+        let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
+        let state = self.state();
+        let Some((answer, is_error)) = state.functions.get(name) else {
+            let body = format!(r#"{{"Message": "Function not found: {name}"}}"#);
+            let reply =
+                Response::builder().status(404).header("X-Amzn-ErrorType", "ResourceNotFoundException");
+            return Some(Ok(reply.body(Full::from(body)).expect("a valid response")));
+        };
+        let mut reply = Response::builder();
+        if *is_error {
+            reply = reply.header("X-Amz-Function-Error", "Unhandled");
+        }
+        Some(Ok(reply.body(Full::from(answer.clone())).expect("a valid response")))
+    }
+
     async fn serve_call(&self, request: Request<Incoming>) -> Reply {
+        if let Some(reply) = self.invocation(request.uri().path()) {
+            return reply;
+        }
         let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
         let form: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
         let field = |name: &str| form.get(name).cloned().unwrap_or_default();
@@ -101,6 +121,7 @@ impl FakeAws {
             "DescribeListeners" => Action::DescribeListeners,
             "DescribeTags" => Action::DescribeTags,
             "DescribeDBInstances" => Action::DescribeDBInstances,
+            "DescribeDBParameters" => Action::DescribeDBParameters,
             other => {
                 return error(&ApiError {
                     status: 400,
@@ -227,13 +248,17 @@ impl FakeAws {
                 let mut members = String::new();
                 let reason = state.estate.reason.map(|reason| format!("<Reason>{reason}</Reason>"));
                 let reason = reason.unwrap_or_default();
+                let zones = state.estate.target_zones.clone();
                 for (target, state) in state.health(group)? {
+                    let zone = zones.get(&target.ip());
+                    let zone = zone.map(|zone| format!("<AvailabilityZone>{zone}</AvailabilityZone>"));
                     let _ = write!(
                         members,
-                        "<member><Target><Id>{}</Id><Port>{}</Port></Target><HealthCheckPort>{}</HealthCheckPort>\
+                        "<member><Target><Id>{}</Id><Port>{}</Port>{}</Target><HealthCheckPort>{}</HealthCheckPort>\
                          <TargetHealth><State>{state}</State>{reason}</TargetHealth></member>",
                         target.ip(),
                         target.port(),
+                        zone.unwrap_or_default(),
                         target.port()
                     );
                 }
@@ -262,8 +287,11 @@ impl FakeAws {
                 }
                 Ok(format!(
                     "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
-                     <Status>{status}</Status><Port>{}</Port><DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
-                    state.estate.database_port
+                     <Status>{status}</Status><Endpoint>{}</Endpoint><Port>{}</Port>{}\
+                     <DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                    state.described_endpoint(),
+                    state.estate.database_port,
+                    state.estate.cluster_xml()
                 ))
             }
             Action::DescribeDBInstances => {
@@ -280,11 +308,12 @@ impl FakeAws {
                 Ok(format!(
                     "<DBInstances><DBInstance><DBInstanceIdentifier>{identifier}</DBInstanceIdentifier>\
                      <DBInstanceStatus>{}</DBInstanceStatus><MultiAZ>{multi_az}</MultiAZ>\
-                     <Endpoint>{}<Port>{}</Port></Endpoint>{}</DBInstance></DBInstances>",
+                     <Endpoint>{}<Port>{}</Port></Endpoint>{}{}</DBInstance></DBInstances>",
                     if status.is_empty() { state.estate.status } else { status },
                     address.unwrap_or_default(),
                     state.estate.database_port,
-                    cluster.unwrap_or_default()
+                    cluster.unwrap_or_default(),
+                    state.estate.instance_xml(&identifier)
                 ))
             }
             Action::Lookup => unreachable!("no API call"),

@@ -1,11 +1,12 @@
-//! The resources around a target group that the doctor examines: the load balancer, the attributes and the
-//! database's state. Each begins without a problem.
+//! The surroundings of a target group that the doctor reads: the load balancers, the attributes and the
+//! database's state. The default has no fault.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
 
 use rds_nlb_sync::doctor::{
-    Attributes, Database, DatabaseKind, Group, Health, HealthCheck, InspectDatabases, InspectGroups,
+    Attributes, Database, DatabaseKind, Group, Health, HealthCheck, Host, InspectDatabases, InspectGroups,
     Listener, LoadBalancer,
 };
 use rds_nlb_sync::error::Error;
@@ -16,22 +17,48 @@ use super::{Action, ApiError, FakeAws, GROUP, State};
 pub const LOAD_BALANCER: &str =
     "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/orders/0123456789abcdef";
 
-/// The resources around every target group.
+/// The surroundings of every group.
 #[derive(Clone, Debug)]
 pub struct Estate {
     /// The load balancers that the group is attached to, each with its listeners and attributes.
     pub load_balancers: Vec<(LoadBalancer, Vec<Listener>, Attributes)>,
     pub attributes: Attributes,
     pub health_check: HealthCheck,
-    /// The reason for the targets' state.
+    /// The reason code of every target's state.
     pub reason: Option<&'static str>,
     /// The status of every database.
     pub status: &'static str,
     pub database_port: u16,
+    pub engine: &'static str,
+    /// The zone of every instance that is not in `us-east-1a`.
+    pub zones: BTreeMap<String, String>,
+    /// The zone of a Multi-AZ instance's standby.
+    pub standby_zone: Option<&'static str>,
+    /// The DB subnet group: subnet and zone.
+    pub subnets: Vec<(String, String)>,
+    /// The security groups of every database.
+    pub security_groups: Vec<String>,
+    pub parameter_group: &'static str,
+    /// The parameters that the parameter group changes.
+    pub parameters: Attributes,
+    /// The zone of every target, by its address.
+    pub target_zones: BTreeMap<IpAddr, &'static str>,
+    /// Whether the group is attached to the load balancers.
+    pub is_attached: bool,
 }
 
 pub fn attributes(list: &[(&str, &str)]) -> Attributes {
     list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// A TCP listener that forwards to these groups by weight.
+pub fn listener(port: u16, forwards: &[(&str, u32)]) -> Listener {
+    Listener {
+        arn: format!("{}/{port:016}", LOAD_BALANCER.replace(":loadbalancer/", ":listener/")),
+        port,
+        protocol: "TCP".into(),
+        forwards: forwards.iter().map(|(group, weight)| ((*group).to_owned(), *weight)).collect(),
+    }
 }
 
 impl Default for Estate {
@@ -42,12 +69,13 @@ impl Default for Estate {
             kind: "network".into(),
             scheme: "internal".into(),
             state: "active".into(),
-            zones: vec!["us-east-1a".into(), "us-east-1b".into()],
+            vpc: Some("vpc-1".into()),
+            zones: attributes(&[("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")]),
             address_type: "ipv4".into(),
             security_groups: Vec::new(),
             enforces_on_private_link: true,
         };
-        let listener = Listener { port: 5432, protocol: "TCP".into(), groups: vec![GROUP.into()] };
+        let listener = listener(5432, &[(GROUP, 1)]);
         let of_balancer = attributes(&[("load_balancing.cross_zone.enabled", "true")]);
         Self {
             load_balancers: vec![(load_balancer, vec![listener], of_balancer)],
@@ -67,10 +95,81 @@ impl Default for Estate {
                 unhealthy_threshold: 2,
             },
             reason: None,
-            // As good as `available`, but missing from most lists of good states.
+            // A state in which the database serves clients, but not `available`.
             status: "storage-optimization",
             database_port: 5432,
+            engine: "aurora-postgresql",
+            zones: attributes(&[("orders-2", "us-east-1b")]),
+            standby_zone: None,
+            subnets: [
+                ("subnet-db-a", "us-east-1a"),
+                ("subnet-db-b", "us-east-1b"),
+                ("subnet-db-c", "us-east-1c"),
+            ]
+            .map(|(subnet, zone)| (subnet.to_owned(), zone.to_owned()))
+            .into(),
+            security_groups: vec!["sg-database".into()],
+            parameter_group: "default.aurora-postgresql16",
+            parameters: Attributes::new(),
+            target_zones: [([10, 0, 1, 10], "us-east-1a"), ([10, 0, 2, 20], "us-east-1b")]
+                .map(|(address, zone)| (IpAddr::from(address), zone))
+                .into(),
+            is_attached: true,
         }
+    }
+}
+
+impl Estate {
+    /// The load balancers that the group is attached to.
+    fn attached(&self) -> impl Iterator<Item = &LoadBalancer> {
+        self.load_balancers.iter().map(|(load_balancer, ..)| load_balancer).filter(|_| self.is_attached)
+    }
+
+    fn zone(&self, instance: &str) -> String {
+        self.zones.get(instance).cloned().unwrap_or_else(|| "us-east-1a".into())
+    }
+
+    /// What the API adds to the description of every instance.
+    pub fn instance_xml(&self, instance: &str) -> String {
+        let standby = self
+            .standby_zone
+            .map(|zone| format!("<SecondaryAvailabilityZone>{zone}</SecondaryAvailabilityZone>"));
+        let subnets: String = self
+            .subnets
+            .iter()
+            .map(|(subnet, zone)| {
+                format!(
+                    "<Subnet><SubnetIdentifier>{subnet}</SubnetIdentifier><SubnetAvailabilityZone>\
+                     <Name>{zone}</Name></SubnetAvailabilityZone></Subnet>"
+                )
+            })
+            .collect();
+        format!(
+            "<Engine>{}</Engine><AvailabilityZone>{}</AvailabilityZone>{}<DBSubnetGroup><VpcId>vpc-1</VpcId>\
+             <Subnets>{subnets}</Subnets></DBSubnetGroup><DBParameterGroups><DBParameterGroup>\
+             <DBParameterGroupName>{}</DBParameterGroupName></DBParameterGroup></DBParameterGroups>{}",
+            self.engine,
+            self.zone(instance),
+            standby.unwrap_or_default(),
+            self.parameter_group,
+            self.security_groups_xml()
+        )
+    }
+
+    /// What the API adds to the description of every cluster.
+    pub fn cluster_xml(&self) -> String {
+        format!("<Engine>{}</Engine>{}", self.engine, self.security_groups_xml())
+    }
+
+    fn security_groups_xml(&self) -> String {
+        let member = |group: &String| {
+            format!(
+                "<VpcSecurityGroupMembership><VpcSecurityGroupId>{group}</VpcSecurityGroupId>\
+                 </VpcSecurityGroupMembership>"
+            )
+        };
+        let members: String = self.security_groups.iter().map(member).collect();
+        format!("<VpcSecurityGroups>{members}</VpcSecurityGroups>")
     }
 }
 
@@ -82,23 +181,25 @@ impl State {
             protocol: described.protocol.into(),
             port: Some(described.port),
             address_type: described.address_type.into(),
-            load_balancers: self
-                .estate
-                .load_balancers
-                .iter()
-                .map(|(load_balancer, ..)| load_balancer.arn.clone())
-                .collect(),
+            vpc: Some("vpc-1".into()),
+            load_balancers: self.estate.attached().map(|load_balancer| load_balancer.arn.clone()).collect(),
             health_check: self.estate.health_check.clone(),
         })
     }
 
     fn database(&self, identifier: &str) -> Option<Database> {
+        let multi_az = self.instances.get(identifier).is_some_and(|instance| instance.multi_az);
         let database = |kind, members, cluster| Database {
+            engine: self.estate.engine.into(),
+            is_multi_az: multi_az,
+            security_groups: self.estate.security_groups.clone(),
+            parameter_group: None,
+            host: self.host(identifier).filter(|_| kind == DatabaseKind::Instance),
             kind,
             identifier: identifier.to_owned(),
             status: self.estate.status.into(),
             port: Some(self.estate.database_port),
-            members: Cluster { members, is_failing_over: self.failing_over },
+            members: Cluster { members, is_failing_over: self.failing_over, zone: self.rds_zone() },
             cluster,
         };
         if let Some(members) = self.clusters.get(identifier) {
@@ -106,6 +207,19 @@ impl State {
         }
         let instance = self.instances.get(identifier)?;
         Some(database(DatabaseKind::Instance, BTreeMap::new(), instance.cluster.map(str::to_owned)))
+    }
+
+    fn host(&self, identifier: &str) -> Option<Host> {
+        let estate = &self.estate;
+        self.instances.get(identifier).map(|_| Host {
+            identifier: identifier.to_owned(),
+            zone: Some(estate.zone(identifier)),
+            standby_zone: estate.standby_zone.map(str::to_owned),
+            vpc: Some("vpc-1".into()),
+            subnets: estate.subnets.clone(),
+            security_groups: estate.security_groups.clone(),
+            parameter_group: Some(estate.parameter_group.into()),
+        })
     }
 
     fn load_balancer(&self, arn: &str) -> Result<&(LoadBalancer, Vec<Listener>, Attributes), ApiError> {
@@ -123,7 +237,7 @@ impl State {
         let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } =
             &self.estate.health_check;
         let mut load_balancers = String::new();
-        for (load_balancer, ..) in &self.estate.load_balancers {
+        for load_balancer in self.estate.attached() {
             let _ = write!(load_balancers, "<member>{}</member>", load_balancer.arn);
         }
         format!(
@@ -134,7 +248,7 @@ impl State {
         )
     }
 
-    /// Answers the calls that only the doctor makes.
+    /// The API's answers to the calls that only the doctor makes.
     pub fn inspect(&self, action: Action, form: &BTreeMap<String, String>) -> Result<String, ApiError> {
         let field = |name: &str| form.get(name).cloned().unwrap_or_default();
         match action {
@@ -144,22 +258,39 @@ impl State {
             }
             Action::DescribeLoadBalancers => {
                 let arns = (1..).map_while(|index| form.get(&format!("LoadBalancerArns.member.{index}")));
+                let mut arns: Vec<String> = arns.cloned().collect();
+                if arns.is_empty() {
+                    arns = self.estate.load_balancers.iter().map(|(one, ..)| one.arn.clone()).collect();
+                }
                 let mut members = String::new();
-                for arn in arns {
+                for arn in &arns {
                     members.push_str(&balancer_xml(&self.load_balancer(arn)?.0));
                 }
                 Ok(format!("<LoadBalancers>{members}</LoadBalancers>"))
             }
             Action::DescribeListeners => {
                 let mut members = String::new();
-                for Listener { port, protocol, groups } in &self.load_balancer(&field("LoadBalancerArn"))?.1 {
+                let listeners = &self.load_balancer(&field("LoadBalancerArn"))?.1;
+                for Listener { arn, port, protocol, forwards } in listeners {
                     let _ = write!(
                         members,
-                        "<member><Port>{port}</Port><Protocol>{protocol}</Protocol>{}</member>",
-                        forward_xml(groups)
+                        "<member><ListenerArn>{arn}</ListenerArn><Port>{port}</Port>\
+                         <Protocol>{protocol}</Protocol>{}</member>",
+                        forward_xml(forwards)
                     );
                 }
                 Ok(format!("<Listeners>{members}</Listeners>"))
+            }
+            Action::DescribeDBParameters => {
+                let mut members = String::new();
+                for (name, value) in &self.estate.parameters {
+                    let _ = write!(
+                        members,
+                        "<Parameter><ParameterName>{name}</ParameterName>\
+                         <ParameterValue>{value}</ParameterValue></Parameter>"
+                    );
+                }
+                Ok(format!("<Parameters>{members}</Parameters>"))
             }
             other => unreachable!("{other:?} is not the doctor's alone"),
         }
@@ -181,18 +312,22 @@ fn balancer_xml(load_balancer: &LoadBalancer) -> String {
         kind,
         scheme,
         state,
+        vpc,
         zones,
         address_type,
         security_groups,
         enforces_on_private_link,
     } = load_balancer;
-    let zones: String =
-        zones.iter().map(|zone| format!("<member><ZoneName>{zone}</ZoneName></member>")).collect();
+    let zone = |(zone, subnet): (&String, &String)| {
+        format!("<member><ZoneName>{zone}</ZoneName><SubnetId>{subnet}</SubnetId></member>")
+    };
+    let zones: String = zones.iter().map(zone).collect();
+    let vpc = vpc.as_deref().unwrap_or_default();
     let groups: String = security_groups.iter().map(|group| format!("<member>{group}</member>")).collect();
     let enforces = if *enforces_on_private_link { "on" } else { "off" };
     format!(
         "<member><LoadBalancerArn>{arn}</LoadBalancerArn><LoadBalancerName>{name}</LoadBalancerName>\
-         <Type>{kind}</Type><Scheme>{scheme}</Scheme><State><Code>{state}</Code></State>\
+         <Type>{kind}</Type><VpcId>{vpc}</VpcId><Scheme>{scheme}</Scheme><State><Code>{state}</Code></State>\
          <AvailabilityZones>{zones}</AvailabilityZones><IpAddressType>{address_type}</IpAddressType>\
          <SecurityGroups>{groups}</SecurityGroups>\
          <EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic>{enforces}\
@@ -200,16 +335,16 @@ fn balancer_xml(load_balancer: &LoadBalancer) -> String {
     )
 }
 
-/// One group stands in the action and in its configuration, several in the configuration alone.
-fn forward_xml(groups: &[String]) -> String {
-    let only = match groups {
-        [group] => format!("<TargetGroupArn>{group}</TargetGroupArn>"),
+/// The API returns one group in the action and in its configuration, several in the configuration alone.
+fn forward_xml(forwards: &[(String, u32)]) -> String {
+    let only = match forwards {
+        [(group, _)] => format!("<TargetGroupArn>{group}</TargetGroupArn>"),
         _ => String::new(),
     };
-    let tuples: String = groups
-        .iter()
-        .map(|group| format!("<member><TargetGroupArn>{group}</TargetGroupArn><Weight>1</Weight></member>"))
-        .collect();
+    let tuple = |(group, weight): &(String, u32)| {
+        format!("<member><TargetGroupArn>{group}</TargetGroupArn><Weight>{weight}</Weight></member>")
+    };
+    let tuples: String = forwards.iter().map(tuple).collect();
     format!(
         "<DefaultActions><member><Type>forward</Type>{only}<ForwardConfig><TargetGroups>{tuples}</TargetGroups>\
          </ForwardConfig></member></DefaultActions>"
@@ -229,15 +364,23 @@ impl InspectGroups for FakeAws {
     async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Error> {
         let health = |state: &mut State| {
             let reason = state.estate.reason.map(str::to_owned);
-            let health = |state: &str| Health { state: state.to_owned(), reason: reason.clone() };
-            Ok(state.health(group)?.into_iter().map(|(at, state)| (at.to_string(), health(state))).collect())
+            let zones = state.estate.target_zones.clone();
+            let health = |at: SocketAddr, state: &str| {
+                let zone = zones.get(&at.ip()).map(|zone| (*zone).to_owned());
+                (at.to_string(), Health { state: state.to_owned(), reason: reason.clone(), zone })
+            };
+            Ok(state.health(group)?.into_iter().map(|(at, state)| health(at, state)).collect())
         };
         self.call(Action::DescribeTargetHealth, String::new(), health).await
     }
 
     async fn load_balancers(&self, arns: &[String]) -> Result<Vec<LoadBalancer>, Error> {
-        let described =
-            |state: &mut State| arns.iter().map(|arn| Ok(state.load_balancer(arn)?.0.clone())).collect();
+        let described = |state: &mut State| {
+            if arns.is_empty() {
+                return Ok(state.estate.load_balancers.iter().map(|(one, ..)| one.clone()).collect());
+            }
+            arns.iter().map(|arn| Ok(state.load_balancer(arn)?.0.clone())).collect()
+        };
         self.call(Action::DescribeLoadBalancers, String::new(), described).await
     }
 
@@ -262,5 +405,15 @@ impl InspectDatabases for FakeAws {
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error> {
         let found = |state: &mut State| Ok(state.database(identifier));
         self.call(Action::DescribeDBClusters, identifier.to_owned(), found).await
+    }
+
+    async fn host(&self, identifier: &str) -> Result<Option<Host>, Error> {
+        let found = |state: &mut State| Ok(state.host(identifier));
+        self.call(Action::DescribeDBInstances, identifier.to_owned(), found).await
+    }
+
+    async fn parameters(&self, _: DatabaseKind, group: &str) -> Result<Attributes, Error> {
+        let read = |state: &mut State| Ok(state.estate.parameters.clone());
+        self.call(Action::DescribeDBParameters, group.to_owned(), read).await
     }
 }

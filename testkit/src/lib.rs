@@ -22,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rds_nlb_sync::endpoint::{RdsName, Zone};
 use tokio::time::Instant;
 
 pub use fault::Fault;
@@ -53,6 +54,7 @@ pub enum Action {
     DescribeLoadBalancerAttributes,
     DescribeListeners,
     DescribeDBInstances,
+    DescribeDBParameters,
     // Only discovery calls this.
     DescribeTags,
 }
@@ -62,7 +64,9 @@ impl Action {
     pub fn permission(self) -> Option<String> {
         match self {
             Self::Lookup => None,
-            Self::DescribeDBClusters | Self::DescribeDBInstances => Some(format!("rds:{self:?}")),
+            Self::DescribeDBClusters | Self::DescribeDBInstances | Self::DescribeDBParameters => {
+                Some(format!("rds:{self:?}"))
+            }
             _ => Some(format!("elasticloadbalancing:{self:?}")),
         }
     }
@@ -164,6 +168,8 @@ pub struct State {
     pub clusters: BTreeMap<String, BTreeMap<String, bool>>,
     /// The status of all clusters, where it is not the usual one.
     pub failing_over: bool,
+    /// Whether the RDS API describes a cluster of the same name in another account.
+    pub is_namesake: bool,
     pub instances: BTreeMap<String, Instance>,
     /// The account's API limits, if it has any.
     pub limits: Option<account_limits::AccountLimits>,
@@ -173,6 +179,8 @@ pub struct State {
     pub permits: Vec<(rds_nlb_sync::rate_limit::Priority, rds_nlb_sync::rate_limit::Call)>,
     /// The resources around the groups.
     pub estate: estate::Estate,
+    /// Deployed functions: the answer of each, and whether it is an error.
+    pub functions: BTreeMap<String, (String, bool)>,
     pub calls: Vec<Call>,
     /// Faults for the next calls, then for all.
     pub next: BTreeMap<Action, VecDeque<Fault>>,
@@ -358,6 +366,15 @@ pub struct Found {
 }
 
 impl State {
+    /// The endpoint of the cluster that the RDS API describes.
+    pub fn described_endpoint(&self) -> String {
+        if self.is_namesake { ENDPOINT.replace("abc123", "xyz789") } else { ENDPOINT.to_owned() }
+    }
+
+    pub fn rds_zone(&self) -> Option<Zone> {
+        RdsName::parse(&self.described_endpoint()).map(|name| name.zone)
+    }
+
     /// Records a call and chooses its fault.
     pub fn begin(&mut self, action: Action, detail: impl Into<String>) -> Option<Fault> {
         let detail = detail.into();

@@ -1,16 +1,25 @@
-//! What can be wrong, one fault at a time, and what is said of it.
+//! One fault at a time, and the finding it must give.
 
 use super::*;
 
-/// A fault: what is wrong with the world, and what one check says of it.
+/// A fault in otherwise healthy facts, and the finding of one check.
 struct Case {
     check: &'static str,
     level: Severity,
-    /// A part of what was seen.
+    /// A part of `Finding::observed`.
     observed: &'static str,
-    /// A part of the cure.
+    /// A part of `Finding::fix`.
     fix: &'static str,
     fault: fn(&mut Facts),
+}
+
+const fn skips(
+    check: &'static str,
+    observed: &'static str,
+    fix: &'static str,
+    fault: fn(&mut Facts),
+) -> Case {
+    Case { check, level: Severity::NotExamined, observed, fix, fault }
 }
 
 const fn warns(
@@ -31,21 +40,35 @@ const fn fails(
     Case { check, level: Severity::Problem, observed, fix, fault }
 }
 
+/// No listener forwards to the group.
+fn detach(facts: &mut Facts) {
+    group(facts).load_balancers.clear();
+    set_health(facts, "unused", "Target.NotInUse");
+}
+
+/// The writer and its target are in this zone.
+fn place_writer(facts: &mut Facts, zone: &str) {
+    set_health(facts, "unused", "Target.NotInUse");
+    let target = facts.targets.as_mut().unwrap().values_mut().next();
+    target.unwrap().zone = Some(zone.into());
+    host_of(facts, 0).zone = Some(zone.into());
+}
+
 const CASES: &[Case] = &[
     fails("endpoint", "NXDOMAIN", "check the endpoint's name", |facts| {
         let story = "could not resolve it: the name does not exist (NXDOMAIN)".into();
         let fix = Some("check the endpoint's name".into());
         facts.resolution = Err(Unread { kind: ErrorKind::NoAnswer, story, fix });
     }),
-    warns("endpoint", "ran out", "ask the doctor again", |facts| {
+    fails("endpoint", "ran out", "run the doctor again", |facts| {
         let story = "could not resolve it before the time ran out".into();
         facts.resolution = Err(Unread { kind: ErrorKind::DeadlineExceeded, story, fix: None });
     }),
     fails("endpoint_kind", "a reader endpoint", "--db-cluster-identifier orders", |facts| {
-        call(facts, "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com");
+        rename_endpoint(facts, "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com");
     }),
     fails("endpoint_kind", "a custom cluster endpoint", "writer endpoint", |facts| {
-        call(facts, "reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com");
+        rename_endpoint(facts, "reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com");
     }),
     fails("endpoint_kind", "an instance of the cluster orders", "--db-cluster-identifier orders", |facts| {
         instance_of(facts, Some("orders"));
@@ -53,11 +76,18 @@ const CASES: &[Case] = &[
     warns("database", "AccessDenied", "allow rds:DescribeDBClusters", |facts| {
         facts.database = Err(denied("rds:DescribeDBClusters"));
     }),
-    warns("database", "neither a cluster nor an instance called orders", "`database`", |facts| {
+    skips("database", "neither a cluster nor an instance called orders", "account and Region", |facts| {
         facts.database = Ok(None);
+        facts.hosts = Ok(Vec::new());
     }),
-    warns("database", "an RDS Proxy's", "describe-db-proxy-targets", |facts| {
-        call(facts, "orders.proxy-abc123.us-east-1.rds.amazonaws.com");
+    warns("database", "neither a cluster nor an instance called db", "`database`", |facts| {
+        facts.resolution = Ok(resolution(&["db.example.com"]));
+        facts.identifier = "db".into();
+        facts.database = Ok(None);
+        facts.hosts = Ok(Vec::new());
+    }),
+    skips("database", "an RDS Proxy", "describe-db-proxy-targets --db-proxy-name orders", |facts| {
+        rename_endpoint(facts, "orders.proxy-abc123.us-east-1.rds.amazonaws.com");
         facts.database = Ok(None);
     }),
     fails("database", "the cluster orders is stopped", "describe-events --source-type db-cluster", |facts| {
@@ -76,45 +106,60 @@ const CASES: &[Case] = &[
     fails("target_group", "AccessDenied", "allow elasticloadbalancing:DescribeTargetGroups", |facts| {
         facts.group = Err(denied("elasticloadbalancing:DescribeTargetGroups"));
     }),
-    fails("target_type", "instance", "type ip", |facts| group(facts).target_type = "instance".into()),
-    fails("protocol", "UDP", "with TCP", |facts| group(facts).protocol = "UDP".into()),
-    warns("protocol", "TLS", "with TCP", |facts| group(facts).protocol = "TLS".into()),
+    fails("target_type", "instance", "--target-type ip", |facts| {
+        group(facts).target_type = "instance".into()
+    }),
+    fails("protocol", "UDP", "create-target-group", |facts| group(facts).protocol = "UDP".into()),
+    fails("protocol", "TLS", "create-target-group --name orders-tcp", |facts| {
+        group(facts).protocol = "TLS".into()
+    }),
     warns("health_check", "disabled", "--health-check-enabled", |facts| {
         group(facts).health_check.enabled = false;
     }),
     fails("health_check", "by HTTP", "--health-check-protocol TCP", |facts| {
         group(facts).health_check.protocol = "HTTP".into();
+        set_health(facts, "unhealthy", "Target.ResponseCodeMismatch");
     }),
     warns("health_check", "of port 80", "--health-check-port traffic-port", |facts| {
         group(facts).health_check.port = "80".into();
     }),
-    warns("health_check", "60 s until a death shows", "--health-check-interval-seconds 10", |facts| {
+    warns("health_check", "unhealthy after 60 s", "--health-check-interval-seconds 10", |facts| {
         group(facts).health_check.interval = 30;
     }),
     warns("attributes", "AccessDenied", "DescribeTargetGroupAttributes", |facts| {
         facts.attributes = Err(denied("elasticloadbalancing:DescribeTargetGroupAttributes"));
     }),
     warns("deregistration", "keeps its connections", "connection_termination.enabled,Value=true", |facts| {
-        set(facts, "deregistration_delay.connection_termination.enabled", "false");
+        set_attribute(facts, "deregistration_delay.connection_termination.enabled", "false");
     }),
     warns("deregistration", "after 300 s", "timeout_seconds,Value=60", |facts| {
-        set(facts, "deregistration_delay.timeout_seconds", "300");
+        set_attribute(facts, "deregistration_delay.timeout_seconds", "300");
     }),
     warns("deregistration", "after 0 s", "timeout_seconds,Value=60", |facts| {
-        set(facts, "deregistration_delay.timeout_seconds", "0");
+        set_attribute(facts, "deregistration_delay.timeout_seconds", "0");
     }),
-    warns("unhealthy_targets", "keeps its connections", "Value=true", |facts| {
-        set(facts, "target_health_state.unhealthy.connection_termination.enabled", "false");
+    warns("unhealthy_targets", "are kept", "Value=true", |facts| {
+        set_attribute(facts, "target_health_state.unhealthy.connection_termination.enabled", "false");
     }),
     warns("client_addresses", "preserved", "preserve_client_ip.enabled,Value=false", |facts| {
-        set(facts, "preserve_client_ip.enabled", "true");
+        set_attribute(facts, "preserve_client_ip.enabled", "true");
     }),
     fails("proxy_protocol", "on", "proxy_protocol_v2.enabled,Value=false", |facts| {
-        set(facts, "proxy_protocol_v2.enabled", "true");
+        set_attribute(facts, "proxy_protocol_v2.enabled", "true");
     }),
-    fails("load_balancer", "attached to none", "create-listener", |facts| {
+    fails("load_balancer", "attached to none", "describe-load-balancers", |facts| {
         group(facts).load_balancers.clear();
         facts.load_balancers = Ok(Vec::new());
+    }),
+    fails("load_balancer", "attached to none", LISTENER, |facts| {
+        detach(facts);
+        listener(facts).forwards = vec![(OTHER.into(), 1)];
+        facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
+    }),
+    fails("load_balancer", "attached to none", "create-listener --load-balancer-arn arn:aws", |facts| {
+        detach(facts);
+        listener(facts).port = 1;
+        facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
     }),
     warns("load_balancer", "AccessDenied", "allow elasticloadbalancing:DescribeLoadBalancers", |facts| {
         facts.load_balancers = Err(denied("elasticloadbalancing:DescribeLoadBalancers"));
@@ -122,37 +167,83 @@ const CASES: &[Case] = &[
     fails("load_balancer", "application", "network load balancer", |facts| {
         load_balancer(facts).kind = "application".into();
     }),
-    fails("load_balancer", "failed", "create it anew", |facts| load_balancer(facts).state = "failed".into()),
+    fails("load_balancer", "failed", "create it again", |facts| load_balancer(facts).state = "failed".into()),
     warns("load_balancer", "provisioning", "in some minutes", |facts| {
         load_balancer(facts).state = "provisioning".into();
     }),
     warns("scheme", "internet-facing", "internal", |facts| {
         load_balancer(facts).scheme = "internet-facing".into()
     }),
-    warns("zones", "us-east-1a", "set-subnets --load-balancer-arn arn:balancer", |facts| {
-        load_balancer(facts).zones.truncate(1);
+    warns("zones", "us-east-1a", "describe-subnets", |facts| {
+        load_balancer(facts).zones.remove("us-east-1b");
+        facts.hosts = Ok(Vec::new());
+    }),
+    fails("zones", "the writer is in us-east-1c", "--subnets subnet-a subnet-b subnet-c", |facts| {
+        place_writer(facts, "us-east-1c");
+    }),
+    fails("zones", "the writer is in us-east-1c", "Name=availability-zone,Values=us-east-1c", |facts| {
+        place_writer(facts, "us-east-1c");
+        load_balancer(facts).vpc = Some("vpc-2".into());
+    }),
+    warns("failover_zones", "orders-2 is in us-east-1c", "subnet-a subnet-b subnet-c", |facts| {
+        host_of(facts, 1).zone = Some("us-east-1c".into());
+    }),
+    warns("failover_zones", "the standby of orders is in us-east-1c", "subnet-c", |facts| {
+        instance_of(facts, None);
+        host_of(facts, 0).standby_zone = Some("us-east-1c".into());
+    }),
+    skips("failover_zones", "AccessDenied", "allow rds:DescribeDBInstances", |facts| {
+        facts.hosts = Err(denied("rds:DescribeDBInstances"));
+    }),
+    warns("connect_errors", "leaves max_connect_errors low", "--db-instance-identifier orders-2", |facts| {
+        mysql(facts, "default.aurora-mysql8.0");
+    }),
+    warns("connect_errors", "orders-parameters", "--db-parameter-group-name orders-parameters", |facts| {
+        mysql(facts, "orders-parameters");
+        facts.parameters = Some(Ok(strings([("max_connect_errors", "100")]).into()));
+    }),
+    skips("connect_errors", "AccessDenied", "allow rds:DescribeDBParameters", |facts| {
+        mysql(facts, "orders-parameters");
+        facts.parameters = Some(Err(denied("rds:DescribeDBParameters")));
+    }),
+    warns("health_check", "unhealthy after 60 s", "raise max_connect_errors first", |facts| {
+        mysql(facts, "default.aurora-mysql8.0");
+        group(facts).health_check.interval = 30;
     }),
     fails("cross_zone", "off, by the load balancer's attribute", "cross_zone.enabled,Value=true", |facts| {
         attached(facts).cross_zone = Ok(false);
     }),
     fails("cross_zone", "off, by the group's attribute", "cross_zone.enabled,Value=true", |facts| {
-        set(facts, "load_balancing.cross_zone.enabled", "false");
+        set_attribute(facts, "load_balancing.cross_zone.enabled", "false");
     }),
     warns("cross_zone", "AccessDenied", "DescribeLoadBalancerAttributes", |facts| {
         attached(facts).cross_zone = Err(denied("elasticloadbalancing:DescribeLoadBalancerAttributes"));
     }),
+    fails("listener", "none of orders forwards", "forwards to other now", |facts| {
+        listener(facts).forwards = vec![(OTHER.into(), 1)];
+    }),
     fails("listener", "none of orders forwards", "--protocol TCP --port 5432", |facts| {
-        listener(facts).groups = vec!["arn:other".into()];
+        attached(facts).listeners = Ok(Vec::new());
     }),
-    warns("listener", "and to 1 more", "this group alone", |facts| {
-        listener(facts).groups.push("arn:other".into());
+    fails("listener", "with weight 0", "modify-listener --listener-arn arn:aws", |facts| {
+        listener(facts).forwards = vec![(GROUP.into(), 0), (OTHER.into(), 10)];
     }),
-    warns("listener", "TLS 5432", "TCP listener", |facts| listener(facts).protocol = "TLS".into()),
+    warns("listener", "with 25 % of the weight", "modify-listener", |facts| {
+        listener(facts).forwards = vec![(GROUP.into(), 1), (OTHER.into(), 3)];
+    }),
+    fails("listener", "TLS 5432", "--protocol TCP --default-actions", |facts| {
+        listener(facts).protocol = "TLS".into();
+    }),
+    warns("listener", "TLS 5432", "modify-listener", |facts| {
+        listener(facts).protocol = "TLS".into();
+        database(facts).engine = "oracle-ee".into();
+    }),
+    fails("listener", "UDP 5432", "modify-listener", |facts| listener(facts).protocol = "UDP".into()),
     warns("listener", "TCP 15432", "the port 15432", |facts| listener(facts).port = 15432),
     warns("listener", "AccessDenied", "allow elasticloadbalancing:DescribeListeners", |facts| {
         attached(facts).listeners = Err(denied("elasticloadbalancing:DescribeListeners"));
     }),
-    warns("security_groups", "sg-1, enforced", "private-link-traffic off", |facts| {
+    skips("security_groups", "sg-1", "private-link-traffic off", |facts| {
         load_balancer(facts).security_groups = vec!["sg-1".into()];
     }),
     fails("dualstack", "ipv4 alone", "--ip-address-type dualstack", |facts| {
@@ -161,24 +252,33 @@ const CASES: &[Case] = &[
     fails("targets", "AccessDenied", "allow elasticloadbalancing:DescribeTargetHealth", |facts| {
         facts.targets = Err(denied("elasticloadbalancing:DescribeTargetHealth"));
     }),
-    fails("targets", "10.0.1.10:5432 is not in the group, which holds no target", "check", |facts| {
-        hold(facts, &[]);
+    fails(
+        "targets",
+        "10.0.1.10:5432 is not in the group, which holds no target",
+        "rds-nlb-sync check --endpoint",
+        |facts| {
+            set_targets(facts, &[]);
+        },
+    ),
+    fails("targets", "which holds 10.0.1.10:5432 (draining)", "rds-nlb-sync check --endpoint", |facts| {
+        set_targets(facts, &[("10.0.1.10:5432", "draining")]);
     }),
-    fails("targets", "which holds 10.0.1.10:5432 (draining)", "check", |facts| {
-        hold(facts, &[("10.0.1.10:5432", "draining")]);
+    warns("targets", "is initial", "wait", |facts| set_targets(facts, &[("10.0.1.10:5432", "initial")])),
+    fails("targets", "(Target.FailedHealthChecks)", "--subnet-ids subnet-a subnet-b", |facts| {
+        set_health(facts, "unhealthy", "Target.FailedHealthChecks");
     }),
-    warns("targets", "is initial", "wait", |facts| hold(facts, &[("10.0.1.10:5432", "initial")])),
-    fails("targets", "(Target.FailedHealthChecks)", "the database's security group", |facts| {
-        unhealthy(facts, "unhealthy", "Target.FailedHealthChecks");
+    fails("targets", "(Target.Timeout)", "--port 5432 --source-group sg-1", |facts| {
+        set_health(facts, "unhealthy", "Target.Timeout");
+        load_balancer(facts).security_groups = vec!["sg-1".into()];
     }),
-    fails("targets", "(Target.NotInUse)", "see to the listener", |facts| {
-        unhealthy(facts, "unused", "Target.NotInUse");
+    fails("targets", "(Target.NotInUse)", "check the listeners", |facts| {
+        set_health(facts, "unused", "Target.NotInUse");
     }),
     fails("targets", "(Target.IpUnusable)", "the endpoint's name", |facts| {
-        unhealthy(facts, "unused", "Target.IpUnusable");
+        set_health(facts, "unused", "Target.IpUnusable");
     }),
     warns("targets", "(Target.HealthCheckDisabled)", "its health check", |facts| {
-        unhealthy(facts, "unavailable", "Target.HealthCheckDisabled");
+        set_health(facts, "unavailable", "Target.HealthCheckDisabled");
     }),
     warns(
         "targets",
@@ -188,22 +288,23 @@ const CASES: &[Case] = &[
             facts.resolution = Err(denied("nothing"));
         },
     ),
-    fails("stale_targets", "10.0.9.9:5432 (healthy)", "check", |facts| {
-        hold(facts, &[("10.0.1.10:5432", "healthy"), ("10.0.9.9:5432", "healthy")]);
+    fails("stale_targets", "10.0.9.9:5432 (healthy)", "aws_lb_target_group_attachment", |facts| {
+        set_targets(facts, &[("10.0.1.10:5432", "healthy"), ("10.0.9.9:5432", "healthy")]);
     }),
 ];
 
 #[test]
-fn every_fault_is_found_and_explained() {
+fn every_fault_has_its_finding_and_fix() {
     for Case { check, level, observed, fix, fault } in CASES {
-        let mut facts = well();
+        let mut facts = healthy_facts();
         fault(&mut facts);
         let findings = findings(&binding(), &facts);
-        let found = findings.iter().find(|finding| finding.check == *check);
+        let found = findings.iter().find(|finding| finding.check == *check && finding.level == *level);
         let found = found.unwrap_or_else(|| panic!("{check}, {observed}: not among {findings:#?}"));
         assert_eq!(found.level, *level, "{found:?}");
         assert!(found.observed.contains(observed), "{observed:?} is not in {found:?}");
-        assert!(found.impact.as_ref().is_some_and(|impact| !impact.is_empty()), "{found:?}");
+        let has_impact = found.impact.as_ref().is_some_and(|impact| !impact.is_empty());
+        assert_eq!(has_impact, *level > Severity::Ok, "{found:?}");
         assert!(
             found.fix.as_ref().is_some_and(|message| message.contains(fix)),
             "{fix:?} is not in {found:?}"
@@ -212,22 +313,154 @@ fn every_fault_is_found_and_explained() {
 }
 
 #[test]
-fn every_check_has_a_fault_in_the_table() {
-    let checks = findings(&binding(), &well()).into_iter().map(|finding| finding.check);
+fn every_check_has_a_fault() {
+    let findings = findings(&binding(), &healthy_facts());
+    let checks = findings.iter().map(|finding| finding.check.as_ref());
     let with_faults: BTreeSet<&str> = CASES.iter().map(|case| case.check).collect();
-    // A group of either address type is as good; what is wrong shows as the endpoint or as dualstack.
+    // Both address types are ok; a mismatch shows in the findings `endpoint` or `dualstack`.
     let without: Vec<&str> = checks.filter(|check| !with_faults.contains(check)).collect();
     assert_eq!(without, ["address_type"]);
 }
 
 #[test]
-fn a_fault_leaves_unrelated_checks_alone() {
-    let mut facts = well();
-    load_balancer(&mut facts).zones.truncate(1);
-    let others: Vec<Severity> = findings(&binding(), &facts)
-        .into_iter()
-        .filter(|finding| finding.check != "zones")
-        .map(|finding| finding.level)
-        .collect();
-    assert!(others.iter().all(|level| *level == Severity::Ok));
+fn fault_affects_only_its_own_check() {
+    let mut facts = healthy_facts();
+    load_balancer(&mut facts).scheme = "internet-facing".into();
+    assert_eq!(faults(&binding(), &facts), ["warning scheme"]);
+}
+
+/// One cause is one finding: its consequences refer to it.
+#[test]
+fn one_cause_is_reported_once() {
+    type World = (&'static [&'static str], fn(&mut Facts));
+    let worlds: [World; 10] = [
+        (&["problem zones"], |facts| place_writer(facts, "us-east-1c")),
+        (&["problem load_balancer"], |facts| {
+            detach(facts);
+            facts.load_balancers = Ok(Vec::new());
+        }),
+        (&["problem listener"], |facts| {
+            listener(facts).forwards = vec![(GROUP.into(), 0), (OTHER.into(), 1)];
+            set_health(facts, "unused", "Target.NotInUse");
+        }),
+        (&["problem health_check"], |facts| {
+            group(facts).health_check.protocol = "HTTP".into();
+            set_health(facts, "unhealthy", "Target.ResponseCodeMismatch");
+        }),
+        (&["problem database"], |facts| {
+            database(facts).status = "stopped".into();
+            set_health(facts, "unhealthy", "Target.FailedHealthChecks");
+        }),
+        // Registering what a reader endpoint resolves to would make it worse.
+        (&["problem endpoint_kind"], |facts| {
+            rename_endpoint(facts, "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com");
+            set_targets(facts, &[("10.0.9.9:5432", "healthy")]);
+        }),
+        (&["problem targets"], |facts| set_targets(facts, &[("10.0.9.9:5432", "healthy")])),
+        (&["problem protocol"], |facts| {
+            group(facts).protocol = "TLS".into();
+            listener(facts).protocol = "TLS".into();
+        }),
+        (&["problem target_group"], |facts| {
+            let silent = || Unread {
+                kind: ErrorKind::DeadlineExceeded,
+                story: "could not ask before the time ran out".into(),
+                fix: None,
+            };
+            facts.group = Err(silent());
+            facts.attributes = Err(silent());
+            facts.targets = Err(silent());
+            facts.load_balancers = Ok(Vec::new());
+        }),
+        (&["warning connect_errors"], |facts| {
+            mysql(facts, "default.aurora-mysql8.0");
+            group(facts).health_check.interval = 30;
+        }),
+    ];
+    for (expected, fault) in worlds {
+        let mut facts = healthy_facts();
+        fault(&mut facts);
+        assert_eq!(faults(&binding(), &facts), expected);
+    }
+}
+
+/// Worlds that once gave a wrong or permanent finding.
+#[test]
+fn unusual_but_healthy_worlds_have_no_fault() {
+    let worlds: [fn(&mut Facts); 10] = [
+        // One zone holds the load balancer and the whole database.
+        |facts| {
+            load_balancer(facts).zones.remove("us-east-1b");
+            attached(facts).cross_zone = Ok(false);
+            host_of(facts, 1).zone = Some("us-east-1a".into());
+        },
+        |facts| group(facts).health_check.protocol = "HTTP".into(),
+        |facts| {
+            let second = Listener { port: 15432, ..listener(facts).clone() };
+            attached(facts).listeners.as_mut().unwrap().insert(0, second);
+        },
+        |facts| listener(facts).forwards.push((OTHER.into(), 0)),
+        |facts| load_balancer(facts).security_groups = vec!["sg-1".into()],
+        // A database of another account.
+        |facts| {
+            facts.database = Ok(None);
+            facts.hosts = Ok(Vec::new());
+        },
+        |facts| {
+            rename_endpoint(facts, "orders.proxy-abc123.us-east-1.rds.amazonaws.com");
+            facts.database = Ok(None);
+            facts.hosts = Ok(Vec::new());
+        },
+        |facts| {
+            mysql(facts, "orders-parameters");
+            facts.parameters = Some(Ok(strings([("max_connect_errors", "1000000000")]).into()));
+        },
+        |facts| {
+            mysql(facts, "orders-parameters");
+            facts.parameters = Some(Ok(strings([("skip_name_resolve", "1")]).into()));
+        },
+        // An address outside the VPC is reached from every zone.
+        |facts| {
+            attached(facts).cross_zone = Ok(false);
+            facts.targets.as_mut().unwrap().values_mut().for_each(|it| it.zone = Some("all".into()));
+        },
+    ];
+    for (index, change) in worlds.into_iter().enumerate() {
+        let mut facts = healthy_facts();
+        change(&mut facts);
+        assert_eq!(faults(&binding(), &facts), Vec::<String>::new(), "world {index}");
+    }
+}
+
+#[test]
+fn readers_in_every_zone_need_no_cross_zone_balancing() {
+    let readers = Binding { role: Role::Readers, ..binding() };
+    let mut facts = healthy_facts();
+    attached(&mut facts).cross_zone = Ok(false);
+    assert_eq!(faults(&readers, &facts), ["problem cross_zone"]);
+    let addresses = ["10.0.1.10", "10.0.2.20"].map(|address| address.parse().unwrap());
+    facts.resolution.as_mut().unwrap().addresses = Addresses::parse(addresses).unwrap();
+    set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "healthy")]);
+    let second = facts.targets.as_mut().unwrap().get_mut("10.0.2.20:5432").unwrap();
+    second.zone = Some("us-east-1b".into());
+    assert_eq!(faults(&readers, &facts), Vec::<String>::new());
+}
+
+/// Every command of every fix, for the test of them.
+pub fn commands() -> BTreeSet<String> {
+    let facts = CASES.iter().map(|case| {
+        let mut facts = healthy_facts();
+        (case.fault)(&mut facts);
+        facts
+    });
+    let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
+    let mut instance = healthy_facts();
+    instance_of(&mut instance, None);
+    let all = facts.flat_map(|facts| findings(&binding(), &facts)).chain(findings(&kept, &instance));
+    all.filter_map(|finding| finding.fix).flat_map(|fix| quoted(&fix)).collect()
+}
+
+fn quoted(fix: &str) -> Vec<String> {
+    let parts = fix.split('`').skip(1).step_by(2).map(str::to_owned);
+    parts.filter(|part| part.contains(' ')).collect()
 }

@@ -113,7 +113,7 @@ fn event_about_a_global_cluster_watches_its_endpoint() {
 fn event_of_another_region_is_about_another_database() {
     let elsewhere = "arn:aws:rds:eu-west-1:123456789012:cluster:orders";
     assert_eq!(asks(&failover_of(elsewhere)), "check");
-    let alias = Binding { database: Some("orders".to_owned()), ..bound("db.example.com") };
+    let alias = Binding { databases: vec!["orders".to_owned()], ..bound("db.example.com") };
     assert_eq!(asks_with(&[alias], &[], &failover_of(elsewhere)), "watch db", "an alias says no Region");
     let mut by_identifier = failover_without("SourceArn");
     by_identifier["resources"] = json!([]);

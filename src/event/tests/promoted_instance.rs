@@ -105,7 +105,7 @@ fn event_of_another_account_names_no_promoted_member() {
 #[test]
 fn event_of_another_region_names_no_promoted_member_for_an_alias() {
     let alias = Binding {
-        database: Some("orders".to_owned()),
+        databases: vec!["orders".to_owned()],
         ..Binding::new("db.example.com", GROUP.parse().unwrap())
     };
     let of = |region: &str| failover_of(&format!("arn:aws:rds:{region}:123456789012:cluster:orders"));

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rds_nlb_sync::dns::LOOKUP;
+use rds_nlb_sync::endpoint::RdsName;
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
 use rds_nlb_sync::rate_limit::{Call, Permit, Priority};
@@ -261,13 +262,13 @@ impl TargetGroupApi for Ports {
             self.call(Action::DescribeTargetHealth, read).await?;
         let mut targets = Targets::new();
         targets.extend(draining.iter().map(|target| (*target, TargetState::Draining)));
-        targets.extend(active.iter().map(|target| (*target, TargetState::Active)));
+        targets.extend(active.iter().map(|target| (*target, TargetState::Healthy)));
         targets.extend(unhealthy.iter().map(|target| (*target, TargetState::Unhealthy)));
         targets.extend(initial.iter().map(|target| (*target, TargetState::Initial)));
         self.outside.record(Event::Listed { run: self.run, asked, version, active, draining, unhealthy });
         if self.defect == Some(Defect::ListsTheWriter) {
-            targets.values_mut().for_each(|state| *state = TargetState::Active);
-            targets.extend(self.memory.borrow().last.map(|target| (target, TargetState::Active)));
+            targets.values_mut().for_each(|state| *state = TargetState::Healthy);
+            targets.extend(self.memory.borrow().last.map(|target| (target, TargetState::Healthy)));
         }
         Ok(targets)
     }
@@ -301,6 +302,7 @@ impl RdsApi for Ports {
         let cluster = || Cluster {
             members: MEMBERS.iter().map(|member| ((*member).to_owned(), Some(*member) == name)).collect(),
             is_failing_over,
+            zone: RdsName::parse(ENDPOINT).map(|name| name.zone),
         };
         Ok(name.map(|_| cluster()))
     }

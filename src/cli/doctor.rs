@@ -1,0 +1,122 @@
+//! The doctor at the command line: here, in the deployed function, or of an answer that was kept.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{self, Stdio};
+use std::time::SystemTime;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Common, doctor_code, once};
+use crate::doctor::DoctorReport;
+use crate::event::Action;
+use crate::service::{Answer, Trigger};
+use crate::startup::BoxError;
+
+const COMMAND: &str = r#"{"command": "doctor"}"#;
+/// A descriptor is a file to the AWS CLI, which reads the payload from one and writes the answer to one. A payload
+/// of `fileb://` means the same in its versions 1 and 2.
+const PAYLOAD: &str = "fileb:///dev/stdin";
+const ANSWER: &str = "/dev/stdout";
+
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    #[command(flatten)]
+    common: Common,
+    /// Invokes the deployed function, by the AWS CLI, and shows its answer: its bindings, role and network
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["endpoint", "answer"])]
+    function: Option<String>,
+    /// Shows an answer of the function that is in a file, or on standard input for `-`
+    #[arg(long, value_name = "FILE", conflicts_with = "endpoint")]
+    answer: Option<PathBuf>,
+}
+
+impl DoctorArguments {
+    pub async fn run(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+        now: SystemTime,
+    ) -> Result<u8, BoxError> {
+        match (&self.function, &self.answer) {
+            (Some(function), _) => self.print(parse(&self.invoke(function)?)?),
+            (None, Some(file)) => self.print(parse(&read(file)?)?),
+            (None, None) => once(&self.common, variable, now, Action::Doctor).await,
+        }
+    }
+
+    /// The function's answer to the command, or its error. The AWS CLI calls: the Lambda SDK would double what a
+    /// build of the command line compiles.
+    fn invoke(&self, function: &str) -> Result<String, BoxError> {
+        let spinner = self.common.spinner(format!("invoking {function}"));
+        let timeout = self.common.time().as_secs().to_string();
+        let mut command = process::Command::new("aws");
+        command.args(["lambda", "invoke", "--function-name", function, "--cli-read-timeout", &timeout]);
+        command.args(["--payload", PAYLOAD, ANSWER]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let not_started =
+            |error| format!("could not run the AWS CLI: {error}. Fix: install it, or use --answer");
+        let mut running = command.spawn().map_err(not_started)?;
+        if let Some(mut stdin) = running.stdin.take() {
+            stdin.write_all(COMMAND.as_bytes())?;
+        }
+        let output = running.wait_with_output()?;
+        spinner.finish_and_clear();
+        if !output.status.success() {
+            let reason = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("could not invoke {function}: {}", reason.trim()).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn print(&self, doctor_report: DoctorReport) -> Result<u8, BoxError> {
+        let (code, page) = (doctor_code(&doctor_report), doctor_report.clone());
+        let answer = Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report };
+        self.common.print(&answer, |text| text.doctor_report(&page, self.common.verbose > 0))?;
+        Ok(code)
+    }
+}
+
+fn read(file: &Path) -> Result<String, BoxError> {
+    if file != Path::new("-") {
+        return std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()).into());
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Reads the function's answer. The AWS CLI prints a summary of its own after it.
+fn parse(text: &str) -> Result<DoctorReport, BoxError> {
+    let answer = serde_json::Deserializer::from_str(text).into_iter::<Value>().next();
+    let answer = answer.ok_or("the answer is empty")?.map_err(|error| format!("not an answer: {error}"))?;
+    if let Some(message) = answer.get("errorMessage").and_then(Value::as_str) {
+        return Err(format!("the function failed: {message}").into());
+    }
+    serde_json::from_value(answer).map_err(|error| format!("not an answer of the doctor: {error}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_is_read_before_the_summary_of_the_aws_cli() {
+        let report = DoctorReport::new(Vec::new(), Vec::new(), &[]);
+        let answer = Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report: report.clone() };
+        let text = serde_json::to_string(&answer).unwrap() + "\n{\"StatusCode\": 200}\n";
+        assert_eq!(parse(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn other_answers_are_errors() {
+        for (text, expected) in [
+            ("", "empty"),
+            ("{", "not an answer"),
+            (r#"{"errorMessage": "DNS failed"}"#, "the function failed: DNS failed"),
+            (r#"{"trigger": "check", "bindings": []}"#, "not an answer of the doctor"),
+        ] {
+            assert!(parse(text).unwrap_err().to_string().contains(expected), "{text}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The load balancer's listeners: one forwards to the group alone, by TCP and on the database's port.
+
+use super::{Attached, CheckContext, Database, Finding, Listener, LoadBalancer, Read};
+
+const CHECK: &str = "listener";
+
+/// The listeners of a load balancer that the group is attached to.
+pub fn check_listeners(
+    context: CheckContext<'_>,
+    load_balancer: &LoadBalancer,
+    listeners: &Read<Vec<Listener>>,
+) -> Finding {
+    let listeners = match listeners {
+        Err(unread) => return Finding::unread(CHECK, unread, "whether a listener forwards to the group"),
+        Ok(listeners) => listeners,
+    };
+    let group = context.binding.target_group.as_str();
+    let is_ours = |listener: &&Listener| listener.forwards.iter().any(|(arn, _)| arn == group);
+    let ours = || listeners.iter().filter(is_ours);
+    // Clients use the database's port; a second listener beside it does no harm.
+    let on_port = ours().find(|listener| Some(listener.port) == context.port());
+    let Some(listener) = on_port.or_else(|| ours().next()) else {
+        let observed = format!("none of {} forwards to the group", load_balancer.name);
+        let fix = forward(context, load_balancer, listeners);
+        return Finding::problem(CHECK, observed, "no client reaches the database through it", fix);
+    };
+    check_share(context, listener)
+        .or_else(|| check_protocol(context, listener))
+        .or_else(|| check_port(context, load_balancer, listener))
+        .unwrap_or_else(|| Finding::ok(CHECK, describe(listener)))
+}
+
+/// Where the group is attached to no load balancer: what would attach it.
+pub fn attach(context: CheckContext<'_>) -> String {
+    let candidates: Vec<(&LoadBalancer, &[Listener])> = match &context.facts.candidates {
+        Ok(candidates) => candidates.iter().filter_map(known_listeners).collect(),
+        Err(_) => Vec::new(),
+    };
+    let port = context.port();
+    let is_on_port = |listener: &Listener| Some(listener.port) == port;
+    let taken = candidates.iter().find(|(_, listeners)| listeners.iter().any(is_on_port));
+    if let Some((load_balancer, listeners)) = taken.or(candidates.first()) {
+        return forward(context, load_balancer, listeners);
+    }
+    let vpc = context.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref()).unwrap_or("VPC");
+    let query = format!("LoadBalancers[?VpcId=='{vpc}' && Type=='network'].LoadBalancerArn");
+    let list = context.aws(["elbv2", "describe-load-balancers", "--query", &query, "--output", "text"]);
+    format!("give a network load balancer of the group's VPC a TCP listener that forwards to it: {list}")
+}
+
+fn known_listeners(attached: &Attached) -> Option<(&LoadBalancer, &[Listener])> {
+    Some((&attached.load_balancer, attached.listeners.as_deref().ok()?))
+}
+
+/// Changes the listener on the database's port, or creates one where the port is free.
+fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &[Listener]) -> String {
+    let present = listeners.iter().find(|listener| Some(listener.port) == context.port());
+    if let Some(listener) = present {
+        let others = listener.others(context.binding.target_group.as_str()).join(", ");
+        let modify = modify(context, listener);
+        return format!(
+            "the listener on {} forwards to {others} now; let it forward here: {modify}",
+            listener.port
+        );
+    }
+    let port = context.port().unwrap_or(5432).to_string();
+    let action = action(context);
+    let words = ["elbv2", "create-listener", "--load-balancer-arn", &load_balancer.arn, "--protocol", "TCP"];
+    let create = context.aws(words.into_iter().chain(["--port", &port, "--default-actions", &action]));
+    format!("add a listener: {create}")
+}
+
+fn action(context: CheckContext<'_>) -> String {
+    format!("Type=forward,TargetGroupArn={}", context.binding.target_group)
+}
+
+/// The command that makes it a TCP listener that forwards to this group alone.
+fn modify(context: CheckContext<'_>, listener: &Listener) -> String {
+    let action = action(context);
+    let words = ["elbv2", "modify-listener", "--listener-arn", &listener.arn, "--protocol", "TCP"];
+    context.aws(words.into_iter().chain(["--default-actions", &action]))
+}
+
+fn describe(listener: &Listener) -> String {
+    format!("{} {} forwards to the group", listener.protocol, listener.port)
+}
+
+fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding> {
+    let group = context.binding.target_group.as_str();
+    let others = listener.others(group).join(", ");
+    let fix = || format!("forward to this group alone: {}", modify(context, listener));
+    match listener.share(group) {
+        100 => None,
+        0 => {
+            let observed = format!("{} with weight 0", describe(listener));
+            Some(Finding::problem(CHECK, observed, format!("all connections go to {others}"), fix()))
+        }
+        share => {
+            let observed = format!("{} with {share} % of the weight", describe(listener));
+            let impact = format!("the other connections go to {others}");
+            Some(Finding::warning(CHECK, observed, impact, fix()))
+        }
+    }
+}
+
+fn check_protocol(context: CheckContext<'_>, listener: &Listener) -> Option<Finding> {
+    let fix = || format!("make it a TCP listener: {}", modify(context, listener));
+    match listener.protocol.as_str() {
+        "TCP" | "TCP_UDP" => None,
+        "TLS" => {
+            let engine = context.database().map_or("the database", |database| &database.engine);
+            if context.database().is_some_and(Database::begins_in_plain_text) {
+                let impact = format!("clients of {engine} begin in plain text, so every connection fails");
+                return Some(Finding::problem(CHECK, describe(listener), impact, fix()));
+            }
+            let impact = "clients of most databases begin in plain text and start TLS inside the connection";
+            Some(Finding::warning(CHECK, describe(listener), impact, fix()))
+        }
+        _ => {
+            let impact = "this protocol carries no database connection";
+            Some(Finding::problem(CHECK, describe(listener), impact, fix()))
+        }
+    }
+}
+
+fn check_port(
+    context: CheckContext<'_>,
+    load_balancer: &LoadBalancer,
+    listener: &Listener,
+) -> Option<Finding> {
+    let port = context.port().filter(|port| *port != listener.port)?;
+    let impact = format!("clients that connect to the database's own port, {port}, are refused");
+    let add = forward(context, load_balancer, &[]);
+    let fix = format!("give the clients the port {}, or {add}", listener.port);
+    Some(Finding::warning(CHECK, describe(listener), impact, fix))
+}

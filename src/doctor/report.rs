@@ -1,0 +1,187 @@
+//! The report: counts first, then the findings by severity, each cause once.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Finding, Nature, Severity};
+use crate::reconcile::Report;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorReport {
+    pub counts: Counts,
+    /// The findings that concern every binding, such as the settings.
+    pub general: Vec<Finding>,
+    /// Checks that nothing could be observed for.
+    pub not_examined: Vec<Finding>,
+    pub bindings: Vec<BindingFindings>,
+}
+
+/// How many findings there are of each severity. A finding with a `cause` is counted with its cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub problems: usize,
+    pub warnings: usize,
+    pub ok: usize,
+    pub not_examined: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingFindings {
+    pub endpoint: String,
+    pub target_group: String,
+    /// The worst first, otherwise in the order of the path from the endpoint to the targets.
+    pub findings: Vec<Finding>,
+    /// Checks that nothing could be observed for.
+    pub not_examined: Vec<Finding>,
+}
+
+impl BindingFindings {
+    pub fn new(endpoint: &str, target_group: &str, mut findings: Vec<Finding>) -> Self {
+        link_causes(&mut findings);
+        let (endpoint, target_group) = (endpoint.to_owned(), target_group.to_owned());
+        let (findings, not_examined) = sorted(findings);
+        Self { endpoint, target_group, findings, not_examined }
+    }
+
+    /// A group whose tags bind nothing.
+    fn unbound(report: &Report) -> Self {
+        let reason = report.error.clone().unwrap_or_default();
+        let fix = "correct the group's tags, then run the doctor again";
+        let finding = Finding::problem("binding", reason, "the function does not sync this group", fix);
+        Self::new(&report.endpoint, &report.target_group, vec![finding])
+    }
+}
+
+impl DoctorReport {
+    /// `failed` are the groups, and the discovery itself, that bind nothing.
+    pub fn new(mut general: Vec<Finding>, mut bindings: Vec<BindingFindings>, failed: &[Report]) -> Self {
+        // A discovery that failed as a whole is not about one group.
+        let (unbound, discovery): (Vec<_>, Vec<_>) =
+            failed.iter().partition(|report| report.target_group.starts_with("arn:"));
+        general.extend(discovery.into_iter().map(discovery_failed));
+        bindings.extend(unbound.into_iter().map(BindingFindings::unbound));
+        if bindings.is_empty() && failed.is_empty() {
+            general.push(nothing_bound());
+        }
+        if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
+            // A check would not fix these before.
+            let findings = bindings.iter_mut().flat_map(|binding| &mut binding.findings);
+            let unsynced = findings.filter(|finding| finding.nature == Nature::Unsynced);
+            unsynced.filter(|finding| finding.cause.is_none()).for_each(|finding| finding.follows("dry_run"));
+        }
+        let (general, not_examined) = sorted(general);
+        let mut report = Self { counts: Counts::default(), general, not_examined, bindings };
+        report.counts = Counts {
+            problems: report.count(Severity::Problem),
+            warnings: report.count(Severity::Warning),
+            ok: report.count(Severity::Ok),
+            not_examined: report.not_examined().count(),
+        };
+        report
+    }
+
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.general.iter().chain(self.bindings.iter().flat_map(|binding| &binding.findings))
+    }
+
+    pub fn not_examined(&self) -> impl Iterator<Item = &Finding> {
+        self.not_examined.iter().chain(self.bindings.iter().flat_map(|binding| &binding.not_examined))
+    }
+
+    fn count(&self, level: Severity) -> usize {
+        self.findings().filter(|finding| finding.level == level && finding.cause.is_none()).count()
+    }
+}
+
+fn discovery_failed(report: &Report) -> Finding {
+    let Report { target_group, error, .. } = report;
+    let observed = format!("{target_group}: {}", error.as_deref().unwrap_or_default());
+    let fix = "correct the cause of this error, then run the doctor again";
+    let impact = "groups that are bound by tag are not synced, and this report does not show them";
+    Finding::problem("discovery", observed, impact, fix)
+}
+
+fn nothing_bound() -> Finding {
+    Finding::problem(
+        "bindings",
+        "no binding: BINDINGS is empty and no target group has the tag of DISCOVERY_TAG",
+        "no target group is synced",
+        "set BINDINGS, or give a target group the tag with the endpoint's name as its value",
+    )
+}
+
+/// The examined findings, the worst first, and those that were not examined.
+fn sorted(findings: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
+    let is_examined = |finding: &Finding| finding.level != Severity::NotExamined;
+    let (mut findings, not_examined): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_examined);
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.cause.is_some()));
+    (findings, not_examined)
+}
+
+/// Marks the findings that follow from another one, so that each cause is reported once and no fix is offered
+/// that does not help before the cause is fixed.
+fn link_causes(findings: &mut [Finding]) {
+    for index in 1..findings.len() {
+        let (earlier, rest) = findings.split_at_mut(index);
+        let Some(finding) = rest.first_mut().filter(|finding| finding.level > Severity::Ok) else { continue };
+        let cause = earlier.iter().find(|cause| cause.level >= finding.level && is_cause(cause, finding));
+        if let Some(cause) = cause.map(|cause| cause.check.clone()) {
+            finding.follows(&cause);
+        }
+    }
+}
+
+fn is_cause(cause: &Finding, finding: &Finding) -> bool {
+    let checks = (cause.check.as_ref(), finding.check.as_ref());
+    match (&cause.nature, &finding.nature, checks) {
+        (Nature::Unread(one), Nature::Unread(other), _) => one.is_same_silence(other),
+        (_, _, ("endpoint_kind", "database") | ("target_type", "protocol") | ("protocol", "listener")) => {
+            true
+        }
+        (_, _, ("connect_errors", "health_check")) => true,
+        // Registering what the wrong name resolves to would make it worse.
+        (_, Nature::Unsynced, ("endpoint_kind", _)) => true,
+        (Nature::Unsynced, Nature::Unsynced, ("targets", "stale_targets")) => true,
+        (_, Nature::Unknown, ("endpoint" | "target_group", "targets")) => true,
+        (_, Nature::Unserved, (cause, "targets")) => [
+            "database",
+            "database_port",
+            "target_type",
+            "protocol",
+            "health_check",
+            "load_balancer",
+            "listener",
+            "zones",
+        ]
+        .contains(&cause),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_come_first_and_findings_are_sorted() {
+        let findings = vec![
+            Finding::ok("endpoint", "resolves"),
+            Finding::warning("zones", "one", "impact", "fix"),
+            Finding::problem("listener", "none", "impact", "fix"),
+            Finding::not_examined("failover_zones", "the members' zones", "allow it"),
+        ];
+        let report = DoctorReport::new(Vec::new(), vec![BindingFindings::new("e", "arn:g", findings)], &[]);
+        let counts = Counts { problems: 1, warnings: 1, ok: 1, not_examined: 1 };
+        assert_eq!(report.counts, counts);
+        let checks: Vec<&str> = report.findings().map(|finding| finding.check.as_ref()).collect();
+        assert_eq!(checks, ["listener", "zones", "endpoint"]);
+        let json = serde_json::to_string(&report).unwrap();
+        assert!(json.starts_with(r#"{"counts":{"problems":1,"warnings":1,"#), "{json}");
+        assert_eq!(serde_json::from_str::<DoctorReport>(&json).unwrap(), report);
+    }
+
+    #[test]
+    fn nothing_bound_is_a_problem() {
+        let report = DoctorReport::new(Vec::new(), Vec::new(), &[]);
+        assert_eq!(report.counts.problems, 1);
+    }
+}

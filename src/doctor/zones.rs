@@ -1,0 +1,170 @@
+//! Availability Zones: the load balancer sends only to targets in its own zones, with cross-zone balancing too.
+
+use std::collections::BTreeSet;
+
+use super::{CheckContext, Finding, LoadBalancer, Read};
+use crate::binding::Role;
+
+/// The setting has the same key on groups and on load balancers.
+const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
+/// The zone of a target outside the VPC, which every zone reaches.
+const ALL_ZONES: &str = "all";
+
+pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, is_on: &Read<bool>) -> Vec<Finding> {
+    let mut findings = vec![check_zones(context, load_balancer)];
+    findings.extend(check_failover_zones(context, load_balancer));
+    findings.push(check_cross_zone(context, load_balancer, is_on));
+    findings
+}
+
+/// The zones of the endpoint's addresses: by the targets, otherwise by the RDS API.
+fn zones_of_addresses(context: CheckContext<'_>) -> BTreeSet<String> {
+    let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else {
+        return BTreeSet::new();
+    };
+    let zones = targets.iter().filter(|(address, _)| wanted.contains(*address));
+    let zones: BTreeSet<String> = zones.filter_map(|(_, health)| health.zone.clone()).collect();
+    if zones.is_empty() && context.binding.role == Role::Writer {
+        return context.writer_host().and_then(|host| host.zone.clone()).into_iter().collect();
+    }
+    zones
+}
+
+/// The zones of every instance and standby of the database.
+fn zones_of_hosts(context: CheckContext<'_>) -> BTreeSet<&str> {
+    let hosts = context.hosts().iter();
+    hosts.flat_map(|host| [&host.zone, &host.standby_zone]).flatten().map(String::as_str).collect()
+}
+
+/// The load balancer has the zones of the endpoint's addresses.
+fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
+    let zones = &load_balancer.zones;
+    let list = join(zones.keys().map(String::as_str));
+    let of_addresses = zones_of_addresses(context);
+    let is_served = |zone: &&String| zone.as_str() == ALL_ZONES || zones.contains_key(zone.as_str());
+    let outside: Vec<&str> =
+        of_addresses.iter().filter(|zone| !is_served(zone)).map(String::as_str).collect();
+    if !outside.is_empty() {
+        let what = context.target();
+        let observed = format!("the {what} is in {}, and the load balancer in {list}", outside.join(", "));
+        let fix = add_zones(context, load_balancer, &outside);
+        if of_addresses.iter().any(|zone| is_served(&zone)) {
+            let impact = "the addresses in that zone get no clients";
+            return Finding::warning("zones", observed, impact, fix);
+        }
+        let impact = "the load balancer sends nothing to a target outside its zones: clients are cut off";
+        return Finding::problem("zones", observed, impact, fix);
+    }
+    let of_hosts = zones_of_hosts(context);
+    let is_whole = !of_hosts.is_empty() && of_hosts.iter().all(|zone| zones.contains_key(*zone));
+    // A database outside it has a finding of its own.
+    if zones.len() > 1 || is_whole || !of_hosts.is_empty() {
+        return Finding::ok("zones", list);
+    }
+    let vpc = load_balancer.vpc.as_deref().unwrap_or_default();
+    let words = ["ec2", "describe-subnets", "--filters"];
+    let filter = format!("Name=vpc-id,Values={vpc}");
+    let query = ["--query", "Subnets[].[AvailabilityZone,SubnetId]", "--output", "text"];
+    let subnets = context.aws(words.into_iter().chain([filter.as_str()]).chain(query));
+    Finding::warning(
+        "zones",
+        list,
+        "an outage of that zone cuts off every client, and vendors reach an endpoint service from its zones alone",
+        format!("add a zone with set-subnets, which takes one subnet per zone: {subnets}"),
+    )
+}
+
+/// The load balancer has the zones that the database may move to.
+fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<Finding> {
+    const CHECK: &str = "failover_zones";
+    let hosts = match &context.facts.hosts {
+        Err(unread) => {
+            return Some(Finding::unread_optional(CHECK, unread, "the zones of the database's instances"));
+        }
+        Ok(hosts) if hosts.is_empty() => return None,
+        Ok(hosts) => hosts,
+    };
+    let now = zones_of_addresses(context);
+    let is_outside = |zone: &String| !load_balancer.zones.contains_key(zone) && !now.contains(zone);
+    let mut places = Vec::new();
+    let mut missing = BTreeSet::new();
+    for host in hosts {
+        for (what, zone) in [("", &host.zone), ("the standby of ", &host.standby_zone)] {
+            if let Some(zone) = zone.as_ref().filter(|zone| is_outside(zone)) {
+                places.push(format!("{what}{} is in {zone}", host.identifier));
+                missing.insert(zone.as_str());
+            }
+        }
+    }
+    if places.is_empty() {
+        return Some(Finding::ok(CHECK, "the load balancer has every zone of the database"));
+    }
+    let list = join(load_balancer.zones.keys().map(String::as_str));
+    let missing: Vec<&str> = missing.into_iter().collect();
+    Some(Finding::warning(
+        CHECK,
+        format!("{}, and the load balancer in {list}", places.join(", ")),
+        "a failover there cuts clients off: the load balancer sends nothing to a target outside its zones",
+        add_zones(context, load_balancer, &missing),
+    ))
+}
+
+/// The command that gives the load balancer these zones as well. It must name every subnet.
+fn add_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer, missing: &[&str]) -> String {
+    let mut subnets: Vec<&str> = load_balancer.zones.values().map(String::as_str).collect();
+    let is_same_vpc = |vpc: &Option<String>| vpc.is_some() && *vpc == load_balancer.vpc;
+    let hosts = || context.hosts().iter().filter(|host| is_same_vpc(&host.vpc));
+    for zone in missing {
+        let in_zone = hosts().flat_map(|host| &host.subnets).find(|(_, of)| of == zone);
+        let Some((subnet, _)) = in_zone else { return find_subnets(context, load_balancer, missing) };
+        subnets.push(subnet);
+    }
+    let words = ["elbv2", "set-subnets", "--load-balancer-arn", &load_balancer.arn, "--subnets"];
+    let set = context.aws(words.into_iter().chain(subnets));
+    format!("add the zone (set-subnets replaces the list, so this names every subnet): {set}")
+}
+
+fn find_subnets(context: CheckContext<'_>, load_balancer: &LoadBalancer, missing: &[&str]) -> String {
+    let vpc = format!("Name=vpc-id,Values={}", load_balancer.vpc.as_deref().unwrap_or_default());
+    let zones = format!("Name=availability-zone,Values={}", missing.join(","));
+    let words = ["ec2", "describe-subnets", "--filters", &vpc, &zones];
+    let query = ["--query", "Subnets[].[AvailabilityZone,SubnetId]", "--output", "text"];
+    let find = context.aws(words.into_iter().chain(query));
+    let present = join(load_balancer.zones.values().map(String::as_str));
+    format!("find a subnet in the zone, {find} then add it with set-subnets to the present ones, {present}")
+}
+
+/// A writer is in one zone. Without cross-zone balancing the load balancer has no target in the other zones.
+fn check_cross_zone(
+    context: CheckContext<'_>,
+    load_balancer: &LoadBalancer,
+    of_load_balancer: &Read<bool>,
+) -> Finding {
+    let of_group = context.facts.attributes.as_ref().ok().and_then(|attributes| attributes.get(CROSS_ZONE));
+    let (is_on, whose): (&Read<bool>, _) = match of_group.map(String::as_str) {
+        Some("true") => (&Ok(true), "by the group's attribute"),
+        Some("false") => (&Ok(false), "by the group's attribute"),
+        _ => (of_load_balancer, "by the load balancer's attribute"),
+    };
+    let with_targets = zones_of_addresses(context);
+    let has_target = |zone: &&String| with_targets.contains(*zone) || with_targets.contains(ALL_ZONES);
+    let without: Vec<&str> =
+        load_balancer.zones.keys().filter(|zone| !has_target(zone)).map(String::as_str).collect();
+    match is_on {
+        Ok(true) => Finding::ok("cross_zone", format!("on, {whose}")),
+        // With one zone there is no other to cross to.
+        _ if load_balancer.zones.len() == 1 => Finding::ok("cross_zone", "the load balancer has one zone"),
+        _ if without.is_empty() => Finding::ok("cross_zone", "every zone has a target of its own"),
+        Err(unread) => Finding::unread("cross_zone", unread, "whether all zones reach the database"),
+        Ok(false) => Finding::problem(
+            "cross_zone",
+            format!("off, {whose}; no target in {}", without.join(", ")),
+            "clients that enter through these zones are cut off",
+            context.set_attributes(&[(CROSS_ZONE, "true")]),
+        ),
+    }
+}
+
+fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}
