@@ -1,6 +1,7 @@
 //! What is kept in sync: one endpoint name with one target group.
 
 use std::fmt;
+use std::iter;
 use std::str::FromStr;
 
 use crate::plan::StandbyPolicy;
@@ -25,8 +26,8 @@ pub struct Binding {
     pub target_group: TargetGroupArn,
     /// The port to register; without one, the target group's own.
     pub port: Option<u16>,
-    /// The cluster or instance that events name, where the endpoint's first label does not.
-    pub database: Option<String>,
+    /// The clusters and instances that events name, where the endpoint's first label does not.
+    pub databases: Vec<String>,
     pub role: Role,
     pub standby: StandbyPolicy,
 }
@@ -38,7 +39,7 @@ impl Binding {
             endpoint: endpoint.to_owned(),
             target_group,
             port: None,
-            database: None,
+            databases: Vec::new(),
             role: Role::Writer,
             standby: StandbyPolicy::Deregister,
         }
@@ -56,8 +57,8 @@ impl Binding {
 
     /// True if an event about this cluster or instance concerns this binding.
     pub fn is_about(&self, identifier: &str) -> bool {
-        identifier.eq_ignore_ascii_case(self.first_label())
-            || self.database.as_deref().is_some_and(|database| identifier.eq_ignore_ascii_case(database))
+        let databases = self.databases.iter().map(String::as_str);
+        iter::once(self.first_label()).chain(databases).any(|name| identifier.eq_ignore_ascii_case(name))
     }
 }
 

@@ -3,8 +3,10 @@
 //! All problems are reported in one message, each with its variable and field, so that one deployment fixes
 //! them. What a [`Config`] holds needs no further checking.
 
+mod allowed_endpoints;
 mod bindings;
 mod problems;
+mod urls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use crate::binding::Binding;
 use crate::reconcile::Timing;
+pub use allowed_endpoints::AllowedEndpoints;
 pub use bindings::from_tags;
 use problems::Problems;
 pub use problems::{ConfigErrors, FieldProblem, Problem};
@@ -21,6 +24,8 @@ pub use problems::{ConfigErrors, FieldProblem, Problem};
 pub const BINDINGS: &str = "BINDINGS";
 /// The key of the tag whose value names a target group's endpoint.
 pub const DISCOVERY_TAG: &str = "DISCOVERY_TAG";
+/// The endpoints that a tag may bind, with commas: names, or `*.` and a suffix.
+pub const DISCOVERY_ENDPOINTS: &str = "DISCOVERY_ENDPOINTS";
 /// How long a watch waits for a failover.
 pub const WATCH_SECONDS: &str = "WATCH_SECONDS";
 /// The pause between two lookups of a watch.
@@ -50,6 +55,7 @@ pub struct Config {
     pub bindings: Vec<Binding>,
     /// The key of the tag that binds further target groups.
     pub discovery: Option<String>,
+    pub discovery_endpoints: AllowedEndpoints,
     pub timing: Timing,
     /// `None` for the system's.
     pub nameservers: Option<Vec<SocketAddr>>,
@@ -69,8 +75,10 @@ impl Config {
     pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment { variable, problems: Problems::default() };
         let discovery = environment.tag_key(DISCOVERY_TAG);
+        let bindings = environment.bindings(discovery.is_some());
         let config = Self {
-            bindings: environment.bindings(discovery.is_some()),
+            discovery_endpoints: environment.discovery_endpoints(&bindings),
+            bindings,
             discovery,
             timing: Timing {
                 // A Lambda function runs for at most 90 minutes (Lambda API, `Timeout`).
@@ -86,6 +94,7 @@ impl Config {
             elb_calls: environment.number(ELB_CALLS_PER_SECOND, 5, 1..=10),
             dry_run: environment.flag(DRY_RUN, false),
         };
+        environment.check_urls();
         let Problems(problems) = environment.problems;
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
@@ -152,6 +161,35 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
                     self.problems.add(BINDINGS, NO_BINDINGS);
                 }
                 Vec::new()
+            }
+        }
+    }
+
+    fn discovery_endpoints(&mut self, bindings: &[Binding]) -> AllowedEndpoints {
+        let Some(text) = self.text(DISCOVERY_ENDPOINTS) else {
+            let bound = bindings.iter().map(|binding| allowed_endpoints::normal(&binding.endpoint));
+            return AllowedEndpoints::RdsAnd(bound.collect());
+        };
+        let mut patterns = Vec::new();
+        for (index, entry) in text.split(',').map(str::trim).enumerate() {
+            match allowed_endpoints::parse(entry) {
+                Some(pattern) => patterns.push(pattern),
+                None => self.problems.add_at(
+                    DISCOVERY_ENDPOINTS,
+                    index,
+                    format_args!("{entry:?} is neither a DNS name nor a suffix such as *.rds.amazonaws.com"),
+                ),
+            }
+        }
+        AllowedEndpoints::Matching(patterns)
+    }
+
+    /// Checks what the SDK's library takes from the environment by itself, and ignores without a word where it
+    /// is invalid.
+    fn check_urls(&mut self) {
+        for (name, check) in urls::VARIABLES {
+            if let Some(problem) = self.text(name).and_then(|text| check(text.trim())) {
+                self.problems.add(name, problem);
             }
         }
     }

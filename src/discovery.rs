@@ -2,6 +2,9 @@
 //!
 //! Further tags with the same key and a suffix hold the options: `KEY:port`, `KEY:database`. Removing the tag ends
 //! management; the targets stay. A group whose tags are invalid fails alone, by name.
+//!
+//! Whoever may tag a target group controls which database it leads to. So a tag binds only the endpoints that
+//! DISCOVERY_ENDPOINTS allows. A tag that no group carries is a failure: as a rule, it is misspelt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -77,17 +80,22 @@ pub async fn binding_set<T: Discover>(
     {
         Ok(tags) => tags,
         Err(error) => {
-            let all = format!("every target group tagged {key}");
-            set.failed.push(failed("", &all, error.explain()));
+            set.failed.push(failed("", &all_tagged(key), error.explain()));
             return set;
         }
     };
     set.are_new = are_new;
+    if groups.is_empty() {
+        let reason = format!(
+            "no target group carries the tag {key}. Fix: tag a target group with {key}=ENDPOINT, or unset DISCOVERY_TAG"
+        );
+        set.failed.push(failed("", &all_tagged(key), reason));
+    }
     let configured: BTreeSet<&str> =
         config.bindings.iter().map(|binding| binding.target_group.as_str()).collect();
     for Tagged { group, tags } in groups.iter().filter(|tagged| !configured.contains(&*tagged.group)) {
         let endpoint = tags.get(key).map(String::as_str).unwrap_or_default();
-        match bind(key, endpoint, group, tags) {
+        match bind(config, key, endpoint, group, tags) {
             Ok(binding) => set.bindings.push(binding),
             Err(reason) => set.failed.push(failed(endpoint, group, reason)),
         }
@@ -121,20 +129,140 @@ async fn list_tagged<T: Discover>(
 }
 
 /// Binds a group as its tags say, or says what is wrong with them.
-fn bind(key: &str, endpoint: &str, group: &str, tags: &BTreeMap<String, String>) -> Result<Binding, String> {
+fn bind(
+    config: &Config,
+    key: &str,
+    endpoint: &str,
+    group: &str,
+    tags: &BTreeMap<String, String>,
+) -> Result<Binding, String> {
     let options = tags.iter().filter_map(|(tag, value)| {
         Some((tag.strip_prefix(key)?.strip_prefix(':')?.to_owned(), value.clone()))
     });
-    config::from_tags(endpoint, group, options.collect()).map_err(|problems| {
+    let binding = config::from_tags(endpoint, group, options.collect()).map_err(|problems| {
         let problems = problems.iter().map(|FieldProblem { field, message }| match field.as_str() {
             "endpoint" => format!("{key}: {message}"),
             option => format!("{key}:{option}: {message}"),
         });
         format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "))
-    })
+    })?;
+    if !config.discovery_endpoints.allows(endpoint) {
+        return Err(format!(
+            "its tag {key} names {endpoint}, which no tag may bind. Fix: name an endpoint of RDS, or add the name or a \
+             suffix such as *.example.com to DISCOVERY_ENDPOINTS"
+        ));
+    }
+    Ok(binding)
+}
+
+/// Stands for the target groups in a report that is about the tag.
+fn all_tagged(key: &str) -> String {
+    format!("every target group tagged {key}")
 }
 
 fn failed(endpoint: &str, target_group: &str, reason: String) -> Report {
     tracing::error!(decision = "fail", endpoint, target_group, reason, "target group not bound");
     Report { error: Some(reason), ..Report::new(endpoint, target_group, Status::Failed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "rds-endpoint";
+    const ORDERS: &str = "orders.cluster-abc123.us-east-1.rds.amazonaws.com";
+
+    /// Tagged groups that are listed at once.
+    struct Listed(Vec<Tagged>);
+
+    impl Discover for Listed {
+        async fn tagged(&self, _: &str, _: Duration, _: Priority) -> Result<Tags, Error> {
+            Ok(Tags { groups: self.0.clone(), are_new: true })
+        }
+    }
+
+    fn group(name: &str) -> String {
+        format!("arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/{name}/0123456789abcdef")
+    }
+
+    fn config(bindings: &str, endpoints: Option<&str>) -> Config {
+        let config = Config::parse(|name| match name {
+            "BINDINGS" => Some(bindings.to_owned()),
+            "DISCOVERY_TAG" => Some(KEY.to_owned()),
+            "DISCOVERY_ENDPOINTS" => endpoints.map(str::to_owned),
+            _ => None,
+        });
+        config.unwrap()
+    }
+
+    /// The groups that are bound, and the reasons why others are not.
+    async fn bind_all(config: &Config, tagged: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+        let groups = tagged.iter().map(|(name, endpoint)| {
+            let tags = BTreeMap::from([(KEY.to_owned(), (*endpoint).to_owned())]);
+            Tagged { group: group(name), tags }
+        });
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let groups = Listed(groups.collect());
+        let set = binding_set(&groups, config, Duration::ZERO, Priority::Routine, deadline).await;
+        let bound = set.bindings.iter().map(|binding| binding.name().to_owned());
+        let failed = set.failed.iter().map(|report| {
+            format!("{}: {}", report.target_group, report.error.as_deref().unwrap_or_default())
+        });
+        (bound.collect(), failed.collect())
+    }
+
+    #[tokio::test]
+    async fn tag_that_no_group_carries_is_a_failure() {
+        let configured =
+            format!("[{{\"endpoint\": \"{ORDERS}\", \"target_group\": \"{}\"}}]", group("orders"));
+        for (bindings, expected) in [("", &[][..]), (&configured, &["orders"])] {
+            let (bound, failed) = bind_all(&config(bindings, None), &[]).await;
+            assert_eq!(bound, expected);
+            let message =
+                "every target group tagged rds-endpoint: no target group carries the tag rds-endpoint. Fix: ";
+            assert!(matches!(&failed[..], [failure] if failure.starts_with(message)), "{failed:?}");
+        }
+        let (bound, failed) = bind_all(&config(&configured, None), &[("orders", ORDERS)]).await;
+        assert_eq!((bound.len(), failed.len()), (1, 0), "it is carried by a configured group");
+    }
+
+    #[tokio::test]
+    async fn tag_binds_only_allowed_endpoints() {
+        let custom = format!(
+            "[{{\"endpoint\": \"DB.corp.example.com.\", \"target_group\": \"{}\"}}]",
+            group("custom")
+        );
+        let china = "sales.abc123.rds.cn-north-1.amazonaws.com.cn";
+        let patterns = "*.corp.example.com, Sales.Example.com";
+        for (endpoint, bindings, endpoints, expected) in [
+            (ORDERS, "", None, true),
+            (china, "", None, true),
+            ("db.corp.example.com", "", None, false),
+            ("db.corp.example.com", &*custom, None, true),
+            ("other.corp.example.com", &*custom, None, false),
+            ("orders.rds.amazonaws.com.example.com", "", None, false),
+            ("internal-orders.us-east-1.elb.amazonaws.com", "", None, false),
+            (ORDERS, "", Some(patterns), false),
+            ("DB.corp.example.com.", "", Some(patterns), true),
+            ("a.db.corp.example.com", "", Some(patterns), true),
+            ("corp.example.com", "", Some(patterns), false),
+            ("evilcorp.example.com", "", Some(patterns), false),
+            ("sales.example.com", "", Some(patterns), true),
+            ("a.sales.example.com", "", Some(patterns), false),
+            (ORDERS, "", Some("*.rds.amazonaws.com"), true),
+        ] {
+            let config = config(bindings, endpoints);
+            let (bound, failed) = bind_all(&config, &[("new", endpoint), ("good", ORDERS)]).await;
+            assert_eq!(bound.contains(&"new".to_owned()), expected, "{endpoint} {endpoints:?}: {failed:?}");
+            if !expected {
+                assert!(failed.iter().any(|failure| failure.contains(endpoint)), "{failed:?}");
+            }
+            let is_good_allowed = endpoints.is_none_or(|endpoints| endpoints.contains("rds.amazonaws.com"));
+            assert_eq!(
+                bound.contains(&"good".to_owned()),
+                is_good_allowed,
+                "one bad tag fails its group alone"
+            );
+        }
+    }
 }

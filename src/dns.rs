@@ -3,6 +3,7 @@
 //! Names are looked up as given, fully qualified: no search suffix, no hosts file, no cache. Every lookup ends
 //! within [`LOOKUP`].
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Resolver, TokioResolver};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family, InvalidAnswer};
@@ -39,6 +40,11 @@ const MAX_CNAMES: usize = 8;
 /// How long the first name server may take before the next is asked as well.
 const HEDGE_DELAY: Duration = Duration::from_millis(300);
 
+/// How long a server is asked over TCP alone after UDP failed and TCP did not. Afterwards a lookup tries UDP again.
+const UDP_PAUSE: Duration = Duration::from_secs(30);
+/// How long that lookup waits for UDP.
+const UDP_TRIAL: Duration = Duration::from_millis(300);
+
 /// The name servers, in the order in which they are asked.
 pub struct DnsClient(Vec<NameServer>);
 
@@ -46,6 +52,7 @@ pub struct DnsClient(Vec<NameServer>);
 struct NameServer {
     udp: TokioResolver,
     tcp: TokioResolver,
+    udp_health: UdpHealth,
 }
 
 impl DnsClient {
@@ -95,28 +102,83 @@ impl NameServer {
         let runtime = TokioRuntimeProvider::default();
         let udp = resolver(address, ConnectionConfig::udp(), UDP_TIMEOUT, runtime.clone())?;
         let tcp = resolver(address, ConnectionConfig::tcp(), TCP_TIMEOUT, runtime)?;
-        Ok(Self { udp, tcp })
+        Ok(Self { udp, tcp, udp_health: UdpHealth::default() })
     }
 
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
-        let over_udp = async || {
-            timeout(UDP_TIMEOUT, resolve(&self.udp, name, kind)).await.unwrap_or(Err(NetError::Timeout))
-        };
-        let mut answer = over_udp().await;
-        if let Err(NetError::Dns(DnsError::ResponseCode(_))) = answer {
-            // A server that fails or refuses once may answer the next time.
-            answer = over_udp().await;
+        let limit = self.udp_health.time_limit();
+        if limit.is_none() {
+            match ask(&self.tcp, name, kind, LOOKUP).await {
+                Err(error) if is_unreached(&error) => self.udp_health.reset(),
+                answer => return answer,
+            }
         }
-        let error = match answer {
-            // The server has answered; another transport brings no other answer.
-            Ok(_) | Err(NetError::Dns(_)) => return answer,
-            Err(error) => error,
+        let error = match ask(&self.udp, name, kind, limit.unwrap_or(UDP_TIMEOUT)).await {
+            Err(error) if !is_answer(&error) => error,
+            answer => {
+                self.udp_health.reset();
+                return answer;
+            }
         };
-        // The answer was truncated, malformed or missing. Where TCP fails too, UDP's error explains more.
-        match resolve(&self.tcp, name, kind).await {
-            Err(NetError::Io(_) | NetError::NoConnections | NetError::Timeout) => Err(error),
-            answer => answer,
+        // The answer was truncated, malformed or missing.
+        let answer = ask(&self.tcp, name, kind, LOOKUP).await;
+        match &answer {
+            Ok(_) if is_unreached(&error) => self.udp_health.record_failure(),
+            // UDP's error explains more.
+            Err(tcp) if is_unreached(tcp) => {
+                self.udp_health.reset();
+                return Err(error);
+            }
+            _ => {}
         }
+        answer
+    }
+}
+
+/// True if the server has answered: another transport brings no other answer.
+fn is_answer(error: &NetError) -> bool {
+    matches!(error, NetError::Dns(_))
+}
+
+fn is_unreached(error: &NetError) -> bool {
+    matches!(error, NetError::Io(_) | NetError::NoConnections | NetError::Timeout)
+}
+
+/// Where UDP is lost and TCP works, each lookup would first wait for UDP.
+#[derive(Default)]
+struct UdpHealth(Cell<Option<Instant>>);
+
+impl UdpHealth {
+    /// How long a lookup may wait for UDP; `None` to leave UDP out.
+    fn time_limit(&self) -> Option<Duration> {
+        match self.0.get() {
+            None => Some(UDP_TIMEOUT),
+            Some(failed) if failed.elapsed() < UDP_PAUSE => None,
+            Some(_) => Some(UDP_TRIAL),
+        }
+    }
+
+    fn record_failure(&self) {
+        self.0.set(Some(Instant::now()));
+    }
+
+    /// Gives UDP its full time again: it has answered, or TCP works no better.
+    fn reset(&self) {
+        self.0.set(None);
+    }
+}
+
+/// Asks over one transport, and once more if the server fails or refuses: it may answer the next time.
+async fn ask(
+    resolver: &TokioResolver,
+    name: &Name,
+    kind: RecordType,
+    limit: Duration,
+) -> Result<CnameResolution, NetError> {
+    let once = async || timeout(limit, resolve(resolver, name, kind)).await.unwrap_or(Err(NetError::Timeout));
+    match once().await {
+        Err(NetError::Dns(DnsError::ResponseCode(_))) => once().await,
+        answer => answer,
     }
 }
 
@@ -163,8 +225,12 @@ impl CnameResolution {
     }
 }
 
-/// Takes the name servers from a `resolv.conf`, and nothing else: no search suffix and no options.
+/// Takes the name servers from a `resolv.conf`. The other lines are left out before parsing: a search list that
+/// does not parse would be an error.
 fn system(text: &[u8]) -> Result<Vec<SocketAddr>, Error> {
+    let lines = text.split(|byte| *byte == b'\n');
+    let name_servers = lines.filter(|line| line.trim_ascii_start().starts_with(b"nameserver"));
+    let text = name_servers.collect::<Vec<_>>().join(&b'\n');
     let (system, _) = parse_resolv_conf(text).map_err(|error| unreadable(error.into()))?;
     Ok(system.name_servers().iter().map(|server| SocketAddr::new(server.ip, DNS_PORT)).collect())
 }
@@ -185,10 +251,13 @@ fn resolver(
     let server = NameServerConfig::new(server.ip(), true, vec![connection]);
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
     let mut builder = Resolver::builder_with_config(config, runtime);
-    let ResolverOpts { timeout, attempts, cache_size, use_hosts_file, preserve_intermediates, .. } =
+    let ResolverOpts { timeout, attempts, edns0, cache_size, use_hosts_file, preserve_intermediates, .. } =
         builder.options_mut();
     *timeout = time;
     *attempts = 0;
+    // Some name servers and firewalls reject or drop queries with EDNS. The answers are short, and TCP brings
+    // those above 512 bytes.
+    *edns0 = false;
     *cache_size = 0;
     *use_hosts_file = ResolveHosts::Never;
     // The CNAMEs say which cluster member the answer stands for.
@@ -214,12 +283,9 @@ impl Resolve for DnsClient {
         match Addresses::parse(addresses) {
             Ok(addresses) => Ok(Resolution { addresses, chain }),
             Err(not) => {
-                let fix = match not {
+                let fix = match &not {
                     InvalidAnswer::Empty | InvalidAnswer::Several(_) => NO_RECORDS,
-                    InvalidAnswer::NotATarget(..) => {
-                        "a publicly accessible database resolves to its private address only inside its VPC: run \
-                         the function there (SubnetIds), or correct the record"
-                    }
+                    InvalidAnswer::NotATarget(_, form) => form.fix,
                 };
                 Err(failure().with_source(not).with_fix(fix))
             }
@@ -281,6 +347,36 @@ mod tests {
             b"search corp.example.com\noptions ndots:5 timeout:30\nnameserver 10.0.0.2\nnameserver fd00::2\n";
         let servers = ["10.0.0.2:53", "[fd00::2]:53"].map(|server| server.parse().unwrap());
         assert_eq!(system(text).unwrap(), servers);
+    }
+
+    #[test]
+    fn other_lines_of_resolv_conf_need_not_parse() {
+        let long = "a".repeat(64);
+        for line in [
+            "search a..b",
+            &format!("search {long}.example.com"),
+            "domain ..",
+            "options ndots:x",
+            "sortlist \u{1}",
+        ] {
+            let text = format!("{line}\n nameserver 10.0.0.2\n{line}\nnameserver 10.0.0.3\n");
+            let servers = ["10.0.0.2:53", "10.0.0.3:53"].map(|server| server.parse().unwrap());
+            assert_eq!(system(text.as_bytes()).unwrap(), servers, "{line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_udp_is_left_out_for_a_while_and_then_tried_briefly() {
+        let health = UdpHealth::default();
+        assert_eq!(health.time_limit(), Some(UDP_TIMEOUT));
+        health.record_failure();
+        assert_eq!(health.time_limit(), None);
+        tokio::time::advance(UDP_PAUSE - Duration::from_millis(1)).await;
+        assert_eq!(health.time_limit(), None);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(health.time_limit(), Some(UDP_TRIAL));
+        health.reset();
+        assert_eq!(health.time_limit(), Some(UDP_TIMEOUT));
     }
 
     #[test]

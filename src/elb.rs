@@ -5,6 +5,7 @@
 
 mod discover;
 mod inspect;
+mod response_check;
 mod retry_observer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::Client;
-use aws_sdk_elasticloadbalancingv2::config::Config;
 use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
 use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
+use aws_sdk_elasticloadbalancingv2::config::{Config, Region};
 use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_elasticloadbalancingv2::operation::register_targets::RegisterTargetsError;
 use aws_sdk_elasticloadbalancingv2::types::builders::TargetDescriptionBuilder;
@@ -64,6 +65,7 @@ impl Elb {
             .config()
             .to_builder()
             .interceptor(Bounded)
+            .interceptor(response_check::ResponseCheck)
             .interceptor(retry_observer)
             .retry_config(retries.with_initial_backoff(BACKOFF));
         Self {
@@ -82,13 +84,32 @@ impl Elb {
     async fn describe_group(&self, permit: Permit, group: &str) -> Result<TargetGroup, Error> {
         let doing = || format!("describe the target group {group}");
         let request = self.client.describe_target_groups().target_group_arns(group);
-        let described = spend(permit, request.send())
-            .await
-            .map_err(|error| aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error))?;
+        let described = spend(permit, request.send()).await.map_err(|error| {
+            let error = aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error);
+            self.explain_region(group, error)
+        })?;
         let mut groups = described.target_groups.unwrap_or_default().into_iter();
-        groups
-            .find(|found| found.target_group_arn() == Some(group))
-            .ok_or_else(|| Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it"))
+        groups.find(|found| found.target_group_arn() == Some(group)).ok_or_else(|| {
+            let error = Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it");
+            self.explain_region(group, error)
+        })
+    }
+
+    /// Adds to a permanent error that the group is in another Region. Only an error shows that this matters: an
+    /// endpoint of one's own (AWS_ENDPOINT_URL) may serve groups of any Region.
+    fn explain_region(&self, group: &str, error: Error) -> Error {
+        let of_group = group.split(':').nth(3).unwrap_or_default();
+        let Some(region) = self.client.config().region().map(Region::as_ref) else { return error };
+        if error.kind() != ErrorKind::Permanent || of_group == region {
+            return error;
+        }
+        let answer = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let fix = format!("run the function in {of_group}, or bind a target group of {region}");
+        Error::new(ErrorKind::Permanent, format!("describe the target group {group}"))
+            .with_source(format!(
+                "the target group is in {of_group}, this function calls {region} ({answer})"
+            ))
+            .with_fix(fix)
     }
 
     async fn target_health(
@@ -169,15 +190,11 @@ impl TargetGroupApi for Elb {
 
     async fn targets(&self, permit: Permit, group: &str) -> Result<Targets, Error> {
         let TargetGroupInfo { port, .. } = self.describe(group).await?;
-        let mut targets = Targets::new();
-        for description in self.target_health(permit, group).await? {
-            let (target, state) = parse_target(&description, port).map_err(|reason| {
-                let doing = format!("list the targets of {group}");
-                Error::new(ErrorKind::Transient, doing).with_source(reason)
-            })?;
-            targets.insert(target, state);
-        }
-        Ok(targets)
+        let descriptions = self.target_health(permit, group).await?;
+        parse_targets(&descriptions, port).map_err(|reason| {
+            let doing = format!("list the targets of {group}");
+            Error::new(ErrorKind::Transient, doing).with_source(reason)
+        })
     }
 
     async fn register(
@@ -257,6 +274,16 @@ fn parse_group(group: &TargetGroup) -> Result<TargetGroupInfo, String> {
     Ok(TargetGroupInfo { family, port: port.ok_or("it has no port")? })
 }
 
+/// The targets and their states. A target that is listed twice has the worse of its states.
+fn parse_targets(descriptions: &[TargetHealthDescription], group_port: u16) -> Result<Targets, String> {
+    let mut targets = Targets::new();
+    for description in descriptions {
+        let (target, state) = parse_target(description, group_port)?;
+        targets.entry(target).and_modify(|known| *known = state.max(*known)).or_insert(state);
+    }
+    Ok(targets)
+}
+
 /// A target and its state. A target without a port has the group's.
 fn parse_target(
     description: &TargetHealthDescription,
@@ -275,7 +302,12 @@ fn parse_target(
         }
         Some(TargetHealthStateEnum::Initial) => TargetState::Initial,
         Some(TargetHealthStateEnum::Unhealthy) => TargetState::Unhealthy,
-        _ => TargetState::Active,
+        Some(
+            TargetHealthStateEnum::Healthy
+            | TargetHealthStateEnum::Unused
+            | TargetHealthStateEnum::Unavailable,
+        ) => TargetState::Active,
+        Some(_) | None => TargetState::Unknown,
     };
     Ok((SocketAddr::new(address, port), state))
 }
@@ -310,9 +342,42 @@ fn list(targets: &[SocketAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use aws_sdk_elasticloadbalancingv2::error::ErrorMetadata;
+    use aws_sdk_elasticloadbalancingv2::types::TargetHealth;
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
+
+    fn listed(port: Option<i32>, state: Option<&str>) -> TargetHealthDescription {
+        let target = TargetDescription::builder().id("10.0.1.10").set_port(port).build();
+        let health = TargetHealth::builder().set_state(state.map(TargetHealthStateEnum::from)).build();
+        TargetHealthDescription::builder().target(target).target_health(health).build()
+    }
+
+    #[test]
+    fn target_listed_twice_has_the_worse_state() {
+        let worst = |states: &[&str]| {
+            let listed: Vec<_> = states.iter().map(|state| listed(Some(5432), Some(state))).collect();
+            parse_targets(&listed, 5432).unwrap().into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(worst(&["healthy", "initial"]), [TargetState::Initial]);
+        assert_eq!(worst(&["unhealthy", "healthy", "initial"]), [TargetState::Unhealthy]);
+        assert_eq!(worst(&["new", "unhealthy"]), [TargetState::Unknown]);
+        assert_eq!(worst(&["draining", "new", "healthy"]), [TargetState::Draining]);
+        let without_port = [listed(None, Some("draining")), listed(Some(5432), Some("healthy"))];
+        assert_eq!(
+            parse_targets(&without_port, 5432).unwrap().into_values().collect::<Vec<_>>(),
+            [TargetState::Draining]
+        );
+    }
+
+    #[test]
+    fn missing_state_is_unknown() {
+        let without_health = TargetHealthDescription::builder().set_target(listed(None, None).target).build();
+        for description in [listed(None, None), listed(None, Some("")), without_health] {
+            let (_, state) = parse_target(&description, 5432).unwrap();
+            assert_eq!(state, TargetState::Unknown, "{description:?}");
+        }
+    }
 
     #[test]
     fn only_a_refusal_in_known_words_names_addresses_outside_the_vpc() {

@@ -120,20 +120,56 @@ pub fn member(chain: &[String]) -> Option<&str> {
     last.split('.').next()
 }
 
-/// The cluster that the endpoint belongs to: the binding's `database`, else the first cluster whose own
-/// endpoint is among the names that DNS gave, else the endpoint's first label.
+/// The account and Region of the database that DNS names: those of the last name of RDS on the way to the address.
+/// An alias that leads to none says nothing about them.
+pub fn zone(chain: &[String]) -> Option<Zone> {
+    chain.iter().rev().find_map(|name| RdsName::parse(name)).map(|name| name.zone)
+}
+
+/// The cluster that the endpoint belongs to: the first cluster whose own endpoint is among the names that DNS
+/// gave, else the endpoint's first label. If the binding has `databases`, it is one of them: the same one, or
+/// the first.
 pub fn cluster_identifier(binding: &Binding, chain: &[String]) -> String {
-    if let Some(database) = &binding.database {
-        return database.clone();
-    }
     let names_a_cluster = |name: &RdsName| matches!(name.kind, RdsKind::Cluster | RdsKind::ClusterReader);
     let cluster = chain.iter().filter_map(|name| RdsName::parse(name)).find(names_a_cluster);
-    cluster.map_or_else(|| binding.first_label().to_owned(), |name| name.identifier)
+    let named = cluster.map_or_else(|| binding.first_label().to_owned(), |name| name.identifier);
+    match binding.databases.first() {
+        Some(first) if !binding.databases.iter().any(|database| database.eq_ignore_ascii_case(&named)) => {
+            first.clone()
+        }
+        _ => named,
+    }
+}
+
+/// The cluster's reader endpoint among these names, if there is one. It gives one reader at a time, and never
+/// the writer where there is a reader.
+pub fn reader_endpoint(chain: &[String]) -> Option<&str> {
+    let is_reader = |name: &&String| is_reader_endpoint(name);
+    chain.iter().find(is_reader).map(String::as_str)
+}
+
+pub fn is_reader_endpoint(name: &str) -> bool {
+    RdsName::parse(name).is_some_and(|name| name.kind == RdsKind::ClusterReader)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zone_is_that_of_the_last_name_of_rds() {
+        let zone = |chain: &[&str]| {
+            zone(&chain.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+                .map(|zone| zone.to_string())
+        };
+        let member = "orders-1.abc123.us-east-1.rds.amazonaws.com";
+        assert_eq!(zone(&["db.example.com", member]).as_deref(), Some("abc123.us-east-1"));
+        assert_eq!(zone(&[member]).as_deref(), Some("abc123.us-east-1"), "a Multi-AZ instance's own name");
+        let moved =
+            ["orders.cluster-xyz789.eu-west-1.rds.amazonaws.com", member, "host.internal.example.com"];
+        assert_eq!(zone(&moved).as_deref(), Some("abc123.us-east-1"));
+        assert_eq!(zone(&["db.example.com"]), None);
+    }
 
     #[test]
     fn rds_name_says_identifier_kind_and_zone() {
@@ -306,8 +342,31 @@ mod tests {
         ] {
             assert_eq!(cluster_identifier(&bound(names[0]), &chain(names)), expected, "{names:?}");
         }
-        let named = Binding { database: Some("sales".into()), ..bound("db.example.com") };
-        assert_eq!(cluster_identifier(&named, &chain(&["db.example.com", WRITER, MEMBER])), "sales");
+        let chain = chain(&["db.example.com", WRITER, MEMBER]);
+        for (databases, expected) in [
+            (&["sales"][..], "sales"),
+            (&["sales", "orders"], "orders"),
+            (&["orders-green", "Orders"], "orders"),
+            (&["sales", "billing"], "sales"),
+        ] {
+            let databases = databases.iter().map(|name| (*name).to_owned()).collect();
+            let named = Binding { databases, ..bound("db.example.com") };
+            assert_eq!(cluster_identifier(&named, &chain), expected);
+        }
+    }
+
+    #[test]
+    fn reader_endpoint_is_found_anywhere_in_the_chain() {
+        for (names, expected) in [
+            (&[READER, MEMBER][..], Some(READER)),
+            (&["db.example.com", READER, MEMBER], Some(READER)),
+            (&[WRITER, MEMBER], None),
+            (&["orders.cluster-ro-abc123.example.com", MEMBER], None),
+            (&["reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com", MEMBER], None),
+        ] {
+            assert_eq!(reader_endpoint(&chain(names)), expected, "{names:?}");
+        }
+        assert!(is_reader_endpoint("Orders.Cluster-RO-abc123.rds.cn-north-1.amazonaws.com.cn."));
     }
 
     #[test]

@@ -23,8 +23,8 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::Family;
 use crate::rate_limit::{Call, Priority, RateLimiter};
 use crate::reconcile::{
-    Clients, FirstPermit, Mode, Options, Preregistration, RdsApi, Report, Resolution, Resolve, Status,
-    TargetGroupApi, reconcile,
+    Clients, FirstPermit, KnownMembers, Mode, Options, Preregistration, RdsApi, Report, Resolution, Resolve,
+    Status, TargetGroupApi, reconcile,
 };
 
 /// How long a check starts listings. The schedule's next check comes within a minute and continues.
@@ -41,6 +41,7 @@ const LOOKUPS_AT_ONCE: usize = 64;
 /// The bindings of a function, and what it remembers of them while it is warm.
 pub struct Fleet {
     memory: RefCell<Memory>,
+    pub(crate) known_members: KnownMembers,
     /// How many bindings are being repaired because their addresses changed.
     repairs: Cell<usize>,
     lookups_per_second: RateLimiter,
@@ -51,6 +52,7 @@ impl Fleet {
     pub fn new(config: &Config) -> Self {
         Self {
             memory: RefCell::new(Memory::new(config.verify)),
+            known_members: KnownMembers::default(),
             repairs: Cell::new(0),
             lookups_per_second: RateLimiter::new(LOOKUPS_AT_ONCE as f64, LOOKUPS_PER_SECOND),
             lookups_at_once: Semaphore::new(LOOKUPS_AT_ONCE),
@@ -181,6 +183,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
             timing: self.config.timing,
             mode: self.mode,
             preregistration: &Preregistration::Off,
+            known_members: &self.fleet.known_members,
             first_permit,
             deadline: self.deadline,
         };
@@ -293,7 +296,7 @@ impl<'a> InProgressGuard<'a> {
     /// None if the group is being looked at already.
     fn new(memory: &'a RefCell<Memory>, binding: &'a Binding) -> Option<Self> {
         let target_group = binding.target_group.as_str();
-        memory.borrow_mut().start(target_group).then_some(Self { memory, target_group })
+        memory.borrow_mut().start(target_group).then(|| Self { memory, target_group })
     }
 }
 

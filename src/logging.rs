@@ -37,8 +37,36 @@ pub fn log_as_text(level: LevelFilter, colours: bool) {
 /// What of the log is written from this level up.
 fn filter(level: LevelFilter) -> Targets {
     let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
+    let resolver = if level >= LevelFilter::DEBUG { libraries } else { LevelFilter::OFF };
     Targets::new()
         .with_default(libraries)
         .with_target("rds_nlb_sync", level)
+        // The resolver logs a line for each packet that does not belong to a query, and anybody can send those. What a
+        // failed lookup came of is in our error.
+        .with_target("hickory_net", resolver)
+        .with_target("hickory_resolver", resolver)
+        .with_target("hickory_proto", resolver)
         .with_target("lambda_runtime::layers::trace", level)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn resolvers_warnings_are_logged_from_debug_on() {
+        for target in ["hickory_net::udp::udp_client_stream", "hickory_resolver::name_server_pool"] {
+            for (level, expected) in [
+                (LevelFilter::INFO, false),
+                (LevelFilter::ERROR, false),
+                (LevelFilter::DEBUG, true),
+                (LevelFilter::TRACE, true),
+            ] {
+                assert_eq!(filter(level).would_enable(target, &Level::WARN), expected, "{target} {level}");
+            }
+        }
+        assert!(filter(LevelFilter::INFO).would_enable("aws_config", &Level::WARN));
+    }
 }

@@ -3,103 +3,16 @@
 //! Pure and infallible: no clock, no network, no log. The invariant kept here: a deregistration is planned only if
 //! the endpoint's addresses are registered and confirmed.
 
+mod addresses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The family of the addresses that a target group holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// The target group's address type is `ipv4`. The endpoint's A records count.
-    V4,
-    /// The target group's address type is `ipv6`. The endpoint's AAAA records count.
-    V6,
-}
+pub use addresses::{Addresses, Family, Form, InvalidAnswer};
 
-/// The addresses that DNS gives for the endpoint now: at least one, and only such as a target group can hold.
-/// With the role `writer`, it is one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Addresses(BTreeSet<IpAddr>);
-
-/// Why an answer of DNS is not used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAnswer {
-    /// The name exists, but has no address of the target group's family.
-    #[error("the answer holds no address")]
-    Empty,
-    /// A writer endpoint has one address. Several belong to another kind of name, or DNS is changing.
-    #[error("the answer holds {} addresses ({}), and a writer has one", .0.len(), list(.0))]
-    Several(BTreeSet<IpAddr>),
-    /// No target group accepts this address.
-    #[error("the answer holds {0}, {1}, which no target group can hold")]
-    NotATarget(IpAddr, &'static str),
-}
-
-impl Addresses {
-    /// Checks that there is an address, and that a target group can hold all of them.
-    ///
-    /// ```
-    /// # use rds_nlb_sync::plan::*;
-    /// assert!(Addresses::parse(["10.0.2.20".parse().unwrap()]).is_ok());
-    /// assert_eq!(Addresses::parse([]), Err(InvalidAnswer::Empty));
-    /// ```
-    pub fn parse(addresses: impl IntoIterator<Item = IpAddr>) -> Result<Self, InvalidAnswer> {
-        let addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
-        if let Some((address, kind)) = addresses.iter().find_map(|a| Some((*a, never_a_target(a)?))) {
-            return Err(InvalidAnswer::NotATarget(address, kind));
-        }
-        if addresses.is_empty() { Err(InvalidAnswer::Empty) } else { Ok(Self(addresses)) }
-    }
-
-    /// Checks that it is one address, as a writer has.
-    pub fn single(self) -> Result<Self, InvalidAnswer> {
-        if self.0.len() == 1 { Ok(self) } else { Err(InvalidAnswer::Several(self.0)) }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.iter().copied()
-    }
-
-    pub fn targets(&self, port: u16) -> impl Iterator<Item = SocketAddr> {
-        self.iter().map(move |address| SocketAddr::new(address, port))
-    }
-}
-
-impl fmt::Display for Addresses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&list(&self.0))
-    }
-}
-
-/// Why a target group of type `ip` cannot hold the address; `None` if it can.
-///
-/// IPv4 targets come from the VPC's subnets, 10/8, 100.64/10, 172.16/12 or 192.168/16, never from
-/// the public internet (NLB guide, "Target groups"). IPv6 addresses of a VPC are global ones, so
-/// only those that no VPC can contain are refused.
-fn never_a_target(address: &IpAddr) -> Option<&'static str> {
-    if address.is_unspecified() {
-        return Some("an unspecified address");
-    }
-    if address.is_loopback() {
-        return Some("a loopback address");
-    }
-    if address.is_multicast() {
-        return Some("a multicast address");
-    }
-    match address {
-        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
-        IpAddr::V4(v4) => {
-            let [first, second, ..] = v4.octets();
-            let shared = first == 100 && (64..128).contains(&second);
-            (!v4.is_private() && !shared).then_some("a public address")
-        }
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map(|_| "an IPv4-mapped address"),
-    }
-}
-
-/// The state of a target in the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state of a target in the group, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TargetState {
     /// Registered: `healthy`, `unused` or `unavailable`.
     Active,
@@ -107,12 +20,15 @@ pub enum TargetState {
     Initial,
     /// Registered and not in service: `unhealthy`.
     Unhealthy,
+    /// Listed without a state that is known here, as a later version of the API may do. It is not registered again,
+    /// and does not count as registered for a deregistration.
+    Unknown,
     /// Deregistered, with connections left: `draining` or `unhealthy.draining`. Counts as absent.
     Draining,
 }
 
 impl TargetState {
-    /// Whether the target is registered and not draining, whatever its health.
+    /// Whether the target is listed and not known to be draining, whatever its health.
     pub fn is_active(self) -> bool {
         self != Self::Draining
     }
@@ -173,6 +89,10 @@ pub enum WaitReason {
     DeregistrationForFailover,
     /// Deregistration: the observation of DNS and the group must be recent.
     DeregistrationForFreshObservation,
+    /// Deregistration: the state of the endpoint's targets must be known.
+    DeregistrationForKnownState,
+    /// Its own state must be known before it stays as the standby or is deregistered.
+    StandbyForKnownState,
     /// The endpoint's own target is not healthy yet; then health shows whether this is the standby.
     StandbyForWriter,
     /// It is a candidate.
@@ -199,6 +119,10 @@ impl fmt::Display for WaitReason {
             Self::DeregistrationForFreshObservation => {
                 "is deregistered once DNS and the API answer fast enough for a recent observation"
             }
+            Self::DeregistrationForKnownState => {
+                "is deregistered once the state of the endpoint's target is known"
+            }
+            Self::StandbyForKnownState => "is kept as the standby or deregistered once its state is known",
             Self::StandbyForWriter => {
                 "is kept as the standby or deregistered, depending on its health, once the writer's target is healthy"
             }
@@ -259,18 +183,20 @@ impl fmt::Display for Plan {
 /// | target | in the group | confirmation | decision |
 /// |---|---|---|---|
 /// | an address of the endpoint | absent | any | register |
-/// | | registered, whatever its health | any | nothing |
+/// | | registered, whatever its health, or in an unknown state | any | nothing |
 /// | | draining | `Confirmed`, `FailoverInProgress`, `StaleObservation` | register |
 /// | | draining | `RdsDisagrees` | wait for RDS |
 /// | | draining | `Unconfirmed` | wait for the confirmation |
 /// | a candidate that DNS does not give | absent | any | register |
-/// | | registered | any | nothing, until it is the writer or no candidate |
+/// | | registered, or in an unknown state | any | nothing, until it is the writer or no candidate |
 /// | | draining | any | nothing: only DNS brings it back |
 /// | any other, with `StandbyPolicy::Keep` | healthy, while the endpoint's target is not | any | wait for its health |
+/// | | in an unknown state | any | wait for its state |
 /// | | the first that is unhealthy | any | nothing: it is the standby |
-/// | any other | registered, while an address of the endpoint is absent or draining | any | wait for that |
-/// | | registered | `Confirmed` | **deregister** |
-/// | | registered | any other | wait for what it names |
+/// | any other | listed, while an address of the endpoint is absent or draining | any | wait for that |
+/// | | listed, while an address of the endpoint is in an unknown state | any | wait for that |
+/// | | registered, or in an unknown state | `Confirmed` | **deregister** |
+/// | | registered, or in an unknown state | any other | wait for what it names |
 /// | | draining | any | nothing |
 ///
 /// An address that is draining was deregistered a moment ago, and DNS may give two addresses in turn: it is
@@ -342,6 +268,8 @@ fn keep_standby(
     plan: &mut Plan,
 ) {
     let state = |target: &SocketAddr| targets.get(target).copied();
+    let unknown = stale.extract_if(.., |target| state(target) == Some(TargetState::Unknown));
+    unknown.for_each(|target| plan.wait(target, WaitReason::StandbyForKnownState));
     let is_starting =
         |target: &SocketAddr| matches!(state(target), Some(TargetState::Initial | TargetState::Unhealthy));
     if wanted.iter().any(is_starting) {
@@ -359,7 +287,7 @@ fn keep_standby(
 }
 
 /// **Only DNS may remove.** Why a stale target must stay for now, or `None` if it may be deregistered: the addresses
-/// that DNS gives are registered and not draining, and they are confirmed.
+/// that DNS gives are registered, known to be not draining, and confirmed.
 fn deregistration_blocker(
     wanted: &BTreeSet<SocketAddr>,
     targets: &Targets,
@@ -368,6 +296,9 @@ fn deregistration_blocker(
     let is_registered = |target: &SocketAddr| targets.get(target).is_some_and(|state| state.is_active());
     if !wanted.iter().all(is_registered) {
         return Some(WaitReason::DeregistrationForWriter);
+    }
+    if wanted.iter().any(|target| targets.get(target) == Some(&TargetState::Unknown)) {
+        return Some(WaitReason::DeregistrationForKnownState);
     }
     match confirmation {
         Confirmation::Unconfirmed => Some(WaitReason::DeregistrationForConfirmation),

@@ -6,6 +6,7 @@ use aws_sdk_rds::Client;
 use aws_sdk_rds::types::{DbCluster, DbInstance};
 
 use crate::aws::{self, Bounded};
+use crate::endpoint::RdsName;
 use crate::error::Error;
 use crate::reconcile::{Cluster, Instance, RdsApi};
 
@@ -76,5 +77,7 @@ fn members(cluster: &DbCluster) -> Cluster {
         Some((identifier, member.is_cluster_writer().unwrap_or(false)))
     });
     let is_failing_over = cluster.status().is_some_and(|status| status.eq_ignore_ascii_case(FAILING_OVER));
-    Cluster { members: members.collect(), is_failing_over }
+    let endpoints = [cluster.endpoint(), cluster.reader_endpoint()];
+    let zone = endpoints.into_iter().flatten().find_map(RdsName::parse).map(|name| name.zone);
+    Cluster { members: members.collect(), is_failing_over, zone }
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::binding::{Binding, Role};
-use crate::endpoint::{cluster_identifier, member};
+use crate::endpoint::{cluster_identifier, member, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{AllowedExtras, Confirmation, Plan, active, list, plan_to_fixpoint};
 use crate::rate_limit::{Call, Permit, Priority};
@@ -38,9 +38,8 @@ pub(crate) use desired::{ReaderCache, resolve};
 pub use observe::{MAX_OBSERVATION_AGE, RELIST_INTERVAL};
 pub use options::{FirstPermit, Mode, Options, Preregistration, Timing};
 pub use ports::{Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo};
-pub use preregister::CANDIDATE_POLL_INTERVAL;
+pub use preregister::{CANDIDATE_POLL_INTERVAL, KnownMembers};
 pub use rds_query::RDS_TIMEOUT;
-pub(crate) use rds_query::ask;
 pub use report::{Report, Status};
 pub use veto::RDS_RECHECK_INTERVAL;
 
@@ -48,6 +47,7 @@ use change_log::{Change, ChangeLog};
 use loop_control::{LoopControl, Stage, Stop, Then};
 use observe::{Observation, Observer};
 use preregister::{Preregister, Snapshot};
+use rds_query::ask_cluster;
 use standby::StandbyCheck;
 use veto::{RdsVerdict, Veto};
 
@@ -57,17 +57,21 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
     binding: &Binding,
     options: Options<'_>,
 ) -> Report {
-    let Options { timing, mode, preregistration, first_permit, deadline } = options;
+    let Options { timing, mode, preregistration, known_members, first_permit, deadline } = options;
     let preregistration = if mode == Mode::Watch { preregistration } else { &Preregistration::Off };
+    let reads_end = match mode {
+        Mode::Watch => deadline.min(Instant::now() + timing.watch),
+        Mode::Check | Mode::DryRun => deadline,
+    };
     let (snapshot, _) = watch::channel(None);
     let standby = StandbyCheck::new(clients, binding, deadline);
-    let preregister = Preregister::new(clients, binding, preregistration, deadline, &snapshot);
+    let preregister = Preregister::new(clients, binding, preregistration, known_members, deadline, &snapshot);
     let mut run = Run {
         binding,
         mode,
-        deadline,
+        reads_end,
         control: LoopControl::new(mode, timing, deadline),
-        observer: Observer::new(clients, binding, timing, first_permit, deadline),
+        observer: Observer::new(clients, binding, timing, first_permit, deadline, reads_end),
         snapshot: &snapshot,
         standby: &standby,
         preregister: &preregister,
@@ -112,7 +116,7 @@ impl Baseline {
 struct Run<'a, D, T, C> {
     binding: &'a Binding,
     mode: Mode,
-    deadline: Instant,
+    reads_end: Instant,
     control: LoopControl,
     observer: Observer<'a, D, T, C>,
     snapshot: &'a watch::Sender<Option<Snapshot>>,
@@ -149,6 +153,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// Observes, confirms, plans, and makes at most one change.
     async fn step(&mut self) -> Result<Then, (Stage, Error)> {
         let is_backing_off = self.control.is_backing_off();
+        let began = Instant::now();
         let observation = match self.observer.observe(is_backing_off).await {
             Ok(observation) => observation,
             Err(error) => return self.observation_failed(error),
@@ -157,7 +162,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         self.record(&observation, is_backing_off);
         let observation = self.changes.mask_deregistered(observation);
         self.close_preregistration(&observation);
-        let confirmation = self.confirmation(&observation).await;
+        let confirmation = self.confirmation(&observation, began).await;
         self.control.exclude(self.observer.take_permit_wait());
         if !self.still_holds(&observation) {
             // DNS changed while the RDS API was asked.
@@ -189,7 +194,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             && !self.control.has_pending_error()
         {
             // The last complete observation counts.
-            return Ok(Then::Stop(Stop::Deadline));
+            return Ok(self.control.time_is_over());
         }
         // What was seen counts: by the next observation, another invocation may have registered the writer.
         if let Some(seen) = self.observer.last() {
@@ -199,8 +204,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     }
 
     /// How far the last answer of DNS is confirmed. A deregistration acts only on a recent observation, so that
-    /// is checked last.
-    async fn confirmation(&mut self, observation: &Observation) -> Confirmation {
+    /// is checked last. The observation began at `began`.
+    async fn confirmation(&mut self, observation: &Observation, began: Instant) -> Confirmation {
         if !self.observer.is_confirmed() {
             return Confirmation::Unconfirmed;
         }
@@ -218,7 +223,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             // The last verdict is older than this disagreement.
             self.veto.discard();
         }
-        let verdict = match self.veto.current(&observation.resolution) {
+        let verdict = match self.veto.current(&observation.resolution, began) {
             Some(verdict) => verdict,
             None => {
                 let (verdict, answered) = self.ask_rds(observation).await;
@@ -245,11 +250,10 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     async fn ask_rds(&mut self, observation: &Observation) -> (RdsVerdict, Instant) {
         let began = Instant::now();
         let chain = &observation.resolution.chain;
-        let Some(member) = member(chain).filter(|_| self.binding.role == Role::Writer) else {
-            return (RdsVerdict::NoVeto, began);
-        };
+        let member = member(chain).filter(|_| self.binding.role == Role::Writer);
+        let (Some(member), Some(zone)) = (member, zone(chain)) else { return (RdsVerdict::NoVeto, began) };
         let identifier = cluster_identifier(self.binding, chain);
-        let question = ask(self.deadline, self.observer.clients.rds.cluster(&identifier));
+        let question = ask_cluster(&self.observer.clients.rds, self.reads_end, &identifier, &zone);
         let question = async { (question.await, Instant::now()) };
         let (answer, answered) = match self.mode {
             // A dry run plans by one lookup.
@@ -350,7 +354,13 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         }
         let is_done =
             self.mode == Mode::Check || (self.dns_has_moved(observation) && self.observer.is_confirmed());
-        Ok(if plan.is_empty() && is_done { Then::Stop(Stop::Done) } else { self.control.poll() })
+        Ok(if plan.is_empty() && is_done {
+            Then::Stop(Stop::Done)
+        } else if confirmation == Confirmation::Unconfirmed && !plan.is_empty() {
+            self.control.poll_to_confirm()
+        } else {
+            self.control.poll()
+        })
     }
 
     /// Ends pre-registration when DNS has moved and its answer is confirmed.
@@ -414,7 +424,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registering targets");
         let call =
             self.observer.clients.groups.register(permit, self.binding.target_group.as_str(), &targets);
-        let result = self.observer.while_resolving("register the endpoint's addresses", call).await;
+        let result = self.observer.change("register the endpoint's addresses", call).await;
         self.record_change(Change::Register, &targets, result)?;
         self.clear_error(Stage::Change);
         self.registration_latency = self.registration_latency.max(self.observer.known_for());
@@ -427,7 +437,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registering targets early");
         let call =
             self.observer.clients.groups.register(permit, self.binding.target_group.as_str(), &targets);
-        let result = self.observer.while_resolving("register a candidate", call).await;
+        let result = self.observer.change("register a candidate", call).await;
         if let Err(error) = self.record_change(Change::Register, &targets, result) {
             let reason = error.explain();
             log_decision!(warn, self.binding, "preregister", reason = %reason, "registering the candidate failed");
@@ -442,7 +452,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         log_decision!(info, self.binding, "deregister", targets = %list(&targets), reason, "deregistering targets");
         let call =
             self.observer.clients.groups.deregister(permit, self.binding.target_group.as_str(), &targets);
-        let result = self.observer.while_resolving("deregister stale targets", call).await;
+        let result = self.observer.change("deregister stale targets", call).await;
         self.record_change(Change::Deregister, &targets, result)?;
         self.clear_error(Stage::Change);
         Ok(())

@@ -239,6 +239,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                     timing,
                     mode,
                     preregistration: &preregistration,
+                    known_members: &fleet.known_members,
                     first_permit: FirstPermit::At(Priority::Failover),
                     deadline,
                 };

@@ -25,7 +25,8 @@ fn tagged() -> (FakeAws, String) {
 
 async fn discovering(aws: &FakeAws, bindings: &str) -> Function {
     let binary = Path::new(env!("CARGO_BIN_EXE_bootstrap"));
-    Function::start(aws, binary, &[("DISCOVERY_TAG", TAG), ("BINDINGS", bindings)]).await
+    let endpoints = ("DISCOVERY_ENDPOINTS", "*.rds.amazonaws.com,*.example.com");
+    Function::start(aws, binary, &[("DISCOVERY_TAG", TAG), ("BINDINGS", bindings), endpoints]).await
 }
 
 async fn check(function: &Function) -> Result {
@@ -122,12 +123,14 @@ async fn warm_function_keeps_the_list_of_tagged_groups() {
 }
 
 #[tokio::test]
-async fn group_without_its_tag_stays_unchanged() {
+async fn tag_without_groups_fails_and_changes_nothing() {
     let (aws, group) = tagged();
     aws.state().tags.clear();
     aws.state().zone.remove(BILLING);
     let function = discovering(&aws, "").await;
-    assert_eq!(check(&function).await.unwrap()["bindings"], json!([]));
+    let error = check(&function).await.unwrap_err();
+    let expected = format!("every target group tagged {TAG}: no target group carries the tag {TAG}. Fix: ");
+    assert!(message(&error).contains(&expected), "{error}");
     assert_eq!((aws.writes(), aws.targets_of(&group)), (Vec::new(), String::new()));
 }
 

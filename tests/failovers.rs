@@ -19,6 +19,7 @@ mod permits;
 mod preregistration;
 mod rds_api;
 mod standby;
+mod unknown_state;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::binding::{Binding, Role};
-use rds_nlb_sync::config::Config;
+use rds_nlb_sync::config::{AllowedEndpoints, Config};
 use rds_nlb_sync::fleet::{BACKGROUND_INTERVAL, Fleet, LISTING_TIME};
 use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Priority};
@@ -37,6 +37,7 @@ impl Estate {
                 .map(|number| Binding::new(&endpoint(number), group(number).parse().unwrap()))
                 .collect(),
             discovery: None,
+            discovery_endpoints: AllowedEndpoints::default(),
             timing: TIMING,
             nameservers: None,
             preregister: true,

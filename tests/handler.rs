@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::binding::Binding;
-use rds_nlb_sync::config::Config;
+use rds_nlb_sync::config::{AllowedEndpoints, Config};
 use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::handle;
@@ -51,6 +51,7 @@ async fn invoke_with(
     let config = Config {
         bindings,
         discovery: tag.map(str::to_owned),
+        discovery_endpoints: AllowedEndpoints::default(),
         timing: TIMING,
         nameservers: None,
         preregister: true,

@@ -283,6 +283,28 @@ mod of_unbound {
     }
 
     #[tokio::test]
+    async fn server_over_tcp_alone_answers_fast() {
+        let server = or_skip!(Unbound::start_with(&zone("orders-1"), "  do-udp: no"));
+        let servers = DnsClient::new(Some(&[server.address])).unwrap();
+        let started = std::time::Instant::now();
+        for _ in 0..5 {
+            let answer = servers.resolve(ENDPOINT, Family::V4).await.unwrap();
+            assert_eq!(answer.addresses.to_string(), ONE);
+        }
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn missing_target_of_an_alias_is_named() {
+        let records = format!("{}gone CNAME nowhere-1\n", zone("orders-1"));
+        let server = or_skip!(Unbound::start(&records));
+        let message_text = resolve(&server, "gone.us-east-1.rds.amazonaws.com").await.unwrap_err().explain();
+        let reason =
+            "nowhere-1.us-east-1.rds.amazonaws.com, where its aliases lead, does not exist (NXDOMAIN)";
+        assert!(message_text.contains(reason), "{message_text}");
+    }
+
+    #[tokio::test]
     async fn unbound_failing_zone_blocks_deregistration() {
         let (server, aws) = (or_skip!(Unbound::start(&zone("orders-1"))), FakeAws::new());
         let function = on(&server, &aws, &[]).await;

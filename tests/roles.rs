@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use testkit::ports::TIMING;
 use testkit::ports::addresses as addresses_of;
-use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Instance, ONE, THREE, TWO, addresses};
+use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, TWO, addresses};
 
 /// The cluster `orders` of `orders-1`, the writer, and of `orders-2` and `orders-3`, and a group that
 /// holds these two.
@@ -222,4 +222,24 @@ async fn writer_with_several_addresses_is_refused_with_the_fix() {
         "{error}"
     );
     assert_eq!(aws.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn writer_behind_an_alias_to_a_reader_endpoint_is_refused() {
+    const ALIAS: &str = "db.example.com";
+    let reader = "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com";
+    for mode in [Mode::Check, Mode::Watch] {
+        let aws = cluster();
+        aws.holds(&[ONE]);
+        aws.state().zone.insert(ALIAS.into(), Record::Cname(reader.to_owned()));
+        aws.state().zone.insert(reader.into(), Record::Cname(own("orders-2")));
+        let binding = Binding::new(ALIAS, GROUP.parse().unwrap());
+        let preregistration = Preregistration::On { promoted_instance: None };
+        let report =
+            aws.reconcile_binding(&binding, TIMING, mode, &preregistration, Duration::from_secs(240)).await;
+        let error = report.error.expect("a failure");
+        assert_eq!(report.status, Status::Failed);
+        assert!(error.contains(reader) && error.contains("role \"readers\""), "{error}");
+        assert_eq!(aws.writes(), Vec::<String>::new());
+    }
 }

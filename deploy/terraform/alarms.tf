@@ -1,6 +1,8 @@
 locals {
   make_topic = var.alarms.enabled && length(var.alarms.topic_arns) == 0
-  topic_arns = local.make_topic ? aws_sns_topic.this[*].arn : var.alarms.topic_arns
+  # Built from the name, so that a plan shows the policy in full.
+  own_topic_arn = "arn:${local.partition}:sns:${local.region}:${local.account}:${var.name}-alarms"
+  topic_arns    = local.make_topic ? aws_sns_topic.this[*].arn : var.alarms.topic_arns
 
   alarms = {
     # Twice within five minutes: Lambda retries a failed run after one minute, and one failure that the retry ends is no alarm.
@@ -25,6 +27,15 @@ locals {
       period      = local.drift_seconds, periods = 5, datapoints = 4
       comparison  = "GreaterThanOrEqualToThreshold", threshold = 1, missing = "notBreaching"
     }
+    # A load balancer needs up to five minutes to put a new target into service. The alarm allows ten, or two checks where
+    # they are rarer.
+    not_in_service = {
+      description = "The addresses of an endpoint have been registered for more than ten minutes, and the load balancer does not send traffic to them: the targets are unhealthy, or the group is in no use. The answer of a check has their health, and the command \"doctor\" finds the reason."
+      namespace   = "rds-nlb-sync", metric = "WritersNotInService", statistic = "Maximum"
+      period      = local.drift_seconds, periods = local.in_service[tostring(var.settings.drift_check_minutes)].periods
+      datapoints  = local.in_service[tostring(var.settings.drift_check_minutes)].datapoints
+      comparison  = "GreaterThanOrEqualToThreshold", threshold = 1, missing = "notBreaching"
+    }
     duration = {
       description = "A run of rds-nlb-sync came near its time-out. APIs or DNS are slow, or there are more bindings than one run can serve."
       namespace   = "AWS/Lambda", metric = "Duration", statistic = "Maximum"
@@ -32,6 +43,32 @@ locals {
       comparison  = "GreaterThanThreshold", threshold = (var.settings.watch_seconds + 30) * 1000, missing = "notBreaching"
     }
   }
+  in_service = {
+    "1"  = { datapoints = 10, periods = 12 }
+    "2"  = { datapoints = 5, periods = 6 }
+    "5"  = { datapoints = 2, periods = 3 }
+    "10" = { datapoints = 2, periods = 3 }
+    "15" = { datapoints = 2, periods = 3 }
+  }
+  # Alarms on what cannot happen otherwise: without a tag the number of bindings cannot fall.
+  conditional_alarms = merge(
+    var.discovery_tag == null ? {} : {
+      nothing_bound = {
+        description = "rds-nlb-sync has no binding: no target group has the tag, and there are no bindings. Check the tags, and that the function may read them."
+        namespace   = "rds-nlb-sync", metric = "Bindings", statistic = "Maximum"
+        period      = local.drift_seconds, periods = 5, datapoints = 3
+        comparison  = "LessThanThreshold", threshold = 1, missing = "notBreaching"
+      }
+    },
+    !var.settings.dry_run ? {} : {
+      dry_run = {
+        description = "rds-nlb-sync is in a dry run, and a target group differs from DNS: a failover may have cut off its clients. Set settings.dry_run = false to let the function change the group."
+        namespace   = "rds-nlb-sync", metric = "DryRunDrift", statistic = "Maximum"
+        period      = local.drift_seconds, periods = 5, datapoints = 2
+        comparison  = "GreaterThanOrEqualToThreshold", threshold = 1, missing = "notBreaching"
+      }
+    },
+  )
 }
 
 resource "aws_sns_topic" "this" {
@@ -44,6 +81,34 @@ resource "aws_sns_topic" "this" {
   tags              = var.tags
 }
 
+# It replaces the default policy, so it has to allow the alarms.
+resource "aws_sns_topic_policy" "this" {
+  count = local.make_topic ? 1 : 0
+
+  arn = aws_sns_topic.this[0].arn
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "Alarms"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = local.own_topic_arn
+        Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+      },
+      {
+        Sid       = "TlsOnly"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "sns:Publish"
+        Resource  = local.own_topic_arn
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+    ]
+  })
+}
+
 resource "aws_sns_topic_subscription" "email" {
   count = local.make_topic && var.alarms.email != null ? 1 : 0
 
@@ -53,9 +118,9 @@ resource "aws_sns_topic_subscription" "email" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
-  for_each = var.alarms.enabled ? local.alarms : {}
+  for_each = { for key, alarm in merge(local.alarms, local.conditional_alarms) : key => alarm if var.alarms.enabled }
 
-  alarm_name          = "${var.name}-${each.key}"
+  alarm_name          = "${var.name}-${replace(each.key, "_", "-")}"
   alarm_description   = each.value.description
   namespace           = each.value.namespace
   metric_name         = each.value.metric
@@ -76,13 +141,16 @@ resource "aws_cloudwatch_metric_alarm" "this" {
 resource "aws_cloudwatch_metric_alarm" "change_notice" {
   count = var.alarms.enabled && var.alarms.change_notice ? 1 : 0
 
-  alarm_name          = "${var.name}-change-notice"
-  alarm_description   = "A notice: rds-nlb-sync has changed the targets of a load balancer, after a failover or because another process had changed them. Nothing needs to be done."
-  evaluation_periods  = 1
+  alarm_name        = "${var.name}-change-notice"
+  alarm_description = "A notice: rds-nlb-sync has changed the targets of a load balancer, after a failover or because another process had changed them. Nothing needs to be done."
+  # Metrics come some minutes late, and FILL has put a zero in their place by then. An alarm on the last period alone would
+  # not see them (CloudWatch guide, metric math).
+  evaluation_periods  = 10
+  datapoints_to_alarm = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"
   threshold           = 1
   treat_missing_data  = "notBreaching"
-  alarm_actions       = local.topic_arns
+  alarm_actions       = length(var.alarms.change_topic_arns) > 0 ? var.alarms.change_topic_arns : local.topic_arns
   tags                = var.tags
 
   metric_query {
@@ -110,9 +178,11 @@ resource "aws_cloudwatch_metric_alarm" "change_notice" {
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   count = var.alarms.enabled ? 1 : 0
 
-  alarm_name          = "${var.name}-dead-letters"
-  alarm_description   = "An event could not be handed to rds-nlb-sync, or failed there to the last attempt. The drift check makes up for it; the message in the queue has the reason. Delete it to end this alarm."
-  evaluation_periods  = 1
+  alarm_name        = "${var.name}-dead-letters"
+  alarm_description = "An event could not be handed to rds-nlb-sync, or failed there to the last attempt. The drift check makes up for it; the message in the queue has the reason. Delete it to end this alarm, which then ends within 20 minutes."
+  # The metrics of an idle queue come up to 15 minutes late; see the notice above.
+  evaluation_periods  = 20
+  datapoints_to_alarm = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"
   threshold           = 1
   treat_missing_data  = "notBreaching"
@@ -136,6 +206,47 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
         metric_name = "ApproximateNumberOfMessagesVisible"
         dimensions  = { QueueName = aws_sqs_queue.this[metric_query.value].name }
         stat        = "Maximum"
+        period      = 60
+      }
+    }
+  }
+}
+
+# What could not be kept in a queue either.
+resource "aws_cloudwatch_metric_alarm" "lost_events" {
+  count = var.alarms.enabled ? 1 : 0
+
+  alarm_name          = "${var.name}-lost-events"
+  alarm_description   = "EventBridge could not write an undelivered event of rds-nlb-sync to its queue, or Lambda could not write a failed run to its queue. Check the policies of the queues, of the role and of the KMS key. The drift check replaces the lost run."
+  evaluation_periods  = 10
+  datapoints_to_alarm = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.topic_arns
+  ok_actions          = local.topic_arns
+  tags                = var.tags
+
+  metric_query {
+    id          = "lost"
+    label       = "Events and runs lost"
+    expression  = "FILL(events, 0) + FILL(ticks, 0) + FILL(runs, 0)"
+    return_data = true
+  }
+  dynamic "metric_query" {
+    for_each = {
+      events = { namespace = "AWS/Events", metric = "InvocationsFailedToBeSentToDlq", dimensions = { RuleName = local.rule_names["database"] } }
+      ticks  = { namespace = "AWS/Events", metric = "InvocationsFailedToBeSentToDlq", dimensions = { RuleName = local.rule_names["drift"] } }
+      runs   = { namespace = "AWS/Lambda", metric = "DestinationDeliveryFailures", dimensions = { FunctionName = var.name } }
+    }
+    content {
+      id          = metric_query.key
+      return_data = false
+      metric {
+        namespace   = metric_query.value.namespace
+        metric_name = metric_query.value.metric
+        dimensions  = metric_query.value.dimensions
+        stat        = "Sum"
         period      = 60
       }
     }

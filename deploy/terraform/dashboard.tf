@@ -13,6 +13,7 @@ locals {
     { for key, alarm in aws_cloudwatch_metric_alarm.this : key => alarm.arn },
     { for alarm in aws_cloudwatch_metric_alarm.change_notice : "change_notice" => alarm.arn },
     { for alarm in aws_cloudwatch_metric_alarm.dead_letters : "dead_letters" => alarm.arn },
+    { for alarm in aws_cloudwatch_metric_alarm.lost_events : "lost_events" => alarm.arn },
   )
 
   charts = [
@@ -40,9 +41,12 @@ locals {
       ]
     },
     {
-      title = "Bindings pending and failed", stat = "Maximum"
+      title = "Bindings", stat = "Maximum"
       yAxis = { left = { min = 0 } }
       metrics = [
+        [local.function_metric, "Bindings", "FunctionName", var.name],
+        [local.function_metric, "WritersNotInService", "FunctionName", var.name],
+        [local.function_metric, "DryRunDrift", "FunctionName", var.name],
         [local.function_metric, "Pending", "FunctionName", var.name],
         [local.function_metric, "Failed", "FunctionName", var.name],
       ]

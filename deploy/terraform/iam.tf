@@ -10,11 +10,15 @@ locals {
     length(var.bindings) == 0 || var.discovery_tag != null ? ["*"] : [],
     [
       for binding in values(local.bindings) :
-      try(binding.database, null) != null ? binding.database
+      try(binding.database, null) != null ? (can(tostring(binding.database)) ? tostring(binding.database) : "*")
       : can(regex("^[a-z0-9-]+\\.cluster-(ro-)?[a-z0-9]+\\.[a-z0-9-]+\\.rds\\.", binding.endpoint)) ? split(".", binding.endpoint)[0]
       : "*"
     ],
   ))
+
+  # The role's credentials are of no use outside this function. Lambda's own calls have no such key (Lambda guide, source
+  # function ARN).
+  from_function = { ArnEquals = { "lambda:SourceFunctionArn" = local.function_arn } }
 
   # The API calls of the program.
   sync_statements = concat(
@@ -35,7 +39,8 @@ locals {
           var.discovery_tag == null ? [] : ["elasticloadbalancing:DescribeTags"],
         )
         # These know no resource-level permissions (service authorization reference, ELB v2).
-        Resource = ["*"]
+        Resource  = ["*"]
+        Condition = local.from_function
       },
       {
         Sid    = "ReadClusters"
@@ -45,21 +50,24 @@ locals {
           for cluster in contains(local.clusters, "*") ? ["*"] : local.clusters :
           "arn:${local.partition}:rds:${local.region}:${local.account}:cluster:${cluster}"
         ]
+        Condition = local.from_function
       },
       {
         # The instance, or the members of the cluster, whose names the cluster alone knows.
-        Sid      = "ReadInstances"
-        Effect   = "Allow"
-        Action   = ["rds:DescribeDBInstances"]
-        Resource = ["arn:${local.partition}:rds:${local.region}:${local.account}:db:*"]
+        Sid       = "ReadInstances"
+        Effect    = "Allow"
+        Action    = ["rds:DescribeDBInstances"]
+        Resource  = ["arn:${local.partition}:rds:${local.region}:${local.account}:db:*"]
+        Condition = local.from_function
       },
     ],
     length(var.bindings) == 0 ? [] : [
       {
-        Sid      = "ChangeBound"
-        Effect   = "Allow"
-        Action   = local.change_actions
-        Resource = values(var.bindings)[*].target_group_arn
+        Sid       = "ChangeBound"
+        Effect    = "Allow"
+        Action    = local.change_actions
+        Resource  = values(var.bindings)[*].target_group_arn
+        Condition = local.from_function
       },
     ],
   )
@@ -69,7 +77,7 @@ locals {
       Effect    = "Allow"
       Action    = local.change_actions
       Resource  = ["arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account}:targetgroup/*/*"]
-      Condition = { Null = { "aws:ResourceTag/${var.discovery_tag}" = "false" } }
+      Condition = merge(local.from_function, { Null = { "aws:ResourceTag/${var.discovery_tag}" = "false" } })
     },
   ]
 
@@ -119,6 +127,8 @@ locals {
         Effect   = "Allow"
         Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource = [var.kms_key_arn]
+        # For the variables and for the failed runs. In China these names end in .com.cn.
+        Condition = { StringLike = { "kms:ViaService" = ["lambda.${local.region}.amazonaws.com*", "sqs.${local.region}.amazonaws.com*"] } }
       },
     ],
   )
@@ -133,6 +143,7 @@ resource "aws_iam_role" "this" {
   # Roles are the whole account's: the module may be there in several Regions under one name.
   name_prefix          = "${substr(var.name, 0, 37)}-"
   description          = "Permissions of rds-nlb-sync"
+  path                 = var.role_path
   permissions_boundary = var.permissions_boundary_arn
   tags                 = var.tags
   assume_role_policy = jsonencode({

@@ -13,7 +13,8 @@ locals {
   queue_arns      = { for key, name in local.queue_names : key => "arn:${local.partition}:sqs:${local.region}:${local.account}:${name}" }
   rule_names      = { database = "${var.name}-database-events", drift = "${var.name}-drift-check" }
   rule_arns       = { for key, name in local.rule_names : key => "arn:${local.partition}:events:${local.region}:${local.account}:rule/${name}" }
-  log_group_name  = "/aws/lambda/${var.name}"
+  function_arn    = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}"
+  log_group_name  = var.log_group_name != null ? var.log_group_name : "/aws/lambda/${var.name}"
   log_group_arn   = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group_name}"
   drift_seconds   = var.settings.drift_check_minutes * 60
   reserved_runs   = var.reserved_concurrency != null ? var.reserved_concurrency : var.discovery_tag != null ? 1 : -1
@@ -28,9 +29,12 @@ locals {
         endpoint     = lower(binding.endpoint)
         target_group = binding.target_group_arn
         port         = binding.port
-        database     = binding.database == null ? null : lower(binding.database)
-        role         = binding.role == "writer" ? null : binding.role
-        standby      = binding.standby
+        database = binding.database == null ? null : jsondecode(
+          # One identifier is a string, several are a list; a conditional cannot have both types.
+          can(regex(",", binding.database)) ? jsonencode(split(",", lower(binding.database))) : jsonencode(lower(binding.database))
+        )
+        role    = binding.role == "writer" ? null : binding.role
+        standby = binding.standby
       } : field => value if value != null
     }
   }
@@ -97,6 +101,8 @@ resource "terraform_data" "release" {
 }
 
 resource "aws_cloudwatch_log_group" "this" {
+  count = var.log_group_name == null ? 1 : 0
+
   #checkov:skip=CKV_AWS_158: CloudWatch Logs encrypts with its own key, and the log holds addresses and no secrets; kms_key_arn brings yours.
   #checkov:skip=CKV_AWS_338: A month covers every use of this log; log_retention_days keeps it longer.
   name              = local.log_group_name
@@ -142,7 +148,7 @@ resource "aws_lambda_function" "this" {
     log_format            = "JSON"
     application_log_level = var.settings.log_level
     system_log_level      = "INFO"
-    log_group             = aws_cloudwatch_log_group.this.name
+    log_group             = local.log_group_name
   }
 
   tracing_config {
@@ -158,6 +164,7 @@ resource "aws_lambda_function" "this" {
   }
 
   depends_on = [
+    aws_cloudwatch_log_group.this,
     aws_iam_role_policy.sync,
     aws_iam_role_policy.lambda,
     terraform_data.release,

@@ -23,7 +23,7 @@ output "role_policy_json" {
 
 output "log_group_name" {
   description = "The log."
-  value       = aws_cloudwatch_log_group.this.name
+  value       = local.log_group_name
 }
 
 output "topic_arn" {
@@ -57,12 +57,12 @@ output "dashboard_url" {
 }
 
 output "check_command" {
-  description = "Runs a check by hand (AWS CLI version 2). \"plan\" instead of \"check\" changes nothing."
+  description = "Runs a check by hand. \"plan\" instead of \"check\" changes nothing."
   value       = format(local.invoke_command, "check")
 }
 
 output "doctor_command" {
-  description = "Examines the settings of load balancers, groups and databases, and changes nothing (AWS CLI version 2)."
+  description = "Examines the settings of load balancers, groups and databases, and changes nothing."
   value       = format(local.invoke_command, "doctor")
 }
 
@@ -72,7 +72,7 @@ output "initial_check_result" {
 }
 
 locals {
-  invoke_command = "aws lambda invoke --region ${local.region} --function-name ${var.name} --cli-read-timeout 0 --cli-binary-format raw-in-base64-out --payload '{\"command\":\"%s\"}' /dev/stdout"
+  invoke_command = "printf '{\"command\":\"%s\"}' | aws lambda invoke --region ${local.region} --function-name ${var.name} --cli-read-timeout 0 --payload fileb:///dev/stdin /dev/stdout"
   console = lookup({
     aws-cn     = "console.amazonaws.cn"
     aws-us-gov = "console.amazonaws-us-gov.com"

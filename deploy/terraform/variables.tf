@@ -19,7 +19,7 @@ variable "bindings" {
     - target_group_arn: ARN of the target group (type ip). Terraform must not manage its targets.
     - port: the port to register. Default: the group's own port.
     - database: identifier of the cluster or instance, where the endpoint is a CNAME of your own and its first label
-      differs from the identifier.
+      differs from the identifier. Several, separated by commas, where it can lead to several.
     - role: writer (the one address of the endpoint), readers (every reader of the cluster, or its writer where it has
       none) or all (every address of the endpoint, as of an RDS Proxy). Default: writer.
     - standby: keep leaves the standby of a Multi-AZ instance in the group, unhealthy, so that the next failover needs
@@ -96,12 +96,12 @@ variable "bindings" {
   validation {
     condition = alltrue([
       for binding in values(var.bindings) :
-      binding.database == null ? true : can(regex("^[A-Za-z0-9-]+$", binding.database))
+      binding.database == null ? true : can(regex("^[A-Za-z0-9-]+(,[A-Za-z0-9-]+)*$", binding.database))
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
       "bindings[\"${key}\"].database: \"${binding.database == null ? "" : binding.database}\" is not the identifier of a cluster or instance, such as orders; or leave it out."
-      if binding.database == null ? false : !can(regex("^[A-Za-z0-9-]+$", binding.database))
+      if binding.database == null ? false : !can(regex("^[A-Za-z0-9-]+(,[A-Za-z0-9-]+)*$", binding.database))
     ])
   }
   validation {
@@ -348,19 +348,21 @@ variable "alarms" {
     - topic_arns: SNS topics of yours. Without one, the module makes a topic.
     - email: an address that subscribes to the module's topic; it has to be confirmed once by a click.
     - change_notice: a notice whenever targets were changed.
+    - change_topic_arns: other topics for that notice.
   EOT
   type = object({
-    enabled       = optional(bool, true)
-    topic_arns    = optional(list(string), [])
-    email         = optional(string)
-    change_notice = optional(bool, true)
+    enabled           = optional(bool, true)
+    topic_arns        = optional(list(string), [])
+    email             = optional(string)
+    change_notice     = optional(bool, true)
+    change_topic_arns = optional(list(string), [])
   })
   default  = {}
   nullable = false
 
   validation {
-    condition     = alltrue([for arn in var.alarms.topic_arns : can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", arn))])
-    error_message = "alarms.topic_arns: each must be the ARN of a standard SNS topic."
+    condition     = alltrue([for arn in concat(var.alarms.topic_arns, var.alarms.change_topic_arns) : can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", arn))])
+    error_message = "alarms.topic_arns, alarms.change_topic_arns: each must be the ARN of a standard SNS topic."
   }
   validation {
     condition     = var.alarms.email == null ? true : can(regex("^[^\\s@]+@[^\\s@]+\\.[^\\s@]+$", var.alarms.email))
@@ -445,6 +447,24 @@ variable "permissions_boundary_arn" {
     condition     = var.permissions_boundary_arn == null ? true : can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
     error_message = "permissions_boundary_arn: must be the ARN of an IAM policy."
   }
+}
+
+variable "role_path" {
+  description = "The path of the module's own role, if your account's rules require one."
+  type        = string
+  default     = "/"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/([A-Za-z0-9+=,.@_-]+/)*$", var.role_path))
+    error_message = "role_path: \"${var.role_path}\" does not start and end with a slash, such as /service/."
+  }
+}
+
+variable "log_group_name" {
+  description = "An existing log group for the function. Without it, the module makes /aws/lambda/NAME."
+  type        = string
+  default     = null
 }
 
 variable "role_arn" {

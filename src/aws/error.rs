@@ -50,11 +50,12 @@ where
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
     let kind = kind(&error, &code, status);
-    let fix = match kind {
-        _ if is_denied(&code, status) => {
+    let fix = match invalid_credentials(&code).or_else(|| unanswered(&error)) {
+        Some(fix) => Some(fix.to_owned()),
+        None if is_denied(&code, status) => {
             Some(format!("allow {action} in the function's role, and check its credentials"))
         }
-        _ => fix(&error).map(str::to_owned),
+        None => None,
     };
     let failure = Error::new(kind, doing);
     let failure = match error {
@@ -85,8 +86,27 @@ fn is_denied(code: &str, status: Option<u16>) -> bool {
     matches!(code, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation") || status == Some(403)
 }
 
+/// What to do about a code with which AWS refuses the credentials themselves, in a function and at a command line.
+fn invalid_credentials(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => {
+            "the credentials have expired. At a command line, sign in again (`aws sso login`) or renew AWS_SESSION_TOKEN; \
+             in a function, remove AWS_… credentials from its variables, so that its role's are used"
+        }
+        "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId" | "AuthFailure" => {
+            "AWS does not know the access key. At a command line, check AWS_PROFILE or AWS_ACCESS_KEY_ID, and that it is of \
+             this partition; in a function, check that its role exists, and deploy the function again"
+        }
+        "SignatureDoesNotMatch" | "IncompleteSignature" | "InvalidSignatureException" => {
+            "the signature is wrong. At a command line, check AWS_SECRET_ACCESS_KEY, which must belong to the access key, and \
+             the clock; in a function, check that no proxy changes requests, and remove AWS_… credentials from its variables"
+        }
+        _ => return None,
+    })
+}
+
 /// What to do where the call was not answered at all.
-fn fix(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+fn unanswered(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     match tls::refused_certificate(error) {
         Some(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             return Some(
@@ -102,8 +122,22 @@ fn fix(error: &(dyn StdError + 'static)) -> Option<&'static str> {
         }
         None => {}
     }
-    find::<CredentialsError>(error)
-        .map(|_| "give the function a role, or the process credentials that the AWS SDK finds")
+    Some(match find::<CredentialsError>(error)? {
+        CredentialsError::InvalidConfiguration(_) => {
+            "at a command line, correct the profile that AWS_PROFILE names (`aws configure list-profiles` lists those that \
+             exist); in a function, unset AWS_PROFILE, and give the function a role"
+        }
+        CredentialsError::ProviderError(_)
+        | CredentialsError::ProviderTimedOut(_)
+        | CredentialsError::Unhandled(_) => {
+            "at a command line, sign in again (`aws sso login`, with AWS_PROFILE set), or check the credential process; in \
+             a function, give the function a role"
+        }
+        _ => {
+            "give the function a role; at a command line, sign in (`aws sso login` or `aws configure`), and set AWS_PROFILE \
+             to a profile that exists"
+        }
+    })
 }
 
 /// The first error of this type among the sources.

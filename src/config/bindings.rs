@@ -9,8 +9,11 @@ use serde_json::{Map, Value};
 use super::BINDINGS;
 use super::problems::{FieldProblem, Problems};
 use crate::binding::{Binding, Role, TargetGroupArn};
-use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster, is_reader_endpoint};
 use crate::plan::StandbyPolicy;
+
+const READER_FOR_WRITER: &str = "is a cluster's reader endpoint, which gives one reader at a time and not the writer. Fix: \
+                                 give the writer endpoint (ID.cluster-….rds.amazonaws.com), or set role to \"readers\"";
 
 const FIELDS: &str = "endpoint, target_group, port, database, role and standby";
 
@@ -31,6 +34,11 @@ pub fn from_tags(
         && let Some(number) = port.as_str().and_then(|text| text.parse::<u16>().ok())
     {
         *port = number.into();
+    }
+    if let Some(databases) = fields.get_mut("database")
+        && let Some(list) = databases.as_str()
+    {
+        *databases = list.split(',').map(|name| name.trim().to_owned()).collect();
     }
     fields.insert("endpoint".to_owned(), endpoint.into());
     fields.insert("target_group".to_owned(), group.into());
@@ -98,8 +106,14 @@ impl Fields {
         let target_group = self.required("target_group", |arn| {
             arn.parse::<TargetGroupArn>().map_err(|invalid| invalid.to_string())
         });
-        let database = self.optional("database", database);
+        let databases = self.optional("database", databases);
         let role = self.optional("role", role);
+        if let Some(endpoint) = endpoint.as_deref().filter(|endpoint| is_reader_endpoint(endpoint))
+            && role.unwrap_or_default() == Role::Writer
+            && !self.problems.iter().any(|problem| problem.field == "role")
+        {
+            self.add("endpoint", format!("{endpoint:?} {READER_FOR_WRITER}"));
+        }
         let standby = self.optional("standby", |value| standby(value, endpoint.as_deref(), role));
         let port = self.optional("port", port);
         for (unknown, _) in std::mem::take(&mut self.left) {
@@ -110,7 +124,7 @@ impl Fields {
                 endpoint,
                 target_group,
                 port,
-                database,
+                databases: databases.unwrap_or_default(),
                 role: role.unwrap_or_default(),
                 standby: standby.unwrap_or_default(),
             }),
@@ -146,27 +160,41 @@ fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| format!("is {}, not a string", kind(value)))
 }
 
-/// Checks a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
+/// True for a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
+pub(super) fn is_dns_name(name: &str) -> bool {
+    let bare = name.strip_suffix('.').unwrap_or(name);
+    let label_is_valid = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid)
+}
+
+/// Checks an endpoint's name.
 fn endpoint(name: &str) -> Result<String, String> {
     let fix = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
     let bare = name.strip_suffix('.').unwrap_or(name);
     if IpAddr::from_str(bare).is_ok() {
         return Err(format!("{name:?} is an address, which never follows a failover. {fix}"));
     }
-    let label_is_valid = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    let is_valid = bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid);
-    if is_valid {
+    if is_dns_name(name) {
         Ok(name.to_owned())
     } else {
         Err(format!("{name:?} is not a fully qualified DNS name. {fix}"))
     }
 }
 
-/// Checks the identifier of a cluster or instance.
+/// Checks the identifiers of clusters or instances: one, or a list.
+fn databases(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Array(list) if list.is_empty() => Err("the list is empty. Fix: leave it out".to_owned()),
+        Value::Array(list) => list.iter().map(database).collect(),
+        Value::String(_) => Ok(vec![database(value)?]),
+        other => Err(format!("is {}, not a string or a list of strings", kind(other))),
+    }
+}
+
 fn database(value: &Value) -> Result<String, String> {
     let identifier = text(value)?;
     let is_valid = identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

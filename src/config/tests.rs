@@ -58,6 +58,7 @@ fn bindings_alone_take_the_defaults() {
             confirm: Duration::from_secs(6),
         },
         discovery: None,
+        discovery_endpoints: AllowedEndpoints::RdsAnd([ENDPOINT.to_owned()].into()),
         nameservers: None,
         preregister: true,
         verify: Duration::from_secs(900),
@@ -88,6 +89,7 @@ fn all_variables_are_read() {
         (NAMESERVERS, "10.0.0.2"),
         (PREREGISTER, "false"),
         (DISCOVERY_TAG, "rds-endpoint"),
+        (DISCOVERY_ENDPOINTS, "*.rds.amazonaws.com, DB.example.com."),
         (DRY_RUN, "true"),
     ]);
     let expected = Config {
@@ -95,7 +97,7 @@ fn all_variables_are_read() {
             Binding::new(ENDPOINT, GROUP.parse().unwrap()),
             Binding {
                 port: Some(5432),
-                database: Some("billing".to_owned()),
+                databases: vec!["billing".to_owned()],
                 standby: StandbyPolicy::Keep,
                 ..Binding::new("db.example.com.", OTHER_GROUP.parse().unwrap())
             },
@@ -106,6 +108,9 @@ fn all_variables_are_read() {
             confirm: Duration::from_secs(10),
         },
         discovery: Some("rds-endpoint".to_owned()),
+        discovery_endpoints: AllowedEndpoints::Matching(
+            ["*.rds.amazonaws.com", "db.example.com"].map(str::to_owned).into(),
+        ),
         nameservers: Some(vec!["10.0.0.2:53".parse().unwrap()]),
         preregister: false,
         verify: Duration::from_secs(900),
@@ -118,8 +123,18 @@ fn all_variables_are_read() {
 #[test]
 fn empty_variable_counts_as_unset() {
     for empty in ["", " ", "\n"] {
-        let others =
-            [DISCOVERY_TAG, WATCH_SECONDS, POLL_MILLIS, CONFIRM_SECONDS, NAMESERVERS, PREREGISTER, DRY_RUN];
+        let others = [
+            DISCOVERY_TAG,
+            DISCOVERY_ENDPOINTS,
+            "HTTPS_PROXY",
+            "AWS_ENDPOINT_URL",
+            WATCH_SECONDS,
+            POLL_MILLIS,
+            CONFIRM_SECONDS,
+            NAMESERVERS,
+            PREREGISTER,
+            DRY_RUN,
+        ];
         let variables: Vec<_> = others.map(|name| (name, empty)).into();
         assert_eq!(parse(&variables), parse(&[]), "{empty:?}");
         assert_eq!(problems(&[(BINDINGS, empty)]), [format!("BINDINGS: {NO_BINDINGS}")], "{empty:?}");
@@ -142,6 +157,19 @@ fn discovery_tag_needs_no_bindings() {
 }
 
 #[test]
+fn invalid_discovery_endpoint_is_refused_by_its_index() {
+    for wrong in
+        ["*", "*.", "*example.com", "*.com", "a.*.example.com", "localhost", "a b.example.com", "", "*..a.b"]
+    {
+        let text = format!("*.example.com,{wrong},db.example.com");
+        let expected = format!(
+            "DISCOVERY_ENDPOINTS[1]: {wrong:?} is neither a DNS name nor a suffix such as *.corp.example.com"
+        );
+        assert_eq!(problems(&[(DISCOVERY_ENDPOINTS, &text)]), [expected]);
+    }
+}
+
+#[test]
 fn invalid_tag_key_is_refused() {
     // A tag's key has 128 characters at most, and the longest option adds ":database".
     assert!(Config::parse(|name| (name == DISCOVERY_TAG).then(|| "x".repeat(119))).is_ok());
@@ -149,6 +177,35 @@ fn invalid_tag_key_is_refused() {
         let expected =
             format!("DISCOVERY_TAG: {wrong:?} is not a tag key. Fix: give one such as rds-nlb-sync");
         assert_eq!(problems(&[(DISCOVERY_TAG, wrong)]), [expected]);
+    }
+}
+
+#[test]
+fn invalid_discovery_endpoint_is_named_by_its_index() {
+    let problem = |index: usize, entry: &str| {
+        let reason = "is neither a DNS name nor a suffix such as *.rds.amazonaws.com";
+        format!("DISCOVERY_ENDPOINTS[{index}]: {entry:?} {reason}")
+    };
+    for (text, expected) in [
+        ("*", vec![problem(0, "*")]),
+        ("*.rds.amazonaws.com,", vec![problem(1, "")]),
+        ("a b,*.example.com,*x", vec![problem(0, "a b"), problem(2, "*x")]),
+    ] {
+        assert_eq!(problems(&[(DISCOVERY_ENDPOINTS, text)]), expected);
+    }
+}
+
+#[test]
+fn invalid_proxy_or_endpoint_url_is_refused_by_name() {
+    for (name, value) in [
+        ("HTTPS_PROXY", "http//proxy"),
+        ("http_proxy", "socks5://proxy"),
+        ("ALL_PROXY", "http://"),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:4566"),
+        ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", "elb.example.com"),
+    ] {
+        let problems = problems(&[(name, value)]);
+        assert!(matches!(&*problems, [problem] if problem.starts_with(&format!("{name}: "))), "{problems:?}");
     }
 }
 
@@ -233,6 +290,9 @@ fn all_problems_are_in_one_message() {
     let message = parse(&[
         (BINDINGS, &bindings.to_string()),
         (DISCOVERY_TAG, "aws:x"),
+        (DISCOVERY_ENDPOINTS, "*.example.com,*"),
+        ("HTTP_PROXY", "http://"),
+        ("AWS_ENDPOINT_URL_RDS", "rds.example.com"),
         (WATCH_SECONDS, "x"),
         (POLL_MILLIS, "x"),
         (CONFIRM_SECONDS, "x"),
@@ -252,6 +312,9 @@ fn all_problems_are_in_one_message() {
         "BINDINGS[2].endpoint",
         "BINDINGS[2].target_group",
         "DISCOVERY_TAG",
+        "DISCOVERY_ENDPOINTS[1]",
+        "HTTP_PROXY",
+        "AWS_ENDPOINT_URL_RDS",
         "WATCH_SECONDS",
         "POLL_MILLIS",
         "CONFIRM_SECONDS",

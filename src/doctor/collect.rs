@@ -135,7 +135,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     async fn behind(&self, family: Family) -> Behind {
         let resolving = resolve(self.clients, self.binding, family);
         let resolution = self.read("resolve the endpoint", resolving).await;
-        let identifier = match (&resolution, &self.binding.database) {
+        let identifier = match (&resolution, self.binding.databases.first()) {
             (Ok(resolution), _) => cluster_identifier(self.binding, &resolution.chain),
             (Err(_), Some(database)) => database.clone(),
             (Err(_), None) => self.binding.first_label().to_owned(),

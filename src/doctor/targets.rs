@@ -8,14 +8,15 @@ use crate::plan::StandbyPolicy;
 
 /// How to bring the group into sync at once.
 fn sync_now(context: CheckContext<'_>) -> String {
-    let Binding { endpoint, target_group, port, database, role, standby } = context.binding;
+    let Binding { endpoint, target_group, port, databases, role, standby } = context.binding;
+    let databases = Some(databases.join(",")).filter(|list| !list.is_empty());
     let port = port.map(|port| port.to_string());
     let region = format!("AWS_REGION={}", context.region());
     let mut words = vec![region.as_str(), "rds-nlb-sync", "check", "--endpoint", endpoint];
     words.extend(["--target-group", target_group.as_str()]);
     let options = [
         ("--port", port.as_deref()),
-        ("--database", database.as_deref()),
+        ("--database", databases.as_deref()),
         (
             "--role",
             match role {

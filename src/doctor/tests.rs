@@ -55,7 +55,7 @@ fn healthy_facts() -> Facts {
             port: Some(5432),
             engine: "aurora-postgresql".into(),
             is_multi_az: false,
-            members: Cluster { members, is_failing_over: false },
+            members: Cluster { members, is_failing_over: false, zone: None },
             cluster: None,
             security_groups: vec!["sg-database".into()],
             parameter_group: None,

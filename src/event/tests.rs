@@ -276,7 +276,7 @@ fn databases_are_compared_without_case_in_every_partition() {
 #[test]
 fn alias_is_found_by_its_database() {
     let custom = Binding {
-        database: Some("Orders".to_owned()),
+        databases: vec!["Orders".to_owned()],
         ..Binding::new("db.example.com", GROUP.parse().unwrap())
     };
     let mut bindings = bindings();

@@ -6,16 +6,17 @@ mod properties;
 
 const PORT: u16 = 5432;
 
-/// A target as `10.0.1.10`, with its port where that is not 5432, with `~` where it drains, `+` where it
-/// is not in service yet, and `!` where it is unhealthy.
+/// A target as `10.0.1.10`, with its port where that is not 5432, with `~` if it is draining, `+` if it is not in
+/// service yet, `!` if it is unhealthy, and `?` if its state is unknown.
 fn target(text: &str) -> (SocketAddr, TargetState) {
     let state = match text.chars().last() {
         Some('~') => TargetState::Draining,
         Some('+') => TargetState::Initial,
         Some('!') => TargetState::Unhealthy,
+        Some('?') => TargetState::Unknown,
         _ => TargetState::Active,
     };
-    let text = text.trim_end_matches(['~', '+', '!']);
+    let text = text.trim_end_matches(['~', '+', '!', '?']);
     let address = text.parse().map(|address: IpAddr| SocketAddr::new(address, PORT));
     (address.unwrap_or_else(|_| text.parse().unwrap()), state)
 }
@@ -104,6 +105,10 @@ fn case_with_extras(
     assert_eq!(plan.to_string(), expected, "{name}");
 }
 
+fn candidate_waits(target: &str) -> String {
+    format!("? {target}:5432 is about to become the writer; is deregistered if DNS confirms another address")
+}
+
 fn candidates(addresses: &[&str]) -> AllowedExtras {
     AllowedExtras {
         candidates: addresses.iter().map(|a| a.parse().unwrap()).collect(),
@@ -161,6 +166,29 @@ fn plan_with_standby_matches_the_truth_table() {
     case_with_extras("the writer is not in yet", &keep, "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
     case_with_extras("the writer is not in yet, and the standby unhealthy", &keep, "10.0.2.20", "10.0.1.10!", Confirmed, "+ 10.0.2.20:5432");
     case_with_extras("a draining one is none", &keep, "10.0.2.20", "10.0.1.10~ 10.0.2.20", Confirmed, "nothing to do");
+}
+
+#[test]
+#[rustfmt::skip]
+fn target_in_an_unknown_state_neither_counts_nor_is_registered() {
+    let waits = |target: &str| format!("? {target}:5432 is deregistered once the state of the endpoint's target is known");
+    for confirmation in [Unconfirmed, RdsDisagrees, FailoverInProgress, StaleObservation, Confirmed] {
+        case("alone", "10.0.1.10", "10.0.1.10?", confirmation, "nothing to do");
+        case("beside a stale target", "10.0.2.20", "10.0.1.10 10.0.2.20?", confirmation, &waits("10.0.1.10"));
+        case("beside a draining target", "10.0.2.20", "10.0.1.10~ 10.0.2.20?", confirmation, "nothing to do");
+        case_with_extras("a candidate", &candidates(&["10.0.2.20"]), "10.0.1.10", "10.0.1.10 10.0.2.20?", confirmation, &candidate_waits("10.0.2.20"));
+    }
+    case("both", "10.0.2.20", "10.0.1.10? 10.0.2.20?", Confirmed, &waits("10.0.1.10"));
+    case("a stale target", "10.0.2.20", "10.0.1.10? 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
+    case("a stale target, unconfirmed", "10.0.2.20", "10.0.1.10? 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the writer");
+    case("a stale target, and the writer absent", "10.0.2.20", "10.0.1.10?", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
+    let keep = AllowedExtras { standby: StandbyPolicy::Keep, ..AllowedExtras::default() };
+    let own_state = "? 10.0.1.10:5432 is kept as the standby or deregistered once its state is known";
+    case_with_extras("a standby", &keep, "10.0.2.20", "10.0.1.10? 10.0.2.20", Confirmed, own_state);
+    case_with_extras("a standby, and the writer starts", &keep, "10.0.2.20", "10.0.1.10? 10.0.2.20+", Confirmed, own_state);
+    case_with_extras("beside a standby", &keep, "10.0.2.20", "10.0.1.10? 10.0.2.20 10.0.3.30!", Confirmed, own_state);
+    case_with_extras("the writer, with a standby", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20?", Confirmed, "nothing to do");
+    case_with_extras("the writer, with a healthy previous one", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20?", Confirmed, &waits("10.0.1.10"));
 }
 
 /// Applies what is planned for each answer of DNS, in turn, and compares the group after each.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use crate::binding::{Binding, Role};
-use crate::endpoint::cluster_identifier;
+use crate::endpoint::{Zone, cluster_identifier, reader_endpoint, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family};
 
@@ -44,14 +44,19 @@ impl ReaderCache {
     ) -> Result<Resolution, Error> {
         let mut resolution = dns.resolve(&binding.endpoint, family).await?;
         match binding.role {
-            Role::Writer => single_address(resolution),
+            Role::Writer => single_address(of_a_writer(resolution)?),
             Role::All => Ok(resolution),
             Role::Readers => {
                 let names = match self.younger_than(age, &resolution) {
                     Some(names) => names,
                     None => self.keep(
                         &resolution,
-                        readers(rds, &cluster_identifier(binding, &resolution.chain)).await?,
+                        readers(
+                            rds,
+                            &cluster_identifier(binding, &resolution.chain),
+                            zone(&resolution.chain),
+                        )
+                        .await?,
                     ),
                 };
                 let lookups = names.iter().map(async |name| single_address(dns.resolve(name, family).await?));
@@ -85,6 +90,19 @@ impl ReaderCache {
     }
 }
 
+/// Refuses an answer that goes through a reader endpoint: its reader would replace the writer in the group.
+fn of_a_writer(resolution: Resolution) -> Result<Resolution, Error> {
+    let Some(reader) = reader_endpoint(&resolution.chain) else { return Ok(resolution) };
+    let name = resolution.chain.first().map(String::as_str).unwrap_or_default();
+    Err(Error::new(ErrorKind::NoAnswer, format!("resolve {name} to a writer"))
+        .with_source(format!(
+            "it leads to {reader}, a cluster's reader endpoint, which gives one reader at a time"
+        ))
+        .with_fix(
+            "point the name to the cluster's writer endpoint, or give the binding the role \"readers\"",
+        ))
+}
+
 /// Refuses an answer of several addresses: a writer has one.
 pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error> {
     let Resolution { addresses, chain } = resolution;
@@ -100,14 +118,25 @@ pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error
 
 /// The endpoints of a cluster's readers, or of its writer if it has none, like the cluster's own reader endpoint.
 /// That endpoint gives one reader at a time, so it cannot serve as the list.
-async fn readers<C: RdsApi>(rds: &C, identifier: &str) -> Result<Vec<String>, Error> {
+///
+/// A cluster of the same name in another account or Region is another database.
+async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<Zone>) -> Result<Vec<String>, Error> {
     let doing = || format!("list the readers of the cluster {identifier}");
     let cluster = rds.cluster(identifier).await?.ok_or_else(|| {
         Error::new(ErrorKind::Permanent, doing())
             .with_source("the RDS API knows no cluster of this name")
             .with_fix("bind an endpoint of the cluster, or give the binding its identifier as \"database\"")
     })?;
-    let Cluster { members, .. } = cluster;
+    let Cluster { members, zone: described, .. } = cluster;
+    if let (Some(named), Some(described)) = (&zone, &described)
+        && named != described
+    {
+        return Err(Error::new(ErrorKind::Permanent, doing())
+            .with_source(format!(
+                "DNS names a cluster in {named}, and the RDS API describes one in {described}"
+            ))
+            .with_fix("run the function in the account and Region of the cluster"));
+    }
     let (writers, readers): (Vec<_>, Vec<_>) = members.iter().partition(|(_, is_writer)| **is_writer);
     for candidates in [readers, writers] {
         let instances = candidates.iter().map(|(name, _)| rds.instance(name));

@@ -114,7 +114,15 @@ impl LoopControl {
 
     /// When there is nothing to do before the next lookup.
     pub fn poll(&mut self) -> Then {
-        let interval = self.poll_interval();
+        self.poll_after(self.poll_interval())
+    }
+
+    /// When a change waits for a confirmation: a slow poll must not make that longer than it need be.
+    pub fn poll_to_confirm(&mut self) -> Then {
+        self.poll_after(self.poll_interval().min(self.timing.confirm / 3))
+    }
+
+    fn poll_after(&mut self, interval: Duration) -> Then {
         let limit = self.check_limit();
         if self.mode == Mode::Check && (limit.is_zero() || self.waited() + interval > limit) {
             return Then::Stop(Stop::CheckLimit);
@@ -151,6 +159,12 @@ impl LoopControl {
         // A watch makes no API calls meanwhile, but goes on resolving the endpoint.
         self.backing_off_until = Some(Instant::now() + backoff);
         self.pause(self.timing.poll)
+    }
+
+    /// When the time ended an observation.
+    pub fn time_is_over(&self) -> Then {
+        let is_end_of_watch = self.mode == Mode::Watch && self.started + self.timing.watch < self.deadline;
+        Then::Stop(if is_end_of_watch { Stop::WatchTime } else { Stop::Deadline })
     }
 
     /// Whether the API gets no calls for now.

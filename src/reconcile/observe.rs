@@ -49,7 +49,7 @@ impl Observation {
 /// The group as last listed.
 struct TargetList {
     targets: Targets,
-    asked: Instant,
+    answered: Instant,
     /// Set when this run changed the group since, or needs a new list.
     is_outdated: bool,
 }
@@ -71,6 +71,8 @@ pub(super) struct Observer<'a, D, T, C> {
     /// How long permits were waited for since that was last taken.
     permit_wait: Duration,
     deadline: Instant,
+    /// When lookups and lists end: at the deadline, or at the end of a watch.
+    reads_end: Instant,
     resolution: Option<Resolution>,
     readers: ReaderCache,
     stability: AnswerStability,
@@ -88,6 +90,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         timing: Timing,
         first_permit: FirstPermit,
         deadline: Instant,
+        reads_end: Instant,
     ) -> Self {
         let list_permit = match first_permit {
             FirstPermit::Held(permit) => ListPermit::Held(permit),
@@ -100,6 +103,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             poll: timing.poll,
             permit_wait: Duration::ZERO,
             deadline,
+            reads_end,
             resolution: None,
             readers: ReaderCache::default(),
             stability: AnswerStability::new(timing),
@@ -113,7 +117,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// serves.
     pub async fn observe(&mut self, is_backing_off: bool) -> Result<Observation, Error> {
         let describing = self.clients.groups.describe(self.binding.target_group.as_str());
-        let mut group = self.while_resolving("describe the target group", describing).await?;
+        let describing = until(self.reads_end, "describe the target group", describing);
+        let mut group = self.beside_lookups(describing).await?;
         group.port = self.binding.port.unwrap_or(group.port);
         self.group = Some(group);
         if self.must_list(is_backing_off) {
@@ -162,9 +167,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
 
     /// Whether the last observation is recent enough to deregister by.
     pub fn is_fresh(&self) -> bool {
-        let is_recent = |asked: Instant| asked.elapsed() <= MAX_OBSERVATION_AGE;
-        self.stability.asked().is_some_and(is_recent)
-            && self.list.as_ref().is_some_and(|list| !list.is_outdated && is_recent(list.asked))
+        let is_recent = |answered: Instant| answered.elapsed() <= MAX_OBSERVATION_AGE;
+        self.stability.answered().is_some_and(is_recent)
+            && self.list.as_ref().is_some_and(|list| !list.is_outdated && is_recent(list.answered))
     }
 
     /// Whether DNS has given the same answer for the confirmation time.
@@ -180,7 +185,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// Waits until the API's limits allow the call, and says whether that took time.
     pub async fn permit(&mut self, priority: Priority, call: Call) -> Result<(Permit, bool), Error> {
         let began = Instant::now();
-        let mut permit = pin!(timeout_at(self.deadline, self.clients.groups.permit(priority, call)));
+        let mut permit = pin!(timeout_at(self.reads_end, self.clients.groups.permit(priority, call)));
         let (permit, has_waited) = tokio::select! {
             biased;
             permit = permit.as_mut() => (permit, false),
@@ -190,11 +195,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             self.permit_wait += began.elapsed();
         }
         let permit = permit.map_err(|_| {
-            Error::new(
-                ErrorKind::DeadlineExceeded,
-                "get a permit for the load balancing API before the invocation's time ran out",
-            )
-            .with_fix("check what else uses up the API's limits, or raise the function's time-out")
+            Error::new(ErrorKind::DeadlineExceeded, "get a permit for the load balancing API in time")
+                .with_fix("check what else uses up the API's limits, or raise the function's time-out")
         })?;
         Ok((permit, has_waited))
     }
@@ -204,8 +206,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         std::mem::take(&mut self.permit_wait)
     }
 
-    /// Makes a call, and ends it at the deadline.
-    pub async fn while_resolving<R>(
+    /// Makes a change, and ends it at the deadline.
+    pub async fn change<R>(
         &mut self,
         doing: &str,
         call: impl Future<Output = Result<R, Error>>,
@@ -276,18 +278,20 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             group.family,
             RDS_RECHECK_INTERVAL,
         );
-        let resolution = until(self.deadline, "resolve the endpoint", resolving).await?;
+        let resolution = until(self.reads_end, "resolve the endpoint", resolving).await?;
         Ok((resolution, Instant::now()))
     }
 
     /// Lists the group. A list that arrived is kept, even if the lookup beside it failed.
     async fn list(&mut self, permit: Permit, pause: Duration) -> Result<(), Error> {
-        let asked = Instant::now();
         let listing = self.clients.groups.targets(permit, self.binding.target_group.as_str());
-        let listing = until(self.deadline, "list the group's targets", listing);
+        let listing = until(self.reads_end, "list the group's targets", listing);
+        // A lookup beside the call may take longer than the call.
+        let listing = async { listing.await.map(|targets| (targets, Instant::now())) };
         let (targets, lookup) = self.beside_lookups_after(pause, listing).await;
-        let listed =
-            targets.map(|targets| self.list = Some(TargetList { targets, asked, is_outdated: false }));
+        let listed = targets.map(|(targets, answered)| {
+            self.list = Some(TargetList { targets, answered, is_outdated: false })
+        });
         lookup.and(listed)
     }
 
@@ -325,7 +329,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         if is_backing_off {
             return false;
         }
-        let age = list.asked.elapsed();
+        let age = list.answered.elapsed();
         let misses_an_address = || {
             let mut wanted = self.resolution.iter().flat_map(|found| found.addresses.targets(group.port));
             wanted.any(|target| !list.targets.contains_key(&target))

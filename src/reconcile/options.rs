@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::preregister::KnownMembers;
 use crate::rate_limit::{Permit, Priority};
 
 /// The pauses of the loop.
@@ -55,6 +56,7 @@ pub struct Options<'a> {
     pub mode: Mode,
     /// Counts in a watch alone.
     pub preregistration: &'a Preregistration,
+    pub known_members: &'a KnownMembers,
     pub first_permit: FirstPermit,
     /// Every call and pause ends before this.
     pub deadline: Instant,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use crate::endpoint::{RdsName, Zone};
 use crate::error::Error;
 use crate::plan::{Addresses, Family, Targets};
 use crate::rate_limit::{Call, Permit, Priority};
@@ -31,6 +32,8 @@ pub struct Cluster {
     pub members: BTreeMap<String, bool>,
     /// Whether the API reports a failover in progress.
     pub is_failing_over: bool,
+    /// The account and Region in the cluster's own endpoints.
+    pub zone: Option<Zone>,
 }
 
 impl Cluster {
@@ -54,6 +57,13 @@ pub struct Instance {
     pub is_multi_az: bool,
     /// The cluster that it is a member of.
     pub cluster: Option<String>,
+}
+
+impl Instance {
+    /// The account and Region in the instance's own endpoint.
+    pub fn zone(&self) -> Option<Zone> {
+        RdsName::parse(self.endpoint.as_ref()?).map(|name| name.zone)
+    }
 }
 
 /// DNS.

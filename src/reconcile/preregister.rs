@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::desired::single_address;
 use super::options::Preregistration;
-use super::ports::{Clients, Cluster, Instance, RdsApi, Resolution, Resolve};
-use super::rds_query::ask;
+use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
+use super::rds_query::{ask, ask_cluster};
 use crate::binding::{Binding, Role};
-use crate::endpoint::{cluster_identifier, member};
+use crate::endpoint::{Zone, cluster_identifier, member, zone};
 use crate::error::Error;
 use crate::plan::{Addresses, Family};
 
@@ -86,8 +86,7 @@ impl State {
         self.accepted().map(|(_, address)| address).filter(is_allowed).collect()
     }
 
-    /// Records the API's answer and rejects the candidates that it does not list, those included that were
-    /// accepted while it did not answer. Returns their names.
+    /// Records the API's answer and rejects the candidates that it does not list. Returns their names.
     fn record_cluster(&mut self, cluster: Option<&Cluster>) -> Vec<String> {
         self.cluster = cluster.cloned().map_or(ClusterAnswer::NoSuchCluster, ClusterAnswer::Known);
         let not_listed: Vec<String> = self
@@ -134,11 +133,39 @@ impl State {
     }
 }
 
+/// The members of clusters, as the RDS API has listed them to this process, and their endpoints as far as they are
+/// known. An event's word alone makes nobody a member.
+#[derive(Debug, Default)]
+pub struct KnownMembers(RefCell<BTreeMap<(Zone, String), BTreeMap<String, Option<String>>>>);
+
+impl KnownMembers {
+    fn record(&self, zone: &Zone, cluster: &str, found: &Cluster) {
+        let mut clusters = self.0.borrow_mut();
+        let known = clusters.entry((zone.clone(), cluster.to_ascii_lowercase())).or_default();
+        let endpoint = |name: &String| known.get(name).cloned().flatten();
+        *known = found.members.keys().map(|name| (name.clone(), endpoint(name))).collect();
+    }
+
+    fn record_endpoint(&self, zone: &Zone, cluster: &str, member: &str, endpoint: &str) {
+        let mut clusters = self.0.borrow_mut();
+        let known = clusters.get_mut(&(zone.clone(), cluster.to_ascii_lowercase()));
+        if let Some(known) = known.and_then(|members| members.get_mut(member)) {
+            *known = Some(endpoint.to_owned());
+        }
+    }
+
+    /// The member's endpoint, if it is known; `None` if the RDS API has not listed it.
+    fn member(&self, zone: &Zone, cluster: &str, member: &str) -> Option<Option<String>> {
+        self.0.borrow().get(&(zone.clone(), cluster.to_ascii_lowercase()))?.get(member).cloned()
+    }
+}
+
 /// Looks for candidates beside the loop, and never delays it.
 pub(super) struct Preregister<'a, D, T, C> {
     clients: &'a Clients<D, T, C>,
     binding: &'a Binding,
     options: &'a Preregistration,
+    known_members: &'a KnownMembers,
     deadline: Instant,
     snapshot: &'a watch::Sender<Option<Snapshot>>,
     state: RefCell<State>,
@@ -149,12 +176,13 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         clients: &'a Clients<D, T, C>,
         binding: &'a Binding,
         options: &'a Preregistration,
+        known_members: &'a KnownMembers,
         deadline: Instant,
         snapshot: &'a watch::Sender<Option<Snapshot>>,
     ) -> Self {
         let is_closed = *options == Preregistration::Off || binding.role != Role::Writer;
         let state = RefCell::new(State { is_closed, ..State::default() });
-        Self { clients, binding, options, deadline, snapshot, state }
+        Self { clients, binding, options, known_members, deadline, snapshot, state }
     }
 
     /// The addresses that may be in the group beside those that DNS gives.
@@ -207,78 +235,80 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
 
     async fn look_for_candidates(&self, snapshot: &Snapshot) {
         let chain = &snapshot.resolution.chain;
-        let member = member(chain);
+        // Without a zone, nothing shows that the database is one of this account.
+        let Some(zone) = zone(chain) else { return };
+        let identifier = cluster_identifier(self.binding, chain);
         let promoted = match self.options {
             Preregistration::On { promoted_instance } => promoted_instance.as_deref(),
             Preregistration::Off => None,
         };
-        if member.is_none() && promoted.is_none() {
-            // Neither a cluster's endpoint nor a cluster's event.
-            return;
-        }
-        let identifier = cluster_identifier(self.binding, chain);
         let promoted = promoted.filter(|name| !self.state.borrow().is_decided(name));
-        let (cluster, instance) = tokio::join!(self.ask_cluster(&identifier), async {
-            let name = promoted.filter(|name| Some(*name) != member)?;
-            Some(ask(self.deadline, self.clients.rds.instance(name)).await)
-        });
+        let cluster = self.ask_cluster(&identifier, &zone).await;
         if let Err(error) = &cluster {
             log_decision!(debug, self.binding, "rds_unavailable", reason = %error.explain(), "looking for candidates without the RDS API");
         }
         if let Some(name) = promoted {
-            if self.state.borrow().is_not_listed(name) {
-                self.reject(name, NOT_A_MEMBER);
-            } else {
-                // If the API does not answer, the event's word that it is a member counts.
-                self.resolve_candidate(snapshot, &identifier, NamedBy::Event, name, instance).await;
+            let is_named_by_dns = member(chain) == Some(name);
+            match self.known_members.member(&zone, &identifier, name) {
+                None if self.state.borrow().is_not_listed(name) => self.reject(name, NOT_A_MEMBER),
+                None => self.log_skip(name, "the RDS API has not listed it as a member of the cluster"),
+                Some(_) if is_named_by_dns => {
+                    self.accept(name, NamedBy::Event, snapshot, &snapshot.resolution.addresses);
+                }
+                Some(_) => self.resolve_candidate(snapshot, &zone, &identifier, NamedBy::Event, name).await,
             }
         }
-        let other = match (&cluster, member) {
+        let other = match (&cluster, member(chain)) {
             (Ok(Some(cluster)), Some(member)) => cluster.other_writer(member),
             _ => None,
         };
         if let Some(name) = other.filter(|name| !self.state.borrow().is_decided(name)) {
             // If the event named it too, attribute the candidate to the event.
             let by = if promoted == Some(name) { NamedBy::Event } else { NamedBy::Rds };
-            let instance = ask(self.deadline, self.clients.rds.instance(name)).await;
-            self.resolve_candidate(snapshot, &identifier, by, name, Some(instance)).await;
+            self.resolve_candidate(snapshot, &zone, &identifier, by, name).await;
         }
     }
 
     /// Asks for the cluster. A disagreement counts as soon as the answer is there, against the member that DNS
-    /// names by then: the questions asked beside this one may take longer.
-    async fn ask_cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error> {
-        let cluster = ask(self.deadline, self.clients.rds.cluster(identifier)).await?;
+    /// names by then: the questions that follow may take longer.
+    async fn ask_cluster(&self, identifier: &str, zone: &Zone) -> Result<Option<Cluster>, Error> {
+        let cluster = ask_cluster(&self.clients.rds, self.deadline, identifier, zone).await?;
         self.record_cluster(cluster.as_ref());
+        let Some(found) = &cluster else { return Ok(None) };
+        self.known_members.record(zone, identifier, found);
         let snapshot = self.snapshot.borrow();
         let member = snapshot.as_ref().and_then(|snapshot| member(&snapshot.resolution.chain));
-        if let (Some(cluster), Some(member)) = (&cluster, member)
-            && cluster.other_writer(member).is_some()
-        {
+        if member.is_some_and(|member| found.other_writer(member).is_some()) {
             self.state.borrow_mut().rds_disagrees = true;
         }
         Ok(cluster)
     }
 
-    /// Resolves a candidate by its own name. `instance` is `None` if DNS names the candidate already.
+    /// Resolves a member of the cluster by its own name. Its endpoint is known from the RDS API alone, by this
+    /// answer or an earlier one.
     async fn resolve_candidate(
         &self,
         snapshot: &Snapshot,
+        zone: &Zone,
         cluster: &str,
         by: NamedBy,
         name: &str,
-        instance: Option<Result<Option<Instance>, Error>>,
     ) {
-        let endpoint = match instance {
-            None => return self.accept(name, by, snapshot, &snapshot.resolution.addresses),
-            Some(Ok(Some(instance))) => {
-                if !instance.cluster.is_some_and(|of| of.eq_ignore_ascii_case(cluster)) {
+        let endpoint = match ask(self.deadline, self.clients.rds.instance(name)).await {
+            Ok(Some(instance)) => {
+                if !instance.cluster.as_ref().is_some_and(|of| of.eq_ignore_ascii_case(cluster)) {
                     return self.reject(name, "the RDS API says that it is not a member of the cluster");
+                }
+                if instance.endpoint.is_some() && instance.zone().as_ref() != Some(zone) {
+                    return self.reject(name, "its endpoint belongs to another account or Region");
+                }
+                if let Some(endpoint) = &instance.endpoint {
+                    self.known_members.record_endpoint(zone, cluster, name, endpoint);
                 }
                 instance.endpoint
             }
-            Some(Ok(None)) => return self.reject(name, "the RDS API knows no such instance"),
-            Some(Err(_)) => derived_endpoint(&snapshot.resolution.chain, name),
+            Ok(None) => return self.reject(name, "the RDS API knows no such instance"),
+            Err(_) => self.known_members.member(zone, cluster, name).flatten(),
         };
         let Some(endpoint) = endpoint else { return self.log_skip(name, "its endpoint is not known") };
         let resolving = self.clients.dns.resolve(&endpoint, snapshot.family);
@@ -319,13 +349,6 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
     }
 }
 
-/// The name that a member has if it differs from the one that DNS names only in its first label.
-fn derived_endpoint(chain: &[String], name: &str) -> Option<String> {
-    member(chain)?;
-    let (_, suffix) = chain.last()?.split_once('.')?;
-    Some(format!("{name}.{suffix}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,7 +359,7 @@ mod tests {
 
     fn cluster(members: &[&str]) -> Cluster {
         let members = members.iter().map(|name| ((*name).to_owned(), false)).collect();
-        Cluster { members, is_failing_over: false }
+        Cluster { members, ..Cluster::default() }
     }
 
     fn with_candidate(name: &str, at: &str) -> State {
@@ -382,9 +405,17 @@ mod tests {
     }
 
     #[test]
-    fn derived_endpoint_needs_a_cname() {
-        let chain = ["orders.cluster-x.rds.example", "orders-1.x.rds.example"].map(str::to_owned);
-        assert_eq!(derived_endpoint(&chain, "orders-2").as_deref(), Some("orders-2.x.rds.example"));
-        assert_eq!(derived_endpoint(&chain[..1], "orders-2"), None);
+    fn members_are_known_by_zone_and_cluster() {
+        let zone = |hash: &str| Zone { hash: hash.into(), region: "us-east-1".into() };
+        let known = KnownMembers::default();
+        known.record(&zone("abc123"), "Orders", &cluster(&["orders-1", "orders-2"]));
+        known.record_endpoint(&zone("abc123"), "orders", "orders-2", "orders-2.abc123.rds.example");
+        assert_eq!(known.member(&zone("abc123"), "orders", "orders-1"), Some(None));
+        let endpoint = Some(Some("orders-2.abc123.rds.example".to_owned()));
+        assert_eq!(known.member(&zone("abc123"), "orders", "orders-2"), endpoint);
+        assert_eq!(known.member(&zone("xyz789"), "orders", "orders-1"), None, "a namesake elsewhere");
+        known.record(&zone("abc123"), "orders", &cluster(&["orders-2"]));
+        assert_eq!(known.member(&zone("abc123"), "orders", "orders-1"), None, "removed from the cluster");
+        assert_eq!(known.member(&zone("abc123"), "orders", "orders-2"), endpoint, "the endpoint stays known");
     }
 }

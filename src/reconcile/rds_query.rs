@@ -1,9 +1,14 @@
 //! Questions to the RDS API, which nothing may depend on.
+//!
+//! Another account's or Region's database of the same name is another database: an answer counts only if its own
+//! endpoints lie in the zone of the database that DNS names.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::ports::{Cluster, Instance, RdsApi};
+use crate::endpoint::Zone;
 use crate::error::{Error, ErrorKind};
 
 /// How long the RDS API may take to answer: some round trips. No answer is no veto, because a failover that
@@ -19,4 +24,26 @@ pub(crate) async fn ask<R>(
     timeout_at(end, question).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Transient, "ask the RDS API").with_source("no answer in time"))
     })
+}
+
+/// The cluster of this name in this zone, if there is one.
+pub(super) async fn ask_cluster<C: RdsApi>(
+    rds: &C,
+    deadline: Instant,
+    identifier: &str,
+    zone: &Zone,
+) -> Result<Option<Cluster>, Error> {
+    let cluster = ask(deadline, rds.cluster(identifier)).await?;
+    Ok(cluster.filter(|cluster| cluster.zone.as_ref() == Some(zone)))
+}
+
+/// The instance of this name in this zone, if there is one.
+pub(super) async fn ask_instance<C: RdsApi>(
+    rds: &C,
+    deadline: Instant,
+    identifier: &str,
+    zone: &Zone,
+) -> Result<Option<Instance>, Error> {
+    let instance = ask(deadline, rds.instance(identifier)).await?;
+    Ok(instance.filter(|instance| instance.zone().as_ref() == Some(zone)))
 }

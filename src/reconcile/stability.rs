@@ -69,9 +69,9 @@ impl AnswerStability {
         self.streak.as_ref().map(|streak| streak.since)
     }
 
-    /// When the last lookup of the streak was asked.
-    pub fn asked(&self) -> Option<Instant> {
-        self.streak.as_ref().map(|streak| streak.asked)
+    /// When the last lookup of the streak was answered.
+    pub fn answered(&self) -> Option<Instant> {
+        self.streak.as_ref().map(|streak| streak.answered)
     }
 }
 

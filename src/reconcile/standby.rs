@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::ports::{Clients, Instance, RdsApi};
 use super::preregister::Snapshot;
-use super::rds_query::ask;
+use super::rds_query::{ask_cluster, ask_instance};
 use crate::binding::Binding;
-use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::StandbyPolicy;
 
@@ -105,12 +105,16 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
         if chain.iter().any(|name| is_of_a_cluster(name)) {
             return Ok(Some(NO_STANDBY_IN_A_CLUSTER.to_owned()));
         }
+        // A name that says nothing about its account may have a namesake here.
+        let Some(zone) = zone(chain) else { return Ok(None) };
         let last = chain.last().and_then(|name| name.split('.').next());
-        let identifier = self.binding.database.as_deref().or(last).unwrap_or(self.binding.first_label());
-        let instance = ask(self.deadline, self.clients.rds.instance(identifier)).await?;
+        let identifier =
+            self.binding.databases.first().map(String::as_str).or(last).unwrap_or(self.binding.first_label());
+        let rds = &self.clients.rds;
+        let instance = ask_instance(rds, self.deadline, identifier, &zone).await?;
         // Without an instance of that name, it may be a cluster; or it is an alias that says nothing.
         let is_cluster = match instance {
-            None => ask(self.deadline, self.clients.rds.cluster(identifier)).await?.is_some(),
+            None => ask_cluster(rds, self.deadline, identifier, &zone).await?.is_some(),
             Some(_) => false,
         };
         Ok(why_not(identifier, instance.as_ref(), is_cluster))

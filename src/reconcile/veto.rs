@@ -52,10 +52,12 @@ impl RdsVerdict {
 pub(super) struct Veto(Option<(Resolution, RdsVerdict, Instant)>);
 
 impl Veto {
-    /// The last verdict, if it is about this answer of DNS and recent.
-    pub fn current(&self, resolution: &Resolution) -> Option<RdsVerdict> {
+    /// The last verdict, if it is about this answer of DNS and was recent when the observation began: an API that
+    /// takes long to list the group must not outdate the verdict each time.
+    pub fn current(&self, resolution: &Resolution, began: Instant) -> Option<RdsVerdict> {
         let (about, verdict, at) = self.0.as_ref()?;
-        (about == resolution && at.elapsed() < RDS_RECHECK_INTERVAL).then_some(*verdict)
+        let is_recent = began.saturating_duration_since(*at) < RDS_RECHECK_INTERVAL;
+        (about == resolution && is_recent).then_some(*verdict)
     }
 
     pub fn record(&mut self, resolution: &Resolution, verdict: RdsVerdict, answered: Instant) {
@@ -77,7 +79,7 @@ mod tests {
 
     fn cluster(members: &[(&str, bool)]) -> Cluster {
         let members = members.iter().map(|(name, writer)| ((*name).to_owned(), *writer)).collect();
-        Cluster { members, is_failing_over: false }
+        Cluster { members, ..Cluster::default() }
     }
 
     #[test]
@@ -106,9 +108,9 @@ mod tests {
         };
         let mut veto = Veto::default();
         veto.record(&resolution("10.0.1.10"), RdsVerdict::Disagrees, Instant::now());
-        assert_eq!(veto.current(&resolution("10.0.1.10")), Some(RdsVerdict::Disagrees));
-        assert_eq!(veto.current(&resolution("10.0.2.20")), None);
+        assert_eq!(veto.current(&resolution("10.0.1.10"), Instant::now()), Some(RdsVerdict::Disagrees));
+        assert_eq!(veto.current(&resolution("10.0.2.20"), Instant::now()), None);
         advance(RDS_RECHECK_INTERVAL).await;
-        assert_eq!(veto.current(&resolution("10.0.1.10")), None);
+        assert_eq!(veto.current(&resolution("10.0.1.10"), Instant::now()), None);
     }
 }

@@ -287,7 +287,9 @@ impl FakeAws {
                 }
                 Ok(format!(
                     "<DBClusters><DBCluster><DBClusterIdentifier>{identifier}</DBClusterIdentifier>\
-                     <Status>{status}</Status><Port>{}</Port>{}<DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                     <Status>{status}</Status><Endpoint>{}</Endpoint><Port>{}</Port>{}\
+                     <DBClusterMembers>{list}</DBClusterMembers></DBCluster></DBClusters>",
+                    state.described_endpoint(),
                     state.estate.database_port,
                     state.estate.cluster_xml()
                 ))

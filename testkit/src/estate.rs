@@ -199,7 +199,7 @@ impl State {
             identifier: identifier.to_owned(),
             status: self.estate.status.into(),
             port: Some(self.estate.database_port),
-            members: Cluster { members, is_failing_over: self.failing_over },
+            members: Cluster { members, is_failing_over: self.failing_over, zone: self.rds_zone() },
             cluster,
         };
         if let Some(members) = self.clusters.get(identifier) {

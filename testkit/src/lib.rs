@@ -22,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rds_nlb_sync::endpoint::{RdsName, Zone};
 use tokio::time::Instant;
 
 pub use fault::Fault;
@@ -167,6 +168,8 @@ pub struct State {
     pub clusters: BTreeMap<String, BTreeMap<String, bool>>,
     /// The status of all clusters, where it is not the usual one.
     pub failing_over: bool,
+    /// Whether the RDS API describes a cluster of the same name in another account.
+    pub is_namesake: bool,
     pub instances: BTreeMap<String, Instance>,
     /// The account's API limits, if it has any.
     pub limits: Option<account_limits::AccountLimits>,
@@ -363,6 +366,15 @@ pub struct Found {
 }
 
 impl State {
+    /// The endpoint of the cluster that the RDS API describes.
+    pub fn described_endpoint(&self) -> String {
+        if self.is_namesake { ENDPOINT.replace("abc123", "xyz789") } else { ENDPOINT.to_owned() }
+    }
+
+    pub fn rds_zone(&self) -> Option<Zone> {
+        RdsName::parse(&self.described_endpoint()).map(|name| name.zone)
+    }
+
     /// Records a call and chooses its fault.
     pub fn begin(&mut self, action: Action, detail: impl Into<String>) -> Option<Fault> {
         let detail = detail.into();

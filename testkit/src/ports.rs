@@ -10,8 +10,8 @@ use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use rds_nlb_sync::reconcile::{
-    self, Cluster, FirstPermit, Instance, Mode, Options, Preregistration, RdsApi, Report, Resolution,
-    Resolve, TargetGroupApi, TargetGroupInfo, Timing, reconcile,
+    self, Cluster, FirstPermit, Instance, KnownMembers, Mode, Options, Preregistration, RdsApi, Report,
+    Resolution, Resolve, TargetGroupApi, TargetGroupInfo, Timing, reconcile,
 };
 use tokio::time::{Instant, sleep};
 
@@ -66,6 +66,7 @@ impl FakeAws {
                 timing,
                 mode,
                 preregistration,
+                known_members: &KnownMembers::default(),
                 first_permit: FirstPermit::At(Priority::Routine),
                 deadline,
             },
@@ -177,7 +178,8 @@ impl TargetGroupApi for FakeAws {
             "draining" | "unhealthy.draining" => TargetState::Draining,
             "initial" => TargetState::Initial,
             "unhealthy" => TargetState::Unhealthy,
-            _ => TargetState::Active,
+            "healthy" | "unused" | "unavailable" => TargetState::Active,
+            _ => TargetState::Unknown,
         };
         Ok(listed.into_iter().map(|(target, health)| (target, state(health))).collect())
     }
@@ -209,10 +211,12 @@ impl Discover for FakeAws {
 
 impl RdsApi for FakeAws {
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error> {
-        let found = |state: &mut State| Ok((state.clusters.get(identifier).cloned(), state.failing_over));
-        let (found, is_failing_over) =
-            self.call(Action::DescribeDBClusters, identifier.to_owned(), found).await?;
-        Ok(found.map(|members| Cluster { members, is_failing_over }))
+        let found = |state: &mut State| {
+            let cluster =
+                |members| Cluster { members, is_failing_over: state.failing_over, zone: state.rds_zone() };
+            Ok(state.clusters.get(identifier).cloned().map(cluster))
+        };
+        self.call(Action::DescribeDBClusters, identifier.to_owned(), found).await
     }
 
     async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error> {

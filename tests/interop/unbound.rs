@@ -28,6 +28,11 @@ impl Drop for Unbound {
 impl Unbound {
     /// Serves these records of the zone, or `None` where unbound is not installed.
     pub fn start(records: &str) -> Option<Self> {
+        Self::start_with(records, "")
+    }
+
+    /// Serves them with these options of its `server:` section.
+    pub fn start_with(records: &str, options: &str) -> Option<Self> {
         let (program, control) = (super::installed("unbound")?, super::installed("unbound-control")?);
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -37,7 +42,7 @@ impl Unbound {
         // Another process may take the free port first: try again.
         for _ in 0..5 {
             let address = free();
-            fs::write(directory.join("unbound.conf"), configuration(&directory, address)).unwrap();
+            fs::write(directory.join("unbound.conf"), configuration(&directory, address, options)).unwrap();
             let process = Command::new(&program)
                 .args(["-d", "-p", "-c"])
                 .arg(directory.join("unbound.conf"))
@@ -98,7 +103,7 @@ fn write_zone(directory: &Path, records: &str) {
     fs::write(directory.join("zone"), zone).expect("a zone file");
 }
 
-fn configuration(directory: &Path, address: SocketAddr) -> String {
+fn configuration(directory: &Path, address: SocketAddr, options: &str) -> String {
     let directory = directory.display();
     format!(
         "server:\n\
@@ -106,7 +111,7 @@ fn configuration(directory: &Path, address: SocketAddr) -> String {
          \x20 directory: \"{directory}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n\
          \x20 use-syslog: no\n  logfile: \"\"\n\
          \x20 module-config: \"iterator\"\n\
-         \x20 local-zone: \"refused.{ZONE}.\" refuse\n\
+         \x20 local-zone: \"refused.{ZONE}.\" refuse\n{options}\n\
          remote-control:\n\
          \x20 control-enable: yes\n  control-use-cert: no\n  control-interface: \"{directory}/control\"\n\
          auth-zone:\n\

@@ -1,3 +1,12 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::{RData, Record as DnsRecord};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::time::Instant;
+
 use super::*;
 
 #[tokio::test]
@@ -196,4 +205,174 @@ async fn own_alias_is_followed_to_the_member() {
         DnsClient::new(Some(&servers)).unwrap().resolve("DB.example.com.", Family::V4).await.unwrap();
     let names = ["db.example.com", ENDPOINT, "orders-1.abc123.us-east-1.rds.amazonaws.com"];
     assert_eq!(answer.chain, names);
+}
+
+#[tokio::test]
+async fn missing_target_of_an_alias_is_named() {
+    for (target, reason) in [
+        (None, "gone.example.com, where its aliases lead, does not exist (NXDOMAIN)"),
+        (Some(addresses(&[])), "gone.example.com, where its aliases lead, has no such record"),
+    ] {
+        let aws = FakeAws::new();
+        aws.state().zone.insert("db.example.com".into(), Record::Cname("gone.example.com".into()));
+        if let Some(target) = target {
+            aws.state().zone.insert("gone.example.com".into(), target);
+        }
+        let servers = [aws.serve_dns().await];
+        let answer = DnsClient::new(Some(&servers)).unwrap().resolve("db.example.com", Family::V4).await;
+        let message_text = answer.unwrap_err().explain();
+        assert!(message_text.contains("resolve db.example.com (A)"), "{message_text}");
+        assert!(message_text.contains(reason), "{message_text}");
+    }
+}
+
+#[tokio::test]
+async fn record_of_the_other_family_is_ignored() {
+    let aws = FakeAws::new();
+    let member = "orders-1.abc123.us-east-1.rds.amazonaws.com";
+    aws.state().stowaway = Some((member.into(), addresses(&["fd00::1"])));
+    assert_eq!(resolve(&aws).await.unwrap().addresses.to_string(), ONE);
+
+    aws.state().stowaway = Some((member.into(), addresses(&[ONE])));
+    let servers = [aws.serve_dns().await];
+    let answer = DnsClient::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V6).await;
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::NoAnswer);
+}
+
+/// Over UDP, and over TCP where UDP truncates the answer.
+#[tokio::test]
+async fn loop_or_dead_end_lets_the_next_server_answer() {
+    let alias = |target: &str| Record::Cname(target.to_owned());
+    for fault in [None, Some(ApiFault::Truncated)] {
+        for zone in [
+            vec![(ENDPOINT, alias(ENDPOINT))],
+            vec![(ENDPOINT, alias("b.example.com")), ("b.example.com", alias(ENDPOINT))],
+            vec![(ENDPOINT, alias("gone.example.com"))],
+            vec![(ENDPOINT, alias("empty.example.com")), ("empty.example.com", addresses(&[]))],
+        ] {
+            let (first, second) = (FakeAws::new(), FakeAws::new());
+            first.always(Action::Lookup, fault);
+            first.state().zone = zone.into_iter().map(|(name, record)| (name.to_owned(), record)).collect();
+            let servers = [first.serve_dns().await, second.serve_dns().await];
+            let answer = DnsClient::new(Some(&servers)).unwrap().resolve(ENDPOINT, Family::V4).await;
+            assert_eq!(answer.unwrap().addresses.to_string(), ONE, "{fault:?}");
+        }
+    }
+}
+
+/// A name server that answers each query over UDP or TCP as the function says, or not.
+async fn serve<F>(answer: F) -> SocketAddr
+where
+    F: Fn(&Message, bool) -> Option<Message> + Clone + Send + Sync + 'static,
+{
+    let (udp, tcp) = loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+            break (udp, tcp);
+        }
+    };
+    let address = udp.local_addr().unwrap();
+    let over_udp = answer.clone();
+    tokio::spawn(async move {
+        let mut query = [0; 4096];
+        while let Ok((length, from)) = udp.recv_from(&mut query).await {
+            if let Some(reply) = over_udp(&Message::from_vec(&query[..length]).unwrap(), true) {
+                udp.send_to(&reply.to_vec().unwrap(), from).await.unwrap();
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = tcp.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                while let Ok(length) = stream.read_u16().await {
+                    let mut query = vec![0; usize::from(length)];
+                    stream.read_exact(&mut query).await.unwrap();
+                    if let Some(reply) = answer(&Message::from_vec(&query).unwrap(), false) {
+                        let reply = reply.to_vec().unwrap();
+                        stream.write_u16(u16::try_from(reply.len()).unwrap()).await.unwrap();
+                        stream.write_all(&reply).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+fn reply(query: &Message, code: ResponseCode) -> Message {
+    let mut reply = Message::response(query.id, query.op_code);
+    reply.add_queries(query.queries.clone());
+    reply.metadata.response_code = code;
+    if code == ResponseCode::NoError {
+        let address = RData::A(ONE.parse().unwrap());
+        reply.add_answer(DnsRecord::from_rdata(query.queries[0].name().clone(), 5, address));
+    }
+    reply
+}
+
+#[tokio::test]
+async fn name_server_that_rejects_or_drops_edns_answers() {
+    let codes = [ResponseCode::FormErr, ResponseCode::NotImp, ResponseCode::BADVERS];
+    for rejection in codes.map(Some).into_iter().chain([None]) {
+        let server = serve(move |query, _| match query.edns {
+            Some(_) => rejection.map(|code| reply(query, code)),
+            None => Some(reply(query, ResponseCode::NoError)),
+        });
+        let servers = DnsClient::new(Some(&[server.await])).unwrap();
+        let answer = servers.resolve(ENDPOINT, Family::V4).await;
+        assert_eq!(answer.unwrap().addresses.to_string(), ONE, "{rejection:?}");
+    }
+}
+
+#[tokio::test]
+async fn lost_udp_slows_one_lookup_and_not_the_next() {
+    let asked = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&asked);
+    let server = serve(move |query, is_udp| {
+        if is_udp {
+            counted.fetch_add(1, Ordering::SeqCst);
+            return None;
+        }
+        Some(reply(query, ResponseCode::NoError))
+    });
+    let servers = DnsClient::new(Some(&[server.await])).unwrap();
+    servers.resolve(ENDPOINT, Family::V4).await.unwrap();
+    let over_udp = asked.load(Ordering::SeqCst);
+    assert!(over_udp > 0);
+    let started = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(servers.resolve(ENDPOINT, Family::V4).await.unwrap().addresses.to_string(), ONE);
+    }
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(asked.load(Ordering::SeqCst), over_udp);
+}
+
+#[tokio::test]
+async fn lost_tcp_brings_udp_back_in_the_same_lookup() {
+    let lookups = Arc::<AtomicUsize>::default();
+    let done = Arc::clone(&lookups);
+    // TCP alone works for the first lookup, and UDP alone for the second.
+    let server = serve(move |query, is_udp| {
+        (is_udp == (done.load(Ordering::SeqCst) > 0)).then(|| reply(query, ResponseCode::NoError))
+    });
+    let servers = DnsClient::new(Some(&[server.await])).unwrap();
+    for _ in 0..2 {
+        assert_eq!(servers.resolve(ENDPOINT, Family::V4).await.unwrap().addresses.to_string(), ONE);
+        lookups.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn failing_server_over_tcp_alone_is_asked_once_more() {
+    let asked = Arc::<AtomicUsize>::default();
+    let server = serve(move |query, is_udp| {
+        let code = match asked.fetch_add(usize::from(!is_udp), Ordering::SeqCst) {
+            0 => ResponseCode::ServFail,
+            _ => ResponseCode::NoError,
+        };
+        (!is_udp).then(|| reply(query, code))
+    });
+    let servers = DnsClient::new(Some(&[server.await])).unwrap();
+    assert_eq!(servers.resolve(ENDPOINT, Family::V4).await.unwrap().addresses.to_string(), ONE);
 }

@@ -73,8 +73,17 @@ async fn missing_target_group_is_named_in_the_error() {
 #[tokio::test]
 async fn every_target_state_is_listed() {
     let aws = FakeAws::new();
-    let states =
-        ["initial", "healthy", "unhealthy", "unused", "unavailable", "draining", "unhealthy.draining"];
+    let states = [
+        "initial",
+        "healthy",
+        "unhealthy",
+        "unused",
+        "unavailable",
+        "draining",
+        "unhealthy.draining",
+        "of a later version",
+        "",
+    ];
     aws.group(|group| {
         for (port, state) in (1..).zip(states) {
             let target = group.targets.values().next().unwrap().clone();
@@ -91,7 +100,8 @@ async fn every_target_state_is_listed() {
             "initial" => TargetState::Initial,
             "unhealthy" => TargetState::Unhealthy,
             state if state.contains("draining") => TargetState::Draining,
-            _ => TargetState::Active,
+            "healthy" | "unused" | "unavailable" => TargetState::Active,
+            _ => TargetState::Unknown,
         };
         assert_eq!(listed[&SocketAddr::new(ONE.parse().unwrap(), port)], expected, "{state}");
     }
@@ -162,4 +172,28 @@ async fn every_further_call_of_a_change_takes_a_permit() {
             "{name}: {left}, refilled {refilled}"
         );
     }
+}
+
+#[tokio::test]
+async fn every_call_of_the_doctor_takes_a_routine_permit() {
+    use rds_nlb_sync::doctor::InspectGroups as _;
+
+    let aws = FakeAws::new();
+    // Six routine calls may come at once.
+    let api = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(1));
+    let has_permit =
+        async || timeout(Duration::ZERO, api.permit(Priority::Routine, Call::Describe)).await.is_ok();
+    let load_balancer = testkit::estate::LOAD_BALANCER;
+    let started = Instant::now();
+    api.group(GROUP).await.unwrap();
+    api.attributes(GROUP).await.unwrap();
+    api.health(GROUP).await.unwrap();
+    api.load_balancers(&[load_balancer.to_owned()]).await.unwrap();
+    api.cross_zone(load_balancer).await.unwrap();
+    api.listeners(load_balancer).await.unwrap();
+    // On a slow machine, one a second has come back.
+    for _ in 0..started.elapsed().as_secs() {
+        has_permit().await;
+    }
+    assert!(!has_permit().await);
 }

@@ -17,6 +17,8 @@ def lines(document):
     found = []
     for indent, kind, block in BLOCK.findall((ROOT / document).read_text()):
         text = block.replace("\\\n", "") if kind == "sh" else re.sub(r"\\\n\s*", " ", block)
+        # A file that a block writes is no command.
+        text = re.sub(r"<<'?(\w+)'?(.*?)\n.*?^ *\1$", r"\2", text, flags=re.MULTILINE | re.DOTALL)
         for line in text.splitlines():
             line = line.removeprefix(indent).strip()
             if kind == "console":

@@ -92,12 +92,13 @@ def aws(tmp_path_factory):
     cli.close()
 
 
-KINDS = {"aws", "sam", "make", "cargo", "git", "printf", "rds-nlb-sync", "scripts/drill", "psql", "terraform", "cd", "python3", "kubectl",
-         "docker", "systemctl", "export", "curl", "unzip", "cp", "sha256sum", "journalctl"}
+KINDS = {"aws", "sam", "make", "cargo", "git", "printf", "rds-nlb-sync", "scripts/drill", "python3"}
 
 
 def test_every_command_is_of_a_known_kind():
-    assert not {words[0] for _, line in LINES for words in commands.simple(line)} - KINDS
+    # tests/terraform plays docs/terraform.md from its first command to its last.
+    found = {words[0] for document, line in LINES if document != "docs/terraform.md" for words in commands.simple(line)}
+    assert not found - KINDS
 
 
 @pytest.mark.parametrize("line", of("aws"))

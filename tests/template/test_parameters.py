@@ -102,7 +102,7 @@ def test_impossible_together(parameters, reason):
     ("WatchSeconds", "45"),
     ("ConfirmSeconds", "21"),
     ("DriftCheckRate", "rate(1 minute)"),
-    ("AlarmEmail", "nobody"),
+    ("AlarmEmail", "data"),
     ("LogLevel", "WARN"),
     ("LogRetentionDays", "31"),
     ("KmsKeyArn", "alias/mine"),

@@ -11,6 +11,9 @@ from stack import ACCOUNT, ENDPOINT, GROUP, OTHER_GROUP, REGION, TWO_PARAMETERS,
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0a"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 PAGER = f"arn:aws:sns:{REGION}:{ACCOUNT}:pager"
+CHANGES = f"arn:aws:sns:{REGION}:{ACCOUNT}:changes"
+SIGNING = f"arn:aws:lambda:{REGION}:{ACCOUNT}:code-signing-config:csc-0123456789abcdefg"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/sync"
 OTHER_ENDPOINT = "billing.example.com"
 ONE = {"orders": {"endpoint": ENDPOINT, "target_group_arn": GROUP}}
 BINDINGS = [
@@ -42,6 +45,22 @@ CASES = {
             "architecture": "x86_64", "memory_size": 512, "reserved_concurrency": 3, "log_retention_days": 90,
             "kms_key_arn": KEY, "permissions_boundary_arn": BOUNDARY,
         },
+    ),
+    "a strict account": (
+        TWO_PARAMETERS | {
+            "Endpoint": OTHER_ENDPOINT, "Database": "orders,billing", "RolePath": "/service/", "LogGroupName": "/team/sync",
+            "ChangeTopicArn": CHANGES, "CodeSigningConfigArn": SIGNING,
+        },
+        {
+            "bindings": {"orders": {"endpoint": OTHER_ENDPOINT, "target_group_arn": GROUP, "database": "orders,billing"}},
+            "role_path": "/service/", "log_group_name": "/team/sync", "alarms": {"change_topic_arns": [CHANGES]},
+            "code_signing_config_arn": SIGNING,
+        },
+    ),
+    "an existing role and no monitoring": (
+        {"DiscoveryTag": "sync", "DiscoveryEndpoints": "*.rds.amazonaws.com,db.example.com", "RoleArn": ROLE, "Monitoring": "none"},
+        {"discovery_tag": "sync", "settings": {"discovery_endpoints": ["*.rds.amazonaws.com", "db.example.com"]},
+         "role_arn": ROLE, "alarms": {"enabled": False}, "dashboard": False},
     ),
     "several databases": (
         {"Bindings": json.dumps(BINDINGS), "BindingsTargetGroupArns": f"{GROUP},{OTHER_GROUP}"},
@@ -84,6 +103,11 @@ module "sync" {
   log_retention_days       = try(each.value.log_retention_days, null)
   kms_key_arn              = try(each.value.kms_key_arn, null)
   permissions_boundary_arn = try(each.value.permissions_boundary_arn, null)
+  role_path                = try(each.value.role_path, null)
+  role_arn                 = try(each.value.role_arn, null)
+  log_group_name           = try(each.value.log_group_name, null)
+  code_signing_config_arn  = try(each.value.code_signing_config_arn, null)
+  dashboard                = try(each.value.dashboard, null)
 }
 """
 
@@ -131,6 +155,8 @@ def renamed(value):
         "FailedRuns.QueueName": "sync-failed-runs", "UndeliveredEvents.QueueName": "sync-undelivered-events",
         ":log-group:LogGroup": ":log-group:/aws/lambda/sync",
         ":rule/FunctionDatabase": ":rule/sync-database-events", ":rule/FunctionDrift": ":rule/sync-drift-check",
+        '"FunctionDatabase"': '"sync-database-events"', '"FunctionDrift"': '"sync-drift-check"',
+        ":function:Function": ":function:sync", ":Topic": ":sync-alarms",
     }.items():
         text = text.replace(f"{logical}", name)
     return json.loads(text)
@@ -220,7 +246,12 @@ def test_permissions_match_the_template(case):
 
 def test_role_trust_and_boundary_match_the_template(case):
     stack, resources = case
+    assert len(of_kind(resources, "aws_iam_role")) == len(stack.of_type("AWS::IAM::Role"))
+    if not stack.of_type("AWS::IAM::Role"):
+        assert one(resources, "aws_lambda_function")["role"] == the(stack, "AWS::Lambda::Function")["Role"]
+        return
     theirs, ours = the(stack, "AWS::IAM::Role"), one(resources, "aws_iam_role")
+    assert ours["path"] == theirs["Path"]
     assert json.loads(ours["assume_role_policy"]) == theirs["AssumeRolePolicyDocument"]
     assert ours["permissions_boundary"] == theirs.get("PermissionsBoundary")
 
@@ -278,6 +309,7 @@ def test_function_and_log_match_the_template(case):
     assert {
         "Handler": ours["handler"], "Runtime": ours["runtime"],
         "Architectures": ours["architectures"], "MemorySize": str(ours["memory_size"]), "Timeout": ours["timeout"],
+        "CodeSigningConfigArn": ours["code_signing_config_arn"],
         "KmsKeyArn": ours["kms_key_arn"], "VpcConfig": vpc[0] if vpc else None,
         "ReservedConcurrentExecutions": ours["reserved_concurrent_executions"],
         "LoggingConfig": {"LogFormat": logging["log_format"], "ApplicationLogLevel": logging["application_log_level"],
@@ -286,11 +318,15 @@ def test_function_and_log_match_the_template(case):
     } == {
         "Handler": theirs["Handler"], "Runtime": theirs["Runtime"],
         "Architectures": theirs["Architectures"], "MemorySize": str(theirs["MemorySize"]), "Timeout": theirs["Timeout"],
+        "CodeSigningConfigArn": theirs.get("CodeSigningConfigArn"),
         "KmsKeyArn": theirs.get("KmsKeyArn"), "VpcConfig": theirs.get("VpcConfig"),
         "ReservedConcurrentExecutions": int(theirs.get("ReservedConcurrentExecutions", -1)),
-        "LoggingConfig": theirs["LoggingConfig"] | {"LogGroup": "/aws/lambda/sync"},
+        "LoggingConfig": theirs["LoggingConfig"] | {"LogGroup": theirs["LoggingConfig"]["LogGroup"].replace("LogGroup", "/aws/lambda/sync")},
         "TracingConfig": theirs.get("TracingConfig", {"Mode": "PassThrough"}),
     }
+    assert len(of_kind(resources, "aws_cloudwatch_log_group")) == len(stack.of_type("AWS::Logs::LogGroup"))
+    if not stack.of_type("AWS::Logs::LogGroup"):
+        return
     log, group = one(resources, "aws_cloudwatch_log_group"), the(stack, "AWS::Logs::LogGroup")
     assert (log["name"], str(log["retention_in_days"])) == ("/aws/lambda/sync", str(group["RetentionInDays"]))
     assert log["kms_key_id"] == group.get("KmsKeyId")
@@ -371,6 +407,10 @@ def test_topics_match_the_template(case):
     assert subscriptions == [(s["Protocol"], s["Endpoint"]) for s in stack.of_type("AWS::SNS::Subscription").values()]
     for topic in of_kind(resources, "aws_sns_topic").values():
         assert topic["kms_master_key_id"] == the(stack, "AWS::SNS::Topic").get("KmsMasterKeyId")
+    theirs = [permissions(renamed(p["PolicyDocument"]["Statement"])) for p in stack.of_type("AWS::SNS::TopicPolicy").values()]
+    ours = [permissions(json.loads(p["policy"])["Statement"]) for p in of_kind(resources, "aws_sns_topic_policy").values()]
+    assert ours == theirs
+    assert len(of_kind(resources, "aws_cloudwatch_dashboard")) == len(stack.of_type("AWS::CloudWatch::Dashboard"))
     if PAGER in CASES["everything"][0].values() and not of_kind(resources, "aws_sns_topic"):
         for alarm in of_kind(resources, "aws_cloudwatch_metric_alarm").values():
             assert alarm["alarm_actions"] == [PAGER]

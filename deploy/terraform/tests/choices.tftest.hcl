@@ -28,7 +28,7 @@ run "two_inputs_suffice" {
     error_message = "The apply does not invoke a check."
   }
   assert {
-    condition     = length(aws_cloudwatch_metric_alarm.this) == 4 && length(aws_sns_topic.this) == 1 && length(aws_cloudwatch_dashboard.this) == 1
+    condition     = length(aws_cloudwatch_metric_alarm.this) == 5 && length(aws_sns_topic.this) == 1 && length(aws_cloudwatch_dashboard.this) == 1
     error_message = "Alarms, topic or dashboard are missing."
   }
   assert {
@@ -36,7 +36,7 @@ run "two_inputs_suffice" {
     error_message = "Runs are reserved without a fleet."
   }
   assert {
-    condition     = output.check_command == "aws lambda invoke --region eu-west-1 --function-name rds-nlb-sync --cli-read-timeout 0 --cli-binary-format raw-in-base64-out --payload '{\"command\":\"check\"}' /dev/stdout"
+    condition     = output.check_command == "printf '{\"command\":\"check\"}' | aws lambda invoke --region eu-west-1 --function-name rds-nlb-sync --cli-read-timeout 0 --payload fileb:///dev/stdin /dev/stdout"
     error_message = output.check_command
   }
 }
@@ -60,7 +60,7 @@ run "the_change_notice_is_left_out" {
     alarms = { change_notice = false }
   }
   assert {
-    condition     = length(aws_cloudwatch_metric_alarm.change_notice) == 0 && length(aws_cloudwatch_metric_alarm.this) == 4
+    condition     = length(aws_cloudwatch_metric_alarm.change_notice) == 0 && length(aws_cloudwatch_metric_alarm.this) == 5
     error_message = "Another alarm is missing, or the notice is not."
   }
 }

@@ -52,7 +52,7 @@ fn optional_fields_may_be_null() {
 
 #[test]
 fn text_field_refuses_other_types() {
-    for field in ["endpoint", "target_group", "database", "role"] {
+    for field in ["endpoint", "target_group", "role"] {
         for (value, kind) in [(json!(7), "a number"), (json!(["x"]), "an array"), (json!({}), "an object")] {
             assert_eq!(
                 binding_problems(json!([with(field, value)])),
@@ -163,6 +163,71 @@ fn port_is_a_number_from_1_to_65535() {
 }
 
 #[test]
+fn database_is_one_identifier_or_a_list() {
+    for (value, expected) in [
+        (json!("orders"), &["orders"][..]),
+        (json!(["orders"]), &["orders"]),
+        (json!(["orders", "orders-green"]), &["orders", "orders-green"]),
+    ] {
+        assert_eq!(only_binding(json!([with("database", value)])).databases, expected);
+    }
+    let identifier = |name: &str| {
+        format!(
+            "{name:?} is not the identifier of a cluster or instance. Fix: give one such as orders, or leave it out"
+        )
+    };
+    for (value, problem) in [
+        (json!([]), "the list is empty. Fix: leave it out".to_owned()),
+        (json!(["orders", "a b"]), identifier("a b")),
+        (json!("orders,billing"), identifier("orders,billing")),
+        (json!(["orders", 7]), "is a number, not a string".to_owned()),
+        (json!(7), "is a number, not a string or a list of strings".to_owned()),
+        (json!({}), "is an object, not a string or a list of strings".to_owned()),
+    ] {
+        assert_eq!(
+            binding_problems(json!([with("database", value)])),
+            [format!("BINDINGS[0].database: {problem}")]
+        );
+    }
+}
+
+#[test]
+fn database_tag_is_a_list_with_commas() {
+    let tagged = |value: &str| {
+        from_tags(ENDPOINT, GROUP, [("database".to_owned(), value.to_owned())].into())
+            .map(|binding| binding.databases)
+            .map_err(|problems| problems.iter().map(|problem| problem.field.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(tagged("orders"), Ok(vec!["orders".to_owned()]));
+    assert_eq!(tagged("orders, orders-green"), Ok(vec!["orders".to_owned(), "orders-green".to_owned()]));
+    for wrong in ["", "orders,", "a b"] {
+        assert_eq!(tagged(wrong), Err(vec!["database".to_owned()]), "{wrong:?}");
+    }
+}
+
+#[test]
+fn reader_endpoint_is_refused_for_the_role_writer() {
+    let reader = "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com";
+    let binding = |role: Value| json!([{"endpoint": reader, "target_group": GROUP, "role": role}]);
+    for role in [json!(null), json!("writer")] {
+        assert_eq!(
+            binding_problems(binding(role)),
+            [format!(
+                "BINDINGS[0].endpoint: {reader:?} is a cluster's reader endpoint, which gives one reader at a time and \
+                 not the writer. Fix: give the writer endpoint (ID.cluster-….rds.amazonaws.com), or set role to \
+                 \"readers\""
+            )]
+        );
+    }
+    for (role, expected) in [("readers", Role::Readers), ("all", Role::All)] {
+        assert_eq!(only_binding(binding(json!(role))).role, expected);
+    }
+    assert_eq!(binding_problems(binding(json!("reader"))).len(), 1, "the role alone is wrong");
+    let problems = from_tags(reader, GROUP, BTreeMap::new()).unwrap_err();
+    assert_eq!(problems[0].field, "endpoint");
+}
+
+#[test]
 fn invalid_database_identifier_is_refused() {
     for wrong in ["", " ", " orders", "arn:aws:rds:us-east-1:123456789012:db:orders"] {
         assert_eq!(
@@ -263,10 +328,10 @@ fn endpoint_may_have_several_target_groups() {
 #[test]
 fn identifier_matches_first_label_or_database_without_case() {
     let binding = Binding {
-        database: Some("Billing".to_owned()),
+        databases: vec!["Billing".to_owned(), "sales".to_owned()],
         ..Binding::new("Orders.cluster-abc123.us-east-1.rds.amazonaws.com", GROUP.parse().unwrap())
     };
-    for identifier in ["orders", "ORDERS", "billing", "BILLING"] {
+    for identifier in ["orders", "ORDERS", "billing", "BILLING", "Sales"] {
         assert!(binding.is_about(identifier), "{identifier}");
     }
     for identifier in ["", "orders-1", "order", "cluster-abc123", "rds"] {
@@ -285,8 +350,8 @@ fn standby_is_refused_for_clusters() {
         "Orders.Cluster-RO-abc123.us-east-1.rds.amazonaws.com",
         "world.global-abc.global.rds.amazonaws.com",
     ] {
-        let problems = binding_problems(of(endpoint, "keep"));
-        assert_eq!(problems, [format!("BINDINGS[0].standby: {NO_STANDBY_IN_A_CLUSTER}")], "{endpoint}");
+        let problem = format!("BINDINGS[0].standby: {NO_STANDBY_IN_A_CLUSTER}");
+        assert!(binding_problems(of(endpoint, "keep")).contains(&problem), "{endpoint}");
     }
     for other in ["deregister", "Keep", "", "warm"] {
         let expected = format!(

@@ -8,6 +8,9 @@ fn any_variable() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         BINDINGS,
         DISCOVERY_TAG,
+        DISCOVERY_ENDPOINTS,
+        "HTTPS_PROXY",
+        "AWS_ENDPOINT_URL",
         WATCH_SECONDS,
         POLL_MILLIS,
         CONFIRM_SECONDS,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::super::check_settings;
 use super::*;
-use crate::config::Config;
+use crate::config::{AllowedEndpoints, Config};
 use crate::reconcile::Timing;
 
 fn config() -> Config {
@@ -14,6 +14,7 @@ fn config() -> Config {
     Config {
         bindings: vec![binding()],
         discovery: None,
+        discovery_endpoints: AllowedEndpoints::default(),
         timing,
         nameservers: None,
         preregister: true,

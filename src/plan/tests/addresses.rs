@@ -29,6 +29,17 @@ fn addresses_of_a_vpc_are_accepted() {
         "fd00::1",
         "fc00::1",
         "2600:1f18::1",
+        // Just outside the ranges below.
+        "64:ff9b:0:1::1",
+        "64:ff9b:2::1",
+        "100:0:0:1::1",
+        "2001:db7::1",
+        "2001:db9::1",
+        "2001:3::1",
+        "2003::1",
+        "3fff:1000::1",
+        "fdff::1",
+        "::1:0:0:1",
     ] {
         assert_eq!(parsed(address), address);
     }
@@ -67,13 +78,58 @@ fn impossible_address_is_refused_with_its_kind() {
         ("172.32.0.0", "a public address"),
         ("192.167.255.255", "a public address"),
         ("192.169.0.0", "a public address"),
-        ("240.0.0.1", "a public address"),
-        ("255.255.255.255", "a public address"),
+        ("192.0.2.1", "a documentation address"),
+        ("192.0.3.0", "a public address"),
+        ("198.51.100.255", "a documentation address"),
+        ("203.0.113.7", "a documentation address"),
+        ("198.18.0.1", "a benchmarking address"),
+        ("198.20.0.0", "a public address"),
+        ("240.0.0.1", "a reserved address"),
+        ("255.255.255.255", "a reserved address"),
+        ("::a00:10a", "an IPv4-compatible address"),
+        ("::2", "an IPv4-compatible address"),
+        ("::ffff:0:a00:10a", "an IPv4-translated address"),
+        ("64:ff9b::a00:10a", "a NAT64 address"),
+        ("64:ff9b::", "a NAT64 address"),
+        ("64:ff9b:1::1", "a NAT64 address"),
+        ("64:ff9b:1:ffff::1", "a NAT64 address"),
+        ("100::1", "a discard address"),
+        ("100::ffff:ffff:ffff:ffff", "a discard address"),
+        ("2001:db8::1", "a documentation address"),
+        ("2001:db8:ffff::1", "a documentation address"),
+        ("3fff::1", "a documentation address"),
+        ("3fff:fff:ffff::1", "a documentation address"),
+        ("2001::1", "a Teredo address"),
+        ("2001:2::1", "a benchmarking address"),
+        ("2002:a00:10a::1", "a 6to4 address"),
+        ("5f00::1", "a segment routing address"),
+        ("fec0::1", "a site-local address"),
+        ("feff::1", "a site-local address"),
     ] {
         assert_eq!(
             parsed(address),
             format!("the answer holds {address}, {kind}, which no target group can hold")
         );
+    }
+}
+
+#[test]
+fn impossible_address_names_the_fix() {
+    for (address, fix) in [
+        ("54.1.2.3", "run the function there (SubnetIds)"),
+        ("192.0.2.1", "correct the record"),
+        ("64:ff9b::10.0.1.10", "bind a target group of type ipv4, or enable IPv6"),
+        ("64:ff9b:1::1", "bind a target group of type ipv4, or enable IPv6"),
+        ("::10.0.1.10", "give the database's IPv4 address in an A record"),
+        ("::ffff:10.0.1.10", "give the database's IPv4 address in an A record"),
+        ("2001:db8::1", "correct the record"),
+        ("100::1", "correct the record"),
+        ("fec0::1", "correct the record"),
+    ] {
+        match Addresses::parse([address.parse().unwrap()]) {
+            Err(InvalidAnswer::NotATarget(_, form)) => assert!(form.fix.contains(fix), "{address}: {form:?}"),
+            other => panic!("{address}: {other:?}"),
+        }
     }
 }
 

@@ -75,9 +75,23 @@ fn any_targets() -> impl Strategy<Value = Targets> {
         TargetState::Active,
         TargetState::Initial,
         TargetState::Unhealthy,
+        TargetState::Unknown,
         TargetState::Draining,
     ]);
     prop::collection::btree_map(any_target, any_state, 0..8)
+}
+
+/// The group, without unknown states of the endpoint's own targets: those block deregistrations for as long as they
+/// last.
+fn with_known_states(mut group: Targets, addresses: &Addresses, port: u16) -> Targets {
+    for target in addresses.targets(port) {
+        group.entry(target).and_modify(|state| {
+            if *state == TargetState::Unknown {
+                *state = TargetState::Active;
+            }
+        });
+    }
+    group
 }
 
 fn any_confirmation() -> impl Strategy<Value = Confirmation> {
@@ -86,6 +100,19 @@ fn any_confirmation() -> impl Strategy<Value = Confirmation> {
 
 fn active_set(targets: &Targets) -> BTreeSet<SocketAddr> {
     active(targets).collect()
+}
+
+proptest! {
+    #[test]
+    fn unknown_state_of_a_wanted_target_blocks_every_deregistration(
+        addresses in any_addresses(), group in any_targets(), confirmation in any_confirmation(), allowed_extras in any_extras(),
+    ) {
+        let plan = crate::plan::plan(&addresses, PORT, &group, confirmation, &allowed_extras);
+        if addresses.targets(PORT).any(|target| group.get(&target) == Some(&TargetState::Unknown)) {
+            prop_assert!(plan.deregister.is_empty(), "{plan}");
+        }
+        prop_assert!(plan.register.iter().all(|target| group.get(target) != Some(&TargetState::Unknown)), "{plan}");
+    }
 }
 
 proptest! {
@@ -151,7 +178,7 @@ proptest! {
     fn confirmed_plans_converge_on_the_writer(
         addresses in any_addresses(), port in any_port(), group in any_targets(),
     ) {
-        let mut group = group;
+        let mut group = with_known_states(group, &addresses, port);
         for _ in 0..2 {
             let plan = plan(&addresses, port, &group, Confirmed);
             prop_assert!(plan.waiting.values().all(|waits| *waits == WaitReason::DeregistrationForWriter), "{plan}");
@@ -167,6 +194,7 @@ proptest! {
     fn fixpoint_equals_all_rounds_together(
         addresses in any_addresses(), port in any_port(), group in any_targets(),
     ) {
+        let group = with_known_states(group, &addresses, port);
         let wanted: BTreeSet<SocketAddr> = addresses.targets(port).collect();
         let active = active_set(&group);
         let whole = plan_to_fixpoint(&addresses, port, &group, Confirmed);

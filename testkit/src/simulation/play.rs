@@ -10,7 +10,7 @@ use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::plan::StandbyPolicy;
 use rds_nlb_sync::rate_limit::Priority;
 use rds_nlb_sync::reconcile::{
-    Clients, FirstPermit, Mode, Options, Preregistration, Report, Timing, reconcile,
+    Clients, FirstPermit, KnownMembers, Mode, Options, Preregistration, Report, Timing, reconcile,
 };
 use tokio::task::LocalSet;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -212,6 +212,7 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
     let binding = Binding { port: own_port, standby, ..Binding::new(endpoint, GROUP.parse().unwrap()) };
     let preregistration = Preregistration::On { promoted_instance: candidate.map(str::to_owned) };
     let until = outside.at(deadline) + sabotage.overtime;
+    let known_members = KnownMembers::default();
     let running = reconcile(
         &clients,
         &binding,
@@ -219,6 +220,7 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
             timing,
             mode,
             preregistration: &preregistration,
+            known_members: &known_members,
             first_permit: FirstPermit::At(Priority::Routine),
             deadline: until,
         },

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rds_nlb_sync::dns::LOOKUP;
+use rds_nlb_sync::endpoint::RdsName;
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
 use rds_nlb_sync::rate_limit::{Call, Permit, Priority};
@@ -301,6 +302,7 @@ impl RdsApi for Ports {
         let cluster = || Cluster {
             members: MEMBERS.iter().map(|member| ((*member).to_owned(), Some(*member) == name)).collect(),
             is_failing_over,
+            zone: RdsName::parse(ENDPOINT).map(|name| name.zone),
         };
         Ok(name.map(|_| cluster()))
     }

@@ -1,0 +1,95 @@
+//! The variables with URLs, which the AWS SDK reads by itself.
+
+use http::Uri;
+
+type Check = fn(&str) -> Option<String>;
+
+/// The proxies in the order in which the library reads them, and the endpoints of the APIs that the function calls.
+pub(super) const VARIABLES: [(&str, Check); 10] = [
+    ("HTTPS_PROXY", proxy),
+    ("https_proxy", proxy),
+    ("HTTP_PROXY", proxy),
+    ("http_proxy", proxy),
+    ("ALL_PROXY", proxy),
+    ("all_proxy", proxy),
+    ("AWS_ENDPOINT_URL", endpoint),
+    ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", endpoint),
+    ("AWS_ENDPOINT_URL_RDS", endpoint),
+    ("AWS_ENDPOINT_URL_STS", endpoint),
+];
+
+fn parse(text: &str) -> Option<Uri> {
+    text.parse().ok().filter(|url: &Uri| url.host().is_some_and(|host| !host.is_empty()))
+}
+
+/// Says nothing of the value, which may hold a password.
+fn proxy(text: &str) -> Option<String> {
+    let url = parse(text);
+    let reason = match url.as_ref().map(Uri::scheme_str) {
+        // The library takes a missing scheme for http.
+        Some(None | Some("http" | "https")) => return None,
+        Some(Some(scheme)) => format!("has the scheme {scheme}, which is not supported"),
+        None => "is not a URL".to_owned(),
+    };
+    Some(format!(
+        "{reason}. Fix: give the URL of an HTTP proxy, such as http://proxy.example.com:3128, or unset it"
+    ))
+}
+
+fn endpoint(text: &str) -> Option<String> {
+    match parse(text).as_ref().and_then(Uri::scheme_str) {
+        Some("http" | "https") => None,
+        _ => Some(format!(
+            "{text:?} is not a URL that begins with https:// or http://. Fix: give one, or unset it"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxy_is_an_http_url_with_or_without_scheme() {
+        for valid in [
+            "http://proxy:3128",
+            "https://user:secret@proxy.example.com",
+            "proxy:3128",
+            "10.0.0.1:8080",
+            "proxy",
+            "http://[fd00::1]:80/",
+        ] {
+            assert_eq!(proxy(valid), None, "{valid}");
+        }
+        for wrong in [
+            "http://",
+            "http://:3128",
+            "http//proxy:3128",
+            "socks5://user:secret@proxy:1080",
+            "http://user:secret@",
+            "a b",
+            "/proxy",
+        ] {
+            let problem = proxy(wrong).unwrap_or_else(|| panic!("{wrong} is accepted"));
+            assert!(problem.contains("Fix: give the URL of an HTTP proxy"), "{problem}");
+            assert!(!problem.contains("secret"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn endpoint_is_a_url_with_its_scheme() {
+        for valid in ["http://127.0.0.1:4566", "https://vpce-1.rds.us-east-1.vpce.amazonaws.com"] {
+            assert_eq!(endpoint(valid), None, "{valid}");
+        }
+        for wrong in [
+            "127.0.0.1:4566",
+            "rds.example.com",
+            "localhost",
+            "https://",
+            "ftp://example.com",
+            "https//example.com",
+        ] {
+            assert!(endpoint(wrong).is_some(), "{wrong}");
+        }
+    }
+}

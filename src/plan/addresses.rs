@@ -1,0 +1,163 @@
+//! The addresses that DNS gives, and which of them a target group can hold.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::list;
+
+/// The family of the addresses that a target group holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// The target group's address type is `ipv4`. The endpoint's A records count.
+    V4,
+    /// The target group's address type is `ipv6`. The endpoint's AAAA records count.
+    V6,
+}
+
+/// The addresses that DNS gives for the endpoint now: at least one, and only such as a target group can hold.
+/// With the role `writer`, it is one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Addresses(BTreeSet<IpAddr>);
+
+/// Why an answer of DNS is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAnswer {
+    /// The name exists, but has no address of the target group's family.
+    #[error("the answer holds no address")]
+    Empty,
+    /// A writer endpoint has one address. Several belong to another kind of name, or DNS is changing.
+    #[error("the answer holds {} addresses ({}), and a writer has one", .0.len(), list(.0))]
+    Several(BTreeSet<IpAddr>),
+    /// No target group accepts this address.
+    #[error("the answer holds {0}, {form}, which no target group can hold", form = .1.name)]
+    NotATarget(IpAddr, Form),
+}
+
+impl Addresses {
+    /// Checks that there is an address, and that a target group can hold all of them.
+    ///
+    /// ```
+    /// # use rds_nlb_sync::plan::*;
+    /// assert!(Addresses::parse(["10.0.2.20".parse().unwrap()]).is_ok());
+    /// assert_eq!(Addresses::parse([]), Err(InvalidAnswer::Empty));
+    /// ```
+    pub fn parse(addresses: impl IntoIterator<Item = IpAddr>) -> Result<Self, InvalidAnswer> {
+        let addresses: BTreeSet<IpAddr> = addresses.into_iter().collect();
+        if let Some((address, form)) = addresses.iter().find_map(|a| Some((*a, never_a_target(*a)?))) {
+            return Err(InvalidAnswer::NotATarget(address, form));
+        }
+        if addresses.is_empty() { Err(InvalidAnswer::Empty) } else { Ok(Self(addresses)) }
+    }
+
+    /// Checks that it is one address, as a writer has.
+    pub fn single(self) -> Result<Self, InvalidAnswer> {
+        if self.0.len() == 1 { Ok(self) } else { Err(InvalidAnswer::Several(self.0)) }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.iter().copied()
+    }
+
+    pub fn targets(&self, port: u16) -> impl Iterator<Item = SocketAddr> {
+        self.iter().map(move |address| SocketAddr::new(address, port))
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&list(&self.0))
+    }
+}
+
+/// A form of address that no target group can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// With its article.
+    pub name: &'static str,
+    pub fix: &'static str,
+}
+
+const CORRECT_IT: &str = "correct the record: it must hold the database's address in its VPC";
+const USE_A_RECORD: &str =
+    "give the database's IPv4 address in an A record, and bind a target group of type ipv4";
+
+const PUBLIC: Form = Form {
+    name: "a public address",
+    fix: "a publicly accessible database resolves to its private address only inside its VPC: run the function there \
+          (SubnetIds), or correct the record",
+};
+const NAT64: Form = Form {
+    name: "a NAT64 address",
+    fix: "the name server makes it up from an IPv4 address (DNS64): bind a target group of type ipv4, or enable IPv6 for \
+          the database",
+};
+
+const fn form(name: &'static str) -> Form {
+    Form { name, fix: CORRECT_IT }
+}
+
+const fn embedded(name: &'static str) -> Form {
+    Form { name, fix: USE_A_RECORD }
+}
+
+/// IPv4 targets come from the VPC's subnets, never from the public internet (NLB guide, "Target groups").
+const V4_TARGETS: [([u8; 4], u32); 4] =
+    [([10, 0, 0, 0], 8), ([100, 64, 0, 0], 10), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16)];
+
+/// Ranges outside [`V4_TARGETS`] that deserve a better name than "public" (IANA IPv4 Special-Purpose Address Registry).
+const V4_FORMS: [([u8; 4], u32, Form); 9] = [
+    ([0, 0, 0, 0], 32, form("an unspecified address")),
+    ([127, 0, 0, 0], 8, form("a loopback address")),
+    ([169, 254, 0, 0], 16, form("a link-local address")),
+    ([192, 0, 2, 0], 24, form("a documentation address")),
+    ([198, 51, 100, 0], 24, form("a documentation address")),
+    ([203, 0, 113, 0], 24, form("a documentation address")),
+    ([198, 18, 0, 0], 15, form("a benchmarking address")),
+    ([224, 0, 0, 0], 4, form("a multicast address")),
+    ([240, 0, 0, 0], 4, form("a reserved address")),
+];
+
+/// IPv6 addresses of a VPC are global or unique local ones. These ranges are in no VPC (IANA IPv6
+/// Special-Purpose Address Registry).
+const V6_FORMS: [([u16; 8], u32, Form); 17] = [
+    ([0, 0, 0, 0, 0, 0, 0, 0], 128, form("an unspecified address")),
+    ([0, 0, 0, 0, 0, 0, 0, 1], 128, form("a loopback address")),
+    ([0, 0, 0, 0, 0, 0, 0, 0], 96, embedded("an IPv4-compatible address")),
+    ([0, 0, 0, 0, 0, 0xffff, 0, 0], 96, embedded("an IPv4-mapped address")),
+    ([0, 0, 0, 0, 0xffff, 0, 0, 0], 96, embedded("an IPv4-translated address")),
+    ([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96, NAT64),
+    ([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48, NAT64),
+    ([0x100, 0, 0, 0, 0, 0, 0, 0], 64, form("a discard address")),
+    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, form("a Teredo address")),
+    ([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, form("a benchmarking address")),
+    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, form("a documentation address")),
+    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, form("a documentation address")),
+    ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, form("a 6to4 address")),
+    ([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16, form("a segment routing address")),
+    ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, form("a link-local address")),
+    ([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10, form("a site-local address")),
+    ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, form("a multicast address")),
+];
+
+/// Why a target group of type `ip` cannot hold the address; `None` if it can. The first form that fits counts.
+fn never_a_target(address: IpAddr) -> Option<Form> {
+    match address {
+        IpAddr::V4(v4) => {
+            let is_in = |base: [u8; 4], bits: u32| {
+                (v4.to_bits() ^ Ipv4Addr::from(base).to_bits()).leading_zeros() >= bits
+            };
+            if V4_TARGETS.iter().any(|(base, bits)| is_in(*base, *bits)) {
+                return None;
+            }
+            let form = V4_FORMS.iter().find(|(base, bits, _)| is_in(*base, *bits));
+            Some(form.map_or(PUBLIC, |(.., form)| *form))
+        }
+        IpAddr::V6(v6) => {
+            let is_in = |base: [u16; 8], bits: u32| {
+                (v6.to_bits() ^ Ipv6Addr::from(base).to_bits()).leading_zeros() >= bits
+            };
+            V6_FORMS.iter().find(|(base, bits, _)| is_in(*base, *bits)).map(|(.., form)| *form)
+        }
+    }
+}
