@@ -59,6 +59,9 @@ impl DoctorReport {
             failed.iter().partition(|report| report.target_group.starts_with("arn:"));
         general.extend(discovery.into_iter().map(discovery_failed));
         bindings.extend(unbound.into_iter().map(BindingFindings::unbound));
+        if bindings.is_empty() && failed.is_empty() {
+            general.push(nothing_bound());
+        }
         if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
             // A check would not fix these before.
             let findings = bindings.iter_mut().flat_map(|binding| &mut binding.findings);
@@ -95,6 +98,15 @@ fn discovery_failed(report: &Report) -> Finding {
     let fix = "correct the cause of this error, then run the doctor again";
     let impact = "groups that are bound by tag are not synced, and this report does not show them";
     Finding::problem("discovery", observed, impact, fix)
+}
+
+fn nothing_bound() -> Finding {
+    Finding::problem(
+        "bindings",
+        "no binding: BINDINGS is empty and no target group has the tag of DISCOVERY_TAG",
+        "no target group is synced",
+        "set BINDINGS, or give a target group the tag with the endpoint's name as its value",
+    )
 }
 
 /// The examined findings, the worst first, and those that were not examined.
