@@ -163,7 +163,7 @@ fn invalid_discovery_endpoint_is_refused_by_its_index() {
     {
         let text = format!("*.example.com,{wrong},db.example.com");
         let expected = format!(
-            "DISCOVERY_ENDPOINTS[1]: {wrong:?} is neither a DNS name nor a suffix such as *.corp.example.com"
+            "DISCOVERY_ENDPOINTS[1]: {wrong:?} is neither a DNS name nor a suffix such as *.rds.amazonaws.com"
         );
         assert_eq!(problems(&[(DISCOVERY_ENDPOINTS, &text)]), [expected]);
     }
