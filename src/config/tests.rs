@@ -158,8 +158,7 @@ fn discovery_tag_needs_no_bindings() {
 
 #[test]
 fn invalid_discovery_endpoint_is_refused_by_its_index() {
-    for wrong in
-        ["*", "*.", "*example.com", "*.com", "a.*.example.com", "localhost", "a b.example.com", "", "*..a.b"]
+    for wrong in ["*", "*.", "*example.com", "a.*.example.com", "localhost", "a b.example.com", "", "*..a.b"]
     {
         let text = format!("*.example.com,{wrong},db.example.com");
         let expected = format!(
