@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use testkit::simulation::checker::Excused;
-use testkit::simulation::hazard::{Hazard, Tally};
+use testkit::simulation::hazard::Coverage;
 use testkit::simulation::play::{Broken, play_caught};
 
 /// How many broken schedules are kept.
-const KEPT: usize = 20;
+const KEPT: usize = 2000;
 
 #[derive(Default)]
 struct Sum {
     schedules: u64,
     invocations: u64,
-    tally: Tally,
+    coverage: Coverage,
     excused: Excused,
     broken: Vec<(u64, Box<Broken>)>,
     violations: u64,
@@ -29,7 +29,7 @@ impl Sum {
     fn add(&mut self, other: Self) {
         self.schedules += other.schedules;
         self.invocations += other.invocations;
-        self.tally.add(&other.tally);
+        self.coverage.add(&other.coverage);
         self.excused.external += other.excused.external;
         self.excused.crossing += other.excused.crossing;
         self.violations += other.violations;
@@ -72,7 +72,7 @@ fn work(next: &AtomicU64, end: u64) -> Sum {
         match play_caught(seed, false) {
             Ok(played) => {
                 sum.invocations += played.invocations;
-                sum.tally.add(&played.tally);
+                sum.coverage.add(&played.coverage);
                 sum.excused.external += played.excused.external;
                 sum.excused.crossing += played.excused.crossing;
             }
@@ -104,16 +104,14 @@ fn report_progress(next: &AtomicU64, start: u64, seeds: u64, began: Instant) {
 }
 
 fn print(sum: &mut Sum, took: Duration, cores: usize) {
-    let Sum { schedules, invocations, tally, excused, broken, violations } = sum;
+    let Sum { schedules, invocations, coverage, excused, broken, violations } = sum;
     let speed = *schedules as f64 / took.as_secs_f64();
     println!(
         "{schedules} schedules with {invocations} invocations in {:.0} s on {cores} cores: {speed:.0} per second",
         took.as_secs_f64()
     );
-    println!("faults and other hazards, by kind:");
-    for fault in Hazard::all() {
-        println!("  {:<16}{:>12}", format!("{fault:?}"), tally.0.get(&fault).unwrap_or(&0));
-    }
+    println!("hazards by the phase of the loop:");
+    println!("{coverage}");
     let Excused { external, crossing } = excused;
     println!("groups emptied by another process between a listing and its call: {external}");
     println!("groups emptied by two calls that crossed while the name servers moved or differed: {crossing}");

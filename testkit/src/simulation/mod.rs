@@ -71,6 +71,7 @@ pub mod checker;
 pub mod hazard;
 pub mod history;
 pub mod outside;
+pub mod phase;
 pub mod play;
 pub mod ports;
 pub mod schedule;
