@@ -68,6 +68,7 @@
 
 pub mod bounds;
 pub mod checker;
+pub mod exhaust;
 pub mod hazard;
 pub mod history;
 pub mod outside;

@@ -85,9 +85,6 @@ pub struct Outside {
     state: Rc<RefCell<State>>,
 }
 
-/// In one of so many schedules, calls wait for permits.
-const PERMIT_WAITS_EVERY: u64 = 7;
-
 /// The outcome of a call.
 pub struct CallOutcome {
     /// Until it takes effect, if it does.
@@ -114,10 +111,7 @@ impl Outside {
         let servers = vec![None; schedule.servers];
         let mut state = State {
             dice: Rng::with_seed(!schedule.seed),
-            permits: schedule
-                .seed
-                .is_multiple_of(PERMIT_WAITS_EVERY)
-                .then(|| Rng::with_seed(schedule.seed ^ 0x7475_726e_7300)),
+            permits: schedule.permit_waits.then(|| Rng::with_seed(schedule.seed ^ 0x7475_726e_7300)),
             servers: (0..schedule.servers).map(|_| Server { member: 0, broken: None }).collect(),
             rds: None,
             failing_over: false,

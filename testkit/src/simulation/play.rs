@@ -37,7 +37,6 @@ pub struct Played {
 
 /// A schedule that broke an invariant, or the loop.
 pub struct Broken {
-    pub seed: u64,
     pub schedule: Schedule,
     pub violations: Vec<Violation>,
     pub panic: Option<String>,
@@ -67,16 +66,20 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:#?}", self.schedule)?;
         self.trace.iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        write!(f, "SEED={}: {}", self.seed, self.summary())
+        write!(f, "{}: {}", self.schedule.seed, self.summary())
     }
 }
 
 /// Plays the schedule of this seed; an error describes the violations.
 pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Box<Broken>> {
-    let broken = |violations, panic, trace| {
-        Box::new(Broken { seed, schedule: Schedule::draw(seed), violations, panic, trace })
-    };
-    match std::panic::catch_unwind(|| play(seed, traced)) {
+    play_schedule_caught(&Schedule::draw(seed), traced)
+}
+
+/// Plays a schedule; an error describes the violations.
+pub fn play_schedule_caught(schedule: &Schedule, traced: bool) -> Result<Played, Box<Broken>> {
+    let broken =
+        |violations, panic, trace| Box::new(Broken { schedule: schedule.clone(), violations, panic, trace });
+    match std::panic::catch_unwind(|| play_schedule(schedule.clone(), Sabotage::default(), traced)) {
         Ok(played) if played.violations.is_empty() => Ok(played),
         Ok(played) => Err(broken(played.violations, None, played.trace)),
         Err(panic) => {

@@ -16,6 +16,8 @@ pub const MEMBERS: [&str; 3] = ["orders-1", "orders-2", "orders-3"];
 pub const INSTANCE: &str = "orders.abc123.us-east-1.rds.amazonaws.com";
 /// Instances of another cluster and of none.
 pub const NON_MEMBERS: [&str; 2] = ["billing-1", "orders-9"];
+/// In one of so many schedules, calls wait for permits.
+const PERMIT_WAITS_EVERY: u64 = 7;
 /// The port of a binding that has its own.
 const OWN_PORT: u16 = 6432;
 
@@ -128,6 +130,8 @@ pub struct Schedule {
     pub silence: Silence,
     /// Whether latencies, pauses and timers vary, so that no two moments tie.
     pub jitter: bool,
+    /// Whether calls wait for permits.
+    pub permit_waits: bool,
     /// Whether one unhealthy target is kept.
     pub keep: bool,
     /// From a registration until health checks speak.
@@ -177,6 +181,7 @@ impl Schedule {
             settles_by: Mode::Check,
             silence: Silence::default(),
             jitter: false,
+            permit_waits: false,
             keep: false,
             health: Duration::ZERO,
         }
@@ -293,6 +298,7 @@ impl Dice {
             settles_by: Mode::Check,
             silence: Silence::default(),
             jitter: false,
+            permit_waits: seed.is_multiple_of(PERMIT_WAITS_EVERY),
             keep: false,
             health: Duration::ZERO,
         }
