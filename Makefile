@@ -31,7 +31,7 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-.PHONY: help demo outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak fuzz mutants bench bench-fleet clean
+.PHONY: help demo outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -120,6 +120,9 @@ $(VENV)/bench: benches/requirements.txt | $(VENV)/bin/python
 
 soak: ## Plays random schedules of harm against the loop: make soak SEEDS=1000000
 	SEEDS=$(SEEDS) START=$(START) cargo run --locked --quiet --profile soak --example soak
+
+exhaust: ## Plays every schedule up to a bound, and goes on where it was stopped: make exhaust, make exhaust NUMBER=n
+	NUMBER=$(NUMBER) CHUNKS=$(CHUNKS) cargo run --locked --quiet --profile soak --example exhaust
 
 template: $(VENV)/template $(VENV)/checkov/installed $(VENV)/awscli/installed ## Lints and tests the templates
 	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit 1; done

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use testkit::simulation::checker::Excused;
-use testkit::simulation::hazard::{Hazard, Tally};
+use testkit::simulation::hazard::Coverage;
 use testkit::simulation::play::{Broken, play_caught};
 
+/// From so many schedules on, every hazard must have met every phase of the loop.
+const LONG: u64 = 50_000;
 /// How many broken schedules are kept.
 const KEPT: usize = 20;
 
@@ -19,7 +21,7 @@ const KEPT: usize = 20;
 struct Sum {
     schedules: u64,
     invocations: u64,
-    tally: Tally,
+    coverage: Coverage,
     excused: Excused,
     broken: Vec<(u64, Box<Broken>)>,
     violations: u64,
@@ -29,7 +31,7 @@ impl Sum {
     fn add(&mut self, other: Self) {
         self.schedules += other.schedules;
         self.invocations += other.invocations;
-        self.tally.add(&other.tally);
+        self.coverage.add(&other.coverage);
         self.excused.external += other.excused.external;
         self.excused.crossing += other.excused.crossing;
         self.violations += other.violations;
@@ -57,7 +59,15 @@ fn main() -> std::process::ExitCode {
         }
     });
     print(&mut sum, began.elapsed(), cores);
-    if sum.violations == 0 { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+    let missing = if seeds < LONG { Vec::new() } else { sum.coverage.missing() };
+    if !missing.is_empty() {
+        println!("never played: {missing:?}");
+    }
+    if sum.violations == 0 && missing.is_empty() {
+        std::process::ExitCode::SUCCESS
+    } else {
+        std::process::ExitCode::FAILURE
+    }
 }
 
 /// Plays schedules until none is left.
@@ -72,7 +82,7 @@ fn work(next: &AtomicU64, end: u64) -> Sum {
         match play_caught(seed, false) {
             Ok(played) => {
                 sum.invocations += played.invocations;
-                sum.tally.add(&played.tally);
+                sum.coverage.add(&played.coverage);
                 sum.excused.external += played.excused.external;
                 sum.excused.crossing += played.excused.crossing;
             }
@@ -104,16 +114,14 @@ fn report_progress(next: &AtomicU64, start: u64, seeds: u64, began: Instant) {
 }
 
 fn print(sum: &mut Sum, took: Duration, cores: usize) {
-    let Sum { schedules, invocations, tally, excused, broken, violations } = sum;
+    let Sum { schedules, invocations, coverage, excused, broken, violations } = sum;
     let speed = *schedules as f64 / took.as_secs_f64();
     println!(
         "{schedules} schedules with {invocations} invocations in {:.0} s on {cores} cores: {speed:.0} per second",
         took.as_secs_f64()
     );
-    println!("faults and other hazards, by kind:");
-    for fault in Hazard::all() {
-        println!("  {:<16}{:>12}", format!("{fault:?}"), tally.0.get(&fault).unwrap_or(&0));
-    }
+    println!("hazards by the phase of the loop:");
+    println!("{coverage}");
     let Excused { external, crossing } = excused;
     println!("groups emptied by another process between a listing and its call: {external}");
     println!("groups emptied by two calls that crossed while the name servers moved or differed: {crossing}");

@@ -206,7 +206,9 @@ mod by_tag {
     async fn nothing_bound_is_a_problem() {
         let result = run_doctor(&FakeAws::new(), &[TAG, ("BINDINGS", "")]).await;
         assert_eq!(result["counts"]["problems"], 1, "{result:#}");
-        assert_eq!(result["general"][0]["check"], "bindings");
+        assert_eq!(result["general"][0]["check"], "discovery");
+        let observed = result["general"][0]["observed"].as_str().unwrap();
+        assert!(observed.contains("no target group carries the tag"), "{observed}");
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn parse(pattern: &str) -> Option<String> {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
-    (name.len() <= 253 && name.split('.').all(is_label)).then_some(pattern)
+    (name.len() <= 253 && pattern.contains('.') && name.split('.').all(is_label)).then_some(pattern)
 }
 
 #[cfg(test)]

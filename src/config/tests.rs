@@ -158,12 +158,11 @@ fn discovery_tag_needs_no_bindings() {
 
 #[test]
 fn invalid_discovery_endpoint_is_refused_by_its_index() {
-    for wrong in
-        ["*", "*.", "*example.com", "*.com", "a.*.example.com", "localhost", "a b.example.com", "", "*..a.b"]
+    for wrong in ["*", "*.", "*example.com", "a.*.example.com", "localhost", "a b.example.com", "", "*..a.b"]
     {
         let text = format!("*.example.com,{wrong},db.example.com");
         let expected = format!(
-            "DISCOVERY_ENDPOINTS[1]: {wrong:?} is neither a DNS name nor a suffix such as *.corp.example.com"
+            "DISCOVERY_ENDPOINTS[1]: {wrong:?} is neither a DNS name nor a suffix such as *.rds.amazonaws.com"
         );
         assert_eq!(problems(&[(DISCOVERY_ENDPOINTS, &text)]), [expected]);
     }

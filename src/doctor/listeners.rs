@@ -17,7 +17,7 @@ pub fn check_listeners(
     let group = context.binding.target_group.as_str();
     let is_ours = |listener: &&Listener| listener.forwards.iter().any(|(arn, _)| arn == group);
     let ours = || listeners.iter().filter(is_ours);
-    // Clients use the database's port; a second listener beside it does no harm.
+    // Clients use the database's port; a second listener does no harm.
     let on_port = ours().find(|listener| Some(listener.port) == context.port());
     let Some(listener) = on_port.or_else(|| ours().next()) else {
         let observed = format!("none of {} forwards to the group", load_balancer.name);

@@ -121,7 +121,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let mut group = self.beside_lookups(describing).await?;
         group.port = self.binding.port.unwrap_or(group.port);
         self.group = Some(group);
-        if self.must_list(is_backing_off) {
+        let has_listed = self.must_list(is_backing_off);
+        if has_listed {
             let permit = match std::mem::replace(&mut self.list_permit, ListPermit::At(Priority::Routine)) {
                 ListPermit::Held(permit) => permit,
                 ListPermit::At(priority) => {
@@ -133,8 +134,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         } else {
             self.resolve(group).await?;
         }
-        if self.must_list(is_backing_off) {
-            // DNS gives an address that the group may not hold: that is worth a call at once.
+        if self.must_list(is_backing_off) || (has_listed && self.list_is_old_beside_lookup()) {
+            // DNS gives an address that the group may not hold, or the lookup took longer than the list: that is
+            // worth a call at once.
             let (permit, _) = self.permit(Priority::Failover, Call::Describe).await?;
             self.list(permit, self.poll).await?;
         }
@@ -327,6 +329,12 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         }
         self.resolution = Some(resolution);
         Ok(())
+    }
+
+    /// Whether the last lookup took so long that the list made beside it is too old to deregister by.
+    fn list_is_old_beside_lookup(&self) -> bool {
+        let (Some(list), Some(answered)) = (&self.list, self.stability.answered()) else { return false };
+        answered.saturating_duration_since(list.answered) > MAX_OBSERVATION_AGE
     }
 
     /// Whether the group must be listed before the next plan. An older list serves as long as it holds the

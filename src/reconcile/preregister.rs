@@ -242,6 +242,10 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
             Preregistration::On { promoted_instance } => promoted_instance.as_deref(),
             Preregistration::Off => None,
         };
+        if member(chain).is_none() && promoted.is_none() {
+            // Neither a cluster's endpoint nor a cluster's event.
+            return;
+        }
         let promoted = promoted.filter(|name| !self.state.borrow().is_decided(name));
         let cluster = self.ask_cluster(&identifier, &zone).await;
         if let Err(error) = &cluster {

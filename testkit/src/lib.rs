@@ -161,6 +161,7 @@ pub struct State {
     /// Groups on a page.
     pub page: usize,
     /// The groups that the function in process has described.
+    pub known_members: rds_nlb_sync::reconcile::KnownMembers,
     pub known: BTreeMap<String, rds_nlb_sync::reconcile::TargetGroupInfo>,
     /// How long a listing lags behind the group.
     pub lag: Duration,

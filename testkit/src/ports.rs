@@ -10,8 +10,8 @@ use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use rds_nlb_sync::reconcile::{
-    self, Cluster, FirstPermit, Instance, KnownMembers, Mode, Options, Preregistration, RdsApi, Report,
-    Resolution, Resolve, TargetGroupApi, TargetGroupInfo, Timing, reconcile,
+    self, Cluster, FirstPermit, Instance, Mode, Options, Preregistration, RdsApi, Report, Resolution,
+    Resolve, TargetGroupApi, TargetGroupInfo, Timing, reconcile,
 };
 use tokio::time::{Instant, sleep};
 
@@ -59,6 +59,8 @@ impl FakeAws {
     ) -> Report {
         let clients = reconcile::Clients { dns: self.clone(), groups: self.clone(), rds: self.clone() };
         let deadline = Instant::now() + time;
+        // Runs at the same time are two processes: the second knows nothing of the first.
+        let known_members = std::mem::take(&mut self.state().known_members);
         let report = reconcile(
             &clients,
             binding,
@@ -66,12 +68,13 @@ impl FakeAws {
                 timing,
                 mode,
                 preregistration,
-                known_members: &KnownMembers::default(),
+                known_members: &known_members,
                 first_permit: FirstPermit::At(Priority::Routine),
                 deadline,
             },
         )
         .await;
+        self.state().known_members = known_members;
         assert!(Instant::now() <= deadline, "no reconciliation outlives its deadline");
         report
     }

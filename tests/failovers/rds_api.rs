@@ -70,6 +70,15 @@ async fn rds_is_not_asked_where_it_has_no_veto() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cluster_of_the_same_name_elsewhere_vetoes_nothing() {
+    let aws = moved();
+    aws.state().is_namesake = true;
+    aws.writer_per_rds("orders-1");
+    assert_eq!(aws.check().await.status, Status::Updated);
+    settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_cluster_vetoes_nothing() {
     let aws = moved();
     aws.state().clusters.clear();

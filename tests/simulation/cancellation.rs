@@ -27,7 +27,7 @@ fn killed_at_every_await(mut schedule: Schedule) {
             played.violations,
             played.trace.join("\n")
         );
-        if !played.tally.0.contains_key(&Hazard::Killed) {
+        if played.coverage.of(Hazard::Killed) == 0 {
             assert!(wait >= 3, "it waited only {wait} times");
             return;
         }

@@ -187,11 +187,11 @@ fn checker_finds_registration_of_an_unnamed_address() {
 fn checker_finds_a_group_that_does_not_settle() {
     let writer = SocketAddr::new(member(1), PORT);
     let mut unequal = History::new();
-    unequal.at(0, Event::Calm { writer }).looks(0, 1).lists(0, 0, &[0, 1], &[]);
+    unequal.at(0, Event::Calm { writer, within: 1 }).looks(0, 1).lists(0, 0, &[0, 1], &[]);
     unequal.ends(0, Status::Pending, None).breaks(4);
 
     let mut restless = History::new();
-    restless.at(0, Event::ExternalChange { active: targets(&[1]) }).at(0, Event::Calm { writer });
+    restless.at(0, Event::ExternalChange { active: targets(&[1]) }).at(0, Event::Calm { writer, within: 1 });
     restless.looks(0, 1).lists(0, 1, &[1], &[]).ends(0, Status::InSync, None).breaks_nothing();
     restless.sends(1, Change::Register, &[1]).breaks(4);
 }

@@ -100,7 +100,9 @@ async fn every_target_state_is_listed() {
             "initial" => TargetState::Initial,
             "unhealthy" => TargetState::Unhealthy,
             state if state.contains("draining") => TargetState::Draining,
-            "healthy" | "unused" | "unavailable" => TargetState::Healthy,
+            "healthy" => TargetState::Healthy,
+            "unused" => TargetState::Unused,
+            "unavailable" => TargetState::Unavailable,
             _ => TargetState::Unknown,
         };
         assert_eq!(listed[&SocketAddr::new(ONE.parse().unwrap(), port)], expected, "{state}");

@@ -9,11 +9,12 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+fn group(index: usize) -> String {
+    format!("arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/group-{index}/0123456789abcdef")
+}
+
 fn binding(index: usize) -> Binding {
-    let group = format!(
-        "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/group-{index}/0123456789abcdef"
-    );
-    Binding::new(&format!("db-{index}.example.com"), group.parse().unwrap())
+    Binding::new(&format!("db-{index}.example.com"), group(index).parse().unwrap())
 }
 
 fn bindings(count: usize) -> Vec<Binding> {
@@ -29,7 +30,7 @@ fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
     for word in words.split_whitespace() {
         let (word, times) = word.split_once('*').map_or((word, 1), |(word, n)| (word, n.parse().unwrap()));
         for _ in 0..times {
-            let (binding, group) = (binding(count), format!("group-{count}"));
+            let (binding, group) = (binding(count), group(count));
             count += 1;
             let kind = word.trim_end_matches('!');
             if kind != word {
@@ -220,7 +221,7 @@ async fn next_selection_follows_the_report() {
         (Status::Planned, Some(addresses()), "tidy, tidy"),
         (Status::Deferred, None, "list, list"),
     ] {
-        let report = Report { addresses, ..Report::new("db-0.example.com", "group-0", status) };
+        let report = Report { addresses, ..Report::new("db-0.example.com", &group(0), status) };
         assert_eq!(after(&report), expected, "{report:?}");
     }
 }
@@ -262,9 +263,9 @@ async fn unbound_group_is_forgotten_by_a_check_and_not_in_the_background() {
 #[tokio::test]
 async fn group_in_progress_is_started_once_until_it_is_finished() {
     let mut memory = Memory::new(PERIOD);
-    assert!(memory.start("group-0"));
-    assert!(!memory.start("group-0"));
-    assert!(memory.start("group-1"));
-    memory.finish("group-0");
-    assert!(memory.start("group-0"));
+    assert!(memory.start(&group(0)));
+    assert!(!memory.start(&group(0)));
+    assert!(memory.start(&group(1)));
+    memory.finish(&group(0));
+    assert!(memory.start(&group(0)));
 }

@@ -9,12 +9,21 @@ use rds_nlb_sync::reconcile::{
 
 use super::bounds::{self, Counts};
 use super::history::{Change, Event, Named, Targets, Time};
+use super::outside::STALL;
 use super::schedule::MEMBERS;
 use super::verdict;
 use crate::Action;
 
-/// After how many undisturbed checks the group equals the writer.
-pub const CHECKS: usize = 1;
+/// How late timers may fire: the longest stall, and the timer's own millisecond.
+const SLACK: Time = STALL.saturating_add(Time::from_millis(1));
+
+/// The end of a schedule, without faults.
+struct Calm {
+    writer: SocketAddr,
+    /// The invocations that may pass until the group equals the writer.
+    within: usize,
+    ended: usize,
+}
 
 /// A broken invariant, by its number in the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,8 +120,7 @@ pub struct Checker {
     removals: Vec<Removal>,
     runs: Vec<Run>,
     calls: Vec<Call>,
-    /// The writer in the calm, and the checks completed in it.
-    calm: Option<(SocketAddr, usize)>,
+    calm: Option<Calm>,
     /// Whether one unhealthy target is kept.
     keep: bool,
     pub excused: Excused,
@@ -239,7 +247,9 @@ impl Checker {
                 self.runs[*run].counts.failed(*action);
             }
             Event::Ended { run, result } => self.end(*run, result.as_ref()),
-            Event::Calm { writer } => self.calm = Some((*writer, 0)),
+            Event::Calm { writer, within } => {
+                self.calm = Some(Calm { writer: *writer, within: *within, ended: 0 });
+            }
         }
     }
 
@@ -274,10 +284,10 @@ impl Checker {
         if self.runs[run].mode == Mode::DryRun {
             self.violated(3, format!("a dry run sent {change:?} {targets:?}"));
         }
-        if let Some((_, checks)) = self.calm
-            && checks >= CHECKS
+        if let Some(Calm { within, ended, .. }) = self.calm
+            && ended >= within
         {
-            self.violated(4, format!("{change:?} {targets:?} after {checks} undisturbed checks"));
+            self.violated(4, format!("{change:?} {targets:?} after {ended} undisturbed invocations"));
         }
         let is_recent = |call: &&Call| {
             call.run == run
@@ -378,8 +388,9 @@ impl Checker {
                     if state.rds_verdict.is_some_and(|writer| writer != member) {
                         problems.push(format!("deregisters although the RDS API contradicts {member}"));
                     }
-                    let asked =
-                        state.asked_rds.is_some_and(|at| at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT >= self.now);
+                    let asked = state
+                        .asked_rds
+                        .is_some_and(|at| at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT + 2 * SLACK >= self.now);
                     if !asked {
                         problems.push("deregisters without having asked the RDS API".to_owned());
                     }
@@ -444,24 +455,24 @@ impl Checker {
         let unhealthy = state.listing.as_ref().map_or_else(Targets::new, |listing| listing.unhealthy.clone());
         let took = now - state.began;
         let mut problems = bounds::check(&state.counts, self.timing, state.mode, self.keep, took);
-        if now > state.deadline {
+        if now > state.deadline + SLACK {
             problems.push((5, format!("run {run} ended after its deadline {:?}", state.deadline)));
         }
         if let Some(result) = result {
             problems.extend(verdict::check(state, result, self.port, self.keep, now));
         }
         problems.into_iter().for_each(|(invariant, what)| self.violated(invariant, what));
-        if let Some((writer, checks)) = &mut self.calm {
-            *checks += 1;
-            let (writer, checks) = (*writer, *checks);
+        if let Some(Calm { writer, within, ended }) = &mut self.calm {
+            *ended += 1;
+            let (writer, within, ended) = (*writer, *within, *ended);
             let wanted = BTreeSet::from([writer]);
             let equal = verdict::is_as_it_must_be(&self.active, &unhealthy, &wanted, self.keep);
-            if checks >= CHECKS && !equal {
-                let what = format!("holds {:?}, not {writer}, after {checks} checks", self.active);
+            if ended >= within && !equal {
+                let what = format!("holds {:?}, not {writer}, after {ended} invocations", self.active);
                 self.violated(4, what);
             }
-            if checks > CHECKS && result.is_none_or(|r| r.status != rds_nlb_sync::reconcile::Status::InSync) {
-                self.violated(4, format!("check {checks} ended as {result:?}"));
+            if ended > within && result.is_none_or(|r| r.status != rds_nlb_sync::reconcile::Status::InSync) {
+                self.violated(4, format!("invocation {ended} ended as {result:?}"));
             }
         }
     }

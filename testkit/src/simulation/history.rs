@@ -36,6 +36,12 @@ pub struct Result {
     pub names_the_binding: bool,
 }
 
+impl Result {
+    pub fn is_out_of_time(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.contains("time ran out"))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Event {
     /// From now on a name server gives this address, or nothing that can be used.
@@ -67,8 +73,9 @@ pub enum Event {
     ExternalChange { active: Targets },
     /// The invocation ends, or is killed if there is no result.
     Ended { run: usize, result: Option<Result> },
-    /// All faults stop; from now on there are checks only, one at a time.
-    Calm { writer: SocketAddr },
+    /// All faults but a silence stop. One invocation runs at a time, and after this many the group must equal the
+    /// writer.
+    Calm { writer: SocketAddr, within: usize },
 }
 
 /// The text in a failure's reason by which the checker finds it in an error.

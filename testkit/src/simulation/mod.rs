@@ -68,9 +68,11 @@
 
 pub mod bounds;
 pub mod checker;
+pub mod exhaust;
 pub mod hazard;
 pub mod history;
 pub mod outside;
+pub mod phase;
 pub mod play;
 pub mod ports;
 pub mod schedule;

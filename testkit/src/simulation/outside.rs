@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use rds_nlb_sync::reconcile::LISTING_LAG;
-use tokio::time::Instant;
+use tokio::time::{Instant, advance, sleep};
 
 use super::checker::Checker;
-use super::hazard::{Hazard, Tally};
+use super::hazard::{Coverage, Hazard};
 use super::history::{Change, Event, Targets, Time};
-use super::schedule::{Act, ExternalChange, MEMBERS, Schedule, ServerAnswer, Window};
+use super::phase::Progress;
+use super::schedule::{Act, ExternalChange, MEMBERS, NON_MEMBERS, Schedule, ServerAnswer, Silence, Window};
 use crate::account_limits::AccountLimits;
 use crate::{Action, FakeAws, Fault, GROUP};
 
@@ -64,7 +65,14 @@ pub struct State {
     snapshots: Vec<Snapshot>,
     calls: Vec<Option<(Change, Targets)>>,
     failures: usize,
-    pub tally: Tally,
+    pub coverage: Coverage,
+    progress: Vec<Progress>,
+    /// The run of each call.
+    call_runs: Vec<usize>,
+    /// Hazards that began and last.
+    lasting: BTreeSet<Hazard>,
+    /// For jitter, in schedules that have it.
+    jitter: Option<Rng>,
     pub checker: Checker,
     /// The events in words, where they are asked for.
     pub trace: Option<Vec<String>>,
@@ -76,9 +84,6 @@ pub struct Outside {
     start: Instant,
     state: Rc<RefCell<State>>,
 }
-
-/// In one of so many schedules, calls wait for permits.
-const PERMIT_WAITS_EVERY: u64 = 7;
 
 /// The outcome of a call.
 pub struct CallOutcome {
@@ -106,10 +111,7 @@ impl Outside {
         let servers = vec![None; schedule.servers];
         let mut state = State {
             dice: Rng::with_seed(!schedule.seed),
-            permits: schedule
-                .seed
-                .is_multiple_of(PERMIT_WAITS_EVERY)
-                .then(|| Rng::with_seed(schedule.seed ^ 0x7475_726e_7300)),
+            permits: schedule.permit_waits.then(|| Rng::with_seed(schedule.seed ^ 0x7475_726e_7300)),
             servers: (0..schedule.servers).map(|_| Server { member: 0, broken: None }).collect(),
             rds: None,
             failing_over: false,
@@ -121,7 +123,11 @@ impl Outside {
             snapshots: Vec::new(),
             calls: Vec::new(),
             failures: 0,
-            tally: Tally::default(),
+            coverage: Coverage::default(),
+            progress: Vec::new(),
+            call_runs: Vec::new(),
+            lasting: schedule.silence.hazards(),
+            jitter: schedule.jitter.then(|| Rng::with_seed(schedule.seed ^ 0x6a69_7474_6572)),
             checker: Checker::new(schedule.timing, port, schedule.keep, &servers, active.collect()),
             trace: traced.then(Vec::new),
             aws,
@@ -141,6 +147,18 @@ impl Outside {
 
     pub fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
+    }
+
+    /// Sleeps, and moves the clock off the grid of whole milliseconds, in which the timers of a paused clock
+    /// would tie.
+    pub async fn pause(&self, time: Duration) {
+        if !time.is_zero() {
+            sleep(time).await;
+        }
+        let off_grid = self.state().off_grid();
+        if let Some(off_grid) = off_grid {
+            advance(off_grid).await;
+        }
     }
 
     pub fn record(&self, event: Event) {
@@ -165,7 +183,7 @@ impl Outside {
             Act::Answers(host, true) => {
                 let address = state.schedule.address(host);
                 if state.down.remove(&address) && now > Time::ZERO {
-                    state.tally.count(Hazard::StandbyWakesUp);
+                    state.begin(now, Hazard::StandbyWakesUp);
                 }
             }
             Act::Answers(host, false) => {
@@ -173,14 +191,14 @@ impl Outside {
                 state.down.insert(address);
             }
             Act::Renumbers(member, host) => {
-                state.tally.count(Hazard::ReusedAddress);
+                state.begin(now, Hazard::ReusedAddress);
                 state.hosts[member] = host;
                 for server in 0..state.servers.len() {
                     state.serves(now, server);
                 }
             }
             Act::ChangesGroup(change) => {
-                state.tally.count(Hazard::ExternalChange);
+                state.count_running(now, Hazard::ExternalChange);
                 state.change_externally(now, change);
             }
         }
@@ -199,6 +217,9 @@ impl Outside {
         }
         state.rds = state.rds.map(|_| member);
         state.failing_over = false;
+        if !state.schedule.is_of_the_template() {
+            state.schedule.silence = Silence::default();
+        }
         let writer = state.address(member);
         state.down.remove(&writer);
         let slowest = &mut state.schedule.latency.1;
@@ -227,8 +248,86 @@ impl Outside {
     }
 }
 
+/// For how long the scheduler of the machine stalls the process at most, as an invocation with a fourteenth of a
+/// core can see it.
+pub const STALL: Duration = Duration::from_millis(40);
+
 impl State {
+    /// Counts a hazard in the phase of this run.
+    pub fn count(&mut self, now: Time, run: usize, hazard: Hazard) {
+        let phase = self.progress[run].phase(now);
+        self.coverage.count(hazard, phase);
+    }
+
+    /// Counts a hazard in the phase of each run.
+    fn count_running(&mut self, now: Time, hazard: Hazard) {
+        let running = (0..self.progress.len()).filter(|run| self.progress[*run].is_running);
+        running.collect::<Vec<_>>().into_iter().for_each(|run| self.count(now, run, hazard));
+    }
+
+    /// A hazard begins and lasts.
+    fn begin(&mut self, now: Time, hazard: Hazard) {
+        self.lasting.insert(hazard);
+        self.count_running(now, hazard);
+    }
+
+    /// Follows the phase of the event's run.
+    fn follow(&mut self, now: Time, event: &Event) {
+        let run = match event {
+            Event::Began { candidate, .. } => {
+                self.progress.push(Progress::new(*candidate));
+                return self.enter(now, self.progress.len() - 1);
+            }
+            Event::Asked { run, .. }
+            | Event::Looked { run, .. }
+            | Event::Listed { run, .. }
+            | Event::RdsAnswered { run, .. }
+            | Event::Failed { run, .. }
+            | Event::Ended { run, .. } => *run,
+            Event::Sent { run, .. } => {
+                self.call_runs.push(*run);
+                *run
+            }
+            Event::Answered { call, .. } => self.call_runs[*call],
+            _ => return,
+        };
+        let port = self.schedule.port();
+        let before = self.progress[run].phase(now);
+        self.progress[run].observe(now, port, event);
+        if self.progress[run].phase(now) != before && self.progress[run].is_running {
+            self.enter(now, run);
+        }
+    }
+
+    /// Counts the hazards that are there when a run enters a phase.
+    fn enter(&mut self, now: Time, run: usize) {
+        let first = self.says(0);
+        let is_split = (1..self.servers.len()).any(|server| self.says(server) != first);
+        let names = |writer| matches!(first, ServerAnswer::Member(member) if member != writer);
+        let progress = &self.progress[run];
+        let is_stale = progress.listed.is_some_and(|version| version + 1 < self.snapshots.len());
+        let overlaps = self.progress.iter().filter(|progress| progress.is_running).count() > 1;
+        let candidate = progress.candidate;
+        let next = MEMBERS[self.schedule.settles_on];
+        let present = [
+            (is_split, Hazard::StaleServer),
+            (is_stale, Hazard::StaleListing),
+            (overlaps, Hazard::Overlap),
+            (self.rds.is_some_and(names), Hazard::RdsDisagrees),
+            (self.permits.is_some(), Hazard::PermitWait),
+            (candidate.is_some_and(|name| NON_MEMBERS.contains(&name)), Hazard::NonMemberCandidate),
+            (candidate.is_some_and(|name| MEMBERS.contains(&name) && name != next), Hazard::WrongCandidate),
+        ];
+        let lasting = self.lasting.clone().into_iter();
+        for hazard in
+            present.into_iter().filter_map(|(is_there, hazard)| is_there.then_some(hazard)).chain(lasting)
+        {
+            self.count(now, run, hazard);
+        }
+    }
+
     pub fn record(&mut self, now: Time, event: Event) {
+        self.follow(now, &event);
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>8.3} {event:?}", now.as_secs_f64()));
         }
@@ -253,14 +352,12 @@ impl State {
         broken.map_or(ServerAnswer::Member(member), ServerAnswer::Unusable)
     }
 
-    pub fn asks_server(&mut self, of: Option<usize>) -> ServerAnswer {
+    /// The answer of this name server, or of a random one.
+    pub fn asks_server(&mut self, now: Time, run: usize, of: Option<usize>) -> ServerAnswer {
         let server = of.unwrap_or_else(|| self.dice.usize(..self.servers.len()));
         let says = self.says(server);
-        if (0..self.servers.len()).any(|other| self.says(other) != says) {
-            self.tally.count(Hazard::StaleServer);
-        }
         if let ServerAnswer::Unusable(fault) = says {
-            self.tally.count(Hazard::Answer(fault.kind()));
+            self.count(now, run, Hazard::Answer(fault.kind()));
         }
         says
     }
@@ -301,9 +398,6 @@ impl State {
         let lag = self.lag.mul_f64(self.dice.f64());
         let as_of = now.saturating_sub(lag);
         let version = self.snapshots.partition_point(|(at, _)| *at <= as_of).max(1) - 1;
-        if version + 1 < self.snapshots.len() {
-            self.tally.count(Hazard::StaleListing);
-        }
         let as_of = outside.at(as_of);
         let health = self.schedule.health;
         let mut shown = Shown {
@@ -348,7 +442,27 @@ impl State {
     pub fn latency(&mut self) -> Duration {
         let (from, until) = self.schedule.latency;
         let (from, until) = (from.as_millis() as u64, until.as_millis() as u64);
-        if until == 0 { Duration::ZERO } else { Duration::from_millis(self.dice.u64(from..=until)) }
+        let latency =
+            if until == 0 { Duration::ZERO } else { Duration::from_millis(self.dice.u64(from..=until)) };
+        self.jittered(latency)
+    }
+
+    /// The time, some early and some late, in schedules with jitter.
+    fn jittered(&mut self, time: Duration) -> Duration {
+        let Some(jitter) = &mut self.jitter else { return time };
+        time.mul_f64(jitter.f64().mul_add(0.2, 0.9)) + Duration::from_nanos(jitter.u64(..1_500_000))
+    }
+
+    fn off_grid(&mut self) -> Option<Duration> {
+        self.jitter.as_mut().map(|jitter| Duration::from_nanos(jitter.u64(1..1_000_000)))
+    }
+
+    /// The time until the scheduler of the machine stalls the process, and for how long.
+    pub fn stall(&mut self) -> Option<(Duration, Duration)> {
+        let jitter = self.jitter.as_mut()?;
+        let longest = if jitter.u8(..10) == 0 { STALL } else { STALL / 10 };
+        let stall = Duration::from_nanos(jitter.u64(..longest.as_nanos() as u64));
+        Some((Duration::from_micros(jitter.u64(20_000..4_000_000)), stall))
     }
 
     /// From now on no call waits for a permit.
@@ -359,39 +473,48 @@ impl State {
     /// How long a call waits for its turn, if it does.
     pub fn permit(&mut self) -> Option<Duration> {
         let permits = self.permits.as_mut()?;
-        let waits = permits.bool().then(|| Duration::from_millis(permits.u64(..4000)))?;
-        self.tally.count(Hazard::PermitWait);
-        Some(waits)
+        permits.bool().then(|| Duration::from_millis(permits.u64(..4000)))
+    }
+
+    /// An invocation begins or ends to wait for a permit.
+    pub fn waits_for_permit(&mut self, now: Time, run: usize, waits: bool) {
+        self.progress[run].waits_for_permit(waits);
+        if waits {
+            self.enter(now, run);
+        }
     }
 
     pub fn up_to(&mut self, longest: Duration) -> Duration {
-        Duration::from_millis(self.dice.u64(..=longest.as_millis() as u64))
+        let time = Duration::from_millis(self.dice.u64(..=longest.as_millis() as u64));
+        self.jittered(time)
     }
 
     /// The fault of a call or lookup that is sent now.
-    pub fn fault(&mut self, now: Time, action: Action) -> Option<Fault> {
-        let State { windows, dice, limits, tally, .. } = self;
+    pub fn fault(&mut self, now: Time, run: usize, action: Action) -> Option<Fault> {
+        let State { windows, dice, limits, .. } = self;
         let open = windows.iter().filter(|w| w.action == action && (w.from..w.until).contains(&now));
         let mut met = open.filter(|window| dice.f64() < window.chance).map(|window| window.fault);
         if let Some(fault) = met.next() {
-            tally.count(if action == Action::Lookup {
-                Hazard::Lookup(fault.kind())
-            } else {
-                Hazard::Call(fault.kind())
-            });
+            let is_lookup = action == Action::Lookup;
+            let kind = fault.kind();
+            self.count(now, run, if is_lookup { Hazard::Lookup(kind) } else { Hazard::Call(kind) });
             return Some(fault);
         }
         let is_refused = limits.as_mut().is_some_and(|limits| !limits.take(action));
         is_refused.then(|| {
-            tally.count(Hazard::RateLimit);
+            self.count(now, run, Hazard::RateLimit);
             Fault::Throttled
         })
     }
 
     /// The outcome of an API call that is sent now.
-    pub fn outcome(&mut self, now: Time, action: Action) -> CallOutcome {
+    pub fn outcome(&mut self, now: Time, run: usize, action: Action) -> CallOutcome {
+        let is_of_rds = matches!(action, Action::DescribeDBClusters | Action::DescribeDBInstances);
+        if is_of_rds && self.schedule.silence.rds {
+            return CallOutcome { effect: None, answer: None, failure: None };
+        }
         let (there, back) = (self.latency() / 2, self.latency() / 2);
-        let fault = self.fault(now, action);
+        let fault = self.fault(now, run, action);
         let arrives = Some(there);
         let perhaps = self.dice.bool().then_some(there);
         let (effect, answer, failure) = match fault {
@@ -418,12 +541,8 @@ impl State {
     }
 
     /// The member that the RDS API calls the writer.
-    pub fn rds_verdict(&mut self, asked_of: Option<&'static str>) -> Option<&'static str> {
-        let writer = self.rds.map(|writer| MEMBERS[writer]);
-        if writer.is_some() && asked_of.is_some() && writer != asked_of {
-            self.tally.count(Hazard::RdsDisagrees);
-        }
-        writer
+    pub fn rds_verdict(&self) -> Option<&'static str> {
+        self.rds.map(|writer| MEMBERS[writer])
     }
 
     pub fn address(&self, member: usize) -> IpAddr {

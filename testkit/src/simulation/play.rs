@@ -13,14 +13,14 @@ use rds_nlb_sync::reconcile::{
     Clients, FirstPermit, KnownMembers, Mode, Options, Preregistration, Report, Timing, reconcile,
 };
 use tokio::task::LocalSet;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{advance, sleep, sleep_until, timeout};
 
-use super::checker::{CHECKS, Excused, Violation};
-use super::hazard::{Hazard, Tally};
+use super::checker::{Excused, Violation};
+use super::hazard::{Coverage, Hazard};
 use super::history::{Event, Result as Ending};
 use super::outside::Outside;
 use super::ports::{Defect, Ports};
-use super::schedule::{INSTANCE, Invocation, Kill, MEMBERS, NON_MEMBERS, Schedule};
+use super::schedule::{INSTANCE, Invocation, Kill, Schedule};
 use crate::{ENDPOINT, GROUP};
 
 /// The result of a schedule.
@@ -30,14 +30,13 @@ pub struct Played {
     pub excused: Excused,
     /// How often the group lost its last active target.
     pub emptied: u64,
-    pub tally: Tally,
+    pub coverage: Coverage,
     pub invocations: u64,
     pub trace: Vec<String>,
 }
 
 /// A schedule that broke an invariant, or the loop.
 pub struct Broken {
-    pub seed: u64,
     pub schedule: Schedule,
     pub violations: Vec<Violation>,
     pub panic: Option<String>,
@@ -47,11 +46,15 @@ pub struct Broken {
 impl Broken {
     /// The first violation, in one line.
     pub fn summary(&self) -> String {
-        let Self { violations, panic, .. } = self;
+        let Self { violations, panic, schedule, .. } = self;
+        let settings = schedule.settings();
         match (panic, violations.first()) {
-            (Some(panic), _) => format!("panicked: {panic}"),
+            (Some(panic), _) => format!("{settings}: panicked: {panic}"),
             (None, Some(Violation { invariant, at, what })) => {
-                format!("{} violations; invariant {invariant} at {at:?}: {what}", violations.len())
+                format!(
+                    "{settings}: {} violations; invariant {invariant} at {at:?}: {what}",
+                    violations.len()
+                )
             }
             (None, None) => "nothing broke".to_owned(),
         }
@@ -63,16 +66,20 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:#?}", self.schedule)?;
         self.trace.iter().try_for_each(|line| writeln!(f, "{line}"))?;
-        write!(f, "SEED={}: {}", self.seed, self.summary())
+        write!(f, "{}: {}", self.schedule.seed, self.summary())
     }
 }
 
 /// Plays the schedule of this seed; an error describes the violations.
 pub fn play_caught(seed: u64, traced: bool) -> Result<Played, Box<Broken>> {
-    let broken = |violations, panic, trace| {
-        Box::new(Broken { seed, schedule: Schedule::draw(seed), violations, panic, trace })
-    };
-    match std::panic::catch_unwind(|| play(seed, traced)) {
+    play_schedule_caught(&Schedule::draw(seed), traced)
+}
+
+/// Plays a schedule; an error describes the violations.
+pub fn play_schedule_caught(schedule: &Schedule, traced: bool) -> Result<Played, Box<Broken>> {
+    let broken =
+        |violations, panic, trace| Box::new(Broken { schedule: schedule.clone(), violations, panic, trace });
+    match std::panic::catch_unwind(|| play_schedule(schedule.clone(), Sabotage::default(), traced)) {
         Ok(played) if played.violations.is_empty() => Ok(played),
         Ok(played) => Err(broken(played.violations, None, played.trace)),
         Err(panic) => {
@@ -117,7 +124,7 @@ pub fn play_schedule(schedule: Schedule, sabotage: Sabotage, traced: bool) -> Pl
         violations: std::mem::take(&mut state.checker.violations),
         excused: state.checker.excused,
         emptied: state.checker.emptied,
-        tally: std::mem::take(&mut state.tally),
+        coverage: std::mem::take(&mut state.coverage),
         invocations: state.checker.invocations(),
         trace: state.trace.take().unwrap_or_default(),
     }
@@ -134,26 +141,31 @@ async fn run(outside: &Outside, schedule: &Schedule, sabotage: Sabotage) {
             }
         }
     });
+    let stalling = tokio::task::spawn_local({
+        let outside = outside.clone();
+        async move {
+            loop {
+                let next = outside.state().stall();
+                let Some((pause, stall)) = next else { return };
+                sleep(pause).await;
+                advance(stall).await;
+            }
+        }
+    });
     // The first answers are there before the first question.
     tokio::task::yield_now().await;
     let timing = sabotage.timing.unwrap_or(schedule.timing);
-    let under_way = std::rc::Rc::new(std::cell::Cell::new((0_usize, 0_usize)));
+    let runs = std::rc::Rc::new(std::cell::Cell::new(0_usize));
     let tasks: Vec<_> = schedule
         .invocations
         .iter()
         .copied()
         .map(|invocation| {
-            let (outside, under_way) = (outside.clone(), under_way.clone());
+            let (outside, runs) = (outside.clone(), runs.clone());
             tokio::task::spawn_local(async move {
                 sleep_until(outside.at(invocation.at)).await;
-                let (run, others) = under_way.get();
-                under_way.set((run + 1, others + 1));
-                if others > 0 {
-                    outside.state().tally.count(Hazard::Overlap);
-                }
+                let run = runs.replace(runs.get() + 1);
                 invoke(&outside, run, invocation, timing, sabotage).await;
-                let (runs, others) = under_way.get();
-                under_way.set((runs, others - 1));
             })
         })
         .collect();
@@ -161,10 +173,12 @@ async fn run(outside: &Outside, schedule: &Schedule, sabotage: Sabotage) {
         task.await.expect("no invocation panics");
     }
     acting.await.expect("acts");
-    calm_down(outside, schedule, sabotage, under_way.get().0).await;
+    calm_down(outside, schedule, sabotage, runs.get()).await;
+    stalling.abort();
 }
 
-/// Ends all faults, waits until every call has arrived, and runs checks that bring the group into sync.
+/// Ends all faults but a silence, waits until every call has arrived, and runs the invocations that bring the group
+/// into sync.
 async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, runs: usize) {
     outside.calm(schedule.settles_on);
     sleep(Duration::from_secs(30)).await;
@@ -172,33 +186,31 @@ async fn calm_down(outside: &Outside, schedule: &Schedule, sabotage: Sabotage, r
     let writer = std::net::SocketAddr::new(address, schedule.port());
     let timing = sabotage.timing.unwrap_or(schedule.timing);
     let time = Duration::from_secs(60) + 3 * (schedule.timing.confirm + schedule.timing.poll);
-    let check = || Invocation {
-        at: outside.now(),
-        mode: Mode::Check,
-        time,
-        kill: None,
-        server: None,
-        candidate: None,
+    let invocation = |mode| {
+        let time = if mode == Mode::Watch { time + timing.watch } else { time };
+        Invocation { at: outside.now(), mode, time, kill: None, server: None, candidate: None }
     };
-    let mut runs = runs;
+    let mut runs = runs..;
+    let mut invoke_next = async |mode| {
+        let run = runs.next().unwrap_or_default();
+        invoke(outside, run, invocation(mode), timing, sabotage).await;
+        sleep(Duration::from_secs(60)).await;
+    };
     if schedule.keep {
         // The loop decides about a standby once the writer's own target is healthy.
-        invoke(outside, runs, check(), timing, sabotage).await;
-        sleep(Duration::from_secs(60)).await;
-        runs += 1;
+        invoke_next(Mode::Check).await;
     }
-    outside.record(Event::Calm { writer });
+    let within = outside.state().schedule.settles_within();
+    outside.record(Event::Calm { writer, within });
     outside.state().stop_permit_waits();
-    for run in runs..=runs + CHECKS {
-        let check = check();
-        invoke(outside, run, check, timing, sabotage).await;
-        sleep(Duration::from_secs(60)).await;
+    for _ in 0..within {
+        invoke_next(schedule.settles_by).await;
     }
+    invoke_next(Mode::Check).await;
 }
 
 async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: Timing, sabotage: Sabotage) {
     let Invocation { mode, time, kill, server, candidate, .. } = invocation;
-    count_candidate(outside, candidate);
     let deadline = outside.now() + time;
     outside.record(Event::Began { run, mode, deadline, candidate });
     let memory = std::rc::Rc::default();
@@ -230,25 +242,15 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
         Some(Kill::After(time)) => timeout(time, running).await.ok(),
         Some(Kill::AtWait(waits)) => until_wait(running, waits).await,
     };
+    let now = outside.now();
     if report.is_none() {
-        outside.state().tally.count(Hazard::Killed);
+        outside.state().count(now, run, Hazard::Killed);
     }
     let result = report.map(ending);
-    if result.as_ref().and_then(|r| r.error.as_ref()).is_some_and(|error| error.contains("time ran out")) {
-        outside.state().tally.count(Hazard::DeadlineExceeded);
+    if result.as_ref().is_some_and(Ending::is_out_of_time) {
+        outside.state().count(now, run, Hazard::DeadlineExceeded);
     }
     outside.record(Event::Ended { run, result });
-}
-
-/// Counts a candidate that does not become the writer.
-fn count_candidate(outside: &Outside, candidate: Option<&str>) {
-    let mut state = outside.state();
-    let next = MEMBERS[state.schedule.settles_on];
-    match candidate {
-        Some(name) if NON_MEMBERS.contains(&name) => state.tally.count(Hazard::NonMemberCandidate),
-        Some(name) if name != next => state.tally.count(Hazard::WrongCandidate),
-        _ => {}
-    }
 }
 
 fn ending(report: Report) -> Ending {

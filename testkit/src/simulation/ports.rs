@@ -53,24 +53,31 @@ pub struct Memory {
     described: bool,
     answer: Option<Resolution>,
     last: Option<SocketAddr>,
-    member: Option<&'static str>,
 }
 
-async fn pause(time: Duration) {
-    if !time.is_zero() {
-        sleep(time).await;
-    }
-}
-
-/// Waits for an answer that may never come.
-async fn answer_after(time: Option<Duration>) {
-    match time {
-        Some(time) => pause(time).await,
-        None => std::future::pending().await,
-    }
-}
+/// How long a lookup takes until it falls back to TCP: `dns::UDP`.
+const UDP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Ports {
+    async fn pause(&self, time: Duration) {
+        self.outside.pause(time).await;
+    }
+
+    /// Waits for an answer over UDP in vain, where nothing answers over UDP.
+    async fn fall_back_to_tcp(&self) {
+        if self.outside.state().schedule.silence.udp {
+            self.pause(UDP_TIMEOUT).await;
+        }
+    }
+
+    /// Waits for an answer that may never come.
+    async fn answer_after(&self, time: Option<Duration>) {
+        match time {
+            Some(time) => self.pause(time).await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn ask(&self, action: Action) {
         self.outside.record(Event::Asked { run: self.run, action });
     }
@@ -92,14 +99,14 @@ impl Ports {
     async fn call<R>(&self, action: Action, read: impl FnOnce(&Self) -> R) -> Result<R, Error> {
         self.ask(action);
         let now = self.outside.now();
-        let CallOutcome { effect, answer, failure } = self.outside.state().outcome(now, action);
+        let CallOutcome { effect, answer, failure } = self.outside.state().outcome(now, self.run, action);
         let Some(effect) = effect.filter(|_| failure.is_none()) else {
-            answer_after(answer).await;
+            self.answer_after(answer).await;
             return Err(self.error(action, failure.unwrap_or(Fault::Hangs)));
         };
-        pause(effect).await;
+        self.pause(effect).await;
         let result = read(self);
-        answer_after(answer.map(|answer| answer - effect)).await;
+        self.answer_after(answer.map(|answer| answer - effect)).await;
         Ok(result)
     }
 
@@ -112,7 +119,7 @@ impl Ports {
         let now = self.outside.now();
         let (call, outcome) = {
             let mut state = self.outside.state();
-            (state.send(now, self.run, change, targets), state.outcome(now, action))
+            (state.send(now, self.run, change, targets), state.outcome(now, self.run, action))
         };
         let CallOutcome { effect, answer, failure } = outcome;
         if let Some(effect) = effect.filter(|_| self.defect != Some(Defect::DropsChanges)) {
@@ -127,14 +134,14 @@ impl Ports {
                 });
             }
             if failure.is_none() && answer.is_some() {
-                pause(effect).await;
+                self.pause(effect).await;
                 self.outside.land(call);
-                answer_after(answer.map(|answer| answer.saturating_sub(effect))).await;
+                self.answer_after(answer.map(|answer| answer.saturating_sub(effect))).await;
             } else {
-                answer_after(answer).await;
+                self.answer_after(answer).await;
             }
         } else {
-            answer_after(answer).await;
+            self.answer_after(answer).await;
         }
         self.outside.record(Event::Answered { call, succeeded: failure.is_none() });
         match failure {
@@ -146,9 +153,10 @@ impl Ports {
     /// Looks for the address of an instance, by its own name, which every name server knows.
     async fn seek(&self, name: &str) -> Result<Resolution, Error> {
         self.outside.record(Event::CandidateLookup { run: self.run });
-        let fault = self.outside.state().fault(self.outside.now(), Action::Lookup);
+        let fault = self.outside.state().fault(self.outside.now(), self.run, Action::Lookup);
         let back = self.outside.state().latency() / 2;
-        pause(back).await;
+        self.fall_back_to_tcp().await;
+        self.pause(back).await;
         if let Some(fault) = fault {
             return Err(Error::new(ErrorKind::NoAnswer, "seek a candidate").with_source(format!("{fault:?}")));
         }
@@ -204,16 +212,17 @@ impl Resolve for Ports {
         let asked = self.outside.now();
         let (there, back, fault, wait) = {
             let mut state = self.outside.state();
-            let fault = state.fault(asked, Action::Lookup);
+            let fault = state.fault(asked, self.run, Action::Lookup);
             (state.latency() / 4, state.latency() / 4, fault, state.up_to(Duration::from_secs(3)))
         };
-        pause(there).await;
-        let says = self.outside.state().asks_server(self.server);
-        pause(back).await;
+        self.fall_back_to_tcp().await;
+        self.pause(there).await;
+        let says = self.outside.state().asks_server(self.outside.now(), self.run, self.server);
+        self.pause(back).await;
         match fault {
             None => {}
-            Some(Fault::Slow(_)) => pause(wait).await,
-            Some(Fault::Hangs) => sleep(LOOKUP).await,
+            Some(Fault::Slow(_)) => self.pause(wait).await,
+            Some(Fault::Hangs) => self.pause(LOOKUP).await,
             Some(_) => {}
         }
         let understood = match fault {
@@ -225,7 +234,6 @@ impl Resolve for Ports {
         let (answer, named) = understood.map_err(|fault| self.error(Action::Lookup, fault))?;
         let mut memory = self.memory.borrow_mut();
         memory.last = Some(SocketAddr::new(named.address, self.outside.state().schedule.port()));
-        memory.member = named.member;
         let cached = memory.answer.get_or_insert_with(|| answer.clone());
         Ok(if self.defect == Some(Defect::CachesDns) { cached.clone() } else { answer })
     }
@@ -233,9 +241,12 @@ impl Resolve for Ports {
 
 impl TargetGroupApi for Ports {
     async fn permit(&self, _: Priority, _: Call) -> Permit {
+        let (now, run) = (self.outside.now(), self.run);
         let wait = self.outside.state().permit();
         if let Some(wait) = wait {
-            sleep(wait).await;
+            self.outside.state().waits_for_permit(now, run, true);
+            self.pause(wait).await;
+            self.outside.state().waits_for_permit(now, run, false);
         }
         permit().await
     }
@@ -289,10 +300,9 @@ impl TargetGroupApi for Ports {
 impl RdsApi for Ports {
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error> {
         assert_eq!(identifier, "orders", "asks for the cluster that the endpoint names");
-        let member = self.memory.borrow().member;
         let read = |ports: &Self| {
-            let mut state = ports.outside.state();
-            (state.rds_verdict(member), state.failing_over)
+            let state = ports.outside.state();
+            (state.rds_verdict(), state.failing_over)
         };
         let (name, is_failing_over) = self.call(Action::DescribeDBClusters, read).await?;
         self.outside.record(Event::RdsAnswered { run: self.run, writer: name });

@@ -1,12 +1,13 @@
 //! A schedule: everything that will happen to the function, drawn from one seed.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fastrand::Rng;
 use rds_nlb_sync::reconcile::{Mode, Timing};
 
-use super::hazard::{ANSWERS, CALLS, LOOKUPS};
+use super::hazard::{ANSWERS, CALLS, Hazard, LOOKUPS};
 use super::history::Time;
 use crate::{Action, Fault};
 
@@ -15,6 +16,8 @@ pub const MEMBERS: [&str; 3] = ["orders-1", "orders-2", "orders-3"];
 pub const INSTANCE: &str = "orders.abc123.us-east-1.rds.amazonaws.com";
 /// Instances of another cluster and of none.
 pub const NON_MEMBERS: [&str; 2] = ["billing-1", "orders-9"];
+/// In one of so many schedules, calls wait for permits.
+const PERMIT_WAITS_EVERY: u64 = 7;
 /// The port of a binding that has its own.
 const OWN_PORT: u16 = 6432;
 
@@ -82,6 +85,21 @@ pub struct Invocation {
     pub candidate: Option<&'static str>,
 }
 
+/// What never answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    pub rds: bool,
+    /// Lookups fall back to TCP.
+    pub udp: bool,
+}
+
+impl Silence {
+    pub fn hazards(self) -> BTreeSet<Hazard> {
+        let silent = [(self.rds, Hazard::RdsSilent), (self.udp, Hazard::UdpSilent)];
+        silent.into_iter().filter_map(|(is_silent, hazard)| is_silent.then_some(hazard)).collect()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub seed: u64,
@@ -106,6 +124,14 @@ pub struct Schedule {
     pub invocations: Vec<Invocation>,
     /// The writer when all is calm.
     pub settles_on: usize,
+    /// Whether an invocation is a check or a watch when all is calm.
+    pub settles_by: Mode,
+    /// Lasts for the whole schedule, and when all is calm.
+    pub silence: Silence,
+    /// Whether latencies, pauses and timers vary, so that no two moments tie.
+    pub jitter: bool,
+    /// Whether calls wait for permits.
+    pub permit_waits: bool,
     /// Whether one unhealthy target is kept.
     pub keep: bool,
     /// From a registration until health checks speak.
@@ -113,7 +139,16 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// The schedule of this seed, with jitter, with settings of the template's range in most cases, and with
+    /// silences.
     pub fn draw(seed: u64) -> Self {
+        let mut schedule = Self::draw_round(seed);
+        Dice(Rng::with_seed(seed ^ 0x726f_756e_6400)).unround(&mut schedule);
+        schedule
+    }
+
+    /// A schedule of whole milliseconds.
+    pub fn draw_round(seed: u64) -> Self {
         let mut schedule = Dice(Rng::with_seed(seed)).schedule(seed);
         // Drawn from dice of their own, so that the rest of each schedule stays the same.
         Dice(Rng::with_seed(seed ^ 0x6e6f_6d69_6e65_6573)).candidates_and_standbys(&mut schedule);
@@ -143,9 +178,42 @@ impl Schedule {
             acts: vec![(Time::ZERO, Act::Serves(0, 0)), (Time::ZERO, Act::RdsSays(Some(0)))],
             invocations: vec![invocation],
             settles_on: 0,
+            settles_by: Mode::Check,
+            silence: Silence::default(),
+            jitter: false,
+            permit_waits: false,
             keep: false,
             health: Duration::ZERO,
         }
+    }
+
+    /// The settings in one line.
+    pub fn settings(&self) -> String {
+        let Self { timing: Timing { watch, poll, confirm }, silence: Silence { rds, udp }, .. } = self;
+        let silent = match (rds, udp) {
+            (true, true) => ", RDS and UDP silent",
+            (true, false) => ", RDS silent",
+            (false, true) => ", UDP silent",
+            (false, false) => "",
+        };
+        format!(
+            "confirm {confirm:?}, poll {poll:?}, watch {watch:?}{silent}, settles by {:?}",
+            self.settles_by
+        )
+    }
+
+    /// Whether the template allows these settings.
+    pub fn is_of_the_template(&self) -> bool {
+        let Timing { watch, poll, confirm } = self.timing;
+        (seconds(4)..=seconds(20)).contains(&confirm)
+            && (millis(100)..=seconds(60)).contains(&poll)
+            && (seconds(60)..=seconds(600)).contains(&watch)
+    }
+
+    /// After how many invocations without other faults the group equals the writer.
+    pub fn settles_within(&self) -> usize {
+        let is_silent = self.silence != Silence::default();
+        if is_silent && self.settles_by == Mode::Check { 2 } else { 1 }
     }
 
     pub fn port(&self) -> u16 {
@@ -227,6 +295,10 @@ impl Dice {
             acts,
             invocations: self.invocations(horizon, servers),
             settles_on,
+            settles_by: Mode::Check,
+            silence: Silence::default(),
+            jitter: false,
+            permit_waits: seed.is_multiple_of(PERMIT_WAITS_EVERY),
             keep: false,
             health: Duration::ZERO,
         }
@@ -270,6 +342,54 @@ impl Dice {
             schedule.windows.push(window);
         }
         schedule.acts.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Jitter for all moments, the settings of the template's corners, and silences.
+    fn unround(&mut self, schedule: &mut Schedule) {
+        schedule.jitter = true;
+        schedule.timing = match self.0.u8(..20) {
+            0..6 => Timing { watch: seconds(180), poll: millis(500), confirm: seconds(6) },
+            6..13 => self.timing_of_the_template(),
+            13..16 => Timing { confirm: seconds(self.0.u64(..=3)), ..schedule.timing },
+            _ => schedule.timing,
+        };
+        schedule.silence = match self.0.u8(..12) {
+            0 | 1 => Silence { rds: true, udp: false },
+            2 => Silence { rds: false, udp: true },
+            3 => Silence { rds: true, udp: true },
+            _ => Silence::default(),
+        };
+        if schedule.is_of_the_template()
+            && schedule.timing.watch > 3 * schedule.timing.confirm
+            && self.chance(0.3)
+        {
+            schedule.settles_by = Mode::Watch;
+        }
+        schedule.acts.iter_mut().filter(|(at, _)| !at.is_zero()).for_each(|(at, _)| *at = self.near(*at));
+        schedule.acts.sort_by_key(|(at, _)| *at);
+        for window in &mut schedule.windows {
+            (window.from, window.until) = (self.near(window.from), self.near(window.until));
+        }
+        for invocation in &mut schedule.invocations {
+            (invocation.at, invocation.time) = (self.near(invocation.at), self.near(invocation.time));
+        }
+    }
+
+    fn timing_of_the_template(&mut self) -> Timing {
+        let confirm = self.one_of(&[4, 4, 5, 6, 20, 20, 0]);
+        let confirm = if confirm == 0 { self.0.u64(4..=20) } else { confirm };
+        let poll = self.one_of(&[100, 100, 1000, 3000, 60_000, 60_000, 0]);
+        let poll = if poll == 0 { self.0.u64(100..=60_000) } else { poll };
+        let watch = self.one_of(&[60, 60, 60, 180, 600]);
+        // Some thousand lookups are enough.
+        let watch = if poll < 500 { 60 } else { watch };
+        Timing { watch: seconds(watch), poll: millis(poll), confirm: seconds(confirm) }
+    }
+
+    /// A moment shortly before or after.
+    fn near(&mut self, at: Time) -> Time {
+        let (early, late) = (self.0.u64(..3_000_000), self.0.u64(..3_000_000));
+        at.saturating_sub(Duration::from_nanos(early)) + Duration::from_nanos(late)
     }
 
     fn timing(&mut self) -> Timing {
