@@ -71,7 +71,7 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         mode,
         reads_end,
         control: LoopControl::new(mode, timing, deadline),
-        observer: Observer::new(clients, binding, timing, first_permit, deadline, reads_end),
+        observer: Observer::new(clients, binding, timing, first_permit, deadline),
         snapshot: &snapshot,
         standby: &standby,
         preregister: &preregister,
@@ -140,6 +140,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         loop {
             let then = match self.step().await {
                 Ok(then) => then,
+                Err((_, error)) if self.is_end_of_watch(&error) => Then::Stop(Stop::WatchTime),
                 Err((stage, error)) => self.retry(stage, error),
             };
             match then {
@@ -158,6 +159,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             Ok(observation) => observation,
             Err(error) => return self.observation_failed(error),
         };
+        self.observer.end_reads(self.reads_end);
         self.clear_error(Stage::Observation);
         self.record(&observation, is_backing_off);
         let observation = self.changes.mask_deregistered(observation);
@@ -186,6 +188,14 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             return Ok(self.control.recheck());
         }
         Ok(then)
+    }
+
+    /// Whether only the end of the watch ended the step: after a complete observation, that is no error.
+    fn is_end_of_watch(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::DeadlineExceeded
+            && self.plan.is_some()
+            && !self.control.has_pending_error()
+            && self.control.time_is_over() == Then::Stop(Stop::WatchTime)
     }
 
     fn observation_failed(&mut self, error: Error) -> Result<Then, (Stage, Error)> {

@@ -71,7 +71,8 @@ pub(super) struct Observer<'a, D, T, C> {
     /// How long permits were waited for since that was last taken.
     permit_wait: Duration,
     deadline: Instant,
-    /// When lookups and lists end: at the deadline, or at the end of a watch.
+    /// When lookups, lists and waits for permits end: at the deadline, or, after the first complete observation, at
+    /// the end of a watch.
     reads_end: Instant,
     resolution: Option<Resolution>,
     readers: ReaderCache,
@@ -90,7 +91,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         timing: Timing,
         first_permit: FirstPermit,
         deadline: Instant,
-        reads_end: Instant,
     ) -> Self {
         let list_permit = match first_permit {
             FirstPermit::Held(permit) => ListPermit::Held(permit),
@@ -103,7 +103,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             poll: timing.poll,
             permit_wait: Duration::ZERO,
             deadline,
-            reads_end,
+            reads_end: deadline,
             resolution: None,
             readers: ReaderCache::default(),
             stability: AnswerStability::new(timing),
@@ -141,6 +141,11 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             self.list(permit, self.poll).await?;
         }
         self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
+    }
+
+    /// Ends lookups, lists and waits for permits at this time.
+    pub fn end_reads(&mut self, at: Instant) {
+        self.reads_end = at;
     }
 
     /// What was seen last, even if the last observation was cut short between DNS and the group.

@@ -136,7 +136,10 @@ impl State {
 /// The members of clusters, as the RDS API has listed them to this process, and their endpoints as far as they are
 /// known. An event's word alone makes nobody a member.
 #[derive(Debug, Default)]
-pub struct KnownMembers(RefCell<BTreeMap<(Zone, String), BTreeMap<String, Option<String>>>>);
+pub struct KnownMembers(RefCell<BTreeMap<(Zone, String), Endpoints>>);
+
+/// By the member's identifier; `None` where its endpoint is not known.
+type Endpoints = BTreeMap<String, Option<String>>;
 
 impl KnownMembers {
     fn record(&self, zone: &Zone, cluster: &str, found: &Cluster) {

@@ -42,7 +42,7 @@ pub(super) struct Lookup {
 
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
-    asked: Time,
+    answered: Time,
     version: usize,
     pub active: Targets,
     draining: Targets,
@@ -213,7 +213,8 @@ impl Checker {
                 let targets = writer.map(|named| Targets::from([SocketAddr::new(named.address, self.port)]));
                 let is_in_sync = |writer| verdict::is_as_it_must_be(&active, &unhealthy, &writer, self.keep);
                 run.counts.differences += u64::from(!targets.is_some_and(is_in_sync));
-                run.listing = Some(Listing { asked: *asked, version: *version, active, draining, unhealthy });
+                run.listing =
+                    Some(Listing { answered: self.now, version: *version, active, draining, unhealthy });
             }
             Event::RdsAnswered { run, writer } => {
                 let run = &mut self.runs[*run];
@@ -363,7 +364,7 @@ impl Checker {
             }
         }
         match state.lookups.last() {
-            Some(Lookup { asked, named: Some(named), .. }) if *asked >= oldest => {
+            Some(Lookup { answered, named: Some(named), .. }) if *answered >= oldest => {
                 let writer = SocketAddr::new(named.address, self.port);
                 if targets.contains(&writer) {
                     problems.push(format!("deregisters {writer}, which the last lookup gave"));
@@ -372,7 +373,7 @@ impl Checker {
                     problems.push(format!("deregisters before {writer} is confirmed"));
                 }
                 match &state.listing {
-                    Some(listing) if listing.asked >= oldest => {
+                    Some(listing) if listing.answered >= oldest => {
                         if !listing.active.contains(&writer) {
                             problems.push(format!(
                                 "deregisters next to {writer}, which was not listed as active"
