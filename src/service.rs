@@ -287,7 +287,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     ) -> Vec<Report> {
         let Self { config, clients, fleet, host: _, members: _ } = self;
         // A watch of no length is a check.
-        let mode = if config.dry_run || config.timing.watch.is_zero() { self.check_mode() } else { Mode::Watch };
+        let mode =
+            if config.dry_run || config.timing.watch.is_zero() { self.check_mode() } else { Mode::Watch };
         let is_watched = |index: &usize| watched.iter().any(|watched| watched.binding == *index);
         let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(index));
         let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();
