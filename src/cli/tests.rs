@@ -164,7 +164,9 @@ fn help_names_every_variable_of_the_configuration() {
         None
     });
     assert!(read.borrow().len() >= 10);
-    for name in read.into_inner() {
-        assert!(EXAMPLES.contains(&name), "{name}");
+    // Those of the AWS SDKs and of proxies are many, and the help names the best known.
+    let is_ours = |name: &String| !name.starts_with("AWS_") && !name.to_uppercase().ends_with("_PROXY");
+    for name in read.into_inner().into_iter().filter(is_ours) {
+        assert!(EXAMPLES.contains(&format!("\n  {name} ")), "{name}");
     }
 }
