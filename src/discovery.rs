@@ -3,7 +3,7 @@
 //! Further tags with the same key and a suffix hold the options: `KEY:port`, `KEY:database`. Removing the tag ends
 //! management; the targets stay. A group whose tags are invalid fails alone, by name.
 //!
-//! Whoever may tag a target group controls which database it leads to. So a tag binds only the endpoints that
+//! The right to tag a target group is the right to choose the database that it leads to. So a tag binds only the endpoints that
 //! DISCOVERY_ENDPOINTS allows. A tag that no group carries is a failure: as a rule, it is misspelt.
 
 use std::collections::{BTreeMap, BTreeSet};

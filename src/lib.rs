@@ -3,7 +3,7 @@
 //! A target group of type `ip` holds addresses, not names. When a database fails over, the name of its writer
 //! endpoint moves to another address, and the load balancer does not notice. This crate is the AWS Lambda function
 //! that changes the group: RDS events and a schedule invoke it, it compares the addresses that DNS gives with the
-//! targets of the group, registers what is missing and deregisters what is stale.
+//! targets of the group, registers missing targets and deregisters stale ones.
 //!
 //! # The one idea
 //!

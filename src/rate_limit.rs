@@ -23,7 +23,7 @@ const ROUTINE_BURST: f64 = 6.0;
 pub enum Priority {
     /// The writer may be missing in its group.
     Failover,
-    /// The writer is registered. What is left over is cleared up.
+    /// The writer is registered. Stale targets are left.
     Tidy,
     /// Nothing is known to be wrong.
     Routine,

@@ -59,7 +59,7 @@ fn plan_matches_the_truth_table() {
     case("only draining targets left", "10.0.2.20", "10.0.1.10~ 10.0.3.30~", Unconfirmed, "+ 10.0.2.20:5432");
 
     case("failover before registration", "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
-    case("failover at first sight", "10.0.2.20", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
+    case("failover at the first lookup", "10.0.2.20", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
     case("failover, contradicted", "10.0.2.20", "10.0.1.10", RdsDisagrees, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
     case("failover after registration", "10.0.2.20", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
     case("registered, unconfirmed", "10.0.2.20", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the writer");

@@ -209,7 +209,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         std::mem::take(&mut self.state.borrow_mut().rds_disagrees)
     }
 
-    /// Records the RDS API's answer about the cluster, whoever asked.
+    /// Records the RDS API's answer about the cluster. The loop asks as well.
     pub fn record_cluster(&self, cluster: Option<&Cluster>) {
         let rejected = self.state.borrow_mut().record_cluster(cluster);
         rejected.iter().for_each(|name| self.log_skip(name, NOT_A_MEMBER));

@@ -127,7 +127,7 @@ class DrillTest(unittest.TestCase):
         self.assertRegex(text, r"works .*\n.* fails +connection refused.*\n.* works again .* the outage took")
         self.assertAlmostEqual(outage(text), 1.5, delta=0.5)
 
-    def test_no_outage_and_an_outage_without_an_end_are_told_apart(self):
+    def test_no_outage_and_an_outage_without_an_end_differ(self):
         forwarder = Forwarder()
         with socket.create_server(("127.0.0.1", 0)) as target:
             forwarder.forward_to(target.getsockname()[1])

@@ -1,4 +1,4 @@
-//! Tells the phase of an invocation by its events, without a look into the loop.
+//! Derives the phase of an invocation from its events, without a look into the loop.
 
 use std::net::SocketAddr;
 
