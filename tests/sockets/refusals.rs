@@ -119,7 +119,8 @@ impl ProvideCredentials for NoCredentials {
 
 #[tokio::test]
 async fn missing_credentials_are_permanent_and_name_the_fix() {
-    let cases: [(fn() -> CredentialsError, ErrorKind, &[&str]); 4] = [
+    type Case = (fn() -> CredentialsError, ErrorKind, &'static [&'static str]);
+    let cases: [Case; 4] = [
         (
             || CredentialsError::not_loaded("no provider has them"),
             ErrorKind::Permanent,
