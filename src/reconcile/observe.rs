@@ -209,8 +209,11 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             self.permit_wait += began.elapsed();
         }
         let permit = permit.map_err(|_| {
-            Error::new(ErrorKind::DeadlineExceeded, "get a permit for the load balancing API in time")
-                .with_fix("check what else uses up the API's limits, or raise the function's time-out")
+            Error::new(
+                ErrorKind::DeadlineExceeded,
+                "get a permit for the load balancing API before the invocation's time ran out",
+            )
+            .with_fix("check what else uses up the API's limits, or raise the function's time-out")
         })?;
         Ok((permit, has_waited))
     }
