@@ -42,6 +42,7 @@ pub(super) struct Lookup {
 
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
+    asked: Time,
     answered: Time,
     version: usize,
     pub active: Targets,
@@ -213,8 +214,14 @@ impl Checker {
                 let targets = writer.map(|named| Targets::from([SocketAddr::new(named.address, self.port)]));
                 let is_in_sync = |writer| verdict::is_as_it_must_be(&active, &unhealthy, &writer, self.keep);
                 run.counts.differences += u64::from(!targets.is_some_and(is_in_sync));
-                run.listing =
-                    Some(Listing { answered: self.now, version: *version, active, draining, unhealthy });
+                run.listing = Some(Listing {
+                    asked: *asked,
+                    answered: self.now,
+                    version: *version,
+                    active,
+                    draining,
+                    unhealthy,
+                });
             }
             Event::RdsAnswered { run, writer } => {
                 let run = &mut self.runs[*run];
@@ -389,9 +396,11 @@ impl Checker {
                     if state.rds_verdict.is_some_and(|writer| writer != member) {
                         problems.push(format!("deregisters although the RDS API contradicts {member}"));
                     }
+                    // An answer of RDS that is recent when the group is listed counts, however long the list takes.
+                    let listed = state.listing.as_ref().map_or(self.now, |listing| listing.asked);
                     let asked = state
                         .asked_rds
-                        .is_some_and(|at| at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT + 2 * SLACK >= self.now);
+                        .is_some_and(|at| at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT + 2 * SLACK >= listed);
                     if !asked {
                         problems.push("deregisters without having asked the RDS API".to_owned());
                     }
