@@ -159,15 +159,15 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             Ok(observation) => observation,
             Err(error) => return self.observation_failed(error),
         };
-        self.observer.end_reads(self.reads_end);
         self.clear_error(Stage::Observation);
         self.record(&observation, is_backing_off);
         let observation = self.changes.mask_deregistered(observation);
         self.close_preregistration(&observation);
         let confirmation = self.confirmation(&observation, began).await;
         self.control.exclude(self.observer.take_permit_wait());
-        if !self.still_holds(&observation) {
-            // DNS changed while the RDS API was asked.
+        let is_unconfirmed_now = confirmation != Confirmation::Unconfirmed && !self.observer.is_confirmed();
+        if !self.still_holds(&observation) || is_unconfirmed_now {
+            // DNS changed while the RDS API was asked, perhaps to another answer and back.
             return Ok(self.control.at_once());
         }
         // The lookups made meanwhile may have confirmed the answer.
@@ -555,6 +555,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             log_decision!(info, self.binding, "plan", plan = %plan, reason = "the group differs from DNS", "plan computed");
         }
         self.plan = Some(plan.clone());
+        // From now on, the end of a watch is no error.
+        self.observer.end_reads(self.reads_end);
     }
 
     fn retry(&mut self, stage: Stage, error: Error) -> Then {

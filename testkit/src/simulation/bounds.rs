@@ -1,7 +1,7 @@
 //! Invariant 6: how many lookups and calls an invocation may make.
 //!
-//! With `T` the time that the invocation took, `pause` the poll interval or half a second if that is
-//! shorter (a failure is tried again after half a second at the earliest), and each number counted in
+//! With `T` the time that the invocation took, `pause` the poll interval, a third of the confirmation or half
+//! a second, whichever is shorter (a failure is tried again after half a second at the earliest), and each number counted in
 //! the one invocation:
 //!
 //! ```text
@@ -82,7 +82,8 @@ pub(super) fn check(
         lookups, listings, changes, questions, instances, sought, failures, moves, differences, ..
     } = *counts;
     let every = |period: Duration| (took.as_nanos() / period.as_nanos().max(1)) as u64;
-    let polls = every(timing.poll.min(Duration::from_millis(500)));
+    let confirming = if timing.confirm.is_zero() { timing.poll } else { timing.confirm / 3 };
+    let polls = every(timing.poll.min(confirming).min(Duration::from_millis(500)));
     let rds_calls_max = 1 + every(RDS_RECHECK_INTERVAL) + moves;
     let candidate_polls_max = if mode == Mode::Watch { 1 + every(CANDIDATE_POLL_INTERVAL) } else { 0 };
     let reasons = changes + questions.min(rds_calls_max) + failures + moves;

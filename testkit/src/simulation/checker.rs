@@ -14,6 +14,8 @@ use super::schedule::MEMBERS;
 use super::verdict;
 use crate::Action;
 
+/// How long an observation waits for its permits at most: one to list, and one to list again.
+const PERMITS: Time = Time::from_secs(8);
 /// How late timers may fire: the longest stall, and the timer's own millisecond.
 const SLACK: Time = STALL.saturating_add(Time::from_millis(1));
 
@@ -396,11 +398,12 @@ impl Checker {
                     if state.rds_verdict.is_some_and(|writer| writer != member) {
                         problems.push(format!("deregisters although the RDS API contradicts {member}"));
                     }
-                    // An answer of RDS that is recent when the group is listed counts, however long the list takes.
+                    // An answer of RDS that is recent when an observation begins counts, however long its permits and
+                    // its list take: other users of the API must not hold up a deregistration for ever.
                     let listed = state.listing.as_ref().map_or(self.now, |listing| listing.asked);
-                    let asked = state
-                        .asked_rds
-                        .is_some_and(|at| at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT + 2 * SLACK >= listed);
+                    let asked = state.asked_rds.is_some_and(|at| {
+                        at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT + PERMITS + 2 * SLACK >= listed
+                    });
                     if !asked {
                         problems.push("deregisters without having asked the RDS API".to_owned());
                     }
