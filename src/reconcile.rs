@@ -36,11 +36,11 @@ mod veto;
 pub use change_log::LISTING_LAG;
 pub(crate) use desired::{ReaderCache, resolve};
 pub use observe::{MAX_OBSERVATION_AGE, RELIST_INTERVAL};
-pub use options::{FirstPermit, Mode, Options, Preregistration, Timing};
+pub use options::{FirstPermit, Mode, Options, Timing};
 pub use ports::{
     Attempts, Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
 };
-pub use preregister::{CANDIDATE_POLL_INTERVAL, KnownMembers};
+pub use preregister::{CANDIDATE_POLL_INTERVAL, KnownMembers, Preregistration};
 pub use rds_query::RDS_TIMEOUT;
 pub use report::{Report, Status};
 pub use veto::RDS_RECHECK_INTERVAL;
