@@ -40,7 +40,7 @@ demo: ## Plays a failover, a failback and more against the real binary, on loopb
 	@cargo build --locked --quiet --bin bootstrap
 	@cargo run --locked --quiet --example demo
 
-invoke: ## Invokes the function once in the demo's world: make invoke EVENT=events/check.json
+invoke: ## Invokes the function once in the demo's world, and plays the event: make invoke EVENT=events/check.json
 	@cargo build --locked --quiet --bin bootstrap
 	@cargo run --locked --quiet --example demo -- $(EVENT)
 
