@@ -48,7 +48,9 @@ outage: ## Plays how long failovers cut vendors off, here and elsewhere, and dra
 	@cargo run --locked --quiet --example outage
 
 test: ## Runs the tests
-	cargo test --locked --features cli
+	@rm -f $(CURDIR)/target/requests.log
+	RECORD_REQUESTS=$(CURDIR)/target/requests.log cargo test --locked --features cli
+	$(or $(wildcard $(VENV)/bin/python),$(PYTHON)) -m unittest discover -s tests/requests
 	$(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
 
