@@ -1,4 +1,4 @@
-//! The fields of an event, and what is said where it is none.
+//! The fields of an event that decide what it is.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! What is said about an event that is not for this function.
+//! The error about an event that is not for this function.
 
 use serde_json::value::RawValue;
 

@@ -88,7 +88,7 @@ class Requests(unittest.TestCase):
             "Action=DescribeTargetHealth&Version=2015-12-01": "Missing required parameter",
             "Action=RegisterTargets&Version=2015-12-01&TargetGroupArn=a&Targets.member.1.Port=5432": "Missing required",
             "Action=RegisterTargets&Version=2015-12-01&TargetGroupArn=a&Targets.member.1.Id=b&Targets.member.1.Port=0":
-                "Invalid range",
+                "valid min value: 1",
             "Action=DescribeDBClusters&Version=2014-10-31&DBClusterIdentifer=orders": "unknown field DBClusterIdentifer",
         }
         for body, expected in wrong.items():
