@@ -11,8 +11,6 @@ import zipfile
 import commands
 
 PYTHON = commands.ROOT / ".venv/awscli/bin/python"
-# What the commands read, besides this repository's own files.
-TEMPLATE = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
@@ -38,10 +36,11 @@ class Aws:
         self.folder = folder
         for name in ("template.yaml", "deploy", "samconfig.toml", "README.md", "LICENSE"):
             (folder / name).symlink_to(commands.ROOT / name)
-        for name in ("packaged.yaml", "expanded.json"):
-            (folder / name).write_text(json.dumps(TEMPLATE))
-        (folder / "with-zip.yaml").write_text(json.dumps({"Resources": {"Function": {
-            "Type": "AWS::Serverless::Function", "Properties": {"CodeUri": "rds-nlb-sync.zip"}}}}))
+        # As large as the real ones: the AWS CLI refuses a template of more than 51,200 bytes without a bucket.
+        template = (commands.ROOT / "template.yaml").read_text()
+        (folder / "packaged.yaml").write_text(template)
+        (folder / "with-zip.yaml").write_text(template.replace("CodeUri: .\n", "CodeUri: rds-nlb-sync.zip\n"))
+        (folder / "expanded.json").write_text('{"Resources": {}}')
         with zipfile.ZipFile(folder / "rds-nlb-sync.zip", "w") as package:
             package.writestr("bootstrap", "")
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
