@@ -78,10 +78,11 @@ def spans(text):
 def section(document, heading):
     """The text below a heading, up to the next of the same or a higher level."""
     text = read(document)
-    level, start = re.search(rf"^(#+) {re.escape(heading)}$", text, re.MULTILINE).group(1), text.index(f" {heading}\n")
-    rest = text[start:]
-    end = re.search(rf"^#{{1,{len(level)}}} ", rest[1:], re.MULTILINE)
-    return rest[: end.start() + 1] if end else rest
+    # A comment in a block of code is no heading.
+    plain = re.sub(r"^( *)```.*?^ *```$", lambda block: "." * len(block.group()), text, flags=re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^(#+) {re.escape(heading)}$", plain, re.MULTILINE)
+    end = re.compile(rf"^#{{1,{len(found.group(1))}}} ", re.MULTILINE).search(plain, found.end())
+    return text[found.end() : end.start() if end else None]
 
 
 def rows(text):
@@ -192,6 +193,16 @@ class Names(unittest.TestCase):
                 for name in re.findall(r"^([A-Z][a-z]\w*)=", span):
                     with self.subTest(f"{document}: {span}"):
                         self.assertIn(name, known)
+
+    def test_every_parameter_in_a_command_is_its_template_s(self):
+        for document, line in commands.everywhere():
+            given = re.split(r"--parameter-overrides|PARAMETERS=", line)[1:]
+            if given:
+                file = re.search(r"--template(?:-file)? (deploy/\w+\.yaml)", line)
+                template = file.group(1) if file else "deploy/privatelink.yaml" if "orders-path" in line else "template.yaml"
+                names = set(re.findall(r"(?:^|[\s\"])([A-Z][a-z]\w*)=", given[0]))
+                self.assertTrue(names, line)
+                self.assertEqual(names - PARAMETERS[template], set(), f"{document}: {line}")
 
     def test_every_template_parameter_is_documented(self):
         text = read("docs/deploy.md") + read("docs/reference.md")
