@@ -38,7 +38,22 @@ def lines(document):
         text = HERE_DOCUMENT.sub(r"\2", script.replace("\\\n", ""))
         # A line that ends with a pipe goes on in the next.
         text = re.sub(r"\|\n\s*", "| ", text)
-        found += [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+        found += whole([line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")])
+    return found
+
+
+def whole(parts):
+    """The lines, with those joined that a quotation spans."""
+    found, line = [], ""
+    for part in parts:
+        line = f"{line}\n{part}" if line else part
+        try:
+            shlex.split(line)
+        except ValueError:
+            continue
+        found.append(line)
+        line = ""
+    assert not line, f"a quotation without end: {line}"
     return found
 
 
