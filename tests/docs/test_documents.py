@@ -215,7 +215,7 @@ class Names(unittest.TestCase):
 
     def test_every_variable_is_documented_with_its_default_and_range(self):
         code = read("src/config.rs").split("#[cfg(test)]")[0]
-        variables = set(re.findall(r'pub const ([A-Z_]+): &str = "\1";', code))
+        variables = set(re.findall(r'pub(?:\(\w+\))? const ([A-Z_]+): &str = "\1";', code + rust("src/config")))
         table = {row[0].strip("`"): row for row in rows(section("docs/reference.md", "Configuration")) if len(row) == 5}
         table.pop("variable")
         self.assertEqual(set(table), variables)
@@ -250,12 +250,9 @@ class Names(unittest.TestCase):
         documented = {name for row in rows(text) for name in spans(row[0])}
         self.assertEqual(documented, written)
         # The metrics of our namespace that the templates read.
-        read_by_templates = set()
-        for alarm in re.findall(r"Namespace: rds-nlb-sync\n\s+MetricName: (\w+)", read("template.yaml")):
-            read_by_templates.add(alarm)
-        missing = re.search(r"The program does not write (.+?) yet", text)
-        not_written = set(spans(missing.group(1))) if missing else set()
-        self.assertEqual(read_by_templates - written, not_written, "delete the paragraph when the program writes them")
+        read_by_templates = set(re.findall(r"Namespace: rds-nlb-sync\n\s+MetricName: (\w+)", read("template.yaml")))
+        self.assertGreater(len(read_by_templates), 5)
+        self.assertLessEqual(read_by_templates, written)
 
     def test_decisions_are_those_of_the_log(self):
         code = rust()

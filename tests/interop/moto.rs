@@ -123,6 +123,7 @@ impl Moto {
             .await
             .unwrap();
         let endpoint = cluster.db_cluster().and_then(|cluster| cluster.endpoint()).expect("an endpoint");
+        let (_, zone) = endpoint.split_once(".cluster-").expect("a cluster's endpoint");
         let mut members = Vec::new();
         for number in 1..=2 {
             let member = format!("{name}-{number}");
@@ -135,8 +136,10 @@ impl Moto {
                 .send()
                 .await
                 .unwrap();
-            let endpoint = created.db_instance().and_then(|instance| instance.endpoint()?.address());
-            members.push(Member { name: member, endpoint: endpoint.expect("an endpoint").to_owned() });
+            assert!(created.db_instance().is_some_and(|instance| instance.endpoint().is_some()));
+            // On AWS, a cluster and its instances share a zone. moto gives each cluster another one.
+            let endpoint = format!("{member}.{zone}");
+            members.push(Member { name: member, endpoint });
         }
         let group = self
             .load_balancing()
