@@ -42,13 +42,7 @@ demo: ## Plays a failover, a failback and more against the real binary, on loopb
 	@cargo build --locked --example demo
 	@cargo run --locked --quiet --example demo
 
-pictures: $(VENV)/pictures/installed ## Draws the README's pictures of the demo and of the doctor
-	cargo build --locked --bin bootstrap
-	cargo build --locked --example demo
-	cargo build --locked --features cli --bin rds-nlb-sync
-	$(VENV)/pictures/bin/python scripts/pictures
-
-invoke: ## Invokes the function once in the demo's world: make invoke EVENT=events/check.json
+invoke: ## Invokes the function once in the demo's world, and plays the event: make invoke EVENT=events/check.json
 	@cargo build --locked --quiet --bin bootstrap
 	@cargo run --locked --quiet --example demo -- $(EVENT)
 
@@ -60,6 +54,12 @@ test: ## Runs the tests; tests/install installs what some of them need, and the 
 	$(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
 	$(PYTHON) -m unittest discover -s tests/docs
+
+pictures: $(VENV)/pictures/installed ## Draws the README's pictures of the demo and of the doctor
+	cargo build --locked --bin bootstrap
+	cargo build --locked --example demo
+	cargo build --locked --features cli --bin rds-nlb-sync
+	$(VENV)/pictures/bin/python scripts/pictures
 
 words: ## Lists where the words that docs/words.md avoids stand
 	$(PYTHON) scripts/words

@@ -287,6 +287,15 @@ class Names(unittest.TestCase):
         named = re.search(r"in the category (.+?) \|", text).group(1).replace(" or ", ", ").split(", ")
         self.assertEqual(sorted(named), sorted(re.findall(r'"(.+?)"', code)))
 
+    def test_durations_are_those_of_the_model(self):
+        model = read("examples/outage/model.rs")
+        ranges = dict(re.findall(r"pub const (\w+): Range = \((.+?)\);", model))
+        table = section("docs/failover-time.md", "The durations")
+        for name in ("STARTED", "DELIVERY", "PROMOTED_AURORA", "PROMOTED_MULTI_AZ", "DNS_AURORA", "REGISTRATION", "DEREGISTRATION"):
+            with self.subTest(name):
+                least, most = (f"{float(number):g}" for number in ranges[name].split(", "))
+                self.assertIn(f"{least}–{most} s", table)
+
     def test_waiting_reasons_are_the_program_s(self):
         code = read("src/plan.rs")
         table = section("docs/runbook.md", "Pending")
