@@ -21,7 +21,7 @@ import commands  # noqa: E402
 from commands import ROOT, read  # noqa: E402
 
 # Documents that other documents may link to before they are there.
-COMING = {"docs/proof.md"}
+COMING = {"docs/containers.md", "docs/drill.md", "docs/proof.md", "docs/releases.md"}
 
 
 def tracked(*patterns):
@@ -157,7 +157,7 @@ FOREIGN = set("""
     rVPCEndpointServicePermission pDBEndPoint oLambdaName oLambdaPrivsRole oLambdaTriggerTopic oLambdaTriggerSubscription
     oEventSubscription oSnsLambdaInvokePermission ElbHostnameAsTargetEventbridgeTrigger ElbHostnameTarget S3ObjectLambda
     target_fqdn dns_servers remove_untracked_tg_ip target_db_instance_ids identifier
-    ERROR_MESSAGE ReceiptHandle HealthyHostCount UnHealthyHostCount TooManyRequestsException Replacement
+    ClusterFirst SOURCE_DATE_EPOCH ERROR_MESSAGE ReceiptHandle HealthyHostCount UnHealthyHostCount TooManyRequestsException Replacement
     keepalives_idle target_session_attrs target_port
     enableDnsSupport enableDnsHostnames VERIFY_IDENTITY ignore_changes lambda_runtime awslambdaric
     aws_lb_target_group_attachment aws_lb aws_lb_listener aws_lb_target_group aws_vpc_endpoint_service
@@ -314,10 +314,10 @@ class Names(unittest.TestCase):
             self.assertTrue(re.search(rf"^    {command.capitalize()}[( ]", code, re.MULTILINE), f"no command {command}")
 
     def test_make_targets_exist(self):
-        targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+        targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
         for document in commands.DOCUMENTS:
             for span in spans(read(document)):
-                named = re.match(r"make ([a-z-]+)", span)
+                named = re.match(r"make ([a-z][a-z0-9-]*)", span)
                 if named:
                     self.assertIn(named.group(1), targets, f"{document}: {span}")
         for _, line in commands.of("make"):
@@ -333,7 +333,9 @@ class Names(unittest.TestCase):
                     self.assertTrue((ROOT / span).exists(), f"{document}: {span}")
 
 
-KINDS = {"aws", "cargo", "dig", "git", "jq", "make", "printf", "python3", "rds-nlb-sync", "sam", "scripts/drill", "sed", "terraform"}
+KINDS = set("""
+    aws cargo cd dig docker gh git jq kubectl make printf python3 rds-nlb-sync sam scripts/drill sed sha256sum sudo systemctl tar terraform
+""".split())
 
 
 class Blocks(unittest.TestCase):
