@@ -334,7 +334,8 @@ class Names(unittest.TestCase):
 
 
 KINDS = set("""
-    aws cargo cd dig docker gh git jq kubectl make printf python3 rds-nlb-sync sam scripts/drill sed sha256sum sudo systemctl tar terraform
+    aws cargo cd dig docker gh git install journalctl jq kubectl make printf python3 rds-nlb-sync sam scripts/drill sed sha256sum sudo
+    systemctl tar terraform
 """.split())
 
 
