@@ -31,13 +31,15 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-.PHONY: help demo outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz mutants bench bench-fleet clean
+.PHONY: help demo pictures outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: ## Plays a failover, a failback and more against the real binary, on loopback
-	@cargo build --locked --quiet --bin bootstrap
+	@[ -x target/debug/examples/demo ] || echo "Building. The first time takes two to three minutes on two cores." >&2
+	@cargo build --locked --bin bootstrap
+	@cargo build --locked --example demo
 	@cargo run --locked --quiet --example demo
 
 invoke: ## Invokes the function once in the demo's world, and plays the event: make invoke EVENT=events/check.json
@@ -47,12 +49,19 @@ invoke: ## Invokes the function once in the demo's world, and plays the event: m
 outage: ## Plays how long failovers cut vendors off, here and elsewhere, and draws docs/outage.svg
 	@cargo run --locked --quiet --example outage
 
-test: ## Runs the tests
-	@rm -f $(CURDIR)/target/requests.log
-	RECORD_REQUESTS=$(CURDIR)/target/requests.log cargo test --locked --features cli
+test: ## Runs the tests; tests/install installs what some of them need, and the rest counts as skipped
+	@mkdir -p $(CURDIR)/target && rm -f $(CURDIR)/target/requests.log
+	RECORD_REQUESTS=$(CURDIR)/target/requests.log scripts/count-skips cargo test --locked --features cli
 	$(or $(wildcard $(VENV)/bin/python),$(PYTHON)) -m unittest discover -s tests/requests
 	$(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
+	$(PYTHON) -m unittest discover -s tests/docs
+
+pictures: $(VENV)/pictures/installed ## Draws the README's pictures of the demo and of the doctor
+	cargo build --locked --bin bootstrap
+	cargo build --locked --example demo
+	cargo build --locked --features cli --bin rds-nlb-sync
+	$(VENV)/pictures/bin/python scripts/pictures
 
 words: ## Lists where the words that docs/words.md avoids stand
 	$(PYTHON) scripts/words
@@ -165,6 +174,11 @@ $(VENV)/checkov/installed: tests/template/requirements-checkov.txt
 $(VENV)/awscli/installed $(VENV)/emulate/installed: $(VENV)/%/installed: tests/template/requirements-%.txt
 	$(PYTHON) -m venv $(VENV)/$*
 	$(VENV)/$*/bin/pip install --quiet -r $<
+	touch $@
+
+$(VENV)/pictures/installed: scripts/pictures-requirements.txt
+	$(PYTHON) -m venv $(VENV)/pictures
+	$(VENV)/pictures/bin/pip install --quiet -r $<
 	touch $@
 
 # In an environment of its own as well: the emulators need other versions of what the templates' tools pin.
