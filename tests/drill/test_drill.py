@@ -348,7 +348,7 @@ class Base(unittest.TestCase):
     def start(self, port, *options, **more):
         # A time-out that a busy machine does not reach.
         interval = "0.2" if {"--psql", "--mysql"} & set(options) else "0.1"
-        words = ["127.0.0.1", str(port), "--interval", interval, "--for", "40", "--timeout", "4", *options]
+        words = ["127.0.0.1", str(port), "--interval", interval, "--for", "40", "--timeout", "10", *options]
         drill = Drill([self.python, DRILL, *words], **more)
         self.addCleanup(drill.end)
         return drill
