@@ -814,6 +814,15 @@ class SafetyTest(Base):
             self.finish(drill, 130)
             self.assertEqual(aws.changes(), [])
 
+    def test_interrupt_before_a_first_registration_registers_nothing(self):
+        with folder() as name, silent_server() as target, Balancer() as balancer:
+            aws = Aws(name, balancer)
+            drill = self.measure(balancer, target, "register", env=aws.environment())
+            drill.await_text("It begins in 3 s")
+            drill.send(signal.SIGINT)
+            self.finish(drill, 130)
+            self.assertEqual(aws.changes(), [])
+
     def test_failed_deregistration_is_undone_and_named(self):
         with self.world() as (aws, balancer, target):
             aws.fail("deregister-targets", 9)
