@@ -109,6 +109,7 @@ target/tools/bin/cargo-cyclonedx:
 
 # Skipped, loudly, where neither rustup nor Debian has a toolchain for arm64, or nothing here runs such a program.
 arm64: $(VENV)/release/installed ## Builds the zip for arm64 and plays the demo with it, under QEMU where this machine is another
+	cargo build --locked --quiet --bin bootstrap --example demo
 	$(VENV)/release/bin/pytest -q tests/release/test_arm64.py
 
 release-test: $(VENV)/release/installed ## Tests what scripts/release makes, without a build

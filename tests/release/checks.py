@@ -62,7 +62,7 @@ def linked(binary):
 
 def assert_runs_on_amazon_linux_2023(binary, machine):
     found, libraries, versions = linked(binary)
-    assert found == machine
+    assert found == machine, f"it is for {found}"
     assert libraries <= LIBRARIES, "it needs a library that the system does not have"
     numbers = {tuple(map(int, version.removeprefix("GLIBC_").split("."))) for version in versions}
     assert numbers, "a program without a version of the C library is not the one that this test is about"
