@@ -11,7 +11,7 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 
-from checks import ROOT, run, skip, tool
+from checks import LIBRARIES, ROOT, linked, run, skip, tool
 
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = DEPLOY / "container" / "Dockerfile"
@@ -71,6 +71,40 @@ def test_build_context_has_every_file_that_cargo_needs(tmp_path):
     # A source that reads a file at compile time would need that file as well.
     text = "".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
     assert "include_str!" not in text and "include_bytes!" not in text
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A folder with the program of the tests and only the files of a distroless image that it uses."""
+    program = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug" / "rds-nlb-sync"
+    if os.geteuid() != 0 or not shutil.which("chroot"):
+        skip("only root can change the root folder: the command line was not run as in its image")
+    if not program.exists():
+        skip("the command line is not built (cargo build --features cli): it was not run as in its image")
+    _, libraries, _ = linked(program)
+    assert libraries <= LIBRARIES
+    found = re.findall(r"(/\S+) \(0x", run("ldd", program).stdout)
+    for path in [*found, "/etc/ssl/certs/ca-certificates.crt"]:
+        (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / path[1:])
+    shutil.copy(program, tmp_path / "rds-nlb-sync")
+    tmp_path.chmod(0o755)
+    return tmp_path
+
+
+def test_watch_runs_in_its_image_and_ends_at_sigterm(image):
+    bindings = documents()["ConfigMap"]["data"]["BINDINGS"]
+    # Nothing listens on port 9 of loopback: what the watch reports is that, and not a file that it misses.
+    variables = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "BINDINGS": bindings,
+                 "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "NAMESERVERS": "127.0.0.1:9", "CONFIRM_SECONDS": "1"}
+    command = [shutil.which("chroot"), f"--userspec={USER}:{USER}", image, "/rds-nlb-sync", *WATCH]
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        first = watch.stdout.readline()
+        assert first, watch.stderr.read()
+        [binding] = json.loads(first)["bindings"]
+        assert binding["status"] == "failed" and "Connection refused" in binding["error"]
+        watch.terminate()
+        assert watch.wait(30) == 0
 
 
 # --- Kubernetes ---
