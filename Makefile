@@ -25,13 +25,16 @@ START ?= 0
 
 # How many hostile answers and inputs `make fuzz` plays.
 CASES ?= 100000
+
+# How long `make fuzz-live` plays. SEED replays one schedule.
+SECONDS ?= 60
 # From the package registry of cargo where none is installed; it takes some minutes to build.
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-.PHONY: help demo outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz mutants bench bench-fleet clean
+.PHONY: help demo outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +54,7 @@ test: ## Runs the tests
 	cargo test --locked --features cli
 	$(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
+	$(PYTHON) -m unittest discover -s tests/live
 
 words: ## Lists where the words that docs/words.md avoids stand
 	$(PYTHON) scripts/words
@@ -82,6 +86,10 @@ target/tools/bin/cargo-mutants:
 
 fuzz: ## Plays hostile input against parsers and adapters: make fuzz CASES=1000000
 	CASES=$(CASES) cargo test --locked --features cli --test tests fuzz
+
+fuzz-live: ## Plays schedules of harm against the real binary in real time: make fuzz-live SECONDS=600, make fuzz-live SEED=17
+	@cargo build --locked --quiet --bin bootstrap
+	@PYTHON=$(PYTHON) SECONDS=$(SECONDS) SEED=$(SEED) cargo run --locked --quiet --example fuzz_live
 
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip
