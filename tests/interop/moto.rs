@@ -126,8 +126,7 @@ impl Moto {
         let mut members = Vec::new();
         for number in 1..=2 {
             let member = format!("{name}-{number}");
-            let created = rds
-                .create_db_instance()
+            rds.create_db_instance()
                 .db_instance_identifier(&member)
                 .db_instance_class("db.r6g.large")
                 .engine("aurora-postgresql")
@@ -135,8 +134,9 @@ impl Moto {
                 .send()
                 .await
                 .unwrap();
-            let endpoint = created.db_instance().and_then(|instance| instance.endpoint()?.address());
-            members.push(Member { name: member, endpoint: endpoint.expect("an endpoint").to_owned() });
+            // moto gives all instances the hash "aaaaaaaaaa"; AWS gives them their cluster's.
+            let (_, zone) = endpoint.split_once(".cluster-").expect("a cluster's endpoint");
+            members.push(Member { endpoint: format!("{member}.{zone}"), name: member });
         }
         let group = self
             .load_balancing()

@@ -12,7 +12,7 @@ What must hold, in any order of events that the machine's load may bring about:
    servers did not all give one address; or the process stood still between its last answer and its call.
 2. A deregistration has its evidence: the answers of DNS to that process in that invocation named one address for
    CONFIRM_SECONDS, at least twice (once for 0), none of the rest says otherwise, that address is not deregistered, and the
-   last list shows it as active.
+   last list shows it as active. The RDS API's last answer in that invocation does not name another writer.
 3. What is registered was named by the last answers of DNS to the process, or is the address of a member that the RDS API
    listed to it. Commands that change nothing change nothing.
 4. When the faults have ended, two checks bring the group to what DNS names, and a third finds nothing to do.
@@ -38,6 +38,8 @@ ATTEMPT = 2.5
 OBSERVATION = 2.0
 # How much later than its deadline an answer may be seen, beside what the world itself was late.
 GRACE = 1.0
+# How long the program's SDK may go on to send the same registration again. A deregistration is sent once.
+RETRIES = 13.0
 # How many of the last questions may have given an address that is registered.
 LAST_QUESTIONS = 4
 
@@ -92,12 +94,15 @@ class Call:
         self.listed = None
         self.version = None
         self.members = None
+        self.writer = None
         self.endpoint = None
         self.outcome = None
         self.answered = None
         self.took_effect = None
         # The last list that the process had when it made the call.
         self.listing = None
+        # The call that this one repeats, or itself.
+        self.original = self
 
     @property
     def targets(self):
@@ -110,6 +115,7 @@ class Invocation:
         self.questions = []
         self.listings = []
         self.changes = []
+        self.writers = []  # (time, member that the RDS API named as the writer)
 
 
 class Process:
@@ -352,7 +358,7 @@ class Schedule:
     def on_members(self, _, event):
         """The RDS API's members of the cluster with this endpoint, which may be sent later."""
         call = self.calls[event["c"]]
-        call.members, call.endpoint = event["members"], event["endpoint"]
+        call.members, call.endpoint, call.writer = event["members"], event["endpoint"], event["writer"]
 
     def on_answered(self, at, event):
         """The answer is sent now. `outcome` is `ok` or what is wrong with it."""
@@ -372,9 +378,18 @@ class Schedule:
             call.invocation.listings.append(call)
         if outcome == "ok" and call.members is not None and call.endpoint == self.endpoint:
             process.members.update(call.members)
+            if call.invocation and call.writer:
+                call.invocation.writers.append((at, call.writer))
 
     def check_registration(self, at, process, call):
         """Invariant 3."""
+        for earlier in reversed(call.invocation.changes[:-1]):
+            is_answered = earlier.outcome == "ok" and earlier.answered - earlier.at < ATTEMPT
+            is_same = earlier.action == call.action and earlier.targets == call.targets
+            if is_same and not is_answered and at - earlier.original.at < RETRIES:
+                call.original = earlier.original
+                self.counts["registrations sent again"] += 1
+                return
         self.counts["registrations judged"] += 1
         recent = call.invocation.questions[-LAST_QUESTIONS:]
         named = set().union(*(question.named for question in recent))
@@ -416,7 +431,15 @@ class Schedule:
         length = last.at - first.first_named(address)
         if self.confirm and (len(row) < 2 or length < self.confirm):
             return f"it was named by {len(row)} questions for {length:.3f} s"
+        # The last answer may have come after the call was made.
+        writers = [writer for when, writer in call.invocation.writers if at - when >= REORDERED]
+        member = self.settings["writers"].get(address)
+        if member and writers and member != writers[-1] and member not in self.writers_since(at, call):
+            return f"it is {member}, and the RDS API names {writers[-1]}"
         return None
+
+    def writers_since(self, at, call):
+        return [writer for when, writer in call.invocation.writers if at - when < REORDERED]
 
     def row(self, at, questions, address):
         """The last questions that all gave this address, the last first."""

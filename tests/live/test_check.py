@@ -25,7 +25,7 @@ class Story:
         self.events, self.now, self.calls = [], 0.0, 0
         self.active = set(targets(*group))
         self.add("schedule", seed=7, main="Kill", hazards=["Kill"], confirm=confirm, servers=servers, endpoint=ENDPOINT,
-                 port=5432, max_rss_kb=1000, max_files=10, schedule="by hand")
+                 port=5432, writers={ONE: "orders-1", TWO: "orders-2"}, max_rss_kb=1000, max_files=10, schedule="by hand")
         self.add("group", active=sorted(self.active))
         for server in range(servers):
             self.dns(ONE, server=server)
@@ -71,9 +71,10 @@ class Story:
         listed = {target: "healthy" for target in self.active} | states
         return self.add("listed", p=p, c=call, targets=listed).answered(call, p=p)
 
-    def members(self, *members, endpoint=ENDPOINT, p=0):
+    def members(self, *members, endpoint=ENDPOINT, writer="orders-1", p=0):
         call = self.asked("DescribeDBClusters", "orders", p=p)
-        return self.add("members", p=p, c=call, endpoint=endpoint, members=list(members)).answered(call, p=p)
+        self.add("members", p=p, c=call, endpoint=endpoint, members=list(members), writer=writer)
+        return self.answered(call, p=p)
 
     def change(self, action, *addresses, p=0, outcome="ok"):
         call = self.asked(action, " ".join(targets(*addresses)), p=p)
@@ -233,6 +234,17 @@ class Checks(unittest.TestCase):
     def test_call_outside_an_invocation_is_found(self):
         self.check(Story(group=(ONE, TWO)).deregister(TWO), 2)
 
+    def test_deregistration_against_the_rds_api_is_found(self):
+        other = ENDPOINT.replace("abc123", "xyz789")
+        for writer, endpoint, wait, broken in (
+            ("orders-1", ENDPOINT, 1, [2]),
+            ("orders-2", ENDPOINT, 1, []),
+            ("orders-1", other, 1, []),
+            ("orders-1", ENDPOINT, 0.1, []),
+        ):
+            story = failover().members("orders-1", "orders-2", writer=writer, endpoint=endpoint).wait(wait)
+            self.check(story.deregister(ONE), *broken)
+
     # 3
 
     def test_registration_of_another_address_is_found(self):
@@ -256,6 +268,11 @@ class Checks(unittest.TestCase):
 
     def test_address_that_dns_named_long_ago_is_found(self):
         self.check(Story().began().lookup(TWO).lookups(ONE, 0.5).list().register(TWO), 3)
+
+    def test_registration_that_was_not_answered_may_be_sent_again(self):
+        for outcome, seconds, broken in (("broken", 0.5, []), ("ok", 0.5, [3]), ("broken", 14, [3])):
+            story = Story().dns(TWO).began().lookup(TWO).list().register(TWO, outcome=outcome).dns(ONE)
+            self.check(story.lookups(ONE, 0.5).wait(seconds).register(TWO), *broken)
 
     def test_change_by_a_command_that_changes_nothing_is_found(self):
         self.check(Story().began(kind="plan").lookup(TWO).list().register(TWO), 3)
