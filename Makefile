@@ -30,6 +30,9 @@ START ?= 0
 
 # How many hostile answers and inputs `make fuzz` plays.
 CASES ?= 100000
+
+# How long `make fuzz-live` plays. SEED replays one schedule.
+SECONDS ?= 60
 # From the package registry of cargo where none is installed; it takes some minutes to build.
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
@@ -38,7 +41,7 @@ CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-m
 CARGO_CYCLONEDX_VERSION := 0.5.9
 CARGO_CYCLONEDX := $(or $(shell command -v cargo-cyclonedx),target/tools/bin/cargo-cyclonedx)
 
-.PHONY: help demo pictures outage test words check format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz mutants bench bench-fleet clean
+.PHONY: help demo pictures outage test words check format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,6 +66,7 @@ test: ## Runs the tests; tests/install installs what some of them need, and the 
 	$(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
 	$(PYTHON) -m unittest discover -s tests/docs
+	$(PYTHON) -m unittest discover -s tests/live
 
 pictures: $(VENV)/pictures/installed ## Draws the README's pictures of the demo and of the doctor
 	cargo build --locked --bin bootstrap
@@ -103,6 +107,10 @@ target/tools/bin/cargo-mutants:
 
 fuzz: ## Plays hostile input against parsers and adapters: make fuzz CASES=1000000
 	CASES=$(CASES) cargo test --locked --features cli --test tests fuzz
+
+fuzz-live: ## Plays schedules of harm against the real binary in real time: make fuzz-live SECONDS=600, make fuzz-live SEED=17
+	@cargo build --locked --quiet --bin bootstrap
+	@PYTHON=$(PYTHON) SECONDS=$(SECONDS) SEED=$(SEED) cargo run --locked --quiet --example fuzz_live
 
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
 	$(LAMBDA_BUILD) --bin bootstrap --output-format zip

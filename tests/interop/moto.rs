@@ -127,8 +127,7 @@ impl Moto {
         let mut members = Vec::new();
         for number in 1..=2 {
             let member = format!("{name}-{number}");
-            let created = rds
-                .create_db_instance()
+            rds.create_db_instance()
                 .db_instance_identifier(&member)
                 .db_instance_class("db.r6g.large")
                 .engine("aurora-postgresql")
