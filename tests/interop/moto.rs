@@ -135,7 +135,6 @@ impl Moto {
                 .send()
                 .await
                 .unwrap();
-            assert!(created.db_instance().is_some_and(|instance| instance.endpoint().is_some()));
             // On AWS, a cluster and its instances share a zone. moto gives each cluster another one.
             let endpoint = format!("{member}.{zone}");
             members.push(Member { name: member, endpoint });
