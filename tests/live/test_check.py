@@ -206,9 +206,34 @@ class Checks(unittest.TestCase):
         story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="truncated").lookup(TWO, via="tcp")
         self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
 
+    def test_alias_without_its_address_is_looked_up_itself(self):
+        for alias, broken in ((TWO, []), (ONE, [2])):
+            story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="alias").lookup(alias, name=MEMBER)
+            self.check(story.lookups(TWO, 0.7).list().deregister(ONE), *broken)
+
     def test_answer_of_the_other_server_in_the_same_lookup_does_not_interrupt(self):
         story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(ONE, server=1)
         self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
+
+    def test_silent_first_server_leaves_the_second_to_confirm(self):
+        story = Story(servers=2, group=(ONE, TWO)).began()
+        for _ in range(5):
+            story.asked("Lookup", ENDPOINT, via="udp", ident=story.calls)
+            story.wait(0.3).lookup(TWO, server=1)
+        self.check(story.list().deregister(ONE))
+
+    def test_server_that_goes_on_over_tcp_beside_a_failing_one_does_not_interrupt(self):
+        story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7)
+        story.asked("Lookup", ENDPOINT, via="udp", ident=7)
+        story.wait(0.3).lookup(outcome="malformed", server=1, via="tcp").wait(0.1).lookup(TWO, via="tcp")
+        self.check(story.lookups(TWO, 0.3).list().deregister(ONE))
+
+    def test_question_that_is_sent_twice_counts_once(self):
+        story = Story(group=(ONE, TWO)).began().lookup(TWO)
+        # Its second sending is answered otherwise, and the program has taken the first answer.
+        again = story.asked("Lookup", ENDPOINT, via="udp", ident=story.calls - 1 + 1000)
+        story.add("found", p=0, c=again, addresses=[ONE]).answered(again).wait(0.1)
+        self.check(story.lookups(TWO, 1.2).list().deregister(ONE))
 
     def test_answers_of_the_other_server_alone_do(self):
         story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(ONE)
