@@ -61,9 +61,9 @@ impl Hazards {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to watch over a process.
-    pub fn started(&self, process: usize, pid: Option<u32>) {
-        self.journal.write("start", json!({"p": process, "pid": pid}));
+    /// Begins to watch over a process, which asks this name server first.
+    pub fn started(&self, process: usize, pid: Option<u32>, first: usize) {
+        self.journal.write("start", json!({"p": process, "pid": pid, "first": first}));
         let mut state = self.state();
         let trap = if state.calm { None } else { self.trap(&mut state.rng) };
         state.processes.insert(process, Process { pid, trap, ..Process::default() });

@@ -1,8 +1,11 @@
 //! Plays random schedules of harm against the real binary, in real time, over loopback sockets.
 //!
 //! `make fuzz-live SECONDS=600` plays for ten minutes; `make fuzz-live SEED=17` replays one schedule (its settings and
-//! its hazards; the machine decides the rest); `HAZARD=UdpLost` plays only schedules of this main hazard. The world (`world.rs`) writes what happened to a journal, and a checker
-//! in another process (`tests/live/check.py`), which shares no code with it, reads the journal from a pipe and judges it.
+//! its hazards; the machine decides the rest); `HAZARD=UdpLost` plays only schedules of this main hazard; `START` and
+//! `SEEDS` choose a range of seeds, and `JOBS` how many are played at the same time.
+//!
+//! The world (`world.rs`) writes what happened to a journal. A checker in another process (`tests/live/check.py`), which
+//! shares no code with it, reads the journal from a pipe and judges it.
 //! With `CONTROL=1`, every schedule holds one deregistration that is wrong, which the checker must find.
 #![allow(clippy::disallowed_methods, reason = "the program stands for everything around the function")]
 

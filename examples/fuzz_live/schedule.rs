@@ -115,7 +115,13 @@ impl Schedule {
             poll: pick(rng, &[50, 50, 100, 200, 500, 1000]),
             watch: rng.u64(3..=10),
             preregister: rng.f64() < 0.8,
-            processes: if hazards.contains(&Hazard::Overlap) { 2 } else { 1 },
+            processes: if hazards.contains(&Hazard::Overlap)
+                || (hazards.contains(&Hazard::Opinions) && rng.bool())
+            {
+                2
+            } else {
+                1
+            },
             servers: if hazards.contains(&Hazard::Opinions) { 2 } else { 1 },
             first_is_silent: hazards.contains(&Hazard::Opinions) && rng.f64() < 0.2,
             silence: pick(

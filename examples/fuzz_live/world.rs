@@ -167,12 +167,15 @@ impl World {
     }
 
     /// Starts a process with sockets of its own.
-    async fn start(&self) -> Rc<Running> {
+    async fn start(&self, slot: usize) -> Rc<Running> {
         let number = self.processes.borrow().len();
+        // Two processes may ask two name servers of different opinion.
+        let first = slot % self.schedule.servers;
         let origin = |server| Origin { process: number, server, ..Origin::default() };
         let api = self.aws.serve_aws_to(origin(0)).await;
         let mut servers = Vec::new();
         for server in 0..self.schedule.servers {
+            let server = (first + server) % self.schedule.servers;
             servers.push(self.aws.serve_dns_to(origin(server)).await.to_string());
         }
         let Schedule { confirm, poll, watch, preregister, .. } = &self.schedule;
@@ -187,7 +190,7 @@ impl World {
         let variables: Vec<(&str, &str)> =
             variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let function = Function::start(&self.aws, &self.binary, &variables).await;
-        self.hazards.started(number, function.process_id());
+        self.hazards.started(number, function.process_id(), first);
         let running = Rc::new(Running {
             number,
             function,
@@ -207,14 +210,14 @@ impl World {
     async fn invoke_until(&self, slot: usize, end: Instant) -> Option<Rc<Running>> {
         let mut rng = Rng::with_seed(self.schedule.seed ^ (0x696e76 + slot as u64));
         let rng = &mut rng;
-        let mut running = self.start().await;
+        let mut running = self.start(slot).await;
         loop {
             sleep(millis(rng, 0..1200)).await;
             if Instant::now() >= end {
                 return (!running.has_exited.get()).then_some(running);
             }
             if running.has_exited.get() {
-                running = self.start().await;
+                running = self.start(slot).await;
             }
             let payload = if self.schedule.has(Hazard::HostileEvents) && rng.f64() < 0.6 {
                 events::hostile(rng)
@@ -373,7 +376,7 @@ impl World {
         self.journal.write("calm", json!({}));
         let running = match running.filter(|running| !running.has_exited.get()) {
             Some(running) => running,
-            None => self.start().await,
+            None => self.start(0).await,
         };
         for _ in 0..3 {
             // As long as lists may lag. Real checks are a minute apart.

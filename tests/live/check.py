@@ -86,8 +86,9 @@ class Question:
 class Lookup:
     """The questions of one lookup: the first server's come first, and what follows depends on their answers."""
 
-    def __init__(self, question):
+    def __init__(self, question, first):
         self.questions = [question]
+        self.first = first
         self.retries = 0
 
     @property
@@ -112,11 +113,11 @@ class Lookup:
 
     def takes(self, question):
         """Whether the next question belongs to this lookup."""
-        if question.server != 0:
+        if question.server != self.first:
             return True
         if self.named:
             return False  # It is over, whichever server gave the address.
-        last = [earlier for earlier in self.questions if earlier.server == 0]
+        last = [earlier for earlier in self.questions if earlier.server == self.first]
         if not last or not last[-1].is_decided:
             return True  # It goes on over the other transport.
         if last[-1].has_failed and last[-1].via == question.via and self.retries == 0:
@@ -153,8 +154,9 @@ class Call:
 
 
 class Invocation:
-    def __init__(self, number, kind, began, deadline):
+    def __init__(self, number, kind, began, deadline, first):
         self.number, self.kind, self.began, self.deadline = number, kind, began, deadline
+        self.first = first
         self.lookups = []
         self.listings = []
         self.changes = []
@@ -174,12 +176,13 @@ class Invocation:
         if self.lookups and self.lookups[-1].takes(question):
             self.lookups[-1].questions.append(question)
         else:
-            self.lookups.append(Lookup(question))
+            self.lookups.append(Lookup(question, self.first))
         return question
 
 
 class Process:
-    def __init__(self):
+    def __init__(self, first):
+        self.first = first  # The name server that it asks first.
         self.invocation = None
         self.stops = []  # [from, to]; to is None while it stands still
         self.killed = False
@@ -214,6 +217,8 @@ class Schedule:
         self.counts = collections.Counter()
         self.latest = None  # seconds before (or after) the deadline of the latest answer
         self.most = collections.Counter()
+        self.emptied = None  # since when by the function, if it still is
+        self.empty_for = []
         self.wrong = None
 
     def violated(self, invariant, at, what):
@@ -260,7 +265,7 @@ class Schedule:
     # Processes
 
     def on_start(self, at, event):
-        self.processes[event["p"]] = Process()
+        self.processes[event["p"]] = Process(event["first"])
         self.counts["starts"] += 1
 
     def on_kill(self, at, event):
@@ -295,8 +300,8 @@ class Schedule:
     def on_began(self, at, event):
         """The process took an invocation. `kind` is what it asks for, as far as that is known."""
         self.counts["invocations"] += 1
-        invocation = Invocation(event["i"], event["kind"], at, event["deadline"])
-        self.processes[event["p"]].invocation = invocation
+        process = self.processes[event["p"]]
+        process.invocation = Invocation(event["i"], event["kind"], at, event["deadline"], process.first)
 
     def on_silent(self, at, event):
         """No answer came, long after the deadline."""
@@ -520,12 +525,16 @@ class Schedule:
         before, self.active = self.active, set(event["active"])
         self.version += 1
         self.removals += [(self.version, at, target, call) for target in before - self.active]
+        if self.active and self.emptied is not None:
+            self.empty_for.append(at - self.emptied)
+            self.emptied = None
         if call is None:
             self.counts["changes from outside"] += 1
             return
         call.took_effect = at
         self.counts["effects"] += 1
         if before and not self.active:
+            self.emptied = at
             self.check_emptied(at, call)
 
     def check_emptied(self, at, call):
@@ -578,7 +587,7 @@ class Checker:
         self.schedules, self.lines = {}, collections.defaultdict(list)
         self.kinds, self.hazards, self.counts = (collections.Counter() for _ in range(3))
         self.most = collections.Counter()
-        self.latest = None
+        self.latest, self.empty_for = None, []
         self.bad, self.finished, self.not_caught = {}, [], []
 
     def read(self, lines):
@@ -600,6 +609,7 @@ class Checker:
         self.hazards.update(schedule.settings["hazards"])
         self.counts += schedule.counts
         self.most |= schedule.most
+        self.empty_for += schedule.empty_for
         if schedule.latest is not None:
             self.latest = schedule.latest if self.latest is None else max(self.latest, schedule.latest)
         if self.control:
@@ -635,6 +645,9 @@ class Checker:
             print(f"The latest answer came {-self.latest:.3f} s before its deadline.", file=self.out)
         if self.most:
             print(f"Most memory: {self.most['rss_kb']} KB. Most open files: {self.most['files']}.", file=self.out)
+        if self.empty_for:
+            times = ", ".join(f"{seconds:.1f}" for seconds in sorted(self.empty_for, reverse=True))
+            print(f"Groups that the function emptied came back after so many seconds: {times}.", file=self.out)
         seeds = f"seeds {min(self.finished)} to {max(self.finished)}" if self.finished else "no seeds"
         if self.control:
             caught = len(self.finished) - len(self.not_caught)

@@ -29,11 +29,14 @@ class Story:
         self.add("group", active=sorted(self.active))
         for server in range(servers):
             self.dns(ONE, server=server)
-        self.add("start", p=0, pid=1)
+        self.start(0)
 
     def add(self, event, **fields):
         self.events.append({"e": event, "s": 7, "t": self.now, **fields})
         return self
+
+    def start(self, p, first=0):
+        return self.add("start", p=p, pid=p, first=first)
 
     def wait(self, seconds):
         self.now += seconds
@@ -153,7 +156,7 @@ class Checks(unittest.TestCase):
 
     def crossing(self, moves_for):
         """Two processes deregister each other's target; DNS moved so long before the second call."""
-        story = Story(group=(ONE, TWO)).add("start", p=1, pid=2).began().began(1, p=1)
+        story = Story(group=(ONE, TWO)).start(1).began().began(1, p=1)
         story.lookups(ONE, 1.5).list()
         sent = story.asked("DeregisterTargets", " ".join(targets(TWO)))
         story.dns(TWO).lookups(TWO, 1.5, p=1).list(p=1).wait(moves_for)
@@ -164,13 +167,13 @@ class Checks(unittest.TestCase):
         self.check(self.crossing(0))
 
     def test_calls_that_cross_while_dns_is_stable_are_found(self):
-        story = Story(group=(ONE, TWO)).add("start", p=1, pid=2).began().began(1, p=1).wait(3)
+        story = Story(group=(ONE, TWO)).start(1).began().began(1, p=1).wait(3)
         story.lookups(ONE, 1.5).list().lookups(ONE, 1.5, p=1).list(p=1)
         story.deregister(TWO)
         self.check(story.deregister(ONE, p=1), 1, 2)
 
     def test_group_emptied_after_a_stop_is_excused(self):
-        story = Story(group=(ONE, TWO)).add("start", p=1, pid=2).began().began(1, p=1)
+        story = Story(group=(ONE, TWO)).start(1).began().began(1, p=1)
         story.lookups(ONE, 1.5).list().add("stop", p=0)
         story.dns(TWO).lookups(TWO, 5, p=1).list(p=1).deregister(ONE, p=1).add("continue", p=0)
         self.check(story.deregister(TWO))
@@ -221,6 +224,13 @@ class Checks(unittest.TestCase):
             story.asked("Lookup", ENDPOINT, via="udp", ident=story.calls)
             story.wait(0.3).lookup(TWO, server=1)
         self.check(story.list().deregister(ONE))
+
+    def test_each_process_has_its_own_first_server(self):
+        story = Story(servers=2, group=(ONE, TWO)).start(1, first=1).began(p=1)
+        for _ in range(5):
+            story.asked("Lookup", ENDPOINT, p=1, server=1, via="udp", ident=story.calls)
+            story.wait(0.3).lookup(TWO, p=1)
+        self.check(story.list(p=1).deregister(ONE, p=1))
 
     def test_server_that_goes_on_over_tcp_beside_a_failing_one_does_not_interrupt(self):
         story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7)
