@@ -3,13 +3,18 @@ ARCH ?= arm64
 EVENT ?= events/schedule.json
 PYTHON ?= python3
 VENV := .venv
+# Where cargo builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Lambda's names of the architectures, in cargo-lambda's words.
 ARCH_FLAG_arm64 := --arm64
 ARCH_FLAG_x86_64 := --x86-64
 ARCH_FLAG := $(or $(ARCH_FLAG_$(ARCH)),$(error ARCH is arm64 or x86_64, not $(ARCH)))
-# The version that the release zips are built with, from PyPI where none is installed.
+# The versions that a release is built with, from PyPI where no cargo-lambda is installed. ziglang is its linker.
 CARGO_LAMBDA_VERSION := 1.9.2
+ZIGLANG_VERSION := 0.17.1
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),$(VENV)/bin/cargo-lambda)
+# Without rustup's word for it, where the environment names the compiler (scripts/with-target).
+LAMBDA_BUILD = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release $(ARCH_FLAG) $(if $(RUSTC),--skip-target-check)
 
 TEMPLATES := template.yaml deploy/privatelink.yaml deploy/database.yaml deploy/lattice.yaml
 # Where the templates' resource types, mappings and runtimes are checked besides. VPC Lattice's resource
@@ -33,28 +38,41 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
+CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_CYCLONEDX := $(or $(shell command -v cargo-cyclonedx),target/tools/bin/cargo-cyclonedx)
 
-.PHONY: help demo outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
+.PHONY: help demo pictures outage test words check format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: ## Plays a failover, a failback and more against the real binary, on loopback
-	@cargo build --locked --quiet --bin bootstrap
+	@[ -x target/debug/examples/demo ] || echo "Building. The first time takes two to three minutes on two cores." >&2
+	@cargo build --locked --bin bootstrap
+	@cargo build --locked --example demo
 	@cargo run --locked --quiet --example demo
 
-invoke: ## Invokes the function once in the demo's world: make invoke EVENT=events/check.json
+invoke: ## Invokes the function once in the demo's world, and plays the event: make invoke EVENT=events/check.json
 	@cargo build --locked --quiet --bin bootstrap
 	@cargo run --locked --quiet --example demo -- $(EVENT)
 
 outage: ## Plays how long failovers cut vendors off, here and elsewhere, and draws docs/outage.svg
 	@cargo run --locked --quiet --example outage
 
-test: ## Runs the tests
-	cargo test --locked --features cli
+test: ## Runs the tests; tests/install installs what some of them need, and the rest counts as skipped
+	@mkdir -p $(CURDIR)/target && rm -f $(CURDIR)/target/requests.log
+	RECORD_REQUESTS=$(CURDIR)/target/requests.log scripts/count-skips cargo test --locked --features cli
+	$(or $(wildcard $(VENV)/bin/python),$(PYTHON)) -m unittest discover -s tests/requests
 	$(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
+	$(PYTHON) -m unittest discover -s tests/docs
 	$(PYTHON) -m unittest discover -s tests/live
+
+pictures: $(VENV)/pictures/installed ## Draws the README's pictures of the demo and of the doctor
+	cargo build --locked --bin bootstrap
+	cargo build --locked --example demo
+	cargo build --locked --features cli --bin rds-nlb-sync
+	$(VENV)/pictures/bin/python scripts/pictures
 
 words: ## Lists where the words that docs/words.md avoids stand
 	$(PYTHON) scripts/words
@@ -75,6 +93,9 @@ deny: $(CARGO_DENY) ## Checks licences, sources and what is linked; advisories w
 	$(CARGO_DENY) --locked check bans licenses sources
 	@$(CARGO_DENY) --locked check advisories || echo "SKIPPED: the advisories' database could not be had, or see above" >&2
 
+advisories: $(CARGO_DENY) ## Checks whether an advisory is known for a dependency; fails without their database
+	$(CARGO_DENY) --locked check advisories
+
 target/tools/bin/cargo-deny:
 	cargo install --locked --quiet --root target/tools cargo-deny --version $(CARGO_DENY_VERSION)
 
@@ -92,8 +113,42 @@ fuzz-live: ## Plays schedules of harm against the real binary in real time: make
 	@PYTHON=$(PYTHON) SECONDS=$(SECONDS) SEED=$(SEED) cargo run --locked --quiet --example fuzz_live
 
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip
-	@ls -l target/lambda/bootstrap/bootstrap.zip
+	$(LAMBDA_BUILD) --bin bootstrap --output-format zip
+	@ls -l $(TARGET)/lambda/bootstrap/bootstrap.zip
+
+# Without cargo-lambda's choice of a processor: a command line runs on older ones than Lambda's.
+build-cli: $(CARGO_LAMBDA)
+	$(LAMBDA_BUILD) --disable-optimizations --features cli --bin rds-nlb-sync
+
+release: $(CARGO_LAMBDA) $(CARGO_CYCLONEDX) ## Builds the files of a release: make release VERSION=x.y.z ARCHITECTURES="arm64 x86_64"
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" scripts/release "$(VERSION)" $(ARCHITECTURES)
+
+target/tools/bin/cargo-cyclonedx:
+	cargo install --locked --quiet --root target/tools cargo-cyclonedx --version $(CARGO_CYCLONEDX_VERSION)
+
+# Skipped, loudly, where neither rustup nor Debian has a toolchain for arm64, or nothing here runs such a program.
+arm64: $(VENV)/release/installed ## Builds the zip for arm64 and plays the demo with it, under QEMU where this machine is another
+	cargo build --locked --quiet --bin bootstrap --example demo
+	$(VENV)/release/bin/pytest -q tests/release/test_arm64.py
+
+release-test: $(VENV)/release/installed ## Tests what scripts/release makes, without a build
+	$(VENV)/release/bin/pytest -q tests/release/test_release.py
+
+workflows: $(VENV)/release/installed $(VENV)/release/actionlint ## Lints .github
+	$(VENV)/release/bin/pytest -q tests/release/test_workflows.py
+
+containers: $(VENV)/release/installed ## Checks what runs the command line without Lambda: container, Kubernetes, ECS, systemd
+	$(VENV)/release/bin/pytest -q tests/release/test_containers.py
+
+$(VENV)/release/installed: tests/release/requirements.txt
+	$(PYTHON) -m venv $(VENV)/release
+	$(VENV)/release/bin/pip install --quiet -r $<
+	touch $@
+
+# Its installation downloads a program, which not every network allows. The test says so then.
+$(VENV)/release/actionlint: tests/release/requirements-actionlint.txt | $(VENV)/release/installed
+	$(VENV)/release/bin/pip install --quiet -r $< || echo "SKIPPED: actionlint cannot be installed here" >&2
+	touch $@
 
 # SAM keeps the architecture of a stack that is not given one, and builds for the template's default: so all steps get it.
 deploy: ## Builds and deploys with SAM: make deploy STACK=name ARCH=arm64|x86_64 PARAMETERS="Endpoint=… TargetGroupArn=…"
@@ -104,14 +159,15 @@ deploy: ## Builds and deploys with SAM: make deploy STACK=name ARCH=arm64|x86_64
 STACK ?= rds-nlb-sync
 HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
 
-artifact: $(CARGO_LAMBDA) $(VENV)/template ## Builds the zip and with SAM, and plays the demo with what they hold
+artifact: $(CARGO_LAMBDA) $(VENV)/template $(VENV)/release/installed ## Builds the zip and with SAM, and plays the demo with what they hold
 	$(MAKE) build ARCH=$(HOST_ARCH)
-	rm -rf target/artifact && mkdir -p target/artifact
-	$(VENV)/bin/python -m zipfile -e target/lambda/bootstrap/bootstrap.zip target/artifact
-	chmod +x target/artifact/bootstrap
-	BOOTSTRAP=target/artifact/bootstrap $(MAKE) demo
+	rm -rf $(TARGET)/artifact && mkdir -p $(TARGET)/artifact
+	$(VENV)/bin/python -m zipfile -e $(TARGET)/lambda/bootstrap/bootstrap.zip $(TARGET)/artifact
+	chmod +x $(TARGET)/artifact/bootstrap
+	BOOTSTRAP=$(TARGET)/artifact/bootstrap $(MAKE) demo
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build --parameter-overrides Architecture=$(HOST_ARCH)
-	cmp target/artifact/bootstrap .aws-sam/build/Function/bootstrap
+	cmp $(TARGET)/artifact/bootstrap .aws-sam/build/Function/bootstrap
+	BUILT=$(TARGET)/artifact/bootstrap $(VENV)/release/bin/pytest -q tests/release/test_linked.py
 
 bench: $(VENV)/bench ## Measures the function, an echo function and a Python handler in one run
 	cargo build --locked --quiet --release --bin bootstrap
@@ -173,6 +229,11 @@ $(VENV)/awscli/installed $(VENV)/emulate/installed: $(VENV)/%/installed: tests/t
 	$(VENV)/$*/bin/pip install --quiet -r $<
 	touch $@
 
+$(VENV)/pictures/installed: scripts/pictures-requirements.txt
+	$(PYTHON) -m venv $(VENV)/pictures
+	$(VENV)/pictures/bin/pip install --quiet -r $<
+	touch $@
+
 # In an environment of its own as well: the emulators need other versions of what the templates' tools pin.
 $(VENV)/terraform/installed: tests/terraform/requirements.txt
 	$(PYTHON) -m venv $(VENV)/terraform
@@ -180,7 +241,7 @@ $(VENV)/terraform/installed: tests/terraform/requirements.txt
 	touch $@
 
 $(VENV)/bin/cargo-lambda: | $(VENV)/bin/python
-	$(VENV)/bin/pip install --quiet cargo-lambda==$(CARGO_LAMBDA_VERSION)
+	$(VENV)/bin/pip install --quiet cargo-lambda==$(CARGO_LAMBDA_VERSION) ziglang==$(ZIGLANG_VERSION)
 
 clean: ## Removes everything that was built
 	cargo clean

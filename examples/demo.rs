@@ -2,14 +2,16 @@
 //! a failback, a name server outage and a drift check.
 //!
 //! `cargo run --example demo` plays the story; `cargo run --example demo -- EVENT.json` invokes the
-//! function once with an event. Build the binary first: `cargo build --bin bootstrap`.
+//! function once with an event, and plays what the event says: a failover's writer moves. Build the binary first: `cargo build --bin bootstrap`.
 #![allow(clippy::disallowed_methods, reason = "the demo stands for everything around the function")]
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rds_nlb_sync::event::Event;
 use tokio::time::{Instant, sleep};
 
 use testkit::lambda::{Function, Result, sent_now};
@@ -20,6 +22,8 @@ const TIME: Duration = Duration::from_secs(60);
 const TIMING: [(&str, &str); 2] = [("CONFIRM_SECONDS", "2"), ("POLL_MILLIS", "100")];
 /// How long the fake AWS APIs and the name server take to answer.
 const LATENCY: Duration = Duration::from_millis(15);
+/// How often the function's new log lines are printed.
+const LOG_INTERVAL: Duration = Duration::from_millis(50);
 
 const STARTED: &str = include_str!("../events/cluster-failover-started.json");
 const COMPLETED: &str = include_str!("../events/cluster-failover-completed.json");
@@ -30,10 +34,12 @@ async fn main() -> ExitCode {
     let aws = FakeAws::new();
     aws.state().latency = LATENCY;
     aws.group(|group| group.health = Duration::from_secs(3));
-    let function = Function::start(&aws, &binary(), &TIMING).await;
     match std::env::args().nth(1) {
-        Some(file) => invoke(&function, &file).await,
-        None => story(Stage::new(aws, function)).await,
+        Some(file) => {
+            let variables = [&TIMING[..], &[("WATCH_SECONDS", "12")]].concat();
+            invoke(&Function::start(&aws, &binary(), &variables).await, &aws, &file).await
+        }
+        None => story(Stage::new(aws.clone(), Function::start(&aws, &binary(), &TIMING).await)).await,
     }
 }
 
@@ -46,7 +52,7 @@ fn binary() -> PathBuf {
     example.ancestors().nth(2).expect("target/PROFILE/examples/demo").join("bootstrap")
 }
 
-async fn invoke(function: &Function, file: &str) -> ExitCode {
+async fn invoke(function: &Function, aws: &FakeAws, file: &str) -> ExitCode {
     let event = match std::fs::read_to_string(file) {
         Ok(event) => event,
         Err(error) => {
@@ -54,16 +60,49 @@ async fn invoke(function: &Function, file: &str) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = function.invoke(sent_now(&event), TIME).await;
-    for line in function.log.lock().expect("the log").iter() {
-        eprintln!("{line}");
-    }
+    let mut printed = 0;
+    let mut print_new_lines = || {
+        let log = function.log.lock().expect("the log");
+        log.iter().skip(printed).for_each(|line| eprintln!("{line}"));
+        printed = log.len();
+    };
+    let result = {
+        let mut playing =
+            pin!(async { tokio::join!(function.invoke(sent_now(&event), TIME), play(aws, &event)).0 });
+        loop {
+            tokio::select! {
+                result = playing.as_mut() => break result,
+                () = sleep(LOG_INTERVAL) => print_new_lines(),
+            }
+        }
+    };
+    print_new_lines();
+    eprintln!("demo: the group holds {}", held(aws));
     let (document, code) = match result {
         Ok(result) => (result, ExitCode::SUCCESS),
         Err(error) => (error, ExitCode::FAILURE),
     };
     println!("{}", serde_json::to_string_pretty(&document).expect("a JSON value"));
     code
+}
+
+/// Plays what an event says: if a writer may move, it does.
+async fn play(aws: &FakeAws, event: &str) {
+    let moves = matches!(Event::parse(event), Ok(Event::Rds(events)) if events.iter().any(|event| event.may_move_address));
+    if moves {
+        eprintln!("demo: in a second, DNS and the RDS API name orders-2 instead of orders-1");
+        sleep(Duration::from_secs(1)).await;
+        aws.promote("orders-2");
+        aws.writer_per_rds("orders-2");
+        eprintln!("demo: the writer is orders-2");
+    } else {
+        eprintln!("demo: this event moves no writer");
+    }
+}
+
+/// The targets in words.
+fn held(aws: &FakeAws) -> String {
+    aws.targets().replace('~', " (draining)").replace(' ', "  ").replace("  (", " (")
 }
 
 async fn story(mut stage: Stage) -> ExitCode {
@@ -165,10 +204,7 @@ impl Stage {
             }
         };
         let holds = self.aws.targets();
-        println!(
-            "             the group holds {}",
-            holds.replace('~', " (draining)").replace(' ', "  ").replace("  (", " (")
-        );
+        println!("             the group holds {}", held(&self.aws));
         let as_it_should = found == status && holds == targets;
         let verdict = if as_it_should {
             self.paint("32", &format!("✓ {found}"))

@@ -237,7 +237,7 @@ fn bindings(config: &Config) -> String {
     if config.discovery.is_some() {
         return "the tagged target groups".to_owned();
     }
-    count(config.bindings.len(), "binding")
+    render::count(config.bindings.len(), "binding")
 }
 
 fn code(result: &InvocationResult) -> u8 {
@@ -350,11 +350,6 @@ fn print(text: &str) -> Result<(), BoxError> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// Such as `1 binding` or `3 bindings`.
-fn count(number: usize, of: &str) -> String {
-    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }
 
 #[cfg(test)]

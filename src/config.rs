@@ -16,12 +16,10 @@ use std::time::Duration;
 use crate::binding::Binding;
 use crate::reconcile::Timing;
 pub use allowed_endpoints::AllowedEndpoints;
-pub use bindings::from_tags;
+pub use bindings::{BINDINGS, from_tags};
 use problems::Problems;
 pub use problems::{ConfigErrors, FieldProblem, Problem};
 
-/// The bindings, in JSON.
-pub const BINDINGS: &str = "BINDINGS";
 /// The key of the tag whose value names a target group's endpoint.
 pub const DISCOVERY_TAG: &str = "DISCOVERY_TAG";
 /// The endpoints that a tag may bind, with commas: names, or `*.` and a suffix.

@@ -5,6 +5,7 @@
 
 mod discover;
 mod inspect;
+mod outcome_observer;
 mod response_check;
 mod retry_observer;
 
@@ -31,7 +32,8 @@ use crate::aws::{self, Bounded};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Family, TargetState, Targets};
 use crate::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
-use crate::reconcile::{TargetGroupApi, TargetGroupInfo};
+use crate::reconcile::{Attempts, TargetGroupApi, TargetGroupInfo};
+use outcome_observer::OutcomeObserver;
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
@@ -132,13 +134,15 @@ impl Elb {
         group: &str,
         batch: &[SocketAddr],
         outside: &BTreeSet<IpAddr>,
+        outcome: &OutcomeObserver,
     ) -> Result<(), SdkError<RegisterTargetsError, HttpResponse>> {
         let targets = batch.iter().map(|target| {
             let zone = outside.contains(&target.ip()).then(|| ALL_ZONES.to_owned());
             description(target).set_availability_zone(zone).build()
         });
         let request = self.client.register_targets().target_group_arn(group);
-        spend(permit, request.set_targets(Some(targets.collect())).send()).await.map(|_| ())
+        let request = request.set_targets(Some(targets.collect())).customize();
+        spend(permit, request.interceptor(outcome.clone()).send()).await.map(|_| ())
     }
 
     /// Deregisters one batch, in one attempt.
@@ -147,7 +151,8 @@ impl Elb {
         let one_attempt = Config::builder().retry_config(RetryConfig::disabled());
         let targets = batch.iter().map(|target| description(target).build()).collect();
         let request = self.client.deregister_targets().target_group_arn(group).set_targets(Some(targets));
-        let call = request.customize().config_override(one_attempt).send();
+        let outcome = OutcomeObserver::default();
+        let call = request.customize().config_override(one_attempt).interceptor(outcome.clone()).send();
         let Err(error) = spend(permit, call).await else { return Ok(()) };
         // AWS accepts the deregistration of a target that is gone. Emulators refuse the whole batch: the next
         // observation leaves the target out.
@@ -160,7 +165,7 @@ impl Elb {
         if error.kind() == ErrorKind::Transient {
             self.rate_limiter.record_throttle();
         }
-        Err(error)
+        Err(outcome.mark(error))
     }
 }
 
@@ -202,9 +207,10 @@ impl TargetGroupApi for Elb {
         permit: Permit,
         group: &str,
         targets: &BTreeSet<SocketAddr>,
-    ) -> Result<(), Error> {
+    ) -> Result<Attempts, Error> {
         let targets: Vec<SocketAddr> = targets.iter().copied().collect();
         let (priority, mut first) = (permit.priority(), Some(permit));
+        let outcome = OutcomeObserver::default();
         for batch in targets.chunks(BATCH) {
             let mut outside = BTreeSet::new();
             loop {
@@ -212,16 +218,18 @@ impl TargetGroupApi for Elb {
                     Some(permit) => permit,
                     None => self.permit(priority, Call::Write).await,
                 };
-                let Err(error) = self.register_batch(permit, group, batch, &outside).await else { break };
+                let registered = self.register_batch(permit, group, batch, &outside, &outcome).await;
+                let Err(error) = registered else { break };
                 let newly_outside = outside_the_vpc(&error, batch, &outside);
                 if newly_outside.is_empty() {
                     let doing = format!("register {} in {group}", list(batch));
-                    return Err(aws::call_error(doing, "elasticloadbalancing:RegisterTargets", error));
+                    let error = aws::call_error(doing, "elasticloadbalancing:RegisterTargets", error);
+                    return Err(outcome.mark(error));
                 }
                 outside.extend(newly_outside);
             }
         }
-        Ok(())
+        Ok(outcome.attempts())
     }
 
     async fn deregister(

@@ -32,12 +32,13 @@ pub struct Error {
     kind: ErrorKind,
     fix: Option<String>,
     source: Option<Source>,
+    is_outcome_unknown: bool,
 }
 
 impl Error {
     /// `doing` is the action that failed, such as "list the targets of arn:…".
     pub fn new(kind: ErrorKind, doing: impl Into<String>) -> Self {
-        Self { doing: doing.into(), kind, fix: None, source: None }
+        Self { doing: doing.into(), kind, fix: None, source: None, is_outcome_unknown: false }
     }
 
     #[must_use]
@@ -57,6 +58,17 @@ impl Error {
     #[must_use]
     pub fn transient(self) -> Self {
         Self { kind: ErrorKind::Transient, ..self }
+    }
+
+    /// Makes it that of a change that may have taken effect, or may take effect later.
+    #[must_use]
+    pub fn with_unknown_outcome(self) -> Self {
+        Self { is_outcome_unknown: true, ..self }
+    }
+
+    /// Whether the failed change may have taken effect, or may take effect later.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.is_outcome_unknown
     }
 
     pub fn kind(&self) -> ErrorKind {

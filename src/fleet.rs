@@ -209,6 +209,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
                 let addresses = Some(resolution.addresses);
                 Report {
                     addresses,
+                    health: record.health.clone(),
                     ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::InSync)
                 }
             }

@@ -4,14 +4,12 @@ mod runtime_api;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-
 use crate::discovery::Discover;
 use crate::doctor::{InspectDatabases, InspectGroups};
 use crate::event::Event;
 use crate::reconcile::{RdsApi, Resolve, TargetGroupApi};
 use crate::service::{Answer, InvocationError, Service};
-pub use runtime_api::{Invocation, RuntimeApi};
+pub use runtime_api::{Failure, Invocation, RuntimeApi};
 
 /// A deadline this long ago is none: some emulators send a constant. No function is frozen for a day.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -51,24 +49,6 @@ pub fn remaining(deadline: Option<u64>, now: SystemTime, watch: Duration) -> Dur
             );
             assumed
         }
-    }
-}
-
-/// A failed invocation, as Lambda shows it to the caller.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failure {
-    pub error_type: &'static str,
-    pub error_message: String,
-}
-
-impl From<&InvocationError> for Failure {
-    fn from(error: &InvocationError) -> Self {
-        let error_type = match error {
-            InvocationError::UnsupportedEvent(_) | InvocationError::UnknownBinding { .. } => "EventRefused",
-            InvocationError::Bindings(_) => "BindingsFailed",
-        };
-        Self { error_type, error_message: error.to_string() }
     }
 }
 

@@ -36,6 +36,7 @@ async fn serve() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    tracing::info!(decision = "init", version = env!("CARGO_PKG_VERSION"), "the function starts");
     let runtime_api = RuntimeApi::from_environment();
     let App { config, clients } = match startup::start(variable).await {
         Ok(app) => app,

@@ -7,6 +7,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use crate::plan::TargetState;
 use crate::reconcile::{Report, Status};
 use crate::service::{InvocationResult, Trigger};
 
@@ -22,6 +23,8 @@ const DIMENSION: &str = "FunctionName";
 /// | `Checks`, `Watches` | count | invocations with a binding in which none failed |
 /// | `Bindings` | count | bindings, whether or not the invocation was about them |
 /// | `Pending`, `Failed` | count | bindings; `Failed` with what could not be bound, `Pending` without the deferred |
+/// | `WritersNotInService` | count | bindings of which a registered address is not healthy |
+/// | `DryRunDrift` | count | bindings that a dry run would change |
 /// | `CheckMillis` | milliseconds | checks, the slowest binding |
 /// | `Registered`, `Deregistered` | count | targets |
 /// | `RegistrationLatencyMillis` | milliseconds | registrations, from the first lookup that gave the new writer |
@@ -69,7 +72,16 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
         Metric::count("Bindings", *bound),
         Metric::count("Pending", pending),
         Metric::count("Failed", failed),
+        Metric::count(
+            "WritersNotInService",
+            bindings.iter().filter(|report| is_not_in_service(report)).count(),
+        ),
     ];
+    // Each metric costs money, and most functions are in no dry run.
+    let planned = count(Status::Planned);
+    if planned > 0 {
+        metrics.push(Metric::count("DryRunDrift", planned));
+    }
     let is_check = *trigger == Trigger::Check;
     // Wrong tags are one group's matter: they must not look as if no check completed.
     if *bound > 0 && failed <= *unbound {
@@ -79,6 +91,11 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
         metrics.push(Metric::millis("CheckMillis", slowest));
     }
     metrics
+}
+
+/// Whether the load balancer sends nothing to an address of the endpoint that is registered.
+fn is_not_in_service(report: &Report) -> bool {
+    report.health.values().any(|state| *state != TargetState::Healthy)
 }
 
 fn changes(report: &Report) -> Vec<Metric> {
@@ -201,11 +218,11 @@ mod tests {
                 "_aws": {"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [{
                     "Namespace": "rds-nlb-sync", "Dimensions": [["FunctionName"]], "Metrics": [
                         {"Name": "Bindings", "Unit": "Count"}, {"Name": "Pending", "Unit": "Count"},
-                        {"Name": "Failed", "Unit": "Count"},
+                        {"Name": "Failed", "Unit": "Count"}, {"Name": "WritersNotInService", "Unit": "Count"},
                         {"Name": "Checks", "Unit": "Count"}, {"Name": "CheckMillis", "Unit": "Milliseconds"},
                     ]
                 }]},
-                "FunctionName": "sync", "Bindings": 1, "Pending": 0, "Failed": 0, "Checks": 1, "CheckMillis": 25,
+                "FunctionName": "sync", "Bindings": 1, "Pending": 0, "Failed": 0, "WritersNotInService": 0, "Checks": 1, "CheckMillis": 25,
             })]
         );
     }
@@ -219,7 +236,10 @@ mod tests {
             ..report(Status::Updated)
         };
         let lines = parsed(Trigger::Watch, vec![report(Status::InSync), changed]);
-        assert_eq!(metrics(&lines[0]), ["Bindings=2", "Failed=0", "Pending=0", "Watches=1"]);
+        assert_eq!(
+            metrics(&lines[0]),
+            ["Bindings=2", "Failed=0", "Pending=0", "Watches=1", "WritersNotInService=0"]
+        );
         assert_eq!(metrics(&lines[1]), ["Deregistered=1", "Registered=1", "RegistrationLatencyMillis=40"]);
         assert_eq!(
             lines[1],
@@ -241,7 +261,10 @@ mod tests {
     fn failed_check_is_not_counted_as_a_check() {
         let waits = report(Status::Pending);
         let lines = parsed(Trigger::Check, vec![report(Status::Failed), waits]);
-        assert_eq!(metrics(&lines[0]), ["Bindings=2", "CheckMillis=25", "Failed=1", "Pending=1"]);
+        assert_eq!(
+            metrics(&lines[0]),
+            ["Bindings=2", "CheckMillis=25", "Failed=1", "Pending=1", "WritersNotInService=0"]
+        );
     }
 
     #[test]
@@ -249,7 +272,10 @@ mod tests {
         let bindings = vec![report(Status::InSync), report(Status::Failed)];
         let result = InvocationResult { trigger: Trigger::Check, bindings, bound: 1, unbound: 1 };
         let lines = of_result(&result);
-        assert_eq!(metrics(&lines[0]), ["Bindings=1", "CheckMillis=25", "Checks=1", "Failed=1", "Pending=0"]);
+        assert_eq!(
+            metrics(&lines[0]),
+            ["Bindings=1", "CheckMillis=25", "Checks=1", "Failed=1", "Pending=0", "WritersNotInService=0"]
+        );
     }
 
     #[test]
@@ -257,13 +283,33 @@ mod tests {
         let bindings = vec![report(Status::Failed)];
         let result = InvocationResult { trigger: Trigger::Check, bindings, bound: 0, unbound: 1 };
         let lines = of_result(&result);
-        assert_eq!(metrics(&lines[0]), ["Bindings=0", "CheckMillis=25", "Failed=1", "Pending=0"]);
+        assert_eq!(
+            metrics(&lines[0]),
+            ["Bindings=0", "CheckMillis=25", "Failed=1", "Pending=0", "WritersNotInService=0"]
+        );
     }
 
     #[test]
     fn postponed_binding_is_not_counted_as_pending() {
         let lines = parsed(Trigger::Check, vec![report(Status::Deferred), report(Status::InSync)]);
-        assert_eq!(metrics(&lines[0]), ["Bindings=2", "CheckMillis=25", "Checks=1", "Failed=0", "Pending=0"]);
+        assert_eq!(
+            metrics(&lines[0]),
+            ["Bindings=2", "CheckMillis=25", "Checks=1", "Failed=0", "Pending=0", "WritersNotInService=0"]
+        );
+    }
+
+    #[test]
+    fn binding_with_an_unhealthy_address_is_not_in_service() {
+        let with_health = |states: &[TargetState]| {
+            let target = |index| format!("10.0.2.{index}:5432").parse().unwrap();
+            let health = states.iter().enumerate().map(|(index, state)| (target(index), *state)).collect();
+            Report { health, ..report(Status::InSync) }
+        };
+        let count = |reports: Vec<Report>| parsed(Trigger::Check, reports)[0]["WritersNotInService"].clone();
+        use TargetState::{Healthy, Initial, Unhealthy, Unused};
+        assert_eq!(count(vec![with_health(&[Healthy]), with_health(&[Healthy, Healthy])]), 0);
+        assert_eq!(count(vec![with_health(&[Healthy, Unhealthy]), with_health(&[Unused])]), 2);
+        assert_eq!(count(vec![with_health(&[Initial]), with_health(&[])]), 1);
     }
 
     #[test]
@@ -273,6 +319,7 @@ mod tests {
             ..report(Status::Planned)
         };
         assert_eq!(parsed(Trigger::Plan, vec![planned.clone()]), Vec::<Value>::new());
-        assert_eq!(parsed(Trigger::Check, vec![planned]).len(), 1);
+        let lines = parsed(Trigger::Check, vec![planned, report(Status::InSync)]);
+        assert_eq!((lines.len(), &lines[0]["DryRunDrift"]), (1, &json!(1)));
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+pub(crate) use addresses::list;
 pub use addresses::{Addresses, Family, Form, InvalidAnswer};
 
 /// The state of a target in the group, from the best to the worst.
@@ -357,11 +358,6 @@ pub fn simulate_apply(targets: &mut Targets, plan: &Plan) {
 /// The targets that are registered and not draining.
 pub fn active(targets: &Targets) -> impl Iterator<Item = SocketAddr> {
     targets.iter().filter(|(_, state)| state.is_active()).map(|(target, _)| *target)
-}
-
-/// The items in one line, for messages.
-pub(crate) fn list<T: fmt::Display>(items: &BTreeSet<T>) -> String {
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

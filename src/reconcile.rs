@@ -36,9 +36,11 @@ mod veto;
 pub use change_log::LISTING_LAG;
 pub(crate) use desired::{ReaderCache, resolve};
 pub use observe::{MAX_OBSERVATION_AGE, RELIST_INTERVAL};
-pub use options::{FirstPermit, Mode, Options, Preregistration, Timing};
-pub use ports::{Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo};
-pub use preregister::{CANDIDATE_POLL_INTERVAL, KnownMembers};
+pub use options::{FirstPermit, Mode, Options, Timing};
+pub use ports::{
+    Attempts, Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
+};
+pub use preregister::{CANDIDATE_POLL_INTERVAL, KnownMembers, Preregistration};
 pub use rds_query::RDS_TIMEOUT;
 pub use report::{Report, Status};
 pub use veto::RDS_RECHECK_INTERVAL;
@@ -362,12 +364,14 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if confirmation == Confirmation::StaleObservation {
             return Ok(self.control.recheck());
         }
-        let is_done =
-            self.mode == Mode::Check || (self.dns_has_moved(observation) && self.observer.is_confirmed());
+        let is_followed = self.dns_has_moved(observation) && self.observer.is_confirmed();
+        let is_done = self.mode == Mode::Check || (is_followed && !self.changes.may_apply_late());
         Ok(if plan.is_empty() && is_done {
             Then::Stop(Stop::Done)
         } else if confirmation == Confirmation::Unconfirmed && !plan.is_empty() {
             self.control.poll_to_confirm()
+        } else if self.changes.relist_often_until().is_some_and(|until| Instant::now() < until) {
+            self.control.poll_to_relist()
         } else {
             self.control.poll()
         })
@@ -463,6 +467,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let call =
             self.observer.clients.groups.deregister(permit, self.binding.target_group.as_str(), &targets);
         let result = self.observer.change("deregister stale targets", call).await;
+        // One attempt: the result says everything about it.
+        let result = result.map(|()| Attempts::AllKnown);
         self.record_change(Change::Deregister, &targets, result)?;
         self.clear_error(Stage::Change);
         Ok(())
@@ -472,11 +478,12 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         &mut self,
         change: Change,
         targets: &BTreeSet<SocketAddr>,
-        result: Result<(), Error>,
+        result: Result<Attempts, Error>,
     ) -> Result<(), Error> {
-        self.changes.record(change, targets, result.is_ok());
+        self.changes.record(change, targets, &result);
+        self.observer.relist_often_until(self.changes.relist_often_until());
         self.observer.require_new_list();
-        result
+        result.map(|_| ())
     }
 
     /// Observes once, and plans without applying.

@@ -1,5 +1,6 @@
 //! The command line, as a process, against the fake AWS on loopback sockets.
 
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -100,6 +101,15 @@ mod help {
         ] {
             assert!(of_watch.stdout.contains(message_text), "{message_text}: {of_watch:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn version_is_that_of_the_package() {
+        let done = run(&FakeAws::new(), &["--version"]).await;
+        assert_eq!(
+            (done.code, &*done.stdout),
+            (0, concat!("rds-nlb-sync ", env!("CARGO_PKG_VERSION"), "\n"))
+        );
     }
 
     #[tokio::test]
@@ -207,7 +217,11 @@ mod function {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/awscli/bin");
         if !folder.join("aws").is_file() {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no AWS CLI; run tests/install");
-            eprintln!("SKIPPED: the doctor of a function, without the AWS CLI; run tests/install");
+            // Not by eprintln!, which the test harness keeps to itself where a test passes.
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: the doctor of a function, without the AWS CLI; run tests/install"
+            );
             return None;
         }
         let mut command = command(aws, &[&["doctor", "--function"], arguments].concat()).await;

@@ -13,7 +13,7 @@ use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Family, TargetState};
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Priority};
 use rds_nlb_sync::rds::Rds;
-use rds_nlb_sync::reconcile::{Instance, RdsApi, Resolution, Resolve, TargetGroupApi};
+use rds_nlb_sync::reconcile::{Attempts, Instance, RdsApi, Resolution, Resolve, TargetGroupApi};
 use tokio::time::{Instant, timeout};
 
 use testkit::ports::permit;

@@ -9,7 +9,6 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
-use super::count;
 use crate::doctor::{BindingFindings, DoctorReport, Finding, Severity};
 use crate::reconcile::{Report, Status};
 use crate::service::InvocationResult;
@@ -304,4 +303,9 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Such as `1 binding` or `3 bindings`.
+pub(super) fn count(number: usize, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }

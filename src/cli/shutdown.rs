@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::plan::{Family, Targets};
 use crate::rate_limit::{Call, Permit, Priority};
 use crate::reconcile::{
-    Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
+    Attempts, Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
 };
 
 #[derive(Clone, Default)]
@@ -80,7 +80,7 @@ impl<P: TargetGroupApi> TargetGroupApi for Guarded<P> {
         permit: Permit,
         group: &str,
         targets: &BTreeSet<SocketAddr>,
-    ) -> Result<(), Error> {
+    ) -> Result<Attempts, Error> {
         self.guarded(self.inner.register(permit, group, targets)).await
     }
 

@@ -6,11 +6,13 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use super::BINDINGS;
 use super::problems::{FieldProblem, Problems};
 use crate::binding::{Binding, Role, TargetGroupArn};
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster, is_reader_endpoint};
 use crate::plan::StandbyPolicy;
+
+/// The bindings, in JSON.
+pub const BINDINGS: &str = "BINDINGS";
 
 const READER_FOR_WRITER: &str = "is a cluster's reader endpoint, which gives one reader at a time and not the writer. Fix: \
                                  give the writer endpoint (ID.cluster-….rds.amazonaws.com), or set role to \"readers\"";

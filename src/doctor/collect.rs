@@ -7,11 +7,12 @@ use futures_util::future::{join_all, try_join_all};
 use futures_util::stream;
 use tokio::time::{Instant, timeout_at};
 
-use super::report::BindingFindings;
-use super::{
-    Attached, Attributes, Database, DatabaseKind, Facts, Group, Health, Host, Listener, LoadBalancer, Read,
-    findings,
+use super::checks::findings;
+use super::facts::{
+    Attached, Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Facts, Group, Health, Host,
+    Listener, LoadBalancer, Read, parameter_group,
 };
+use super::report::BindingFindings;
 use crate::binding::Binding;
 use crate::endpoint::cluster_identifier;
 use crate::error::{Error, ErrorKind};
@@ -221,18 +222,4 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         });
         Ok(result?)
     }
-}
-
-/// The prefix of the parameter groups that RDS makes and that no one can change.
-pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
-
-/// The parameter group that decides on `max_connect_errors`: a Multi-AZ cluster's own, otherwise an instance's.
-pub fn parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Option<(DatabaseKind, &'a str)> {
-    let is_multi_az_cluster =
-        database.kind == DatabaseKind::Cluster && !database.engine.starts_with("aurora");
-    if is_multi_az_cluster {
-        return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
-    }
-    let group = hosts.iter().find_map(|host| host.parameter_group.as_deref())?;
-    Some((DatabaseKind::Instance, group))
 }

@@ -5,8 +5,9 @@
 //! addresses are also the clients' addresses, so the block cuts off every client, while the health check, which
 //! needs no more than TCP, stays green.
 
-use super::collect::{DEFAULT_PARAMETER_GROUP, parameter_group};
-use super::{Attributes, CheckContext, Database, DatabaseKind, Finding, Read};
+use super::context::CheckContext;
+use super::facts::{Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Read, parameter_group};
+use super::finding::Finding;
 
 const CHECK: &str = "connect_errors";
 /// A value that no health check reaches in years.

@@ -1,6 +1,8 @@
 //! The endpoint and the database behind it.
 
-use super::{CheckContext, Database, DatabaseKind, Finding, is_of_kind};
+use super::context::{CheckContext, is_of_kind};
+use super::facts::{Database, DatabaseKind};
+use super::finding::Finding;
 use crate::binding::Role;
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsName};
 use crate::plan::StandbyPolicy;

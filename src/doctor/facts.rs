@@ -209,3 +209,17 @@ impl Health {
         self.state == "draining" || self.state == "unhealthy.draining"
     }
 }
+
+/// The prefix of the parameter groups that RDS makes and that no one can change.
+pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
+
+/// The parameter group that decides on `max_connect_errors`: a Multi-AZ cluster's own, otherwise an instance's.
+pub fn parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Option<(DatabaseKind, &'a str)> {
+    let is_multi_az_cluster =
+        database.kind == DatabaseKind::Cluster && !database.engine.starts_with("aurora");
+    if is_multi_az_cluster {
+        return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
+    }
+    let group = hosts.iter().find_map(|host| host.parameter_group.as_deref())?;
+    Some((DatabaseKind::Instance, group))
+}

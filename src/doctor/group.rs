@@ -1,6 +1,9 @@
 //! The target group: its type, its health check, and its attributes.
 
-use super::{Attributes, CheckContext, Database, Finding, Group, HealthCheck, connect_errors};
+use super::connect_errors;
+use super::context::CheckContext;
+use super::facts::{Attributes, Database, Group, HealthCheck};
+use super::finding::Finding;
 
 /// Seconds until a dead target is unhealthy, above which the doctor warns. The API allows two checks five
 /// seconds apart at the least; its default is two checks thirty seconds apart.

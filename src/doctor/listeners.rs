@@ -1,6 +1,8 @@
 //! The load balancer's listeners: one forwards to the group alone, by TCP and on the database's port.
 
-use super::{Attached, CheckContext, Database, Finding, Listener, LoadBalancer, Read};
+use super::context::CheckContext;
+use super::facts::{Attached, Database, Listener, LoadBalancer, Read};
+use super::finding::Finding;
 
 const CHECK: &str = "listener";
 

@@ -1,6 +1,9 @@
 //! The load balancers that the group is attached to.
 
-use super::{Attached, CheckContext, Finding, Group, LoadBalancer, listeners, zones};
+use super::context::CheckContext;
+use super::facts::{Attached, Group, LoadBalancer};
+use super::finding::Finding;
+use super::{listeners, zones};
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     // Without the group its load balancers are not known, and the group's own finding says so.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Nature, Severity};
+use super::finding::{Finding, Nature, Severity};
 use crate::reconcile::Report;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::config::Config;
 
 /// The TTL of RDS's DNS zones. A shorter confirmation can rest on one cached answer.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CheckContext, Finding, Health, Nature, command};
+use super::context::CheckContext;
+use super::facts::Health;
+use super::finding::{Finding, Nature};
+use super::shell::command;
 use crate::binding::{Binding, Role};
 use crate::plan::StandbyPolicy;
 

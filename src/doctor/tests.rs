@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::binding::{Binding, Role};
+use crate::error::ErrorKind;
 use crate::plan::{Addresses, StandbyPolicy};
 use crate::reconcile::{Cluster, Resolution};
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{CheckContext, Finding, LoadBalancer, Read};
+use super::context::CheckContext;
+use super::facts::{LoadBalancer, Read};
+use super::finding::Finding;
 use crate::binding::Role;
 
 /// The setting has the same key on groups and on load balancers.

@@ -11,9 +11,10 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{
-    Event, Fields, MAX_EVENT_BYTES, RdsEvent, UnsupportedEvent, brief, fields, present, text, too_large,
-};
+use super::fields::{Fields, MAX_EVENT_BYTES, fields, present};
+use super::kind::Event;
+use super::rds::RdsEvent;
+use super::unsupported::{UnsupportedEvent, brief, text, too_large};
 
 /// How deep an event may lie inside others: a pipe's array, an SQS message, an SNS notification, the event.
 const MAX_DEPTH: usize = 4;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use super::rds::Database;
-use super::{Action, DatabaseKind, Event, RdsEvent};
+use super::command::Action;
+use super::kind::Event;
+use super::rds::{Database, DatabaseKind, RdsEvent};
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, RdsName};
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::binding::Binding;
-use crate::plan::Addresses;
+use crate::plan::{Addresses, Targets};
 use crate::rate_limit::Priority;
 use crate::reconcile::{ReaderCache, Report, Status};
 
@@ -72,6 +72,8 @@ pub enum LastResult {
 pub struct InSyncRecord {
     pub binding: Binding,
     pub addresses: Addresses,
+    /// In the last list of the group.
+    pub health: Targets,
     pub reader_cache: ReaderCache,
 }
 
@@ -95,9 +97,13 @@ impl LastResult {
     fn of(binding: &Binding, report: &Report, now: Instant) -> Option<Self> {
         Some(match (report.status, &report.addresses) {
             (Status::InSync | Status::Updated, Some(addresses)) => {
-                let (binding, addresses) = (binding.clone(), addresses.clone());
-                let reader_cache = ReaderCache::default();
-                Self::InSync { record: Rc::new(InSyncRecord { binding, addresses, reader_cache }), at: now }
+                let record = InSyncRecord {
+                    binding: binding.clone(),
+                    addresses: addresses.clone(),
+                    health: report.health.clone(),
+                    reader_cache: ReaderCache::default(),
+                };
+                Self::InSync { record: Rc::new(record), at: now }
             }
             (Status::Failed, None) => Self::Unresolved,
             (Status::Failed, Some(_)) => Self::NeedsSync { priority: Priority::Failover, at: now },

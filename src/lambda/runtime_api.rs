@@ -10,7 +10,7 @@ use lambda_runtime_api_client::body::Body;
 use serde::Serialize;
 use tracing::Instrument as _;
 
-use super::Failure;
+use crate::service::InvocationError;
 use crate::startup::BoxError;
 
 const BASE: &str = "/2018-06-01/runtime";
@@ -129,4 +129,22 @@ impl RuntimeApi {
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// A failed invocation, as Lambda shows it to the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    pub error_type: &'static str,
+    pub error_message: String,
+}
+
+impl From<&InvocationError> for Failure {
+    fn from(error: &InvocationError) -> Self {
+        let error_type = match error {
+            InvocationError::UnsupportedEvent(_) | InvocationError::UnknownBinding { .. } => "EventRefused",
+            InvocationError::Bindings(_) => "BindingsFailed",
+        };
+        Self { error_type, error_message: error.to_string() }
+    }
 }

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::list;
-
 /// The family of the addresses that a target group holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -160,4 +158,9 @@ fn never_a_target(address: IpAddr) -> Option<Form> {
             V6_FORMS.iter().find(|(base, bits, _)| is_in(*base, *bits)).map(|(.., form)| *form)
         }
     }
+}
+
+/// The items in one line, for messages.
+pub(crate) fn list<T: fmt::Display>(items: &BTreeSet<T>) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -10,11 +10,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::observe::Observation;
+use super::ports::Attempts;
+use crate::error::Error;
 use crate::plan::{Plan, TargetState, Targets};
 
 /// How long a change may take to show in a list before it is made again. Lists lag by moments; after longer
 /// than that, the call was lost or undone.
 pub const LISTING_LAG: Duration = Duration::from_secs(10);
+/// How long after an attempt another change of the group is expected: an attempt that was given up may take effect
+/// late, and another invocation may deregister what this one relied on. Two attempts' time-outs of 3 s and their
+/// retries fit in it three times.
+const WATCHFUL_TIME: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -47,12 +53,30 @@ pub(super) struct ChangeLog {
     unseen: BTreeMap<SocketAddr, Unseen>,
     /// The targets that were deregistered and not registered again, and when.
     deregistrations: BTreeMap<SocketAddr, Instant>,
+    /// The last deregistration, and the last change with an attempt of unknown outcome.
+    last_risk: Option<Instant>,
+    last_unknown: Option<Instant>,
 }
 
 impl ChangeLog {
     /// Records a call that was made.
-    pub fn record(&mut self, change: Change, targets: &BTreeSet<SocketAddr>, accepted: bool) {
-        let (at, shown) = (Instant::now(), false);
+    pub fn record(
+        &mut self,
+        change: Change,
+        targets: &BTreeSet<SocketAddr>,
+        result: &Result<Attempts, Error>,
+    ) {
+        let (at, shown, accepted) = (Instant::now(), false, result.is_ok());
+        let is_unknown = match result {
+            Ok(attempts) => *attempts == Attempts::SomeUnknown,
+            Err(error) => error.is_outcome_unknown(),
+        };
+        if is_unknown {
+            self.last_unknown = Some(at);
+        }
+        if is_unknown || change == Change::Deregister {
+            self.last_risk = Some(at);
+        }
         match change {
             Change::Deregister => self.deregistrations.extend(targets.iter().map(|target| (*target, at))),
             Change::Register if accepted => {
@@ -84,6 +108,16 @@ impl ChangeLog {
     /// Whether nothing was changed.
     pub fn is_empty(&self) -> bool {
         self.registered.is_empty() && self.deregistered.is_empty()
+    }
+
+    /// Until when the group may lose a target without a new call of this run: it is listed often until then.
+    pub fn relist_often_until(&self) -> Option<Instant> {
+        self.last_risk.map(|at| at + WATCHFUL_TIME)
+    }
+
+    /// Whether an attempt of unknown outcome may still take effect.
+    pub fn may_apply_late(&self) -> bool {
+        self.last_unknown.is_some_and(|at| at.elapsed() < WATCHFUL_TIME)
     }
 
     /// Counts the endpoint's target as draining if this run has just deregistered it: the list may be older than

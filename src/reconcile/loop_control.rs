@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::observe::MAX_OBSERVATION_AGE;
+use super::observe::{MAX_OBSERVATION_AGE, RELIST_INTERVAL_AFTER_CHANGE};
 use super::options::{Mode, Timing};
 use crate::error::{Error, ErrorKind};
 
@@ -115,6 +115,11 @@ impl LoopControl {
     /// When there is nothing to do before the next lookup.
     pub fn poll(&mut self) -> Then {
         self.poll_after(self.poll_interval())
+    }
+
+    /// When nothing is to do, and an earlier call may still change the group: a slow poll must not delay the lists.
+    pub fn poll_to_relist(&mut self) -> Then {
+        self.poll_after(self.poll_interval().min(RELIST_INTERVAL_AFTER_CHANGE))
     }
 
     /// When a change waits for a confirmation: a slow poll must not make that longer than it need be.

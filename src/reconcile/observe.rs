@@ -27,6 +27,9 @@ pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
 pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a watch lists the group while an earlier call may still change it: a group that was emptied is filled
+/// again within five seconds, of which the calls take the rest.
+pub const RELIST_INTERVAL_AFTER_CHANGE: Duration = Duration::from_secs(3);
 
 /// What DNS gives for the endpoint, and what the group holds.
 pub(super) struct Observation {
@@ -78,6 +81,8 @@ pub(super) struct Observer<'a, D, T, C> {
     readers: ReaderCache,
     stability: AnswerStability,
     list: Option<TargetList>,
+    /// Until when the list is outdated after [`RELIST_INTERVAL_AFTER_CHANGE`].
+    relist_often_until: Option<Instant>,
     /// What the group is, with the binding's port, once it was described.
     group: Option<TargetGroupInfo>,
     /// Every answer so far: an answer that comes back is not logged again.
@@ -108,6 +113,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             readers: ReaderCache::default(),
             stability: AnswerStability::new(timing),
             list: None,
+            relist_often_until: None,
             group: None,
             known: BTreeSet::new(),
         }
@@ -177,6 +183,11 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         if let Some(list) = &mut self.list {
             list.is_outdated = true;
         }
+    }
+
+    /// Lists the group every [`RELIST_INTERVAL_AFTER_CHANGE`] until then.
+    pub fn relist_often_until(&mut self, until: Option<Instant>) {
+        self.relist_often_until = until;
     }
 
     /// Whether the last observation is recent enough to deregister by.
@@ -357,7 +368,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             let mut wanted = self.resolution.iter().flat_map(|found| found.addresses.targets(group.port));
             wanted.any(|target| !list.targets.contains_key(&target))
         };
-        list.is_outdated || age >= RELIST_INTERVAL || (age >= MAX_OBSERVATION_AGE && misses_an_address())
+        let is_often = self.relist_often_until.is_some_and(|until| Instant::now() < until);
+        let interval = if is_often { RELIST_INTERVAL_AFTER_CHANGE } else { RELIST_INTERVAL };
+        list.is_outdated || age >= interval || (age >= MAX_OBSERVATION_AGE && misses_an_address())
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::preregister::KnownMembers;
+use super::preregister::{KnownMembers, Preregistration};
 use crate::rate_limit::{Permit, Priority};
 
 /// The pauses of the loop.
@@ -27,18 +27,6 @@ pub enum Mode {
     Watch,
     /// Observes once and reports what would be done.
     DryRun,
-}
-
-/// Whether a watch registers the member that is being promoted before DNS names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Preregistration {
-    #[default]
-    Off,
-    /// The event and the RDS API may name members of the bound cluster.
-    On {
-        /// The member that the event names as the one being promoted.
-        promoted_instance: Option<String>,
-    },
 }
 
 /// The permit for the first listing of the group.

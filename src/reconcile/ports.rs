@@ -73,6 +73,15 @@ pub trait Resolve {
     async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error>;
 }
 
+/// What is known of the attempts of an accepted change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempts {
+    /// Each was accepted or refused.
+    AllKnown,
+    /// One before the last failed without a clear answer. It may take effect later.
+    SomeUnknown,
+}
+
 /// The target groups of the account.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait TargetGroupApi {
@@ -83,13 +92,14 @@ pub trait TargetGroupApi {
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error>;
     /// The group's targets and their states.
     async fn targets(&self, permit: Permit, group: &str) -> Result<Targets, Error>;
-    /// Registers targets. Targets that are registered already are no error.
+    /// Registers targets. Targets that are registered already are no error. An error says whether the outcome is
+    /// unknown.
     async fn register(
         &self,
         permit: Permit,
         group: &str,
         targets: &BTreeSet<SocketAddr>,
-    ) -> Result<(), Error>;
+    ) -> Result<Attempts, Error>;
     /// Deregisters targets, in one attempt: a retry needs a new observation first.
     async fn deregister(
         &self,

@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::desired::single_address;
-use super::options::Preregistration;
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use super::rds_query::{ask, ask_cluster};
 use crate::binding::{Binding, Role};
@@ -27,6 +26,18 @@ use crate::plan::{Addresses, Family};
 pub const CANDIDATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 const NOT_A_MEMBER: &str = "the RDS API does not list it as a member of the cluster";
+
+/// Whether a watch registers the member that is being promoted before DNS names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Preregistration {
+    #[default]
+    Off,
+    /// The event and the RDS API may name members of the bound cluster.
+    On {
+        /// The member that the event names as the one being promoted.
+        promoted_instance: Option<String>,
+    },
+}
 
 /// What the loop has seen, as far as it matters here.
 #[derive(Clone, Debug)]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -61,6 +63,16 @@ fn sent(reply: Response<Full<Bytes>>) -> Response<UnsyncBoxBody<Bytes, Infallibl
             whole.boxed_unsync()
         }
     })
+}
+
+/// Appends a request's body to the file that RECORD_REQUESTS names: `tests/requests` validates them.
+#[allow(clippy::disallowed_methods, reason = "an option of the tests")]
+fn record(body: &[u8]) {
+    let Some(path) = std::env::var_os("RECORD_REQUESTS") else { return };
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    // One write for each line: test programs run side by side.
+    let written = file.and_then(|mut file| file.write_all(&[body, b"\n"].concat()));
+    written.unwrap_or_else(|error| panic!("RECORD_REQUESTS={}: {error}", path.display()));
 }
 
 impl FakeAws {
@@ -123,6 +135,7 @@ impl FakeAws {
             return reply;
         }
         let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
+        record(&body);
         let form: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
         let field = |name: &str| form.get(name).cloned().unwrap_or_default();
         let action = match field("Action").as_str() {

@@ -10,8 +10,8 @@ use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use rds_nlb_sync::reconcile::{
-    self, Cluster, FirstPermit, Instance, Mode, Options, Preregistration, RdsApi, Report, Resolution,
-    Resolve, TargetGroupApi, TargetGroupInfo, Timing, reconcile,
+    self, Attempts, Cluster, FirstPermit, Instance, Mode, Options, Preregistration, RdsApi, Report,
+    Resolution, Resolve, TargetGroupApi, TargetGroupInfo, Timing, reconcile,
 };
 use tokio::time::{Instant, sleep};
 
@@ -99,21 +99,21 @@ impl FakeAws {
             (state.begin(action, detail), state.latency)
         };
         sleep(latency).await;
-        let error = |kind, reason: &str| {
-            Err(Error::new(kind, format!("call {action:?}")).with_source(reason.to_owned()))
-        };
+        let error =
+            |kind, reason: &str| Error::new(kind, format!("call {action:?}")).with_source(reason.to_owned());
+        let unknown = |reason| Err(error(ErrorKind::Transient, reason).with_unknown_outcome());
         match fault {
             None => {}
             Some(Fault::Slow(time)) => sleep(time).await,
             Some(Fault::Hangs | Fault::Stalls | Fault::TimesOut) => std::future::pending().await,
-            Some(Fault::Throttled) => return error(ErrorKind::Transient, "Rate exceeded"),
-            Some(Fault::ServerError) => return error(ErrorKind::Transient, "InternalError"),
-            Some(Fault::Denied) => return error(ErrorKind::Permanent, "AccessDenied"),
+            Some(Fault::Throttled) => return Err(error(ErrorKind::Transient, "Rate exceeded")),
+            Some(Fault::ServerError) => return unknown("InternalError"),
+            Some(Fault::Denied) => return Err(error(ErrorKind::Permanent, "AccessDenied")),
             Some(Fault::AnswerLost) => {
                 let _ = effect(&mut self.state());
-                return error(ErrorKind::Transient, "the connection broke");
+                return unknown("the connection broke");
             }
-            Some(_) => return error(ErrorKind::Transient, "the connection broke"),
+            Some(_) => return unknown("the connection broke"),
         }
         effect(&mut self.state()).map_err(|error| {
             Error::new(ErrorKind::Permanent, format!("call {action:?}")).with_source(error.message)
@@ -189,10 +189,16 @@ impl TargetGroupApi for FakeAws {
         Ok(listed.into_iter().map(|(target, health)| (target, state(health))).collect())
     }
 
-    async fn register(&self, _: Permit, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+    async fn register(
+        &self,
+        _: Permit,
+        group: &str,
+        targets: &BTreeSet<SocketAddr>,
+    ) -> Result<Attempts, Error> {
         let detail = list(targets);
         let targets: Vec<_> = targets.iter().map(|target| (*target, None)).collect();
-        self.call(Action::RegisterTargets, detail, |state| state.register(group, &targets)).await
+        self.call(Action::RegisterTargets, detail, |state| state.register(group, &targets)).await?;
+        Ok(Attempts::AllKnown)
     }
 
     async fn deregister(&self, _: Permit, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {

@@ -74,6 +74,60 @@ async fn answer_lost_after_the_effect_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn deregistration_applied_late_empties_the_group_for_at_most_5_seconds() {
+    for poll in [500, 7000] {
+        let late = seconds(22);
+        let started = Instant::now();
+        let aws = FakeAws::new();
+        aws.holds(&[ONE, TWO]);
+        aws.resolves_to(&[TWO]);
+        aws.next(Action::DeregisterTargets, &[ApiFault::Reset]);
+        later(&aws, 7, |aws| aws.resolves_to(&[ONE]));
+        later(&aws, late.as_secs(), |aws| {
+            aws.state().deregister(GROUP, &[format!("{ONE}:5432").parse().unwrap()]).unwrap();
+        });
+        let timing = Timing { poll: Duration::from_millis(poll), ..TIMING };
+        let report = aws.reconcile_at(timing, Mode::Watch, seconds(120)).await;
+        assert_eq!(report.status, Status::Updated, "{report:?}");
+        let registered = aws.calls(Action::RegisterTargets).last().map(|call| call.at - started);
+        let is_in_time = registered.is_some_and(|at| at >= late && at <= late + seconds(5));
+        assert!(is_in_time, "emptied at {late:?}, filled at {registered:?}: {:?}", aws.writes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_deregistration_cannot_be_applied_late() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    aws.resolves_to(&[TWO]);
+    aws.next(Action::DeregisterTargets, &[ApiFault::Throttled]);
+    later(&aws, 7, |aws| aws.resolves_to(&[ONE]));
+    let report = aws.watch().await;
+    assert_eq!(report.status, Status::Updated, "{report:?}");
+    assert!(report.elapsed_ms < 20_000, "the API has refused it, so the watch ends: {report:?}");
+    settled(&aws, "10.0.1.10:5432 10.0.2.20:5432~").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn group_emptied_by_another_run_is_filled_within_5_seconds_of_a_change() {
+    let aws = FakeAws::new();
+    // DNS does not move in this watch, so that it goes on after its change.
+    aws.holds(&[ONE, TWO]);
+    later(&aws, 15, |aws| {
+        aws.state().deregister(GROUP, &[format!("{ONE}:5432").parse().unwrap()]).unwrap();
+    });
+    let started = Instant::now();
+    let report = aws.watch().await;
+    assert_eq!(
+        aws.writes(),
+        ["DeregisterTargets 10.0.2.20:5432", "RegisterTargets 10.0.1.10:5432"],
+        "{report:?}"
+    );
+    let registered = aws.calls(Action::RegisterTargets)[0].at - started;
+    assert!(registered <= seconds(20), "emptied after 15 s, filled after {registered:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_deregistration_observes_again_before_retry() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);

@@ -123,6 +123,7 @@ impl Moto {
             .await
             .unwrap();
         let endpoint = cluster.db_cluster().and_then(|cluster| cluster.endpoint()).expect("an endpoint");
+        let (_, zone) = endpoint.split_once(".cluster-").expect("a cluster's endpoint");
         let mut members = Vec::new();
         for number in 1..=2 {
             let member = format!("{name}-{number}");
@@ -134,9 +135,9 @@ impl Moto {
                 .send()
                 .await
                 .unwrap();
-            // moto gives all instances the hash "aaaaaaaaaa"; AWS gives them their cluster's.
-            let (_, zone) = endpoint.split_once(".cluster-").expect("a cluster's endpoint");
-            members.push(Member { endpoint: format!("{member}.{zone}"), name: member });
+            // On AWS, a cluster and its instances share a zone. moto gives each cluster another one.
+            let endpoint = format!("{member}.{zone}");
+            members.push(Member { name: member, endpoint });
         }
         let group = self
             .load_balancing()

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rds_nlb_sync::reconcile::Mode;
+use rds_nlb_sync::reconcile::{Mode, Timing};
 
+use testkit::simulation::exhaust;
 use testkit::simulation::hazard::{Coverage, Hazard};
-use testkit::simulation::play::{Sabotage, play, play_caught, play_schedule};
-use testkit::simulation::schedule::{Act, ExternalChange, Schedule};
+use testkit::simulation::play::{Sabotage, play, play_caught, play_schedule, play_schedule_caught};
+use testkit::simulation::schedule::{Act, ExternalChange, Schedule, Silence};
 
 /// How many schedules every run of the tests plays.
 const SCHEDULES: u64 = 4000;
@@ -110,4 +111,47 @@ fn every_hazard_happens() {
     (0..600).for_each(|seed| sum.add(&play(seed, false).coverage));
     let missing = Hazard::all().into_iter().filter(|hazard| sum.of(*hazard) == 0);
     assert_eq!(missing.collect::<Vec<_>>(), []);
+}
+
+/// `make exhaust` plays all of them. The step is a prime, so that every part of the enumeration varies.
+#[test]
+fn slice_of_the_bounded_schedules_breaks_no_invariant() {
+    const STEP: usize = 2503;
+    for number in (0..exhaust::count()).step_by(STEP) {
+        if let Err(broken) = play_schedule_caught(&exhaust::schedule(number), true) {
+            panic!("{broken}; replay with make exhaust NUMBER={number}");
+        }
+    }
+}
+
+/// A stale target is deregistered within two checks, or within a watch, while an API stays silent for ever.
+#[test]
+fn silence_at_every_corner_of_the_template_delays_no_deregistration() {
+    let seconds = Duration::from_secs;
+    let silences = [(true, false), (false, true), (true, true)].map(|(rds, udp)| Silence { rds, udp });
+    for (confirm, poll, watch) in [4, 6, 20].into_iter().flat_map(|confirm| {
+        [100, 500, 3000, 60_000]
+            .into_iter()
+            .flat_map(move |poll| [61, 600].map(|watch| (confirm, poll, watch)))
+    }) {
+        for (silence, settles_by, seed) in silences.into_iter().flat_map(|silence| {
+            [Mode::Check, Mode::Watch]
+                .into_iter()
+                .flat_map(move |mode| (0..3).map(move |seed| (silence, mode, seed)))
+        }) {
+            let mut schedule = Schedule::plain(Mode::Check);
+            schedule.timing = Timing {
+                confirm: seconds(confirm),
+                poll: Duration::from_millis(poll),
+                watch: seconds(watch),
+            };
+            (schedule.silence, schedule.settles_by) = (silence, settles_by);
+            (schedule.seed, schedule.jitter) = (seed, true);
+            // DNS moves between the schedule's own check and those that must settle it.
+            (schedule.settles_on, schedule.invocations[0].time) = (1, seconds(59));
+            assert!(schedule.is_of_the_template());
+            let played = play_schedule(schedule.clone(), Sabotage::default(), true);
+            assert_eq!(played.violations, [], "{}, seed {seed}: {:#?}", schedule.settings(), played.trace);
+        }
+    }
 }

@@ -21,6 +21,28 @@ async fn transient_error_is_retried_by_the_sdk() {
 }
 
 #[tokio::test]
+async fn change_with_an_unclear_attempt_has_an_unknown_outcome() {
+    for fault in TRANSIENT.into_iter().filter(|fault| *fault != ApiFault::Garbage) {
+        let aws = FakeAws::new();
+        let groups = groups(&aws).await;
+        aws.next(Action::RegisterTargets, &[fault]);
+        aws.next(Action::DeregisterTargets, &[fault]);
+        let is_refused = fault == ApiFault::Throttled;
+        let expected = if is_refused { Attempts::AllKnown } else { Attempts::SomeUnknown };
+        let registered = groups.register(permit().await, GROUP, &targets(&["10.0.2.20:5432"])).await;
+        assert_eq!(registered.unwrap(), expected, "{fault:?}, then a retry that is accepted");
+        let one = targets(&["10.0.1.10:5432"]);
+        let error = groups.deregister(permit().await, GROUP, &one).await.unwrap_err();
+        assert_eq!(error.is_outcome_unknown(), !is_refused, "{fault:?}: {}", error.explain());
+        assert!(groups.deregister(permit().await, GROUP, &one).await.is_ok());
+    }
+    let aws = FakeAws::new();
+    aws.always(Action::RegisterTargets, Some(ApiFault::Denied));
+    let denied = groups(&aws).await.register(permit().await, GROUP, &targets(&["10.0.2.20:5432"])).await;
+    assert!(!denied.unwrap_err().is_outcome_unknown());
+}
+
+#[tokio::test]
 async fn throttled_call_pauses_routine_calls_only() {
     let aws = FakeAws::new();
     let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(5));

@@ -164,7 +164,7 @@ async fn foreign_answer_of_status_200_is_no_success() {
     for body in ["", "<html><body>Sign in</body></html>", "{}", "<DescribeTagsResponse/>"] {
         let answer = FixedAnswer { status: 200, body: body.to_owned() };
         let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
-        let registered = groups.register(permit().await, GROUP, &one).await;
+        let registered = groups.register(permit().await, GROUP, &one).await.map(drop);
         let deregistered = groups.deregister(permit().await, GROUP, &one).await;
         for (operation, result) in [("RegisterTargets", registered), ("DeregisterTargets", deregistered)] {
             let error = result.expect_err(body);
@@ -186,7 +186,7 @@ async fn shortest_answer_of_the_api_is_a_success() {
         let groups = Elb::new(client!(aws_sdk_elasticloadbalancingv2, answer), ApiRateLimiter::unlimited());
         let one = targets(&["10.0.2.20:5432"]);
         match operation {
-            "RegisterTargets" => groups.register(permit().await, GROUP, &one).await.unwrap(),
+            "RegisterTargets" => drop(groups.register(permit().await, GROUP, &one).await.unwrap()),
             _ => groups.deregister(permit().await, GROUP, &one).await.unwrap(),
         }
     }

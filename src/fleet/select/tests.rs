@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::Targets;
 use Scope::{Background, Whole};
 
 const PERIOD: Duration = Duration::from_secs(900);
@@ -39,8 +40,9 @@ fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
             let (kind, age) = kind.split_at(1);
             let at = now - seconds(age.parse().unwrap_or_default());
             let in_sync = |binding| {
-                let (addresses, reader_cache) = (addresses(), ReaderCache::default());
-                LastResult::InSync { record: Rc::new(InSyncRecord { binding, addresses, reader_cache }), at }
+                let (addresses, health, reader_cache) = (addresses(), Targets::new(), ReaderCache::default());
+                let record = InSyncRecord { binding, addresses, health, reader_cache };
+                LastResult::InSync { record: Rc::new(record), at }
             };
             let result = match kind {
                 "s" => in_sync(binding),

@@ -291,6 +291,11 @@ impl State {
             Event::Answered { call, .. } => self.call_runs[*call],
             _ => return,
         };
+        if let Event::Listed { version, .. } = event
+            && version + 1 < self.snapshots.len()
+        {
+            self.count(now, run, Hazard::StaleListing);
+        }
         let port = self.schedule.port();
         let before = self.progress[run].phase(now);
         self.progress[run].observe(now, port, event);

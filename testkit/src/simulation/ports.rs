@@ -10,7 +10,7 @@ use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
 use rds_nlb_sync::rate_limit::{Call, Permit, Priority};
 use rds_nlb_sync::reconcile::{
-    Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
+    Attempts, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
 };
 use tokio::time::sleep;
 
@@ -92,7 +92,8 @@ impl Ports {
             _ => ErrorKind::Transient,
         };
         let mark = if self.defect == Some(Defect::HidesReasons) { String::new() } else { mark(failure) };
-        Error::new(kind, format!("{action:?}")).with_source(format!("{fault:?} {mark}"))
+        let error = Error::new(kind, format!("{action:?}")).with_source(format!("{fault:?} {mark}"));
+        if matches!(fault, Fault::Throttled | Fault::Denied) { error } else { error.with_unknown_outcome() }
     }
 
     /// Makes a call that changes nothing; `read` sees the outside as the call does when it arrives.
@@ -284,12 +285,14 @@ impl TargetGroupApi for Ports {
         Ok(targets)
     }
 
-    async fn register(&self, _: Permit, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+    async fn register(&self, _: Permit, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<Attempts, Error> {
         if self.defect == Some(Defect::RegistersAnother) {
             let other = |target: &SocketAddr| SocketAddr::new([10, 0, 99, 99].into(), target.port());
-            return self.change(Change::Register, &targets.iter().map(other).collect()).await;
+            self.change(Change::Register, &targets.iter().map(other).collect()).await?;
+            return Ok(Attempts::AllKnown);
         }
-        self.change(Change::Register, targets).await
+        self.change(Change::Register, targets).await?;
+        Ok(Attempts::AllKnown)
     }
 
     async fn deregister(&self, _: Permit, _: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {

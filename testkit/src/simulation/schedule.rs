@@ -373,6 +373,26 @@ impl Dice {
         for invocation in &mut schedule.invocations {
             (invocation.at, invocation.time) = (self.near(invocation.at), self.near(invocation.time));
         }
+        self.meet_short_phases(schedule);
+    }
+
+    /// Faults that meet the phases that are short: calls of the RDS API during the wait for a permit, and lookups
+    /// during a change.
+    fn meet_short_phases(&mut self, schedule: &mut Schedule) {
+        let horizon = schedule.acts.iter().map(|(at, _)| *at).max().unwrap_or_default() + seconds(60);
+        let mut window = |action, fault, chance| {
+            schedule.windows.push(Window { from: Time::ZERO, until: horizon, action, fault, chance });
+        };
+        if schedule.permit_waits && self.chance(0.7) {
+            window(Action::DescribeDBClusters, self.one_of(&CALLS), 0.7);
+        }
+        if self.chance(0.1) {
+            let change = self.one_of(&[Action::RegisterTargets, Action::DeregisterTargets]);
+            window(change, Fault::Slow(seconds(6)), 1.0);
+            if self.0.bool() {
+                window(Action::Lookup, self.one_of(&LOOKUPS), 0.2);
+            }
+        }
     }
 
     fn timing_of_the_template(&mut self) -> Timing {

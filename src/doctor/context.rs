@@ -1,0 +1,115 @@
+//! The input of every check, and what several checks derive from it.
+
+use std::collections::BTreeSet;
+
+use super::facts::{Database, DatabaseKind, Facts, Host};
+use super::shell::command;
+use crate::binding::{Binding, Role};
+use crate::endpoint::member;
+
+/// The input of every check.
+#[derive(Clone, Copy)]
+pub(super) struct CheckContext<'a> {
+    pub binding: &'a Binding,
+    pub facts: &'a Facts,
+}
+
+impl<'a> CheckContext<'a> {
+    /// The port that targets are registered with, if it is known.
+    pub(super) fn port(self) -> Option<u16> {
+        self.binding.port.or(self.facts.group.as_ref().ok().and_then(|group| group.port))
+    }
+
+    /// The cluster member that DNS names as the writer.
+    pub(super) fn member(self) -> Option<&'a str> {
+        if self.binding.role != Role::Writer {
+            return None;
+        }
+        self.facts.resolution.as_ref().ok().and_then(|resolution| member(&resolution.chain))
+    }
+
+    /// The word for a target that belongs in the group.
+    pub(super) fn target(self) -> &'static str {
+        match self.binding.role {
+            Role::Writer => "writer",
+            Role::Readers => "reader",
+            Role::All => "address",
+        }
+    }
+
+    /// The endpoint and the names of its CNAME chain.
+    pub(super) fn names(self) -> Vec<&'a str> {
+        let chain = self.facts.resolution.as_ref().map(|resolution| resolution.chain.as_slice());
+        let chain = chain.unwrap_or_default().iter().map(String::as_str);
+        std::iter::once(self.binding.endpoint.as_str()).chain(chain).collect()
+    }
+
+    /// Whether the endpoint or a name in its CNAME chain is of this kind, such as `cluster-ro-`. RDS endpoints
+    /// have the form NAME.KIND-ID.REGION.rds.amazonaws.com.
+    pub(super) fn is_named(self, kind: &str) -> bool {
+        self.names().iter().any(|name| is_of_kind(name, kind))
+    }
+
+    /// The group's Region, where the commands run.
+    pub(super) fn region(self) -> &'a str {
+        self.binding.target_group.region()
+    }
+
+    pub(super) fn database(self) -> Option<&'a Database> {
+        self.facts.database.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    pub(super) fn hosts(self) -> &'a [Host] {
+        self.facts.hosts.as_deref().unwrap_or_default()
+    }
+
+    /// The host of the writer: the member that DNS names, otherwise the RDS API's writer, or the instance.
+    pub(super) fn writer_host(self) -> Option<&'a Host> {
+        let database = self.database()?;
+        let by_rds = database.members.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);
+        let name = self.member().or(by_rds.map(String::as_str));
+        match database.kind {
+            DatabaseKind::Instance => self.hosts().first(),
+            DatabaseKind::Cluster => self.hosts().iter().find(|host| Some(host.identifier.as_str()) == name),
+        }
+    }
+
+    /// The targets that belong in the group, as `address:port`, if the addresses and the port are known.
+    pub(super) fn wanted(self) -> Option<BTreeSet<String>> {
+        let (resolution, port) = (self.facts.resolution.as_ref().ok()?, self.port()?);
+        Some(resolution.addresses.targets(port).map(|target| target.to_string()).collect())
+    }
+
+    /// An AWS CLI command in the group's Region, in backquotes. `words` begin with the service.
+    pub(super) fn aws<'w>(self, words: impl IntoIterator<Item = &'w str>) -> String
+    where
+        'a: 'w,
+    {
+        let words = std::iter::once("aws").chain(words).chain(["--region", self.region()]);
+        command(words)
+    }
+
+    /// The command that sets these attributes of the group.
+    pub(super) fn set_attributes(self, attributes: &[(&str, &str)]) -> String {
+        let list: Vec<String> =
+            attributes.iter().map(|(key, value)| format!("Key={key},Value={value}")).collect();
+        let group = self.binding.target_group.as_str();
+        let words = ["elbv2", "modify-target-group-attributes", "--target-group-arn", group, "--attributes"];
+        self.aws(words.into_iter().chain(list.iter().map(String::as_str)))
+    }
+
+    /// The command that creates a TCP group of type ip like this one.
+    pub(super) fn create_group(self) -> String {
+        let name: String = self.binding.name().chars().take(28).collect();
+        let name = format!("{}-tcp", name.trim_end_matches('-'));
+        let port = self.port().unwrap_or(5432).to_string();
+        let vpc = self.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref());
+        let words = ["elbv2", "create-target-group", "--name", &name, "--protocol", "TCP", "--port", &port];
+        let vpc = vpc.into_iter().flat_map(|vpc| ["--vpc-id", vpc]);
+        self.aws(words.into_iter().chain(["--target-type", "ip"]).chain(vpc))
+    }
+}
+
+pub(super) fn is_of_kind(name: &str, kind: &str) -> bool {
+    name.split_once('.').is_some_and(|(_, rest)| rest.to_ascii_lowercase().starts_with(kind))
+}

@@ -1,0 +1,130 @@
+//! What a check found.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::Unread;
+use crate::error::ErrorKind;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nothing could be observed, and the check is optional. Reports list it apart from the findings.
+    #[default]
+    NotExamined,
+    /// As it should be.
+    Ok,
+    /// It works, but slower, less often or less safely than it could, or it could not be checked.
+    Warning,
+    /// Clients are cut off, or the next failover cuts them off, or it is not known whether they are.
+    Problem,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub level: Severity,
+    /// The check's name, such as `cross_zone`.
+    pub check: Cow<'static, str>,
+    pub observed: String,
+    /// Why it matters. `None` where the level is `Ok`.
+    pub impact: Option<String>,
+    /// What to change, with shell commands in backquotes. `None` where the level is `Ok`.
+    pub fix: Option<String>,
+    /// The check that found the cause, where this finding is a consequence.
+    pub cause: Option<Cow<'static, str>>,
+    #[serde(skip)]
+    pub(crate) nature: Nature,
+}
+
+/// What kind of finding it is, which decides what it can follow from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Nature {
+    #[default]
+    Observed,
+    /// A required or important fact could not be read.
+    Unread(Unread),
+    /// The check needs a fact that another finding reports as unread.
+    Unknown,
+    /// The group does not hold the endpoint's addresses alone. A check fixes that.
+    Unsynced,
+    /// The load balancer sends no clients to a registered target.
+    Unserved,
+}
+
+impl Finding {
+    pub(super) fn ok(check: &'static str, observed: impl Into<String>) -> Self {
+        Self { level: Severity::Ok, check: check.into(), observed: observed.into(), ..Self::default() }
+    }
+
+    pub(super) fn warning(
+        check: &'static str,
+        observed: impl Into<String>,
+        impact: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        let (impact, fix) = (Some(impact.into()), Some(fix.into()));
+        Self { level: Severity::Warning, impact, fix, ..Self::ok(check, observed) }
+    }
+
+    pub(super) fn problem(
+        check: &'static str,
+        observed: impl Into<String>,
+        impact: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self { level: Severity::Problem, ..Self::warning(check, observed, impact, fix) }
+    }
+
+    /// An optional check that could not be made. `fix` says how to examine it.
+    pub(super) fn not_examined(
+        check: &'static str,
+        observed: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self { level: Severity::NotExamined, fix: Some(fix.into()), ..Self::ok(check, observed) }
+    }
+
+    /// An important fact that could not be read. `could_not` names the checks that need it.
+    pub(super) fn unread(check: &'static str, unread: &Unread, could_not: &str) -> Self {
+        let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
+        let finding = Self::warning(check, &unread.story, format!("not checked: {could_not}"), fix);
+        finding.of(Nature::Unread(unread.clone()))
+    }
+
+    /// A fact that the function itself needs. Without it nothing is known to be well.
+    pub(super) fn unread_required(check: &'static str, unread: &Unread, could_not: &str) -> Self {
+        let impact = match unread.kind {
+            ErrorKind::Transient | ErrorKind::DeadlineExceeded => format!("not checked: {could_not}"),
+            ErrorKind::NoAnswer | ErrorKind::Permanent => {
+                format!("without it the function cannot sync the group; not checked: {could_not}")
+            }
+        };
+        Self { level: Severity::Problem, impact: Some(impact), ..Self::unread(check, unread, could_not) }
+    }
+
+    /// An optional fact that could not be read.
+    pub(super) fn unread_optional(check: &'static str, unread: &Unread, could_not: &str) -> Self {
+        let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
+        Self::not_examined(check, format!("{could_not}: {}", unread.story), fix)
+    }
+
+    pub(super) fn of(self, nature: Nature) -> Self {
+        Self { nature, ..self }
+    }
+
+    /// Makes this a consequence of what another check found.
+    pub(super) fn follows(&mut self, cause: &str) {
+        self.fix = Some(format!("see the finding {cause}"));
+        self.cause = Some(cause.to_owned().into());
+    }
+}
+
+impl Unread {
+    /// Whether both calls failed because the same API does not answer.
+    pub(super) fn is_same_silence(&self, other: &Self) -> bool {
+        let is_silence = matches!(self.kind, ErrorKind::Transient | ErrorKind::DeadlineExceeded);
+        is_silence && self.kind == other.kind && self.fix == other.fix
+    }
+}
