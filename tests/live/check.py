@@ -9,7 +9,8 @@ What must hold, in any order of events that the machine's load may bring about:
 
 1. No deregistration of the function takes the last active target away. Exceptions, which are counted: since the list that
    the call was made by, another process removed the other targets; or another call of the function did, while the name
-   servers did not all give one address; or the process stood still between its last answer and its call.
+   servers did not all give one address; or the process stood still between its last answer and its call. A group that is
+   empty, whoever emptied it, comes back within some seconds by a watch that has deregistered something just before.
 2. A deregistration has its evidence: the answers of DNS to that process in that invocation named one address for
    CONFIRM_SECONDS, at least twice (once for 0), none of the rest says otherwise, that address is not deregistered, and the
    last list shows it as active. The RDS API's last answer in that invocation does not name another writer.
@@ -36,6 +37,9 @@ REORDERED = 0.5
 ATTEMPT = 2.5
 # How far back two calls count as crossing: an observation may be two seconds old.
 OBSERVATION = 2.0
+# How soon an empty group comes back by a watch that has deregistered something in so many seconds before.
+BACK = 7.0
+RECENTLY = 12.0
 # How much later than its deadline an answer may be seen, beside what the world itself was late.
 GRACE = 1.0
 # How long the program's SDK may go on to send the same registration again. A deregistration is sent once.
@@ -186,6 +190,7 @@ class Process:
         self.invocation = None
         self.stops = []  # [from, to]; to is None while it stands still
         self.killed = False
+        self.troubled = float("-inf")  # when it met a fault last, or stood still
         self.members = set()
         self.own_addresses = collections.defaultdict(set)  # name → addresses that DNS gave for it
 
@@ -217,6 +222,7 @@ class Schedule:
         self.counts = collections.Counter()
         self.latest = None  # seconds before (or after) the deadline of the latest answer
         self.most = collections.Counter()
+        self.empty = None  # since when, if it still is and was not judged
         self.emptied = None  # since when by the function, if it still is
         self.empty_for = []
         self.wrong = None
@@ -225,6 +231,9 @@ class Schedule:
         self.violations.append((invariant, at, what))
 
     def observe(self, event):
+        if self.empty is not None and event["t"] >= self.empty + BACK:
+            self.check_return(event["t"])
+            self.empty = None
         handler = getattr(self, "on_" + event["e"])
         handler(event["t"], event)
 
@@ -247,7 +256,8 @@ class Schedule:
         """The faults have ended, but those that last."""
         self.calm = True
 
-    def on_fault(self, _, event):
+    def on_fault(self, at, event):
+        self.processes[event["p"]].troubled = at
         self.counts["fault " + event["fault"]] += 1
 
     def on_lag(self, at, event):
@@ -278,6 +288,7 @@ class Schedule:
 
     def on_continue(self, at, event):
         self.processes[event["p"]].stops[-1][1] = at
+        self.processes[event["p"]].troubled = at
 
     def on_exit(self, at, event):
         process = self.processes[event["p"]]
@@ -424,6 +435,8 @@ class Schedule:
         call, outcome = self.calls[event["c"]], event["outcome"]
         call.answered, call.outcome = at, outcome
         process = self.processes[call.process]
+        if outcome != "ok":
+            process.troubled = at
         if call.question:
             # `-` marks a failure: no address begins with it.
             answer = "-" + outcome
@@ -525,6 +538,7 @@ class Schedule:
         before, self.active = self.active, set(event["active"])
         self.version += 1
         self.removals += [(self.version, at, target, call) for target in before - self.active]
+        self.empty = at if before and not self.active else None if self.active else self.empty
         if self.active and self.emptied is not None:
             self.empty_for.append(at - self.emptied)
             self.emptied = None
@@ -552,6 +566,29 @@ class Schedule:
             what = f"process {call.process} emptied the group by {call.detail}, sent at {call.at:.3f}"
             return self.violated(1, at, f"{what}; its list showed {sorted(active_in(call.listing.listed))}")
         self.counts["emptied: " + excuses[0]] += 1
+
+    def check_return(self, at):
+        """Invariant 1: an empty group comes back."""
+        self.counts["empty for long"] += 1
+        empty, (changed, address) = self.empty, self.unanimous[-1]
+        if address is None or changed > empty - self.confirm - 1:
+            return  # Nothing may be confirmed yet.
+        for number, process in self.processes.items():
+            invocation = process.invocation
+            if invocation is None or invocation.kind != "watch" or process.killed:
+                continue
+            is_calm = process.troubled < empty - 5 and not process.stood_still(empty - 5, at)
+            ends = min(invocation.deadline - 1, invocation.began + self.settings["watch"])
+            agrees = all(writer == self.settings["writers"].get(address) for _, writer in invocation.writers)
+            answers = [call for call in self.calls.values() if call.process == number and call.at > empty - 1]
+            is_answered = all(call.answered is not None for call in answers if call.at < at - 1)
+            has_changed = any(
+                call.action == "DeregisterTargets" and call.outcome == "ok" and empty - RECENTLY < call.answered < empty
+                for call in invocation.changes
+            )
+            if is_calm and ends > at and invocation.began < empty - 1 and agrees and is_answered and has_changed:
+                what = f"the watch of process {number} does not fill the group, which is empty since {empty:.3f}"
+                self.violated(1, at, what)
 
     def excuse(self, at, call, removal):
         _, removed, _, other = removal

@@ -25,7 +25,7 @@ class Story:
         self.events, self.now, self.calls = [], 0.0, 0
         self.active = set(targets(*group))
         self.add("schedule", seed=7, main="Kill", hazards=["Kill"], confirm=confirm, servers=servers, endpoint=ENDPOINT,
-                 port=5432, writers={ONE: "orders-1", TWO: "orders-2"}, max_rss_kb=1000, max_files=10, schedule="by hand")
+                 port=5432, watch=20, writers={ONE: "orders-1", TWO: "orders-2"}, max_rss_kb=1000, max_files=10, schedule="by hand")
         self.add("group", active=sorted(self.active))
         for server in range(servers):
             self.dns(ONE, server=server)
@@ -177,6 +177,19 @@ class Checks(unittest.TestCase):
         story.lookups(ONE, 1.5).list().add("stop", p=0)
         story.dns(TWO).lookups(TWO, 5, p=1).list(p=1).deregister(ONE, p=1).add("continue", p=0)
         self.check(story.deregister(TWO))
+
+    def test_empty_group_comes_back_by_a_watch(self):
+        def emptied(before=5, **options):
+            story = failover(**options).deregister(ONE).list().lookups(TWO, before)
+            return story.effect("DeregisterTargets", TWO)
+
+        self.check(emptied().lookups(TWO, 8), 1)
+        self.check(emptied().lookups(TWO, 3).register(TWO).lookups(TWO, 8))
+        self.check(emptied().add("fault", p=0, c=1, fault="Slow").lookups(TWO, 8))
+        self.check(emptied().members("orders-1", writer="orders-1").lookups(TWO, 8))
+        self.check(emptied().dns(ONE).lookups(TWO, 8))
+        self.check(emptied().ended(registered=[TWO], deregistered=[ONE]).lookups(TWO, 8))
+        self.check(emptied(before=13).lookups(TWO, 8))
 
     # 2
 
