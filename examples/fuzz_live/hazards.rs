@@ -61,9 +61,9 @@ impl Hazards {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to watch over a process.
-    pub fn started(&self, process: usize, pid: Option<u32>) {
-        self.journal.write("start", json!({"p": process, "pid": pid}));
+    /// Begins to watch over a process, which asks this name server first.
+    pub fn started(&self, process: usize, pid: Option<u32>, first: usize) {
+        self.journal.write("start", json!({"p": process, "pid": pid, "first": first}));
         let mut state = self.state();
         let trap = if state.calm { None } else { self.trap(&mut state.rng) };
         state.processes.insert(process, Process { pid, trap, ..Process::default() });
@@ -195,8 +195,8 @@ impl Hazards {
                     targets.iter().map(|(target, state)| (target.to_string(), *state)).collect();
                 self.journal.write("listed", json!({"p": process, "c": call, "targets": targets}));
             }
-            What::Members { endpoint, members } => {
-                let fields = json!({"p": process, "c": call, "endpoint": endpoint, "members": members});
+            What::Members { endpoint, members, writer } => {
+                let fields = json!({"p": process, "c": call, "endpoint": endpoint, "members": members, "writer": writer});
                 self.journal.write("members", fields);
             }
             What::Answered { outcome } => {
@@ -225,13 +225,15 @@ impl Hazards {
     }
 
     fn fault(&self, rng: &mut Rng, moment: &Moment<'_>) -> Option<Fault> {
-        if rng.f64() >= self.schedule.intensity {
-            return None;
-        }
         let mut faults = Vec::new();
         let has = |hazard| self.schedule.has(hazard);
         let is_lookup = moment.action == Action::Lookup;
         let is_change = matches!(moment.action, Action::RegisterTargets | Action::DeregisterTargets);
+        // Changes are few.
+        let least = if is_change { 0.4 } else { 0.0 };
+        if rng.f64() >= self.schedule.intensity.max(least) {
+            return None;
+        }
         if has(Hazard::Lost) {
             faults.extend([Fault::Hangs, Fault::Reset]);
             faults.extend(if is_change { vec![Fault::AnswerLost; 4] } else { Vec::new() });

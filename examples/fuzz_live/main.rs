@@ -1,8 +1,11 @@
 //! Plays random schedules of harm against the real binary, in real time, over loopback sockets.
 //!
 //! `make fuzz-live SECONDS=600` plays for ten minutes; `make fuzz-live SEED=17` replays one schedule (its settings and
-//! its hazards; the machine decides the rest). The world (`world.rs`) writes what happened to a journal, and a checker
-//! in another process (`tests/live/check.py`), which shares no code with it, reads the journal from a pipe and judges it.
+//! its hazards; the machine decides the rest); `HAZARD=UdpLost` plays only schedules of this main hazard; `START` and
+//! `SEEDS` choose a range of seeds, and `JOBS` how many are played at the same time.
+//!
+//! The world (`world.rs`) writes what happened to a journal. A checker in another process (`tests/live/check.py`), which
+//! shares no code with it, reads the journal from a pipe and judges it.
 //! With `CONTROL=1`, every schedule holds one deregistration that is wrong, which the checker must find.
 #![allow(clippy::disallowed_methods, reason = "the program stands for everything around the function")]
 
@@ -18,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use journal::Journal;
-use schedule::Schedule;
+use schedule::{Hazard, Schedule};
 use world::World;
 
 /// How many schedules are played at the same time. Most of the time of each is waiting.
@@ -36,6 +39,13 @@ fn main() -> ExitCode {
     };
     let seconds = Duration::from_secs(number("SECONDS").unwrap_or(60));
     let end = Instant::now() + seconds;
+    let hazard = std::env::var("HAZARD").ok().filter(|name| !name.is_empty());
+    if let Some(name) = &hazard {
+        let names = Hazard::ALL.map(|hazard| format!("{hazard:?}"));
+        assert!(names.contains(name), "HAZARD is one of {}", names.join(", "));
+    }
+    let is_wanted =
+        |seed| hazard.as_ref().is_none_or(|name| *name == format!("{:?}", Schedule::of(seed).main));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut checker = Command::new(std::env::var("PYTHON").unwrap_or_else(|_| "python3".into()))
         .arg(root.join("tests/live/check.py"))
@@ -56,7 +66,9 @@ fn main() -> ExitCode {
                     if is_over {
                         return;
                     }
-                    play(seed, &journal, control);
+                    if is_wanted(seed) {
+                        play(seed, &journal, control);
+                    }
                 }
             });
         }

@@ -76,6 +76,8 @@ pub struct Schedule {
     /// Whether the first of two name servers never answers.
     pub first_is_silent: bool,
     pub silence: Silence,
+    /// Whether the RDS API names other writers than DNS.
+    pub rds_is_wrong: bool,
     /// How often a call meets a fault.
     pub intensity: f64,
     /// How long the hazards last.
@@ -109,17 +111,24 @@ impl Schedule {
         Self {
             seed,
             main,
-            confirm: rng.u64(0..=2),
+            confirm: pick(rng, &[0, 1, 1, 1, 2, 2]),
             poll: pick(rng, &[50, 50, 100, 200, 500, 1000]),
             watch: rng.u64(3..=10),
             preregister: rng.f64() < 0.8,
-            processes: if hazards.contains(&Hazard::Overlap) { 2 } else { 1 },
+            processes: if hazards.contains(&Hazard::Overlap)
+                || (hazards.contains(&Hazard::Opinions) && rng.bool())
+            {
+                2
+            } else {
+                1
+            },
             servers: if hazards.contains(&Hazard::Opinions) { 2 } else { 1 },
             first_is_silent: hazards.contains(&Hazard::Opinions) && rng.f64() < 0.2,
             silence: pick(
                 rng,
                 &[Silence::NoAnswer, Silence::NoAnswer, Silence::Stalls, Silence::Errors, Silence::Malformed],
             ),
+            rds_is_wrong: rng.f64() < 0.3,
             intensity: pick(rng, &[0.05, 0.15, 0.3, 0.7]),
             active: Duration::from_millis(rng.u64(6000..16_000)),
             group: pick(rng, &groups).to_vec(),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use testkit::lambda::Function;
 use testkit::witness::Origin;
-use testkit::{ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, account_limits, addresses};
+use testkit::{ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, TWO, account_limits, addresses};
 
 use crate::events::{self, Payload};
 use crate::hazards::{Deed, Hazards};
@@ -35,6 +35,7 @@ const BETWEEN_CHECKS: Duration = Duration::from_millis(1600);
 const AFTER_DEADLINE: Duration = Duration::from_secs(8);
 /// What the function assumes where no deadline is given: the watch, and a minute.
 const ASSUMED: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_millis(500);
 const INTRUDER: &str = "10.0.9.9";
 const MEMBERS: [&str; 3] = ["orders-1", "orders-2", "orders-3"];
 
@@ -44,6 +45,7 @@ struct Running {
     function: Function,
     api: SocketAddr,
     exited: Notify,
+    started: Instant,
     has_exited: Cell<bool>,
     /// When it took its last invocation.
     began: Arc<Mutex<Option<Instant>>>,
@@ -111,6 +113,7 @@ impl World {
         let settings = json!({"seed": seed, "main": format!("{main:?}"), "hazards": hazards, "confirm": confirm,
             "poll": poll, "watch": watch, "processes": processes, "servers": servers, "endpoint": ENDPOINT,
             "port": 5432, "max_rss_kb": MAX_RSS_KB, "max_files": MAX_FILES,
+            "writers": {ONE: MEMBERS[0], TWO: MEMBERS[1], THREE: MEMBERS[2]},
             "schedule": format!("{:?}", self.schedule)});
         self.journal.write("schedule", settings);
         let mut rng = Rng::with_seed(*seed ^ 0x736574);
@@ -122,8 +125,9 @@ impl World {
             for (member, address) in [("orders-3", THREE), ("intruder", INTRUDER)] {
                 let name = format!("{member}.abc123.us-east-1.rds.amazonaws.com");
                 state.zone.insert(name.clone(), addresses(&[address]));
-                let cluster = (member == "orders-3").then_some("orders");
-                let instance = Instance { endpoint: Some(name), cluster, ..Instance::default() };
+                // The intruder says that it is a member, but the cluster does not list it.
+                let instance =
+                    Instance { endpoint: Some(name), cluster: Some("orders"), ..Instance::default() };
                 state.instances.insert(member.into(), instance);
             }
             state.latency = self.schedule.latency;
@@ -163,12 +167,15 @@ impl World {
     }
 
     /// Starts a process with sockets of its own.
-    async fn start(&self) -> Rc<Running> {
+    async fn start(&self, slot: usize) -> Rc<Running> {
         let number = self.processes.borrow().len();
+        // Two processes may ask two name servers of different opinion.
+        let first = slot % self.schedule.servers;
         let origin = |server| Origin { process: number, server, ..Origin::default() };
         let api = self.aws.serve_aws_to(origin(0)).await;
         let mut servers = Vec::new();
         for server in 0..self.schedule.servers {
+            let server = (first + server) % self.schedule.servers;
             servers.push(self.aws.serve_dns_to(origin(server)).await.to_string());
         }
         let Schedule { confirm, poll, watch, preregister, .. } = &self.schedule;
@@ -183,12 +190,13 @@ impl World {
         let variables: Vec<(&str, &str)> =
             variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let function = Function::start(&self.aws, &self.binary, &variables).await;
-        self.hazards.started(number, function.process_id());
+        self.hazards.started(number, function.process_id(), first);
         let running = Rc::new(Running {
             number,
             function,
             api,
             exited: Notify::new(),
+            started: Instant::now(),
             has_exited: Cell::new(false),
             began: Arc::default(),
             rss_kb: Cell::new(0),
@@ -202,14 +210,14 @@ impl World {
     async fn invoke_until(&self, slot: usize, end: Instant) -> Option<Rc<Running>> {
         let mut rng = Rng::with_seed(self.schedule.seed ^ (0x696e76 + slot as u64));
         let rng = &mut rng;
-        let mut running = self.start().await;
+        let mut running = self.start(slot).await;
         loop {
             sleep(millis(rng, 0..1200)).await;
             if Instant::now() >= end {
                 return (!running.has_exited.get()).then_some(running);
             }
             if running.has_exited.get() {
-                running = self.start().await;
+                running = self.start(slot).await;
             }
             let payload = if self.schedule.has(Hazard::HostileEvents) && rng.f64() < 0.6 {
                 events::hostile(rng)
@@ -295,7 +303,7 @@ impl World {
                 }
                 sleep(millis(rng, 200..3000)).await;
             }
-            if rng.bool() {
+            if !self.schedule.rds_is_wrong || rng.bool() {
                 self.rds_names(member);
             }
             for server in 0..self.schedule.servers {
@@ -307,10 +315,10 @@ impl World {
         }
     }
 
-    /// The RDS API follows early, late or not at all, and reports failovers.
+    /// The RDS API names writers of its own, and reports failovers.
     async fn change_rds(&self, end: Instant) {
         let mut rng = Rng::with_seed(self.schedule.seed ^ 0x726473);
-        loop {
+        while self.schedule.rds_is_wrong {
             let pause = millis(&mut rng, 300..4000);
             if Instant::now() + pause >= end {
                 return;
@@ -368,7 +376,7 @@ impl World {
         self.journal.write("calm", json!({}));
         let running = match running.filter(|running| !running.has_exited.get()) {
             Some(running) => running,
-            None => self.start().await,
+            None => self.start(0).await,
         };
         for _ in 0..3 {
             // As long as lists may lag. Real checks are a minute apart.
@@ -405,6 +413,10 @@ impl World {
 
     /// Writes down the process's peak of memory and its open files, where they have grown.
     fn look_at(&self, running: &Running) {
+        // While it starts, it may still hold files of this program.
+        if running.started.elapsed() < START {
+            return;
+        }
         let Some(pid) = running.function.process_id() else { return };
         let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return };
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

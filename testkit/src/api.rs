@@ -347,7 +347,8 @@ impl FakeAws {
                 let named: Vec<String> = members.keys().cloned().collect();
                 let members = members.clone();
                 let endpoint = state.described_endpoint();
-                let described = What::Members { endpoint: &endpoint, members: &named };
+                let writer = members.iter().find(|(_, writes)| **writes).map(|(member, _)| member.as_str());
+                let described = What::Members { endpoint: &endpoint, members: &named, writer };
                 state.notify(origin, call, action, described);
                 let status = if state.failing_over { "failing-over" } else { state.estate.status };
                 let mut list = String::new();

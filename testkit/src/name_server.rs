@@ -17,6 +17,9 @@ use super::{Action, FakeAws, Fault, Record};
 /// RDS's zones.
 const TTL: u32 = 5;
 
+/// How long a connection over TCP stays open without an answer. A client gives up on the answer sooner.
+const SILENCE: Duration = Duration::from_secs(2);
+
 enum Reply {
     Bytes(Vec<u8>),
     Nothing,
@@ -123,27 +126,28 @@ impl FakeAws {
             reply.metadata.response_code = code;
             answered(&format!("{code:?}"));
         } else {
-            match fault.and_then(impossible_answer) {
+            let mut found = match fault.and_then(impossible_answer) {
                 Some(list) => {
-                    self.state().notify(origin, call, Action::Lookup, What::Found(&list));
-                    list.into_iter().for_each(|address| add(&mut reply, &name, address.into()));
+                    list.iter().for_each(|address| add(&mut reply, &name, (*address).into()));
+                    list
                 }
-                None => {
-                    let found = self.fill(&mut reply, origin.server, &name, question.query_type());
-                    // An address that is cut off is not given.
-                    let found = if is_cut || fault == Some(Fault::CnameOnly) { &[] } else { &*found };
-                    self.state().notify(origin, call, Action::Lookup, What::Found(found));
-                }
-            }
+                None => self.fill(&mut reply, origin.server, &name, question.query_type()),
+            };
             reply.metadata.truncation = is_cut;
+            let is_alias_alone = fault == Some(Fault::CnameOnly) && reply.answers.len() > 1;
             if is_cut || fault == Some(Fault::CnameOnly) {
                 reply.answers.truncate(1);
+                found.retain(|address| {
+                    !is_cut && reply.answers.iter().any(|record| record.data.ip_addr() == Some(*address))
+                });
             }
+            self.state().notify(origin, call, Action::Lookup, What::Found(&found));
             if let Some(Fault::AnswerLate(time)) = fault {
                 sleep(time).await;
             }
             answered(match reply.metadata.response_code {
                 _ if is_cut => "truncated",
+                ResponseCode::NoError if is_alias_alone => "alias",
                 ResponseCode::NoError => "ok",
                 _ => "NXDomain",
             });
@@ -214,7 +218,7 @@ async fn serve_stream(aws: FakeAws, mut stream: TcpStream, origin: Origin) {
                     return;
                 }
             }
-            Reply::Nothing => sleep(Duration::from_secs(3600)).await,
+            Reply::Nothing => return sleep(SILENCE).await,
         }
     }
 }

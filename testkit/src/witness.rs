@@ -42,7 +42,7 @@ pub enum What<'a> {
     /// A list of the group was made, of these targets and states; it may be sent later.
     Listed(&'a [(SocketAddr, &'static str)]),
     /// The RDS API's list of the members of the cluster with this endpoint was made; it may be sent later.
-    Members { endpoint: &'a str, members: &'a [String] },
+    Members { endpoint: &'a str, members: &'a [String], writer: Option<&'a str> },
     /// The answer is sent now. The outcome is `ok`, or the fault or error code.
     Answered { outcome: &'a str },
 }

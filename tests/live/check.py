@@ -9,7 +9,8 @@ What must hold, in any order of events that the machine's load may bring about:
 
 1. No deregistration of the function takes the last active target away. Exceptions, which are counted: since the list that
    the call was made by, another process removed the other targets; or another call of the function did, while the name
-   servers did not all give one address; or the process stood still between its last answer and its call.
+   servers did not all give one address; or the process stood still between its last answer and its call. A group that is
+   empty, whoever emptied it, comes back within some seconds by a watch that has deregistered something just before.
 2. A deregistration has its evidence: the answers of DNS to that process in that invocation named one address for
    CONFIRM_SECONDS, at least twice (once for 0), none of the rest says otherwise, that address is not deregistered, and the
    last list shows it as active. The RDS API's last answer in that invocation does not name another writer.
@@ -36,12 +37,19 @@ REORDERED = 0.5
 ATTEMPT = 2.5
 # How far back two calls count as crossing: an observation may be two seconds old.
 OBSERVATION = 2.0
+# How soon an empty group comes back by a watch that has deregistered something in so many seconds before.
+BACK = 7.0
+RECENTLY = 12.0
 # How much later than its deadline an answer may be seen, beside what the world itself was late.
 GRACE = 1.0
 # How long the program's SDK may go on to send the same registration again. A deregistration is sent once.
 RETRIES = 13.0
-# How many of the last questions may have given an address that is registered.
-LAST_QUESTIONS = 4
+# How many of the last lookups may have given an address that is registered.
+LAST_LOOKUPS = 4
+
+# Answers after which the lookup goes on, and those of a server that is asked once more.
+UNDECIDED = ("-malformed", "-truncated")
+FAILURES = ("-ServFail", "-Refused")
 
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 READ_ONLY = ("plan", "doctor")
@@ -70,16 +78,56 @@ class Question:
         return {answer for _, answer in self.answers if is_address(answer)}
 
     @property
+    def is_decided(self):
+        """Whether the lookup that it belongs to asks no more because of the answer."""
+        return any(is_address(answer) or answer not in UNDECIDED for _, answer in self.answers)
+
+    @property
+    def has_failed(self):
+        return bool(self.answers) and self.answers[-1][1] in FAILURES
+
+
+class Lookup:
+    """The questions of one lookup: the first server's come first, and what follows depends on their answers."""
+
+    def __init__(self, question, first):
+        self.questions = [question]
+        self.first = first
+        self.retries = 0
+
+    @property
+    def at(self):
+        return self.questions[0].at
+
+    @property
+    def last_at(self):
+        return self.questions[-1].at
+
+    @property
+    def named(self):
+        return set().union(*(question.named for question in self.questions))
+
+    @property
     def ended(self):
-        return max((at for at, _ in self.answers), default=None)
+        """When it was answered last; never, as far as is known, if at all."""
+        return max((at for question in self.questions for at, _ in question.answers), default=None)
 
     def first_named(self, address):
-        return min(at for at, answer in self.answers if answer == address)
+        return min(at for question in self.questions for at, answer in question.answers if answer == address)
 
-    def overlaps(self, other):
-        """Whether both were on their way at the same time: the program takes whichever answer is first."""
-        end, other_end = self.ended, other.ended
-        return (other_end is None or self.at <= other_end) and (end is None or other.at <= end)
+    def takes(self, question):
+        """Whether the next question belongs to this lookup."""
+        if question.server != self.first:
+            return True
+        if self.named:
+            return False  # It is over, whichever server gave the address.
+        last = [earlier for earlier in self.questions if earlier.server == self.first]
+        if not last or not last[-1].is_decided:
+            return True  # It goes on over the other transport.
+        if last[-1].has_failed and last[-1].via == question.via and self.retries == 0:
+            self.retries += 1
+            return True  # A server that fails is asked once more.
+        return False
 
 
 def is_address(answer):
@@ -110,19 +158,39 @@ class Call:
 
 
 class Invocation:
-    def __init__(self, number, kind, began, deadline):
+    def __init__(self, number, kind, began, deadline, first):
         self.number, self.kind, self.began, self.deadline = number, kind, began, deadline
-        self.questions = []
+        self.first = first
+        self.lookups = []
         self.listings = []
         self.changes = []
         self.writers = []  # (time, member that the RDS API named as the writer)
 
+    @property
+    def last_question(self):
+        return self.lookups[-1].questions[-1] if self.lookups else None
+
+    def question(self, at, server, via, ident):
+        """The question that comes in now, or that comes in once more."""
+        recent = [question for lookup in self.lookups[-2:] for question in lookup.questions if question.server == server]
+        for question in recent[-1:]:
+            if (via, ident) == (question.via, question.ident) and at - question.at < RESENT:
+                return question
+        question = Question(at, server, via, ident)
+        if self.lookups and self.lookups[-1].takes(question):
+            self.lookups[-1].questions.append(question)
+        else:
+            self.lookups.append(Lookup(question, self.first))
+        return question
+
 
 class Process:
-    def __init__(self):
+    def __init__(self, first):
+        self.first = first  # The name server that it asks first.
         self.invocation = None
         self.stops = []  # [from, to]; to is None while it stands still
         self.killed = False
+        self.troubled = float("-inf")  # when it met a fault last, or stood still
         self.members = set()
         self.own_addresses = collections.defaultdict(set)  # name → addresses that DNS gave for it
 
@@ -154,12 +222,18 @@ class Schedule:
         self.counts = collections.Counter()
         self.latest = None  # seconds before (or after) the deadline of the latest answer
         self.most = collections.Counter()
+        self.empty = None  # since when, if it still is and was not judged
+        self.emptied = None  # since when by the function, if it still is
+        self.empty_for = []
         self.wrong = None
 
     def violated(self, invariant, at, what):
         self.violations.append((invariant, at, what))
 
     def observe(self, event):
+        if self.empty is not None and event["t"] >= self.empty + BACK:
+            self.check_return(event["t"])
+            self.empty = None
         handler = getattr(self, "on_" + event["e"])
         handler(event["t"], event)
 
@@ -182,7 +256,8 @@ class Schedule:
         """The faults have ended, but those that last."""
         self.calm = True
 
-    def on_fault(self, _, event):
+    def on_fault(self, at, event):
+        self.processes[event["p"]].troubled = at
         self.counts["fault " + event["fault"]] += 1
 
     def on_lag(self, at, event):
@@ -200,7 +275,7 @@ class Schedule:
     # Processes
 
     def on_start(self, at, event):
-        self.processes[event["p"]] = Process()
+        self.processes[event["p"]] = Process(event["first"])
         self.counts["starts"] += 1
 
     def on_kill(self, at, event):
@@ -213,6 +288,7 @@ class Schedule:
 
     def on_continue(self, at, event):
         self.processes[event["p"]].stops[-1][1] = at
+        self.processes[event["p"]].troubled = at
 
     def on_exit(self, at, event):
         process = self.processes[event["p"]]
@@ -235,8 +311,8 @@ class Schedule:
     def on_began(self, at, event):
         """The process took an invocation. `kind` is what it asks for, as far as that is known."""
         self.counts["invocations"] += 1
-        invocation = Invocation(event["i"], event["kind"], at, event["deadline"])
-        self.processes[event["p"]].invocation = invocation
+        process = self.processes[event["p"]]
+        process.invocation = Invocation(event["i"], event["kind"], at, event["deadline"], process.first)
 
     def on_silent(self, at, event):
         """No answer came, long after the deadline."""
@@ -289,7 +365,7 @@ class Schedule:
         if status == "pending" and not report["waiting"]:
             self.violated(5, at, f"invocation {number} is pending and waits for nothing")
         if status in ("in_sync", "updated"):
-            named = set().union(*(question.named for question in invocation.questions))
+            named = set().union(*(lookup.named for lookup in invocation.lookups))
             if not set(report["addresses"]) <= named:
                 self.violated(5, at, f"invocation {number} reports {report['addresses']}; DNS named {sorted(named)}")
             wanted = {f"{address}:{self.port}" for address in report["addresses"]}
@@ -325,13 +401,7 @@ class Schedule:
         self.calls[event["c"]] = call
         self.counts[event["action"]] += 1
         if call.action == "Lookup" and call.detail == self.endpoint and invocation:
-            key = (event["server"], event["via"], event["id"])
-            for question in reversed(invocation.questions):
-                if key == (question.server, question.via, question.ident) and at - question.at < RESENT:
-                    call.question = question
-                    return
-            call.question = Question(at, *key)
-            invocation.questions.append(call.question)
+            call.question = invocation.question(at, event["server"], event["via"], event["id"])
         if call.action in ("RegisterTargets", "DeregisterTargets"):
             self.calm_changes += 1
             if invocation is None:
@@ -365,6 +435,8 @@ class Schedule:
         call, outcome = self.calls[event["c"]], event["outcome"]
         call.answered, call.outcome = at, outcome
         process = self.processes[call.process]
+        if outcome != "ok":
+            process.troubled = at
         if call.question:
             # `-` marks a failure: no address begins with it.
             answer = "-" + outcome
@@ -372,8 +444,14 @@ class Schedule:
                 usable = len(call.found) == 1 and is_target(call.found[0])
                 answer = call.found[0] if usable else "-unusable"
             call.question.answers.append((at, answer))
-        elif call.action == "Lookup" and outcome == "ok" and call.found:
-            process.own_addresses[call.detail.partition(".")[0]].update(call.found)
+        elif call.action == "Lookup":
+            if outcome == "ok" and call.found:
+                process.own_addresses[call.detail.partition(".")[0]].update(call.found)
+            question = call.invocation.last_question if call.invocation else None
+            if question and any(answer == "-alias" for _, answer in question.answers):
+                # An answer without the address of its alias: the program has asked for that one.
+                is_found = outcome == "ok" and len(call.found) == 1 and is_target(call.found[0])
+                question.answers.append((at, call.found[0] if is_found else "-" + outcome))
         if outcome == "ok" and call.listed is not None and call.invocation:
             call.invocation.listings.append(call)
         if outcome == "ok" and call.members is not None and call.endpoint == self.endpoint:
@@ -391,8 +469,8 @@ class Schedule:
                 self.counts["registrations sent again"] += 1
                 return
         self.counts["registrations judged"] += 1
-        recent = call.invocation.questions[-LAST_QUESTIONS:]
-        named = set().union(*(question.named for question in recent))
+        recent = call.invocation.lookups[-LAST_LOOKUPS:]
+        named = set().union(*(lookup.named for lookup in recent))
         of_members = set().union(*(process.own_addresses[member] for member in process.members))
         for target in call.targets:
             address, _, port = target.rpartition(":")
@@ -407,7 +485,7 @@ class Schedule:
         self.counts["deregistrations judged"] += 1
         invocation = call.invocation
         problems = []
-        for address in sorted(set().union(*(question.named for question in invocation.questions))):
+        for address in sorted(set().union(*(lookup.named for lookup in invocation.lookups))):
             problem = self.evidence_problem(at, call, address)
             if problem is None:
                 return
@@ -424,13 +502,13 @@ class Schedule:
         lists = call.invocation.listings[-2:]
         if not any(target in active_in(listing.listed) for listing in lists):
             return "it is not listed as active"
-        row = self.row(at, call.invocation.questions, address)
+        row = self.row(at, call.invocation.lookups, address)
         if not row:
-            return "the last answer is another"
+            return "the last lookup gave another answer"
         first, last = row[-1], row[0]
-        length = last.at - first.first_named(address)
+        length = last.last_at - first.first_named(address)
         if self.confirm and (len(row) < 2 or length < self.confirm):
-            return f"it was named by {len(row)} questions for {length:.3f} s"
+            return f"it was named by {len(row)} lookups for {length:.3f} s"
         # The last answer may have come after the call was made.
         writers = [writer for when, writer in call.invocation.writers if at - when >= REORDERED]
         member = self.settings["writers"].get(address)
@@ -441,42 +519,16 @@ class Schedule:
     def writers_since(self, at, call):
         return [writer for when, writer in call.invocation.writers if at - when < REORDERED]
 
-    def row(self, at, questions, address):
-        """The last questions that all gave this address, the last first."""
+    def row(self, at, lookups, address):
+        """The last lookups that all gave this address, the last first."""
         row = []
-        for index in range(len(questions) - 1, -1, -1):
-            question = questions[index]
-            if not question.answers:
-                continue
-            if address in question.named:
-                row.append(question)
-            elif not self.is_without_consequence(at, questions, index, address):
+        for lookup in reversed(lookups):
+            if address in lookup.named:
+                row.append(lookup)
+            elif lookup is not lookups[-1] or (lookup.ended is not None and at - lookup.at >= REORDERED):
                 break
+            # Otherwise the call may have been made before the last lookup was, or before its answer.
         return row
-
-    def is_without_consequence(self, at, questions, index, address):
-        """Whether the lookup that the question belongs to may have given the address all the same."""
-        question = questions[index]
-        last_answer = question.answers[-1][1]
-        if index == len(questions) - 1 and at - question.at < REORDERED:
-            return True  # The call may have been made before it.
-        if question.via == "udp" and last_answer in ("-malformed", "-truncated", "-unusable"):
-            return last_answer != "-unusable"  # The lookup goes on over TCP.
-        if last_answer in ("-ServFail", "-Refused"):
-            # The server is asked once more.
-            later = [q for q in questions[index + 1 :] if (q.server, q.via) == (question.server, question.via)]
-            if later and later[0].answers and later[0].answers[-1][1] not in ("-ServFail", "-Refused"):
-                return True
-        others = [other for other in questions if other is not question and address in other.named]
-        if any(question.overlaps(other) for other in others):
-            return True
-        return self.settings["servers"] > 1 and self.other_server_named(questions, index, address)
-
-    def other_server_named(self, questions, index, address):
-        """Whether another server gave the address in the same lookup. Each lookup asks the first server first."""
-        begin = max((i for i in range(index + 1) if questions[i].server == 0), default=0)
-        end = min((i for i in range(index + 1, len(questions)) if questions[i].server == 0), default=len(questions))
-        return any(address in other.named for other in questions[begin:end])
 
     # Effects
 
@@ -486,12 +538,17 @@ class Schedule:
         before, self.active = self.active, set(event["active"])
         self.version += 1
         self.removals += [(self.version, at, target, call) for target in before - self.active]
+        self.empty = at if before and not self.active else None if self.active else self.empty
+        if self.active and self.emptied is not None:
+            self.empty_for.append(at - self.emptied)
+            self.emptied = None
         if call is None:
             self.counts["changes from outside"] += 1
             return
         call.took_effect = at
         self.counts["effects"] += 1
         if before and not self.active:
+            self.emptied = at
             self.check_emptied(at, call)
 
     def check_emptied(self, at, call):
@@ -510,6 +567,29 @@ class Schedule:
             return self.violated(1, at, f"{what}; its list showed {sorted(active_in(call.listing.listed))}")
         self.counts["emptied: " + excuses[0]] += 1
 
+    def check_return(self, at):
+        """Invariant 1: an empty group comes back."""
+        self.counts["empty for long"] += 1
+        empty, (changed, address) = self.empty, self.unanimous[-1]
+        if address is None or changed > empty - self.confirm - 1:
+            return  # Nothing may be confirmed yet.
+        for number, process in self.processes.items():
+            invocation = process.invocation
+            if invocation is None or invocation.kind != "watch" or process.killed:
+                continue
+            is_calm = process.troubled < empty - 5 and not process.stood_still(empty - 5, at)
+            ends = min(invocation.deadline - 1, invocation.began + self.settings["watch"])
+            agrees = all(writer == self.settings["writers"].get(address) for _, writer in invocation.writers)
+            answers = [call for call in self.calls.values() if call.process == number and call.at > empty - 1]
+            is_answered = all(call.answered is not None for call in answers if call.at < at - 1)
+            has_changed = any(
+                call.action == "DeregisterTargets" and call.outcome == "ok" and empty - RECENTLY < call.answered < empty
+                for call in invocation.changes
+            )
+            if is_calm and ends > at and invocation.began < empty - 1 and agrees and is_answered and has_changed:
+                what = f"the watch of process {number} does not fill the group, which is empty since {empty:.3f}"
+                self.violated(1, at, what)
+
     def excuse(self, at, call, removal):
         _, removed, _, other = removal
         if other is None:
@@ -520,7 +600,8 @@ class Schedule:
         if not self.named_throughout(since):
             return "DNS moved or differed"
         for one in (call, other):
-            answers = [q.ended for q in one.invocation.questions if q.ended and q.ended <= one.at] if one.invocation else []
+            lookups = one.invocation.lookups if one.invocation else []
+            answers = [lookup.ended for lookup in lookups if lookup.ended is not None and lookup.ended <= one.at]
             if answers and self.processes[one.process].stood_still(max(answers) - 0.05, one.at) > 0:
                 return "a process stood still before its call"
         return None
@@ -543,7 +624,7 @@ class Checker:
         self.schedules, self.lines = {}, collections.defaultdict(list)
         self.kinds, self.hazards, self.counts = (collections.Counter() for _ in range(3))
         self.most = collections.Counter()
-        self.latest = None
+        self.latest, self.empty_for = None, []
         self.bad, self.finished, self.not_caught = {}, [], []
 
     def read(self, lines):
@@ -565,6 +646,7 @@ class Checker:
         self.hazards.update(schedule.settings["hazards"])
         self.counts += schedule.counts
         self.most |= schedule.most
+        self.empty_for += schedule.empty_for
         if schedule.latest is not None:
             self.latest = schedule.latest if self.latest is None else max(self.latest, schedule.latest)
         if self.control:
@@ -600,6 +682,9 @@ class Checker:
             print(f"The latest answer came {-self.latest:.3f} s before its deadline.", file=self.out)
         if self.most:
             print(f"Most memory: {self.most['rss_kb']} KB. Most open files: {self.most['files']}.", file=self.out)
+        if self.empty_for:
+            times = ", ".join(f"{seconds:.1f}" for seconds in sorted(self.empty_for, reverse=True))
+            print(f"Groups that the function emptied came back after so many seconds: {times}.", file=self.out)
         seeds = f"seeds {min(self.finished)} to {max(self.finished)}" if self.finished else "no seeds"
         if self.control:
             caught = len(self.finished) - len(self.not_caught)

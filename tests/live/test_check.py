@@ -25,15 +25,18 @@ class Story:
         self.events, self.now, self.calls = [], 0.0, 0
         self.active = set(targets(*group))
         self.add("schedule", seed=7, main="Kill", hazards=["Kill"], confirm=confirm, servers=servers, endpoint=ENDPOINT,
-                 port=5432, writers={ONE: "orders-1", TWO: "orders-2"}, max_rss_kb=1000, max_files=10, schedule="by hand")
+                 port=5432, watch=20, writers={ONE: "orders-1", TWO: "orders-2"}, max_rss_kb=1000, max_files=10, schedule="by hand")
         self.add("group", active=sorted(self.active))
         for server in range(servers):
             self.dns(ONE, server=server)
-        self.add("start", p=0, pid=1)
+        self.start(0)
 
     def add(self, event, **fields):
         self.events.append({"e": event, "s": 7, "t": self.now, **fields})
         return self
+
+    def start(self, p, first=0):
+        return self.add("start", p=p, pid=p, first=first)
 
     def wait(self, seconds):
         self.now += seconds
@@ -153,7 +156,7 @@ class Checks(unittest.TestCase):
 
     def crossing(self, moves_for):
         """Two processes deregister each other's target; DNS moved so long before the second call."""
-        story = Story(group=(ONE, TWO)).add("start", p=1, pid=2).began().began(1, p=1)
+        story = Story(group=(ONE, TWO)).start(1).began().began(1, p=1)
         story.lookups(ONE, 1.5).list()
         sent = story.asked("DeregisterTargets", " ".join(targets(TWO)))
         story.dns(TWO).lookups(TWO, 1.5, p=1).list(p=1).wait(moves_for)
@@ -164,16 +167,29 @@ class Checks(unittest.TestCase):
         self.check(self.crossing(0))
 
     def test_calls_that_cross_while_dns_is_stable_are_found(self):
-        story = Story(group=(ONE, TWO)).add("start", p=1, pid=2).began().began(1, p=1).wait(3)
+        story = Story(group=(ONE, TWO)).start(1).began().began(1, p=1).wait(3)
         story.lookups(ONE, 1.5).list().lookups(ONE, 1.5, p=1).list(p=1)
         story.deregister(TWO)
         self.check(story.deregister(ONE, p=1), 1, 2)
 
     def test_group_emptied_after_a_stop_is_excused(self):
-        story = Story(group=(ONE, TWO)).add("start", p=1, pid=2).began().began(1, p=1)
+        story = Story(group=(ONE, TWO)).start(1).began().began(1, p=1)
         story.lookups(ONE, 1.5).list().add("stop", p=0)
         story.dns(TWO).lookups(TWO, 5, p=1).list(p=1).deregister(ONE, p=1).add("continue", p=0)
         self.check(story.deregister(TWO))
+
+    def test_empty_group_comes_back_by_a_watch(self):
+        def emptied(before=5, **options):
+            story = failover(**options).deregister(ONE).list().lookups(TWO, before)
+            return story.effect("DeregisterTargets", TWO)
+
+        self.check(emptied().lookups(TWO, 8), 1)
+        self.check(emptied().lookups(TWO, 3).register(TWO).lookups(TWO, 8))
+        self.check(emptied().add("fault", p=0, c=1, fault="Slow").lookups(TWO, 8))
+        self.check(emptied().members("orders-1", writer="orders-1").lookups(TWO, 8))
+        self.check(emptied().dns(ONE).lookups(TWO, 8))
+        self.check(emptied().ended(registered=[TWO], deregistered=[ONE]).lookups(TWO, 8))
+        self.check(emptied(before=13).lookups(TWO, 8))
 
     # 2
 
@@ -206,9 +222,41 @@ class Checks(unittest.TestCase):
         story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="truncated").lookup(TWO, via="tcp")
         self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
 
+    def test_alias_without_its_address_is_looked_up_itself(self):
+        for alias, broken in ((TWO, []), (ONE, [2])):
+            story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="alias").lookup(alias, name=MEMBER)
+            self.check(story.lookups(TWO, 0.7).list().deregister(ONE), *broken)
+
     def test_answer_of_the_other_server_in_the_same_lookup_does_not_interrupt(self):
         story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(ONE, server=1)
         self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
+
+    def test_silent_first_server_leaves_the_second_to_confirm(self):
+        story = Story(servers=2, group=(ONE, TWO)).began()
+        for _ in range(5):
+            story.asked("Lookup", ENDPOINT, via="udp", ident=story.calls)
+            story.wait(0.3).lookup(TWO, server=1)
+        self.check(story.list().deregister(ONE))
+
+    def test_each_process_has_its_own_first_server(self):
+        story = Story(servers=2, group=(ONE, TWO)).start(1, first=1).began(p=1)
+        for _ in range(5):
+            story.asked("Lookup", ENDPOINT, p=1, server=1, via="udp", ident=story.calls)
+            story.wait(0.3).lookup(TWO, p=1)
+        self.check(story.list(p=1).deregister(ONE, p=1))
+
+    def test_server_that_goes_on_over_tcp_beside_a_failing_one_does_not_interrupt(self):
+        story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7)
+        story.asked("Lookup", ENDPOINT, via="udp", ident=7)
+        story.wait(0.3).lookup(outcome="malformed", server=1, via="tcp").wait(0.1).lookup(TWO, via="tcp")
+        self.check(story.lookups(TWO, 0.3).list().deregister(ONE))
+
+    def test_question_that_is_sent_twice_counts_once(self):
+        story = Story(group=(ONE, TWO)).began().lookup(TWO)
+        # Its second sending is answered otherwise, and the program has taken the first answer.
+        again = story.asked("Lookup", ENDPOINT, via="udp", ident=story.calls - 1 + 1000)
+        story.add("found", p=0, c=again, addresses=[ONE]).answered(again).wait(0.1)
+        self.check(story.lookups(TWO, 1.2).list().deregister(ONE))
 
     def test_answers_of_the_other_server_alone_do(self):
         story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(ONE)
