@@ -292,6 +292,9 @@ class Checks(unittest.TestCase):
         ):
             story = failover().members("orders-1", "orders-2", writer=writer, endpoint=endpoint).wait(wait)
             self.check(story.deregister(ONE), *broken)
+        story = failover().members("orders-1", "orders-2").wait(1)
+        story.answered(story.asked("DescribeDBClusters", "orders"), "500")
+        self.check(story.deregister(ONE))
 
     # 3
 
@@ -373,6 +376,10 @@ class Checks(unittest.TestCase):
 
     def test_change_whose_answer_was_lost_need_not_be_reported(self):
         story = Story().dns(TWO).began().lookup(TWO).list().register(TWO, outcome="broken")
+        self.check(story.ended(status="pending", waiting=["something"]))
+
+    def test_change_whose_answer_a_stop_held_up_need_not_be_reported(self):
+        story = Story().dns(TWO).began().lookup(TWO).list().register(TWO).add("stop", p=0).wait(30).add("continue", p=0)
         self.check(story.ended(status="pending", waiting=["something"]))
 
     def test_untrue_status_is_found(self):
