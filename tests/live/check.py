@@ -49,7 +49,7 @@ RETRIES = 13.0
 LAST_LOOKUPS = 4
 
 # Answers after which the lookup goes on, and those of a server that is asked once more.
-UNDECIDED = ("-malformed", "-truncated")
+UNDECIDED = ("-malformed", "-truncated", "-alias")
 FAILURES = ("-ServFail", "-Refused")
 
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
@@ -81,7 +81,7 @@ class Question:
     @property
     def is_decided(self):
         """Whether the lookup that it belongs to asks no more because of the answer."""
-        return any(is_address(answer) or answer not in UNDECIDED for _, answer in self.answers)
+        return bool(self.answers) and (bool(self.named) or self.answers[-1][1] not in UNDECIDED)
 
     @property
     def has_failed(self):

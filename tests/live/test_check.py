@@ -227,6 +227,11 @@ class Checks(unittest.TestCase):
             story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="alias").lookup(alias, name=MEMBER)
             self.check(story.lookups(TWO, 0.7).list().deregister(ONE), *broken)
 
+    def test_alias_whose_address_comes_over_tcp_does_not_interrupt(self):
+        story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="alias")
+        story.lookup(outcome="truncated", name=MEMBER).lookup(TWO, via="tcp")
+        self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
+
     def test_answer_of_the_other_server_in_the_same_lookup_does_not_interrupt(self):
         story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(ONE, server=1)
         self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
