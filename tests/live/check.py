@@ -10,10 +10,11 @@ What must hold, in any order of events that the machine's load may bring about:
 1. No deregistration of the function takes the last active target away. Exceptions, which are counted: since the list that
    the call was made by, another process removed the other targets; or another call of the function did, while the name
    servers did not all give one address; or the process stood still between its last answer and its call. A group that is
-   empty comes back within some seconds by a watch that has deregistered something just before.
+   empty for any reason comes back within some seconds by a watch that has deregistered something just before.
 2. A deregistration has its evidence: the answers of DNS to that process in that invocation named one address for
    CONFIRM_SECONDS, at least twice (once for 0), none of the rest says otherwise, that address is not deregistered, and the
-   last list shows it as active. The RDS API's last answer in that invocation does not name another writer.
+   last list shows it as active. The RDS API's last answer in that invocation does not name another writer, unless a later
+   question was not answered.
 3. What is registered was named by the last answers of DNS to the process, or is the address of a member that the RDS API
    listed to it. Commands that change nothing change nothing.
 4. When the faults have ended, two checks bring the group to what DNS names, and a third finds nothing to do.
@@ -48,7 +49,7 @@ RETRIES = 13.0
 LAST_LOOKUPS = 4
 
 # Answers after which the lookup goes on, and those of a server that is asked once more.
-UNDECIDED = ("-malformed", "-truncated")
+UNDECIDED = ("-malformed", "-truncated", "-alias")
 FAILURES = ("-ServFail", "-Refused")
 
 PRIVATE = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
@@ -80,7 +81,7 @@ class Question:
     @property
     def is_decided(self):
         """Whether the lookup that it belongs to asks no more because of the answer."""
-        return any(is_address(answer) or answer not in UNDECIDED for _, answer in self.answers)
+        return bool(self.answers) and (bool(self.named) or self.answers[-1][1] not in UNDECIDED)
 
     @property
     def has_failed(self):
@@ -165,6 +166,7 @@ class Invocation:
         self.listings = []
         self.changes = []
         self.writers = []  # (time, member that the RDS API named as the writer)
+        self.cluster_calls = []
 
     @property
     def last_question(self):
@@ -333,7 +335,7 @@ class Schedule:
                 self.violated(5, at, f"invocation {invocation.number} failed without a reason: {answer}")
         elif answer.get("trigger") in ("watch", "check"):
             for report in answer["bindings"]:
-                self.check_report(at, invocation, report)
+                self.check_report(at, process, invocation, report)
         if self.calm and invocation.kind == "check":
             self.calm_checks += 1
             self.check_calm(at, event)
@@ -347,7 +349,7 @@ class Schedule:
         if late > GRACE:
             self.violated(5, at, f"invocation {invocation.number} was answered {late:.3f} s after its deadline")
 
-    def check_report(self, at, invocation, report):
+    def check_report(self, at, process, invocation, report):
         """Invariant 5: what the report says is what happened."""
         number = invocation.number
         for field, action in (("registered", "RegisterTargets"), ("deregistered", "DeregisterTargets")):
@@ -358,7 +360,10 @@ class Schedule:
                 what = f"invocation {number} reports {sorted(reported - called)} as {field}, without a call"
                 self.violated(5, at, what)
             for call in changes:
-                if call.outcome == "ok" and call.answered - call.at < ATTEMPT and call.targets - reported:
+                # One that stood still meanwhile may have read the answer after its deadline.
+                is_read = call.outcome == "ok" and call.answered - call.at < ATTEMPT
+                is_read = is_read and not process.stood_still(call.at, call.answered + ATTEMPT)
+                if is_read and call.targets - reported:
                     missing = sorted(call.targets - reported)
                     self.violated(5, at, f"invocation {number} does not report {missing} as {field}")
         status = report["status"]
@@ -402,6 +407,8 @@ class Schedule:
         self.counts[event["action"]] += 1
         if call.action == "Lookup" and call.detail == self.endpoint and invocation:
             call.question = invocation.question(at, event["server"], event["via"], event["id"])
+        if call.action == "DescribeDBClusters" and invocation:
+            invocation.cluster_calls.append(call)
         if call.action in ("RegisterTargets", "DeregisterTargets"):
             self.calm_changes += 1
             if invocation is None:
@@ -511,6 +518,8 @@ class Schedule:
             return f"it was named by {len(row)} lookups for {length:.3f} s"
         # The last answer may have come after the call was made.
         writers = [writer for when, writer in call.invocation.writers if at - when >= REORDERED]
+        if any(question.outcome != "ok" for question in call.invocation.cluster_calls[-2:]):
+            return None
         member = self.settings["writers"].get(address)
         if member and writers and member != writers[-1] and member not in self.writers_since(at, call):
             return f"it is {member}, and the RDS API names {writers[-1]}"

@@ -227,6 +227,11 @@ class Checks(unittest.TestCase):
             story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="alias").lookup(alias, name=MEMBER)
             self.check(story.lookups(TWO, 0.7).list().deregister(ONE), *broken)
 
+    def test_alias_whose_address_comes_over_tcp_does_not_interrupt(self):
+        story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="alias")
+        story.lookup(outcome="truncated", name=MEMBER).lookup(TWO, via="tcp")
+        self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
+
     def test_answer_of_the_other_server_in_the_same_lookup_does_not_interrupt(self):
         story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(ONE, server=1)
         self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
@@ -292,6 +297,9 @@ class Checks(unittest.TestCase):
         ):
             story = failover().members("orders-1", "orders-2", writer=writer, endpoint=endpoint).wait(wait)
             self.check(story.deregister(ONE), *broken)
+        story = failover().members("orders-1", "orders-2").wait(1)
+        story.answered(story.asked("DescribeDBClusters", "orders"), "500")
+        self.check(story.deregister(ONE))
 
     # 3
 
@@ -373,6 +381,10 @@ class Checks(unittest.TestCase):
 
     def test_change_whose_answer_was_lost_need_not_be_reported(self):
         story = Story().dns(TWO).began().lookup(TWO).list().register(TWO, outcome="broken")
+        self.check(story.ended(status="pending", waiting=["something"]))
+
+    def test_change_whose_answer_a_stop_held_up_need_not_be_reported(self):
+        story = Story().dns(TWO).began().lookup(TWO).list().register(TWO).add("stop", p=0).wait(30).add("continue", p=0)
         self.check(story.ended(status="pending", waiting=["something"]))
 
     def test_untrue_status_is_found(self):
