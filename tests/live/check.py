@@ -10,7 +10,7 @@ What must hold, in any order of events that the machine's load may bring about:
 1. No deregistration of the function takes the last active target away. Exceptions, which are counted: since the list that
    the call was made by, another process removed the other targets; or another call of the function did, while the name
    servers did not all give one address; or the process stood still between its last answer and its call. A group that is
-   empty, whoever emptied it, comes back within some seconds by a watch that has deregistered something just before.
+   empty, emptied by any process, comes back within some seconds by a watch that has deregistered something just before.
 2. A deregistration has its evidence: the answers of DNS to that process in that invocation named one address for
    CONFIRM_SECONDS, at least twice (once for 0), none of the rest says otherwise, that address is not deregistered, and the
    last list shows it as active. The RDS API's last answer in that invocation does not name another writer.
