@@ -19,7 +19,7 @@ use rds_nlb_sync::startup::{self, App};
 
 #[tokio::main(flavor = "local")]
 async fn main() -> ExitCode {
-    // As a task, for which a wake-up is an entry in a queue: the main future's is a system call.
+    // The server runs as a task. To wake a task is an entry in a queue; to wake the main future is a system call.
     tokio::task::spawn_local(serve()).await.unwrap_or_else(|error| {
         tracing::error!(decision = "exit", reason = %error, "the function ended");
         ExitCode::FAILURE

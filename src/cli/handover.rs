@@ -1,6 +1,7 @@
-//! What a vendor's form asks about the connection, as text that is ready to send.
+//! The command `handover`: it prints the answers to a vendor's form about the private connection.
 //!
-//! The endpoint service is known to the EC2 API alone. Its fields stand as the commands that print them.
+//! Only the EC2 API knows the endpoint service, and this program does not call that API. For those fields the text has
+//! the commands that print them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ use crate::rate_limit::Priority;
 use crate::reconcile::{Clients, RdsApi, Resolve};
 use crate::startup::{App, BoxError};
 
-/// The fields of one binding. `None` where it could not be read.
+/// The fields of one binding. A field that could not be read is `None`.
 #[derive(Debug, Default, Serialize)]
 pub struct Handover {
     endpoint: String,
@@ -24,9 +25,9 @@ pub struct Handover {
     engine: Option<String>,
     port: Option<u16>,
     load_balancer: Option<String>,
-    /// The zones' names in this account. The same name is another zone in the vendor's account.
+    /// The zones' names in this account. In the vendor's account the same name can be another zone.
     zones: Vec<String>,
-    /// What the EC2 API knows, and the command that prints it.
+    /// The fields that only the EC2 API knows, each with the command that prints it.
     commands: BTreeMap<&'static str, String>,
 }
 
