@@ -27,7 +27,7 @@ use crate::event::{self, Event};
 use crate::fleet::Fleet;
 use crate::logging;
 use crate::reconcile::Status;
-use crate::service::{Answer, Host, InvocationError, InvocationResult, Service};
+use crate::service::{Answer, InvocationError, InvocationResult, Program, Service};
 use crate::startup::{self, App, BoxError};
 use render::TextReport;
 
@@ -207,7 +207,7 @@ async fn once(
     };
     let spinner = common.spinner(format!("{doing} {}", bindings(&config)));
     let fleet = Fleet::new(&config);
-    let service = Service::new(&config, &clients, &fleet, Host::CommandLine);
+    let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
     let command = event::Command::new(action);
     let result = service.invoke(&Event::Command(command), now, common.time()).await;
     spinner.finish_and_clear();

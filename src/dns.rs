@@ -1,7 +1,7 @@
 //! Resolves names with `hickory-resolver`. No other module uses that library.
 //!
 //! Names are looked up as given, fully qualified: no search suffix, no hosts file, no cache. Every lookup ends
-//! within [`LOOKUP`].
+//! within [`LOOKUP_TIMEOUT`].
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +31,7 @@ const UDP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time limit of a connection over TCP, and of each query on it.
 const TCP_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time limit of a whole lookup, over UDP and then over TCP.
-pub const LOOKUP: Duration = Duration::from_secs(4);
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 const DNS_PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How many CNAMEs an answer may chain. RDS uses one; a global cluster behind a name of the user's own has three.
@@ -75,7 +75,7 @@ impl DnsClient {
         let mut failure = NetError::NoConnections;
         loop {
             asked.extend(left.next().map(|server| server.lookup(name, kind)));
-            let wait = if left.len() > 0 { HEDGE_DELAY } else { LOOKUP };
+            let wait = if left.len() > 0 { HEDGE_DELAY } else { LOOKUP_TIMEOUT };
             match timeout(wait, asked.next()).await {
                 Ok(Some(Ok(resolution))) => return Ok(resolution),
                 Ok(Some(Err(error))) if is_final(&error, name) => return Err(error),
@@ -108,7 +108,7 @@ impl NameServer {
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
         let limit = self.udp_health.time_limit();
         if limit.is_none() {
-            match ask(&self.tcp, name, kind, LOOKUP).await {
+            match ask(&self.tcp, name, kind, LOOKUP_TIMEOUT).await {
                 Err(error) if is_unreached(&error) => self.udp_health.reset(),
                 answer => return answer,
             }
@@ -121,7 +121,7 @@ impl NameServer {
             }
         };
         // The answer was truncated, malformed or missing.
-        let answer = ask(&self.tcp, name, kind, LOOKUP).await;
+        let answer = ask(&self.tcp, name, kind, LOOKUP_TIMEOUT).await;
         match &answer {
             Ok(_) if is_unreached(&error) => self.udp_health.record_failure(),
             // UDP's error explains more.
@@ -204,7 +204,7 @@ impl CnameResolution {
     /// Follows the CNAMEs, and takes the addresses of this kind at their end. Other records in the answer are not
     /// about this name.
     fn follow(name: &Name, kind: RecordType, answer: &Message) -> Result<Self, NetError> {
-        let (mut at, mut chain) = (name, vec![label(name)]);
+        let (mut at, mut chain) = (name, vec![text_of(name)]);
         let here = |record: &&Record, at: &Name| record.name == *at && record.dns_class == DNSClass::IN;
         while let Some(next) = answer.answers.iter().find_map(|record| match &record.data {
             RData::CNAME(CNAME(target)) if here(&record, at) => Some(target),
@@ -213,7 +213,7 @@ impl CnameResolution {
             if chain.len() > MAX_CNAMES {
                 return Err(NetError::Message("its aliases have no end"));
             }
-            chain.push(label(next));
+            chain.push(text_of(next));
             at = next;
         }
         let at_end = answer.answers.iter().filter(|record| here(record, at) && record.record_type() == kind);
@@ -275,7 +275,7 @@ impl Resolve for DnsClient {
         let mut name = Name::from_ascii(endpoint).map_err(|error| failure().with_source(error))?;
         name.set_fqdn(true);
         let CnameResolution { chain, addresses } =
-            match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
+            match timeout(LOOKUP_TIMEOUT, Box::pin(self.lookup(&name, kind))).await {
                 Ok(Ok(resolution)) => resolution,
                 Ok(Err(error)) => return Err(explain(failure(), &name, error)),
                 Err(_) => return Err(explain(failure(), &name, NetError::Timeout)),
@@ -293,7 +293,7 @@ impl Resolve for DnsClient {
     }
 }
 
-fn label(name: &Name) -> String {
+fn text_of(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
@@ -309,7 +309,7 @@ fn explain(failure: Error, name: &Name, error: NetError) -> Error {
         NetError::Dns(DnsError::NoRecordsFound(NoRecords { query, response_code, .. })) => {
             let subject = match query.name() {
                 end if end == name => "the name".to_owned(),
-                end => format!("{}, where its aliases lead,", label(end)),
+                end => format!("{}, where its aliases lead,", text_of(end)),
             };
             let reason = match response_code {
                 ResponseCode::NXDomain => format!("{subject} does not exist (NXDOMAIN)"),

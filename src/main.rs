@@ -14,7 +14,7 @@ use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Failure, Invocation, RuntimeApi, handle, remaining};
 use rds_nlb_sync::logging;
 use rds_nlb_sync::metrics;
-use rds_nlb_sync::service::{Answer, Host, InvocationError, Service};
+use rds_nlb_sync::service::{Answer, InvocationError, Program, Service};
 use rds_nlb_sync::startup::{self, App};
 
 #[tokio::main(flavor = "local")]
@@ -47,7 +47,7 @@ async fn serve() -> ExitCode {
     };
     let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let fleet = Fleet::new(&config);
-    let service = Service::new(&config, &clients, &fleet, Host::Lambda);
+    let service = Service::new(&config, &clients, &fleet, Program::Lambda);
     let handler = async |invocation: &Invocation| {
         let now = SystemTime::now();
         let time = remaining(invocation.deadline, now, config.timing.watch);

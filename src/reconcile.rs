@@ -186,7 +186,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             self.apply(&observation, &plan, confirmation).await.map_err(|error| (Stage::Change, error))?;
         if then == Then::Stop(Stop::Done) && self.standby.is_unknown() {
             // Whether the standby may stay decides whether a deregistration is left to do.
-            self.standby.known().await;
+            self.standby.wait_until_known().await;
             return Ok(self.control.recheck());
         }
         Ok(then)
@@ -521,8 +521,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if !plan.register.is_empty() {
             return Some(Priority::Failover);
         }
-        let is_followed = self.mode == Mode::Watch && self.dns_has_moved(observation);
-        (is_followed || !self.changes.registered.is_empty()).then_some(Priority::Tidy)
+        let has_moved = self.mode == Mode::Watch && self.dns_has_moved(observation);
+        (has_moved || !self.changes.registered.is_empty()).then_some(Priority::Tidy)
     }
 
     /// Whether DNS has moved, as far as this run can know. A watch goes on until then. DNS has moved in two cases:

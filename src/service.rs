@@ -163,7 +163,7 @@ impl fmt::Debug for InvocationError {
 
 /// The program that serves the invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum Program {
     /// A Lambda function, whose time-out must be longer than a watch.
     Lambda,
     CommandLine,
@@ -174,14 +174,19 @@ pub struct Service<'a, D, T, C> {
     config: &'a Config,
     clients: &'a Clients<D, T, C>,
     fleet: &'a Fleet,
-    host: Host,
+    program: Program,
     /// The RDS API's last answers about instances. They count if the API does not answer.
     members: RefCell<Members>,
 }
 
 impl<'a, D, T, C> Service<'a, D, T, C> {
-    pub fn new(config: &'a Config, clients: &'a Clients<D, T, C>, fleet: &'a Fleet, host: Host) -> Self {
-        Self { config, clients, fleet, host, members: RefCell::default() }
+    pub fn new(
+        config: &'a Config,
+        clients: &'a Clients<D, T, C>,
+        fleet: &'a Fleet,
+        program: Program,
+    ) -> Self {
+        Self { config, clients, fleet, program, members: RefCell::default() }
     }
 
     pub fn config(&self) -> &'a Config {
@@ -245,7 +250,7 @@ where
         remaining: Duration,
         deadline: Instant,
     ) -> Answer {
-        let time = (self.host == Host::Lambda).then(|| remaining.saturating_sub(RESERVE));
+        let time = (self.program == Program::Lambda).then(|| remaining.saturating_sub(RESERVE));
         let general = check_settings(self.config, time);
         let bindings = examine(self.clients, bindings, deadline).await;
         let doctor_report = DoctorReport::new(general, bindings, unbound);
@@ -285,7 +290,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         watched: Vec<WatchedBinding>,
         deadline: Instant,
     ) -> Vec<Report> {
-        let Self { config, clients, fleet, host: _, members: _ } = self;
+        let Self { config, clients, fleet, program: _, members: _ } = self;
         // With WATCH_SECONDS=0 a watch is a check.
         let mode =
             if config.dry_run || config.timing.watch.is_zero() { self.check_mode() } else { Mode::Watch };

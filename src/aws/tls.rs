@@ -44,7 +44,7 @@ pub fn connections(variable: impl Fn(&str) -> Option<String>) -> Result<SharedHt
 
 fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, Unusable> {
     let set = |name: &'static str| {
-        variable(name).filter(|value| !value.trim().is_empty()).map(|path| Named { name, path })
+        variable(name).filter(|value| !value.trim().is_empty()).map(|path| PathVariable { name, path })
     };
     if let Some(bundle) = set("AWS_CA_BUNDLE") {
         let pem = bundle.read()?;
@@ -66,7 +66,7 @@ fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, Unus
 }
 
 /// A variable, and the path in it.
-struct Named {
+struct PathVariable {
     name: &'static str,
     path: String,
 }
@@ -83,7 +83,7 @@ struct Unusable {
     kind: &'static str,
 }
 
-impl Named {
+impl PathVariable {
     fn read(&self) -> Result<Vec<u8>, Unusable> {
         fs::read(self.path.trim()).map_err(|error| self.unusable(error, "a file"))
     }

@@ -21,7 +21,7 @@ use crate::doctor::{InspectDatabases, InspectGroups};
 use crate::event::{Event, WatchedBinding};
 use crate::fleet::Fleet;
 use crate::reconcile::{RdsApi, Report, Resolve, TargetGroupApi};
-use crate::service::{Answer, Host, InvocationError, InvocationResult, Service, Trigger};
+use crate::service::{Answer, InvocationError, InvocationResult, Program, Service, Trigger};
 use crate::startup::{App, BoxError};
 
 /// The pause between two questions to the RDS API, whose limits are unpublished.
@@ -43,7 +43,7 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
     let shutdown = Shutdown::default();
     let clients = shutdown.wrap(clients);
     let fleet = Fleet::new(&config);
-    let service = Service::new(&config, &clients, &fleet, Host::CommandLine);
+    let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
     let mut signals = Signals::new()?;
     let stopped = async {
         signals.next().await;

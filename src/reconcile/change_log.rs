@@ -20,7 +20,7 @@ pub const LISTING_LAG: Duration = Duration::from_secs(10);
 /// How long after a change the group may change again without a new call of this run. An attempt that timed out may
 /// take effect late, and another invocation may deregister the target that this one relied on. The time is longer than
 /// a call with all its retries, which ends after 12 s.
-const WATCHFUL_TIME: Duration = Duration::from_secs(20);
+const LATE_EFFECT_TIME: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -55,7 +55,7 @@ pub(super) struct ChangeLog {
     deregistrations: BTreeMap<SocketAddr, Instant>,
     /// When a change was last made after which the group may lose a target: a deregistration, or a change with an
     /// attempt of unknown outcome.
-    last_risk: Option<Instant>,
+    may_lose_target_since: Option<Instant>,
     /// When a change with an attempt of unknown outcome was last made.
     last_unknown: Option<Instant>,
 }
@@ -77,7 +77,7 @@ impl ChangeLog {
             self.last_unknown = Some(at);
         }
         if is_unknown || change == Change::Deregister {
-            self.last_risk = Some(at);
+            self.may_lose_target_since = Some(at);
         }
         match change {
             Change::Deregister => self.deregistrations.extend(targets.iter().map(|target| (*target, at))),
@@ -114,12 +114,12 @@ impl ChangeLog {
 
     /// Until when the group may lose a target without a new call of this run. The group is listed often until then.
     pub fn relist_often_until(&self) -> Option<Instant> {
-        self.last_risk.map(|at| at + WATCHFUL_TIME)
+        self.may_lose_target_since.map(|at| at + LATE_EFFECT_TIME)
     }
 
     /// Whether an attempt of unknown outcome may still take effect.
     pub fn may_apply_late(&self) -> bool {
-        self.last_unknown.is_some_and(|at| at.elapsed() < WATCHFUL_TIME)
+        self.last_unknown.is_some_and(|at| at.elapsed() < LATE_EFFECT_TIME)
     }
 
     /// Counts the endpoint's target as draining if this run has just deregistered it. The list may be older than

@@ -56,7 +56,7 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
     }
 
     /// Waits until it is known whether the standby may stay.
-    pub async fn known(&self) {
+    pub async fn wait_until_known(&self) {
         while self.is_unknown() {
             self.known.notified().await;
         }
