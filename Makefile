@@ -44,7 +44,7 @@ CARGO_CYCLONEDX := $(or $(shell command -v cargo-cyclonedx),target/tools/bin/car
 .PHONY: help demo pictures outage test words check format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: ## Plays a failover, a failback and more against the real binary, on loopback
 	@[ -x target/debug/examples/demo ] || echo "Building. The first time takes two to three minutes on two cores." >&2

@@ -318,7 +318,10 @@ impl World {
     /// The RDS API names writers of its own, and reports failovers.
     async fn change_rds(&self, end: Instant) {
         let mut rng = Rng::with_seed(self.schedule.seed ^ 0x726473);
-        while self.schedule.rds_is_wrong {
+        if !self.schedule.rds_is_wrong {
+            return;
+        }
+        loop {
             let pause = millis(&mut rng, 300..4000);
             if Instant::now() + pause >= end {
                 return;
