@@ -360,10 +360,7 @@ class Schedule:
                 what = f"invocation {number} reports {sorted(reported - called)} as {field}, without a call"
                 self.violated(5, at, what)
             for call in changes:
-                # One that stood still meanwhile may have read the answer after its deadline.
-                is_read = call.outcome == "ok" and call.answered - call.at < ATTEMPT
-                is_read = is_read and not process.stood_still(call.at, call.answered + ATTEMPT)
-                if is_read and call.targets - reported:
+                if was_read(process, call) and call.targets - reported:
                     missing = sorted(call.targets - reported)
                     self.violated(5, at, f"invocation {number} does not report {missing} as {field}")
         status = report["status"]
@@ -469,7 +466,7 @@ class Schedule:
     def check_registration(self, at, process, call):
         """Invariant 3."""
         for earlier in reversed(call.invocation.changes[:-1]):
-            is_answered = earlier.outcome == "ok" and earlier.answered - earlier.at < ATTEMPT
+            is_answered = was_read(process, earlier)
             is_same = earlier.action == call.action and earlier.targets == call.targets
             if is_same and not is_answered and at - earlier.original.at < RETRIES:
                 call.original = earlier.original
@@ -619,6 +616,13 @@ class Schedule:
         """Whether all name servers have given one and the same address since then."""
         changed, address = self.unanimous[-1]
         return address is not None and (changed < since or len(self.unanimous) == 1)
+
+
+def was_read(process, call):
+    """Whether the process has surely read the answer that the call took effect. One that stood still may have read it after
+    it had given up on it."""
+    is_answered = call.outcome == "ok" and call.answered - call.at < ATTEMPT
+    return is_answered and not process.stood_still(call.at, call.answered + ATTEMPT)
 
 
 def active_in(listed):

@@ -330,6 +330,10 @@ class Checks(unittest.TestCase):
             story = Story().dns(TWO).began().lookup(TWO).list().register(TWO, outcome=outcome).dns(ONE)
             self.check(story.lookups(ONE, 0.5).wait(seconds).register(TWO), *broken)
 
+    def test_registration_may_be_sent_again_after_a_stop(self):
+        story = Story().dns(TWO).began().lookup(TWO).list().register(TWO).add("stop", p=0).dns(ONE).wait(3)
+        self.check(story.add("continue", p=0).lookups(ONE, 0.5).register(TWO))
+
     def test_change_by_a_command_that_changes_nothing_is_found(self):
         self.check(Story().began(kind="plan").lookup(TWO).list().register(TWO), 3)
 
