@@ -5,6 +5,8 @@
 
 mod doctor;
 mod handover;
+mod path;
+mod probe;
 mod render;
 mod shutdown;
 mod watch;
@@ -199,7 +201,7 @@ async fn once(
     now: SystemTime,
     action: event::Action,
 ) -> Result<u8, BoxError> {
-    let App { config, clients } = common.start(variable).await?;
+    let App { config, clients, .. } = common.start(variable).await?;
     let doing = match action {
         event::Action::Check => "checking",
         event::Action::Plan => "comparing",

@@ -15,4 +15,6 @@ mod lambda_binary;
 mod roles;
 mod simulation;
 mod sockets;
+#[cfg(feature = "cli")]
+mod through;
 mod tls;

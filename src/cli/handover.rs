@@ -31,7 +31,7 @@ pub struct Handover {
 }
 
 pub async fn run(common: &Common, variable: impl Fn(&str) -> Option<String>) -> Result<u8, BoxError> {
-    let App { config, clients } = common.start(variable).await?;
+    let App { config, clients, .. } = common.start(variable).await?;
     let spinner = common.spinner(format!("reading {}", described(&config)));
     let deadline = Instant::now() + common.time();
     let listing = discovery::binding_set(

@@ -39,7 +39,7 @@ pub struct Screen {
 /// Checks at this interval, and watches where RDS announces a failover, until a signal comes; then it waits
 /// for the calls under way. A second signal does not wait.
 pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen) -> Result<(), BoxError> {
-    let App { config, clients } = app;
+    let App { config, clients, .. } = app;
     let shutdown = Shutdown::default();
     let clients = shutdown.wrap(clients);
     let fleet = Fleet::new(&config);

@@ -135,6 +135,8 @@ impl FakeAws {
             "DescribeTags" => Action::DescribeTags,
             "DescribeDBInstances" => Action::DescribeDBInstances,
             "DescribeDBParameters" => Action::DescribeDBParameters,
+            "DescribeDBClusterParameters" => Action::DescribeDBClusterParameters,
+            "DescribeListenerAttributes" => Action::DescribeListenerAttributes,
             other => {
                 return error(&ApiError {
                     status: 400,

@@ -53,8 +53,10 @@ pub enum Action {
     DescribeLoadBalancers,
     DescribeLoadBalancerAttributes,
     DescribeListeners,
+    DescribeListenerAttributes,
     DescribeDBInstances,
     DescribeDBParameters,
+    DescribeDBClusterParameters,
     // Only discovery calls this.
     DescribeTags,
 }
@@ -64,9 +66,10 @@ impl Action {
     pub fn permission(self) -> Option<String> {
         match self {
             Self::Lookup => None,
-            Self::DescribeDBClusters | Self::DescribeDBInstances | Self::DescribeDBParameters => {
-                Some(format!("rds:{self:?}"))
-            }
+            Self::DescribeDBClusters
+            | Self::DescribeDBInstances
+            | Self::DescribeDBParameters
+            | Self::DescribeDBClusterParameters => Some(format!("rds:{self:?}")),
             _ => Some(format!("elasticloadbalancing:{self:?}")),
         }
     }
