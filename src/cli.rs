@@ -173,7 +173,7 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
         Command::Check(common) => once(&common, variable, now(), event::Action::Check).await,
         Command::Plan(common) => once(&common, variable, now(), event::Action::Plan).await,
         Command::Doctor(arguments) => arguments.run(variable, now()).await,
-        Command::Handover(common) => handover::run(&common, variable).await,
+        Command::Handover(common) => handover::run(&common, variable, now()).await,
         Command::Watch { common, interval } => watch(&common, variable, interval, now).await,
     };
     ExitCode::from(done.unwrap_or_else(|error| {

@@ -4,7 +4,7 @@
 //! Where moto departs from AWS, a comment says how (moto 5.2.5): it never lets a target drain, keys
 //! targets by their address alone, and refuses to deregister a target that is not registered.
 
-mod moto;
+pub mod moto;
 mod unbound;
 
 use std::io::Write as _;
@@ -29,7 +29,7 @@ const TIME: Duration = Duration::from_secs(60);
 
 /// Finds a program that a test needs. Where there is none, says so past the test harness's capture,
 /// and fails in CI.
-fn installed(program: &str) -> Option<PathBuf> {
+pub fn installed(program: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = std::env::var("PATH").unwrap_or_default();
     // Debian keeps servers in a folder of root's PATH.

@@ -12,6 +12,8 @@ mod fuzz;
 mod handler;
 mod interop;
 mod lambda_binary;
+#[cfg(feature = "network")]
+mod network;
 mod roles;
 mod simulation;
 mod sockets;

@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod lambda;
 pub mod log;
 pub mod name_server;
+pub mod network;
 pub mod ports;
 pub mod simulation;
 
@@ -183,6 +184,8 @@ pub struct State {
     pub permits: Vec<(rds_nlb_sync::rate_limit::Priority, rds_nlb_sync::rate_limit::Call)>,
     /// The resources around the groups.
     pub estate: estate::Estate,
+    /// The network around the load balancers.
+    pub network: network::NetworkApis,
     /// Deployed functions: the answer of each, and whether it is an error.
     pub functions: BTreeMap<String, (String, bool)>,
     pub calls: Vec<Call>,
