@@ -5,6 +5,8 @@
 
 mod doctor;
 mod handover;
+mod path;
+mod probe;
 mod render;
 mod shutdown;
 mod watch;
@@ -171,7 +173,7 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
         Command::Check(common) => once(&common, variable, now(), event::Action::Check).await,
         Command::Plan(common) => once(&common, variable, now(), event::Action::Plan).await,
         Command::Doctor(arguments) => arguments.run(variable, now()).await,
-        Command::Handover(common) => handover::run(&common, variable).await,
+        Command::Handover(common) => handover::run(&common, variable, now()).await,
         Command::Watch { common, interval } => watch(&common, variable, interval, now).await,
     };
     ExitCode::from(done.unwrap_or_else(|error| {
@@ -199,7 +201,7 @@ async fn once(
     now: SystemTime,
     action: event::Action,
 ) -> Result<u8, BoxError> {
-    let App { config, clients } = common.start(variable).await?;
+    let App { config, clients, .. } = common.start(variable).await?;
     let doing = match action {
         event::Action::Check => "checking",
         event::Action::Plan => "comparing",

@@ -12,9 +12,16 @@ mod database;
 mod facts;
 mod finding;
 mod group;
+#[cfg(feature = "cli")]
+mod handshake;
+mod idle_timeout;
 mod listeners;
 mod load_balancer;
+#[cfg(feature = "cli")]
+pub mod network;
+mod path;
 mod report;
+mod require_tls;
 mod settings;
 mod shell;
 mod targets;
@@ -27,7 +34,14 @@ pub use facts::{
     LoadBalancer, Read, Unread,
 };
 pub use finding::{Finding, Severity};
+#[cfg(feature = "cli")]
+pub use handshake::{
+    Handshake, Outcome, Protocol, Reply, SSL_REQUEST, handshake_findings, handshake_unknown, is_whole,
+    understand,
+};
+pub use path::{InspectPath, PathFindings};
 pub use report::{BindingFindings, Counts, DoctorReport};
+pub use require_tls::is_required as is_tls_required;
 pub use settings::check_settings;
 pub use shell::{command, quote};
 

@@ -56,10 +56,14 @@ pub mod aws;
 pub mod binding;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "network")]
+pub mod cloudwatch;
 pub mod config;
 pub mod discovery;
 pub mod dns;
 pub mod doctor;
+#[cfg(feature = "network")]
+pub mod ec2;
 pub mod elb;
 pub mod endpoint;
 pub mod error;

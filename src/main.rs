@@ -38,7 +38,7 @@ async fn serve() -> ExitCode {
     }
     tracing::info!(decision = "init", version = env!("CARGO_PKG_VERSION"), "the function starts");
     let runtime_api = RuntimeApi::from_environment();
-    let App { config, clients } = match startup::start(variable).await {
+    let App { config, clients, .. } = match startup::start(variable).await {
         Ok(app) => app,
         Err(error) => {
             report_init_error(&runtime_api, error.to_string()).await;

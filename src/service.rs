@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::binding::{Binding, Role};
 use crate::config::Config;
 use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
-use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, check_settings, examine};
+use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, check_settings, examine};
 use crate::endpoint::{cluster_identifier, member};
 use crate::error;
 use crate::event::{
-    Event, Members, Request, UnsupportedEvent, WatchedBinding, is_about_unbound_database, request,
-    unknown_instances,
+    Action, Command, Event, Members, Request, UnsupportedEvent, WatchedBinding, is_about_unbound_database,
+    request, unknown_instances,
 };
 use crate::fleet::{Fleet, Scope};
 use crate::rate_limit::Priority;
@@ -230,7 +230,10 @@ where
             Request::Plan => {
                 (Trigger::Plan, self.sync_once(&bindings, Mode::DryRun, Scope::Whole, deadline).await)
             }
-            Request::Doctor => return Ok(self.diagnose(&bindings, &unbound, remaining, deadline).await),
+            Request::Doctor => {
+                let doctor_report = self.diagnose(&(), &bindings, &unbound, remaining, deadline).await;
+                return Ok(Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report });
+            }
         };
         let (bound, unbound_count) = (bindings.len(), unbound.len());
         reports.extend(unbound);
@@ -242,28 +245,41 @@ where
         Ok(Answer::InvocationResult(result))
     }
 
+    /// Runs the doctor at the command line, which examines the path as well.
+    pub async fn examine(
+        &self,
+        path: &impl InspectPath,
+        now: SystemTime,
+        remaining: Duration,
+    ) -> DoctorReport {
+        let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
+        let event = Event::Command(Command::new(Action::Doctor));
+        let (_, BindingSet { bindings, failed, .. }) = self.load_request(&event, now, deadline).await;
+        self.diagnose(path, &bindings, &failed, remaining, deadline).await
+    }
+
     /// Runs the doctor. The log has the counts, and the answer has the findings.
     async fn diagnose(
         &self,
+        path: &impl InspectPath,
         bindings: &[Binding],
         unbound: &[Report],
         remaining: Duration,
         deadline: Instant,
-    ) -> Answer {
+    ) -> DoctorReport {
         let time = (self.program == Program::Lambda).then(|| remaining.saturating_sub(RESERVE));
         let general = check_settings(self.config, time);
-        let bindings = examine(self.clients, bindings, deadline).await;
+        let bindings = examine(self.clients, path, bindings, deadline).await;
         let doctor_report = DoctorReport::new(general, bindings, unbound);
-        let trigger = Trigger::Doctor;
         tracing::info!(
             decision = "done",
-            trigger = trigger.name(),
+            trigger = Trigger::Doctor.name(),
             bindings = doctor_report.bindings.len(),
             problems = doctor_report.counts.problems,
             warnings = doctor_report.counts.warnings,
             "examined"
         );
-        Answer::DoctorReport { trigger, doctor_report }
+        doctor_report
     }
 }
 

@@ -3,6 +3,8 @@
 //! All of it happens before the first poll of the Runtime API. Lambda gives the init phase whole cores, and an
 //! invocation at 128 MB a fourteenth of one.
 
+use aws_config::SdkConfig;
+
 use crate::aws::{client, tls};
 use crate::config::Config;
 use crate::dns::DnsClient;
@@ -18,6 +20,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct App {
     pub config: Config,
     pub clients: Clients<DnsClient, Elb, Rds>,
+    /// For further clients.
+    pub sdk: SdkConfig,
 }
 
 /// Reads the environment through `variable`, and builds the clients.
@@ -31,5 +35,5 @@ pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, Box
     let groups =
         Elb::new(aws_sdk_elasticloadbalancingv2::Client::new(&sdk), ApiRateLimiter::new(config.elb_calls));
     let rds = Rds::new(aws_sdk_rds::Client::new(&sdk));
-    Ok(App { config, clients: Clients { dns, groups, rds } })
+    Ok(App { config, clients: Clients { dns, groups, rds }, sdk })
 }

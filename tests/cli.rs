@@ -13,14 +13,14 @@ use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The result of a command.
-struct Done {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub struct Done {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Done {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Done {
 }
 
 /// The command, with the fake AWS's binding in the environment.
-async fn command(aws: &FakeAws, arguments: &[&str]) -> Command {
+pub async fn command(aws: &FakeAws, arguments: &[&str]) -> Command {
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rds-nlb-sync"));
     command
@@ -61,7 +61,7 @@ async fn command(aws: &FakeAws, arguments: &[&str]) -> Command {
     command
 }
 
-async fn finish(mut command: Command) -> Done {
+pub async fn finish(mut command: Command) -> Done {
     let output = tokio::time::timeout(LIMIT, command.output()).await.expect("it ends").expect("it starts");
     Done {
         code: output.status.code().expect("no signal"),
@@ -70,7 +70,7 @@ async fn finish(mut command: Command) -> Done {
     }
 }
 
-async fn run(aws: &FakeAws, arguments: &[&str]) -> Done {
+pub async fn run(aws: &FakeAws, arguments: &[&str]) -> Done {
     finish(command(aws, arguments).await).await
 }
 

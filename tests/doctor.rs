@@ -80,6 +80,9 @@ async fn every_estate_fault_is_found_through_the_apis() {
             estate.attributes.insert("proxy_protocol_v2.enabled".into(), "true".into());
         }),
         ("problem load_balancer", |estate| estate.load_balancers.clear()),
+        ("warning idle_timeout", |estate| {
+            estate.listener_attributes.insert("tcp.idle_timeout.seconds".into(), "60".into());
+        }),
         ("warning scheme", |estate| estate.load_balancers[0].0.scheme = "internet-facing".into()),
         ("warning failover_zones", |estate| {
             estate.load_balancers[0].0.zones.remove("us-east-1b");
@@ -314,7 +317,7 @@ mod deadline {
         let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };
         let bindings: Vec<Binding> = (0..9).map(|_| Binding::new(ENDPOINT, GROUP.parse().unwrap())).collect();
         let deadline = Instant::now() + Duration::from_secs(20);
-        let all_findings = examine(&ports, &bindings, deadline).await;
+        let all_findings = examine(&ports, &(), &bindings, deadline).await;
         assert_eq!(Instant::now(), deadline);
         assert_eq!(all_findings.len(), 9);
         for binding_findings in all_findings.iter().take(4) {

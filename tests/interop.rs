@@ -6,7 +6,7 @@
 //! instances different hashes.
 
 mod bind;
-mod moto;
+pub mod moto;
 mod unbound;
 
 use std::io::Write as _;
@@ -33,7 +33,7 @@ const TIME: Duration = Duration::from_secs(60);
 
 /// Finds a program that a test needs. Where there is none, says so past the test harness's capture,
 /// and fails in CI.
-fn installed(program: &str) -> Option<PathBuf> {
+pub fn installed(program: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = std::env::var("PATH").unwrap_or_default();
     // Debian keeps servers in a folder of root's PATH.

@@ -70,7 +70,13 @@ async fn calls_are_those_that_the_role_allows() {
     for event in ["schedule.json", "plan.json", "doctor.json"] {
         function.invoke(self::event(event), TIME).await.unwrap();
     }
-    // The doctor looks at instances as well as at clusters.
+    // The doctor looks at instances as well as at clusters, and at parameter groups that can be changed.
+    {
+        let mut state = aws.state();
+        state.estate.engine = "aurora-mysql";
+        (state.estate.parameter_group, state.estate.cluster_parameter_group) = ("orders", "orders-cluster");
+    }
+    function.invoke(self::event("doctor.json"), TIME).await.unwrap();
     let instance =
         json!([{"endpoint": "orders-1.abc123.us-east-1.rds.amazonaws.com", "target_group": GROUP}]);
     let variables = [("BINDINGS", &*instance.to_string()), ("DISCOVERY_TAG", "rds-nlb-sync")];

@@ -12,7 +12,11 @@ mod fuzz;
 mod handler;
 mod interop;
 mod lambda_binary;
+#[cfg(feature = "network")]
+mod network;
 mod roles;
 mod simulation;
 mod sockets;
+#[cfg(feature = "cli")]
+mod through;
 mod tls;

@@ -127,7 +127,7 @@ fn check_in_sync_allocates_little_and_keeps_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let before = allocated();
-        let App { config, clients: ports } = start(|name| std::env::var(name).ok()).await.unwrap();
+        let App { config, clients: ports, .. } = start(|name| std::env::var(name).ok()).await.unwrap();
         let bytes = allocated().bytes - before.bytes;
         println!("the start: {bytes} bytes");
         assert!(bytes <= BYTES_OF_THE_START, "{bytes}: does it parse the certificates more than once?");

@@ -31,6 +31,7 @@ locals {
             "elasticloadbalancing:DescribeTargetGroups",
             "elasticloadbalancing:DescribeTargetHealth",
             # The doctor's.
+            "elasticloadbalancing:DescribeListenerAttributes",
             "elasticloadbalancing:DescribeListeners",
             "elasticloadbalancing:DescribeLoadBalancerAttributes",
             "elasticloadbalancing:DescribeLoadBalancers",
@@ -58,6 +59,22 @@ locals {
         Effect    = "Allow"
         Action    = ["rds:DescribeDBInstances"]
         Resource  = ["arn:${local.partition}:rds:${local.region}:${local.account}:db:*"]
+        Condition = local.from_function
+      },
+      # The doctor's: parameters that cut clients off, such as max_connect_errors. Any group of the account may be the
+      # database's.
+      {
+        Sid       = "ReadParameters"
+        Effect    = "Allow"
+        Action    = ["rds:DescribeDBParameters"]
+        Resource  = ["arn:${local.partition}:rds:${local.region}:${local.account}:pg:*"]
+        Condition = local.from_function
+      },
+      {
+        Sid       = "ReadClusterParameters"
+        Effect    = "Allow"
+        Action    = ["rds:DescribeDBClusterParameters"]
+        Resource  = ["arn:${local.partition}:rds:${local.region}:${local.account}:cluster-pg:*"]
         Condition = local.from_function
       },
     ],

@@ -1,18 +1,21 @@
 //! The command `doctor`: it runs the doctor here or in the deployed function, or prints a saved answer.
 
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::process::{self, Stdio};
 use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::Value;
 
-use super::{Common, doctor_code, once};
+#[cfg(feature = "network")]
+use super::path::Network;
+use super::path::{Path, Through};
+use super::{Common, bindings, doctor_code};
 use crate::doctor::DoctorReport;
-use crate::event::Action;
-use crate::service::{Answer, Trigger};
-use crate::startup::BoxError;
+use crate::fleet::Fleet;
+use crate::service::{Answer, Program, Service, Trigger};
+use crate::startup::{App, BoxError};
 
 const COMMAND: &str = r#"{"command": "doctor"}"#;
 /// The AWS CLI reads the payload from a file and writes the answer to a file: these are its own standard input and
@@ -30,6 +33,15 @@ pub struct DoctorArguments {
     /// Shows an answer of the function that is in a file, or on standard input for `-`
     #[arg(long, value_name = "FILE", conflicts_with = "endpoint")]
     answer: Option<PathBuf>,
+    /// Connects to the load balancer as a client does, from here, and shakes hands without a login; with a
+    /// value, to that name and port instead, for one binding
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = Through::parse)]
+    #[arg(conflicts_with_all = ["function", "answer"])]
+    through: Option<Option<Through>>,
+    /// Checks whether this principal may connect to the endpoint service
+    #[cfg(feature = "network")]
+    #[arg(long, value_name = "ARN", conflicts_with_all = ["function", "answer"])]
+    principal: Option<String>,
 }
 
 impl DoctorArguments {
@@ -41,8 +53,31 @@ impl DoctorArguments {
         match (&self.function, &self.answer) {
             (Some(function), _) => self.print(parse(&self.invoke(function)?)?),
             (None, Some(file)) => self.print(parse(&read(file)?)?),
-            (None, None) => once(&self.common, variable, now, Action::Doctor).await,
+            (None, None) => self.here(variable, now).await,
         }
+    }
+
+    /// Examines from here, and the path as well.
+    async fn here(&self, variable: impl Fn(&str) -> Option<String>, now: SystemTime) -> Result<u8, BoxError> {
+        let app = self.common.start(variable).await?;
+        let App { config, clients, .. } = &app;
+        if matches!(self.through, Some(Some(_))) && (config.discovery.is_some() || config.bindings.len() > 1)
+        {
+            let fix = "give --endpoint and --target-group, or --through without a value";
+            return Err(format!("--through HOST:PORT is for one binding. Fix: {fix}").into());
+        }
+        let through = self.through.clone().map(|other| other.unwrap_or(Through::LoadBalancers));
+        let spinner = self.common.spinner(format!("examining {}", bindings(config)));
+        let fleet = Fleet::new(config);
+        let service = Service::new(config, clients, &fleet, Program::CommandLine);
+        let path = Path {
+            through,
+            #[cfg(feature = "network")]
+            network: Network::new(&app.sdk, now, self.principal.clone()),
+        };
+        let report = service.examine(&path, now, self.common.time()).await;
+        spinner.finish_and_clear();
+        self.print(report)
     }
 
     /// Invokes the function, and returns its answer or its error. The AWS CLI makes the call, because the Lambda SDK
@@ -77,8 +112,8 @@ impl DoctorArguments {
     }
 }
 
-fn read(file: &Path) -> Result<String, BoxError> {
-    if file != Path::new("-") {
+fn read(file: &path::Path) -> Result<String, BoxError> {
+    if file != path::Path::new("-") {
         return std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()).into());
     }
     let mut text = String::new();

@@ -1,21 +1,27 @@
 //! The command `handover`: it prints the answers to a vendor's form about the private connection.
 //!
-//! Only the EC2 API knows the endpoint service, and this program does not call that API. For those fields the text has
-//! the commands that print them.
+//! Only the EC2 API knows the endpoint service. Without the feature `network`, or the permissions, the text has the
+//! commands that print those fields.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use tokio::time::Instant;
 
+#[cfg(feature = "network")]
+use super::path::Network;
 use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet};
-use crate::doctor::{Facts, InspectDatabases, InspectGroups, command, read_facts};
+use crate::doctor::{Attached, Facts, command, is_tls_required, network, read_facts};
 use crate::rate_limit::Priority;
-use crate::reconcile::{Clients, RdsApi, Resolve};
 use crate::startup::{App, BoxError};
+
+const SERVICE: &str = "service name, service id, acceptance required";
+const ALLOWED: &str = "allowed principals";
+const ZONE_IDS: &str = "zone ids";
 
 /// The fields of one binding. A field that could not be read is `None`.
 #[derive(Debug, Default, Serialize)]
@@ -27,42 +33,71 @@ pub struct Handover {
     load_balancer: Option<String>,
     /// The zones' names in this account. In the vendor's account the same name can be another zone.
     zones: Vec<String>,
-    /// The fields that only the EC2 API knows, each with the command that prints it.
+    /// The zones' ids, which mean the same in every account.
+    zone_ids: Vec<String>,
+    /// Whether the database refuses clients without TLS, where its parameter group says so.
+    tls_required: Option<bool>,
+    services: Vec<HandoverService>,
+    /// The fields that could not be read from the EC2 API, each with the command that prints it.
     commands: BTreeMap<&'static str, String>,
 }
 
-pub async fn run(common: &Common, variable: impl Fn(&str) -> Option<String>) -> Result<u8, BoxError> {
-    let App { config, clients } = common.start(variable).await?;
-    let spinner = common.spinner(format!("reading {}", described(&config)));
+/// An endpoint service on the load balancer.
+#[derive(Debug, Serialize)]
+struct HandoverService {
+    name: String,
+    id: String,
+    acceptance_required: bool,
+    /// `None` where they could not be read.
+    allowed_principals: Option<Vec<String>>,
+}
+
+/// `now` is the time of day, which the network's metrics need.
+pub async fn run(
+    common: &Common,
+    variable: impl Fn(&str) -> Option<String>,
+    #[cfg_attr(not(feature = "network"), expect(unused_variables, reason = "only the network needs it"))]
+    now: SystemTime,
+) -> Result<u8, BoxError> {
+    let app = common.start(variable).await?;
+    let App { config, clients, .. } = &app;
+    let spinner = common.spinner(format!("reading {}", described(config)));
     let deadline = Instant::now() + common.time();
     let listing = discovery::binding_set(
         &clients.groups,
-        &config,
+        config,
         std::time::Duration::ZERO,
         Priority::Routine,
         deadline,
     );
     let BindingSet { bindings, .. } = listing.await;
-    let handovers = read(&clients, &bindings, deadline).await;
+    #[cfg(feature = "network")]
+    let network = Network::new(&app.sdk, now, None);
+    let mut handovers = Vec::new();
+    for binding in &bindings {
+        let facts = read_facts(clients, binding, deadline).await;
+        let attached = facts.load_balancers.as_ref().ok().and_then(|list| list.first());
+        #[cfg(feature = "network")]
+        let network = match attached {
+            Some(attached) => Some(network.read(&facts, &attached.load_balancer, deadline).await),
+            None => None,
+        };
+        #[cfg(not(feature = "network"))]
+        let network = None;
+        handovers.push(handover(binding, &facts, attached, network.as_ref()));
+    }
     spinner.finish_and_clear();
     common.print(&handovers, |page| handovers.iter().for_each(|handover| page.text(&text(handover))))?;
     let is_whole = !handovers.is_empty() && handovers.iter().all(|it| it.load_balancer.is_some());
     Ok(if is_whole { IN_SYNC } else { FAILED })
 }
 
-async fn read<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
-    clients: &Clients<D, T, C>,
-    bindings: &[Binding],
-    deadline: Instant,
-) -> Vec<Handover> {
-    let mut handovers = Vec::new();
-    for binding in bindings {
-        handovers.push(handover(binding, &read_facts(clients, binding, deadline).await));
-    }
-    handovers
-}
-
-fn handover(binding: &Binding, facts: &Facts) -> Handover {
+fn handover(
+    binding: &Binding,
+    facts: &Facts,
+    attached: Option<&Attached>,
+    network: Option<&network::Network>,
+) -> Handover {
     let region = binding.target_group.region();
     let database = facts.database.as_ref().ok().and_then(Option::as_ref);
     let engine = database.map(|database| database.engine.clone()).filter(|engine| !engine.is_empty());
@@ -72,16 +107,44 @@ fn handover(binding: &Binding, facts: &Facts) -> Handover {
         engine,
         ..Handover::default()
     };
-    let Some(attached) = facts.load_balancers.as_ref().ok().and_then(|list| list.first()) else {
-        return handover;
-    };
-    let listeners = attached.listeners.as_deref().unwrap_or_default();
-    let mut serving = listeners.iter().filter(|listener| listener.share(binding.target_group.as_str()) > 0);
-    handover.port = serving.next().map(|listener| listener.port);
+    let parameters = facts.tls_parameters.as_ref().and_then(|read| read.as_ref().ok());
+    handover.tls_required =
+        database.zip(parameters).and_then(|(database, parameters)| is_tls_required(database, parameters));
+    let Some(attached) = attached else { return handover };
+    let serving = attached.serving(binding.target_group.as_str(), facts.port(binding));
+    handover.port = serving.map(|listener| listener.port);
     handover.load_balancer = Some(attached.load_balancer.arn.clone());
     handover.zones = attached.load_balancer.zones.keys().cloned().collect();
     handover.commands = commands(region, &attached.load_balancer.arn, &handover.zones);
+    if let Some(network) = network {
+        fill(&mut handover, attached, network);
+    }
     handover
+}
+
+/// Fills in what the EC2 API gave, and takes the commands for it out.
+fn fill(handover: &mut Handover, attached: &Attached, network: &network::Network) {
+    if let Ok(subnets) = &network.subnets {
+        let of_zones = attached.load_balancer.zones.values().filter_map(|subnet| subnets.get(subnet));
+        handover.zone_ids = of_zones.map(|subnet| subnet.zone_id.clone()).collect();
+    }
+    if !handover.zone_ids.is_empty() {
+        handover.commands.remove(ZONE_IDS);
+    }
+    let Ok(services) = &network.services else { return };
+    let services = services.iter().map(|service| HandoverService {
+        name: service.name.clone(),
+        id: service.id.clone(),
+        acceptance_required: service.requires_acceptance,
+        allowed_principals: service.principals.clone().and_then(Result::ok),
+    });
+    handover.services = services.collect();
+    if !handover.services.is_empty() {
+        handover.commands.remove(SERVICE);
+        if handover.services.iter().all(|service| service.allowed_principals.is_some()) {
+            handover.commands.remove(ALLOWED);
+        }
+    }
 }
 
 fn commands(region: &str, load_balancer: &str, zones: &[String]) -> BTreeMap<&'static str, String> {
@@ -102,9 +165,9 @@ fn commands(region: &str, load_balancer: &str, zones: &[String]) -> BTreeMap<&'s
     let query = ["--query", "AvailabilityZones[].[ZoneName,ZoneId]", "--output", "text"];
     let zone_ids = bare(words.chain(query));
     BTreeMap::from([
-        ("service name, service id, acceptance required", service(&fields)),
-        ("allowed principals", format!("{allowed} \"$({id})\"")),
-        ("zone ids", zone_ids),
+        (SERVICE, service(&fields)),
+        (ALLOWED, format!("{allowed} \"$({id})\"")),
+        (ZONE_IDS, zone_ids),
     ])
 }
 
@@ -113,7 +176,18 @@ fn bare<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 fn text(handover: &Handover) -> String {
-    let Handover { endpoint, region, engine, port, load_balancer, zones, commands } = handover;
+    let Handover {
+        endpoint,
+        region,
+        engine,
+        port,
+        load_balancer,
+        zones,
+        zone_ids,
+        tls_required,
+        services,
+        commands,
+    } = handover;
     let unknown = || "not known, see `rds-nlb-sync doctor`".to_owned();
     let mut text = format!("Private connection to {endpoint}\n");
     let fields = [
@@ -123,6 +197,24 @@ fn text(handover: &Handover) -> String {
         ("Connection", "AWS PrivateLink, interface endpoint".to_owned()),
         ("Availability Zones", if zones.is_empty() { unknown() } else { zones.join(", ") }),
     ];
+    let mut fields = Vec::from(fields);
+    if !zone_ids.is_empty() {
+        fields.push(("Zone ids", zone_ids.join(", ")));
+    }
+    if let Some(required) = tls_required {
+        fields.push(("TLS", if *required { "required" } else { "offered, not required" }.to_owned()));
+    }
+    for HandoverService { name, id, acceptance_required, allowed_principals } in services {
+        fields.push(("Service name", name.clone()));
+        fields.push(("Service id", id.clone()));
+        let acceptance =
+            if *acceptance_required { "required: we accept your request" } else { "not required" };
+        fields.push(("Acceptance", acceptance.to_owned()));
+        if let Some(allowed) = allowed_principals {
+            let nobody = "nobody yet: send us the ARN of your principal";
+            fields.push(("Allowed", if allowed.is_empty() { nobody.to_owned() } else { allowed.join(", ") }));
+        }
+    }
     for (name, value) in fields {
         let _ = writeln!(text, "  {name:<20}{value}");
     }

@@ -134,6 +134,10 @@ impl<P: InspectGroups> InspectGroups for Guarded<P> {
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
         self.inner.listeners(load_balancer).await
     }
+
+    async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error> {
+        self.inner.listener_attributes(listener).await
+    }
 }
 
 impl<P: InspectDatabases> InspectDatabases for Guarded<P> {

@@ -39,7 +39,7 @@ pub struct Screen {
 /// Checks at this interval, and watches a binding if the RDS API shows a failover. After a signal it waits for the
 /// calls under way and returns; after a second signal it returns at once.
 pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen) -> Result<(), BoxError> {
-    let App { config, clients } = app;
+    let App { config, clients, .. } = app;
     let shutdown = Shutdown::default();
     let clients = shutdown.wrap(clients);
     let fleet = Fleet::new(&config);

@@ -2,17 +2,32 @@
 
 use super::context::CheckContext;
 use super::facts::Facts;
-use super::finding::Finding;
+use super::finding::{Finding, Severity};
+use super::path::PathFindings;
+use super::require_tls::check_require_tls;
 use super::{connect_errors, database, group, load_balancer, targets};
 use crate::binding::Binding;
 
-/// The findings of every check, in the order of the path from the endpoint to the targets.
+/// The findings of every check of the facts.
 pub fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
+    findings_with(binding, facts, PathFindings::default())
+}
+
+/// The findings of every check, in the order of the path from the endpoint to the targets. A handshake sees what is
+/// left of it all.
+pub fn findings_with(binding: &Binding, facts: &Facts, path: PathFindings) -> Vec<Finding> {
+    let PathFindings { network, handshake } = path;
     let context = CheckContext { binding, facts };
     let mut findings = database::findings(context);
     findings.extend(connect_errors::findings(context));
+    findings.extend(check_require_tls(context));
     findings.extend(group::findings(context));
     findings.extend(load_balancer::findings(context));
+    // What the network's checks have seen is examined.
+    let is_seen = |finding: &Finding| network.iter().any(|seen| seen.check == finding.check);
+    findings.retain(|finding| finding.level != Severity::NotExamined || !is_seen(finding));
+    findings.extend(network);
     findings.extend(targets::findings(context));
+    findings.extend(handshake);
     findings
 }

@@ -7,11 +7,12 @@ use futures_util::future::{join_all, try_join_all};
 use futures_util::stream;
 use tokio::time::{Instant, timeout_at};
 
-use super::checks::findings;
+use super::checks::findings_with;
 use super::facts::{
     Attached, Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Facts, Group, Health, Host,
-    Listener, LoadBalancer, Read, parameter_group,
+    Listener, LoadBalancer, Read, parameter_group, tls_parameter_group,
 };
+use super::path::InspectPath;
 use super::report::BindingFindings;
 use crate::binding::Binding;
 use crate::endpoint::cluster_identifier;
@@ -36,6 +37,7 @@ pub trait InspectGroups {
     /// Whether a load balancer sends to the targets in all zones.
     async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error>;
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error>;
+    async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error>;
 }
 
 /// The RDS API as the doctor reads it.
@@ -55,12 +57,15 @@ const CANDIDATES: usize = 5;
 /// Examines the bindings, several at a time. A fact that is not read by the deadline is `Unread`.
 pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
     clients: &Clients<D, T, C>,
+    path: &impl InspectPath,
     bindings: &[Binding],
     deadline: Instant,
 ) -> Vec<BindingFindings> {
     let all_findings = bindings.iter().map(async |binding| {
         let facts = read_facts(clients, binding, deadline).await;
-        BindingFindings::new(&binding.endpoint, binding.target_group.as_str(), findings(binding, &facts))
+        let on_path = path.inspect_path(binding, &facts, deadline).await;
+        let findings = findings_with(binding, &facts, on_path);
+        BindingFindings::new(&binding.endpoint, binding.target_group.as_str(), findings)
     });
     stream::iter(all_findings).buffered(AT_ONCE).collect().await
 }
@@ -87,6 +92,7 @@ struct Behind {
     database: Read<Option<Database>>,
     hosts: Read<Vec<Host>>,
     parameters: Option<Read<Attributes>>,
+    tls_parameters: Option<Read<Attributes>>,
 }
 
 /// The load balancers that the group is attached to, or those that it could be attached to.
@@ -104,7 +110,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             self.read("read the group's attributes", groups.attributes(arn)),
             self.read("list the group's targets", groups.health(arn)),
         );
-        let Behind { resolution, identifier, database, hosts, parameters } = behind;
+        let Behind { resolution, identifier, database, hosts, parameters, tls_parameters } = behind;
         let InFront { load_balancers, candidates } = in_front;
         Facts {
             resolution,
@@ -112,6 +118,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             database,
             hosts,
             parameters,
+            tls_parameters,
             group,
             attributes,
             load_balancers,
@@ -147,11 +154,19 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             Some(database) => self.read("describe the cluster's instances", self.hosts(database)).await,
             None => Ok(Vec::new()),
         };
-        let parameters = match found.filter(|database| database.is_mysql()) {
-            Some(database) => self.parameters(database, hosts.as_deref().unwrap_or_default()).await,
-            None => None,
+        let hosts_or_none = hosts.as_deref().unwrap_or_default();
+        let group = found.and_then(|database| parameter_group(database, hosts_or_none));
+        let tls_group = found.and_then(|database| tls_parameter_group(database, hosts_or_none));
+        let group = group.filter(|_| found.is_some_and(Database::is_mysql));
+        let tls_group = tls_group.filter(|_| found.is_some_and(Database::begins_in_plain_text));
+        let (parameters, tls_parameters) = match tls_group {
+            same if same == group => {
+                let parameters = self.parameters(group).await;
+                (parameters.clone(), parameters)
+            }
+            other => tokio::join!(self.parameters(group), self.parameters(other)),
         };
-        Behind { resolution, identifier, database, hosts, parameters }
+        Behind { resolution, identifier, database, hosts, parameters, tls_parameters }
     }
 
     async fn hosts(&self, database: &Database) -> Result<Vec<Host>, Error> {
@@ -163,8 +178,8 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         Ok(hosts.into_iter().flatten().collect())
     }
 
-    async fn parameters(&self, database: &Database, hosts: &[Host]) -> Option<Read<Attributes>> {
-        let (kind, group) = parameter_group(database, hosts)?;
+    async fn parameters(&self, group: Option<(DatabaseKind, &str)>) -> Option<Read<Attributes>> {
+        let (kind, group) = group?;
         if group.starts_with(DEFAULT_PARAMETER_GROUP) {
             return Some(Ok(Attributes::new()));
         }
@@ -179,10 +194,10 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             Some(Group { load_balancers, vpc, .. }) if load_balancers.is_empty() => {
                 InFront { load_balancers: nothing(), candidates: self.candidates(vpc.as_deref()).await }
             }
-            Some(Group { load_balancers, .. }) => {
+            Some(Group { load_balancers, port, .. }) => {
                 let described = self.load_balancers(load_balancers).await;
                 let attached = match described {
-                    Ok(described) => Ok(self.attached(described).await),
+                    Ok(described) => Ok(self.attached(described, *port).await),
                     Err(unread) => Err(unread),
                 };
                 InFront { load_balancers: attached, candidates: nothing() }
@@ -200,17 +215,25 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         let mut found = self.load_balancers(&[]).await?;
         found.retain(|one| one.kind == "network" && one.vpc.as_deref() == vpc);
         found.truncate(CANDIDATES);
-        Ok(self.attached(found).await)
+        Ok(self.attached(found, None).await)
     }
 
-    async fn attached(&self, load_balancers: Vec<LoadBalancer>) -> Vec<Attached> {
+    /// The load balancers with what further calls say of them. `port` is the group's.
+    async fn attached(&self, load_balancers: Vec<LoadBalancer>, port: Option<u16>) -> Vec<Attached> {
+        let port = self.binding.port.or(port);
         let groups = &self.clients.groups;
         let attached = load_balancers.into_iter().map(async |load_balancer| {
             let (cross_zone, listeners) = tokio::join!(
                 self.read("read the load balancer's attributes", groups.cross_zone(&load_balancer.arn)),
                 self.read("list the load balancer's listeners", groups.listeners(&load_balancer.arn)),
             );
-            Attached { load_balancer, cross_zone, listeners }
+            let mut attached = Attached { load_balancer, cross_zone, listeners, listener_attributes: None };
+            if let Some(listener) = attached.serving(self.binding.target_group.as_str(), port) {
+                let reading = groups.listener_attributes(&listener.arn);
+                attached.listener_attributes =
+                    Some(self.read("read the listener's attributes", reading).await);
+            }
+            attached
         });
         join_all(attached).await
     }

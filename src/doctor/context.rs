@@ -17,7 +17,7 @@ pub(super) struct CheckContext<'a> {
 impl<'a> CheckContext<'a> {
     /// The port that targets are registered with, if it is known.
     pub(super) fn port(self) -> Option<u16> {
-        self.binding.port.or(self.facts.group.as_ref().ok().and_then(|group| group.port))
+        self.facts.port(self.binding)
     }
 
     /// The cluster member that DNS names as the writer.

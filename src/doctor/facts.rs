@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::binding::Binding;
 use crate::error::{Error, ErrorKind};
 use crate::reconcile::{Cluster, Resolution};
 
@@ -36,6 +37,8 @@ pub struct Facts {
     pub hosts: Read<Vec<Host>>,
     /// The parameters that differ from the engine's defaults. `None` if no check needs them.
     pub parameters: Option<Read<Attributes>>,
+    /// The same of the group that decides on TLS, which is the cluster's in Aurora.
+    pub tls_parameters: Option<Read<Attributes>>,
     pub group: Read<Group>,
     pub attributes: Read<Attributes>,
     /// The load balancers that the group is attached to. Empty where the group could not be read.
@@ -44,6 +47,13 @@ pub struct Facts {
     pub candidates: Read<Vec<Attached>>,
     /// The targets, as `address:port`.
     pub targets: Read<BTreeMap<String, Health>>,
+}
+
+impl Facts {
+    /// The port that targets are registered with, if it is known.
+    pub fn port(&self, binding: &Binding) -> Option<u16> {
+        binding.port.or(self.group.as_ref().ok().and_then(|group| group.port))
+    }
 }
 
 /// Attributes or parameters by their keys.
@@ -139,6 +149,7 @@ pub struct HealthCheck {
 pub struct LoadBalancer {
     pub arn: String,
     pub name: String,
+    pub dns_name: Option<String>,
     /// `network`, `application` or `gateway`.
     pub kind: String,
     /// `internal` or `internet-facing`.
@@ -163,6 +174,17 @@ pub struct Attached {
     /// Whether it sends to the targets in all zones.
     pub cross_zone: Read<bool>,
     pub listeners: Read<Vec<Listener>>,
+    /// The attributes of the listener that clients use. `None` where there is none.
+    pub listener_attributes: Option<Read<Attributes>>,
+}
+
+impl Attached {
+    /// The listener that sends clients to the group: the one on this port, otherwise the first.
+    pub fn serving(&self, group: &str, port: Option<u16>) -> Option<&Listener> {
+        let listeners = self.listeners.as_deref().unwrap_or_default();
+        let serving = || listeners.iter().filter(|listener| listener.share(group) > 0);
+        serving().find(|listener| Some(listener.port) == port).or_else(|| serving().next())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,4 +244,12 @@ pub fn parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Option<
     }
     let group = hosts.iter().find_map(|host| host.parameter_group.as_deref())?;
     Some((DatabaseKind::Instance, group))
+}
+
+/// The parameter group that decides whether clients must use TLS: a cluster's own, otherwise the instance's.
+pub fn tls_parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Option<(DatabaseKind, &'a str)> {
+    if database.kind == DatabaseKind::Cluster {
+        return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
+    }
+    parameter_group(database, hosts)
 }

@@ -3,7 +3,7 @@
 use super::context::CheckContext;
 use super::facts::{Attached, Group, LoadBalancer};
 use super::finding::Finding;
-use super::{listeners, zones};
+use super::{idle_timeout, listeners, zones};
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     // If the group could not be read, its load balancers are not known. The group's own finding says so.
@@ -29,12 +29,13 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
 }
 
 fn of(context: CheckContext<'_>, group: &Group, attached: &Attached) -> Vec<Finding> {
-    let Attached { load_balancer, cross_zone, listeners } = attached;
+    let Attached { load_balancer, cross_zone, listeners, listener_attributes } = attached;
     let mut findings = vec![check_load_balancer(load_balancer)];
     if load_balancer.kind == "network" {
         findings.push(check_scheme(load_balancer));
         findings.extend(zones::findings(context, load_balancer, cross_zone));
         findings.push(listeners::check_listeners(context, load_balancer, listeners));
+        findings.extend(listener_attributes.as_ref().map(idle_timeout::check_idle_timeout));
         findings.push(check_security_groups(context, load_balancer));
         findings.extend(check_address_type(context, group, load_balancer));
     }

@@ -130,6 +130,22 @@ fn link_causes(findings: &mut [Finding]) {
     }
 }
 
+/// The checks whose fault shows in the targets' health and in a handshake.
+const KEEPS_CLIENTS_OUT: [&str; 12] = [
+    "database",
+    "database_port",
+    "target_type",
+    "protocol",
+    "health_check",
+    "load_balancer",
+    "listener",
+    "zones",
+    "load_balancer_egress",
+    "database_ingress",
+    "network_acls",
+    "routes",
+];
+
 fn is_cause(cause: &Finding, finding: &Finding) -> bool {
     let checks = (cause.check.as_ref(), finding.check.as_ref());
     match (&cause.nature, &finding.nature, checks) {
@@ -142,17 +158,10 @@ fn is_cause(cause: &Finding, finding: &Finding) -> bool {
         (_, Nature::Unsynced, ("endpoint_kind", _)) => true,
         (Nature::Unsynced, Nature::Unsynced, ("targets", "stale_targets")) => true,
         (_, Nature::Unknown, ("endpoint" | "target_group", "targets")) => true,
-        (_, Nature::Unserved, (cause, "targets")) => [
-            "database",
-            "database_port",
-            "target_type",
-            "protocol",
-            "health_check",
-            "load_balancer",
-            "listener",
-            "zones",
-        ]
-        .contains(&cause),
+        (_, Nature::Unserved, (cause, "targets")) => KEEPS_CLIENTS_OUT.contains(&cause),
+        (_, Nature::Unserved, (cause, "handshake")) => {
+            KEEPS_CLIENTS_OUT.contains(&cause) || ["targets", "proxy_protocol", "cross_zone"].contains(&cause)
+        }
         _ => false,
     }
 }

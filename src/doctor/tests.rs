@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+#[cfg(feature = "cli")]
+use super::checks::findings_with;
 use super::*;
 use crate::binding::{Binding, Role};
 use crate::error::ErrorKind;
@@ -8,6 +10,10 @@ use crate::reconcile::{Cluster, Resolution};
 
 mod commands;
 mod faults;
+#[cfg(feature = "cli")]
+mod handshake;
+#[cfg(feature = "cli")]
+mod network;
 mod settings;
 
 const ENDPOINT: &str = "orders.cluster-abc123.us-east-1.rds.amazonaws.com";
@@ -32,6 +38,7 @@ fn healthy_facts() -> Facts {
     let load_balancer = LoadBalancer {
         arn: BALANCER.into(),
         name: "orders".into(),
+        dns_name: Some("orders-0123456789abcdef.elb.us-east-1.amazonaws.com".into()),
         kind: "network".into(),
         scheme: "internal".into(),
         state: "active".into(),
@@ -60,11 +67,12 @@ fn healthy_facts() -> Facts {
             members: Cluster { members, is_failing_over: false, zone: None },
             cluster: None,
             security_groups: vec!["sg-database".into()],
-            parameter_group: None,
+            parameter_group: Some("orders-cluster".into()),
             host: None,
         })),
         hosts: Ok(vec![host("orders-1", "us-east-1a"), host("orders-2", "us-east-1b")]),
         parameters: None,
+        tls_parameters: Some(Ok(Attributes::new())),
         group: Ok(Group {
             target_type: "ip".into(),
             protocol: "TCP".into(),
@@ -90,6 +98,7 @@ fn healthy_facts() -> Facts {
             load_balancer,
             cross_zone: Ok(true),
             listeners: Ok(vec![listener]),
+            listener_attributes: Some(Ok(Attributes::new())),
         }]),
         candidates: Ok(Vec::new()),
         targets: Ok([("10.0.1.10:5432".to_owned(), health("healthy"))].into()),
@@ -202,6 +211,7 @@ fn healthy_binding_has_only_ok_findings() {
             "database",
             "database_port",
             "writer",
+            "require_tls",
             "target_type",
             "protocol",
             "address_type",
@@ -216,6 +226,7 @@ fn healthy_binding_has_only_ok_findings() {
             "failover_zones",
             "cross_zone",
             "listener",
+            "idle_timeout",
             "security_groups",
             "targets",
             "stale_targets",
@@ -239,6 +250,7 @@ fn unreadable_facts_are_one_finding_each() {
         database: Err(nothing()),
         hosts: Ok(Vec::new()),
         parameters: None,
+        tls_parameters: None,
         group: Err(nothing()),
         attributes: Err(nothing()),
         load_balancers: Ok(Vec::new()),

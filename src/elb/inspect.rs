@@ -99,6 +99,18 @@ impl InspectGroups for Elb {
         }
         Ok(listeners)
     }
+
+    async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error> {
+        let request = self.client.describe_listener_attributes().listener_arn(listener);
+        let read = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
+            let action = "elasticloadbalancing:DescribeListenerAttributes";
+            aws::call_error(format!("read the attributes of {listener}"), action, error)
+        })?;
+        let pair = |attribute: &aws_types::ListenerAttribute| {
+            Some((attribute.key()?.to_owned(), attribute.value()?.to_owned()))
+        };
+        Ok(read.attributes().iter().filter_map(pair).collect())
+    }
 }
 
 fn listener(found: &aws_types::Listener) -> Option<Listener> {
@@ -119,6 +131,7 @@ fn load_balancer(found: &aws_types::LoadBalancer) -> LoadBalancer {
     LoadBalancer {
         arn: text(found.load_balancer_arn()),
         name: text(found.load_balancer_name()),
+        dns_name: found.dns_name().map(str::to_owned),
         kind: text(found.r#type().map(|kind| kind.as_str())),
         scheme: text(found.scheme().map(|scheme| scheme.as_str())),
         state: text(found.state().and_then(|state| state.code()).map(|code| code.as_str())),

@@ -24,6 +24,8 @@ use super::{Action, ApiError, FakeAws, Fault, Instance, State};
 
 type Reply = Result<Response<Full<Bytes>>, Broken>;
 
+/// The version of the EC2 API, by which its requests are told from others.
+const EC2: &str = "2016-11-15";
 /// When a call takes effect that seemed to have failed.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -134,10 +136,18 @@ impl FakeAws {
         if let Some(reply) = self.invocation(request.uri().path()) {
             return reply;
         }
+        let is_cloudwatch = request.uri().path().ends_with("/operation/GetMetricData");
         let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
+        if is_cloudwatch {
+            return Ok(self.state().network.cloudwatch(&body));
+        }
         record(&body);
         let form: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();
         let field = |name: &str| form.get(name).cloned().unwrap_or_default();
+        if field("Version") == EC2 {
+            let form = String::from_utf8_lossy(&body);
+            return Ok(self.state().network.ec2(&field("Action"), &form));
+        }
         let action = match field("Action").as_str() {
             "DescribeTargetGroups" => Action::DescribeTargetGroups,
             "DescribeTargetHealth" => Action::DescribeTargetHealth,
@@ -151,6 +161,8 @@ impl FakeAws {
             "DescribeTags" => Action::DescribeTags,
             "DescribeDBInstances" => Action::DescribeDBInstances,
             "DescribeDBParameters" => Action::DescribeDBParameters,
+            "DescribeDBClusterParameters" => Action::DescribeDBClusterParameters,
+            "DescribeListenerAttributes" => Action::DescribeListenerAttributes,
             other => {
                 return error(&ApiError {
                     status: 400,

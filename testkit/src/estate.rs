@@ -39,8 +39,12 @@ pub struct Estate {
     /// The security groups of every database.
     pub security_groups: Vec<String>,
     pub parameter_group: &'static str,
-    /// The parameters that the parameter group changes.
+    /// The parameter group of every cluster itself.
+    pub cluster_parameter_group: &'static str,
+    /// The parameters that the parameter groups change.
     pub parameters: Attributes,
+    /// The attributes of every listener.
+    pub listener_attributes: Attributes,
     /// The zone of every target, by its address.
     pub target_zones: BTreeMap<IpAddr, &'static str>,
     /// Whether the group is attached to the load balancers.
@@ -66,6 +70,7 @@ impl Default for Estate {
         let load_balancer = LoadBalancer {
             arn: LOAD_BALANCER.into(),
             name: "orders".into(),
+            dns_name: Some("orders-0123456789abcdef.elb.us-east-1.amazonaws.com".into()),
             kind: "network".into(),
             scheme: "internal".into(),
             state: "active".into(),
@@ -110,7 +115,9 @@ impl Default for Estate {
             .into(),
             security_groups: vec!["sg-database".into()],
             parameter_group: "default.aurora-postgresql16",
+            cluster_parameter_group: "default.aurora-postgresql16",
             parameters: Attributes::new(),
+            listener_attributes: attributes(&[("tcp.idle_timeout.seconds", "350")]),
             target_zones: [([10, 0, 1, 10], "us-east-1a"), ([10, 0, 2, 20], "us-east-1b")]
                 .map(|(address, zone)| (IpAddr::from(address), zone))
                 .into(),
@@ -158,7 +165,11 @@ impl Estate {
 
     /// What the API adds to the description of every cluster.
     pub fn cluster_xml(&self) -> String {
-        format!("<Engine>{}</Engine>{}", self.engine, self.security_groups_xml())
+        let (engine, group) = (self.engine, self.cluster_parameter_group);
+        format!(
+            "<Engine>{engine}</Engine><DBClusterParameterGroup>{group}</DBClusterParameterGroup>{}",
+            self.security_groups_xml()
+        )
     }
 
     fn security_groups_xml(&self) -> String {
@@ -193,7 +204,8 @@ impl State {
             engine: self.estate.engine.into(),
             is_multi_az: multi_az,
             security_groups: self.estate.security_groups.clone(),
-            parameter_group: None,
+            parameter_group: (kind == DatabaseKind::Cluster)
+                .then(|| self.estate.cluster_parameter_group.into()),
             host: self.host(identifier).filter(|_| kind == DatabaseKind::Instance),
             kind,
             identifier: identifier.to_owned(),
@@ -281,7 +293,8 @@ impl State {
                 }
                 Ok(format!("<Listeners>{members}</Listeners>"))
             }
-            Action::DescribeDBParameters => {
+            Action::DescribeListenerAttributes => Ok(attributes_xml(&self.estate.listener_attributes)),
+            Action::DescribeDBParameters | Action::DescribeDBClusterParameters => {
                 let mut members = String::new();
                 for (name, value) in &self.estate.parameters {
                     let _ = write!(
@@ -309,6 +322,7 @@ fn balancer_xml(load_balancer: &LoadBalancer) -> String {
     let LoadBalancer {
         arn,
         name,
+        dns_name,
         kind,
         scheme,
         state,
@@ -327,11 +341,12 @@ fn balancer_xml(load_balancer: &LoadBalancer) -> String {
     let enforces = if *enforces_on_private_link { "on" } else { "off" };
     format!(
         "<member><LoadBalancerArn>{arn}</LoadBalancerArn><LoadBalancerName>{name}</LoadBalancerName>\
-         <Type>{kind}</Type><VpcId>{vpc}</VpcId><Scheme>{scheme}</Scheme><State><Code>{state}</Code></State>\
+         <DNSName>{}</DNSName><Type>{kind}</Type><VpcId>{vpc}</VpcId><Scheme>{scheme}</Scheme><State><Code>{state}</Code></State>\
          <AvailabilityZones>{zones}</AvailabilityZones><IpAddressType>{address_type}</IpAddressType>\
          <SecurityGroups>{groups}</SecurityGroups>\
          <EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic>{enforces}\
-         </EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic></member>"
+         </EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic></member>",
+        dns_name.as_deref().unwrap_or_default()
     )
 }
 
@@ -399,6 +414,11 @@ impl InspectGroups for FakeAws {
         self.call(Action::DescribeListeners, String::new(), |state| Ok(state.load_balancer(arn)?.1.clone()))
             .await
     }
+
+    async fn listener_attributes(&self, _: &str) -> Result<Attributes, Error> {
+        let read = |state: &mut State| Ok(state.estate.listener_attributes.clone());
+        self.call(Action::DescribeListenerAttributes, String::new(), read).await
+    }
 }
 
 impl InspectDatabases for FakeAws {
@@ -412,8 +432,12 @@ impl InspectDatabases for FakeAws {
         self.call(Action::DescribeDBInstances, identifier.to_owned(), found).await
     }
 
-    async fn parameters(&self, _: DatabaseKind, group: &str) -> Result<Attributes, Error> {
+    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Result<Attributes, Error> {
         let read = |state: &mut State| Ok(state.estate.parameters.clone());
-        self.call(Action::DescribeDBParameters, group.to_owned(), read).await
+        let action = match kind {
+            DatabaseKind::Cluster => Action::DescribeDBClusterParameters,
+            DatabaseKind::Instance => Action::DescribeDBParameters,
+        };
+        self.call(action, group.to_owned(), read).await
     }
 }

@@ -15,6 +15,7 @@ pub mod lambda;
 pub mod log;
 mod malformed;
 pub mod name_server;
+pub mod network;
 pub mod ports;
 pub mod simulation;
 pub mod witness;
@@ -55,8 +56,10 @@ pub enum Action {
     DescribeLoadBalancers,
     DescribeLoadBalancerAttributes,
     DescribeListeners,
+    DescribeListenerAttributes,
     DescribeDBInstances,
     DescribeDBParameters,
+    DescribeDBClusterParameters,
     // Only discovery calls this.
     DescribeTags,
 }
@@ -66,9 +69,10 @@ impl Action {
     pub fn permission(self) -> Option<String> {
         match self {
             Self::Lookup => None,
-            Self::DescribeDBClusters | Self::DescribeDBInstances | Self::DescribeDBParameters => {
-                Some(format!("rds:{self:?}"))
-            }
+            Self::DescribeDBClusters
+            | Self::DescribeDBInstances
+            | Self::DescribeDBParameters
+            | Self::DescribeDBClusterParameters => Some(format!("rds:{self:?}")),
             _ => Some(format!("elasticloadbalancing:{self:?}")),
         }
     }
@@ -182,6 +186,8 @@ pub struct State {
     pub permits: Vec<(rds_nlb_sync::rate_limit::Priority, rds_nlb_sync::rate_limit::Call)>,
     /// The resources around the groups.
     pub estate: estate::Estate,
+    /// The network around the load balancers.
+    pub network: network::NetworkApis,
     /// Deployed functions: the answer of each, and whether it is an error.
     pub functions: BTreeMap<String, (String, bool)>,
     pub calls: Vec<Call>,

@@ -29,6 +29,16 @@ pub struct Database {
     pub endpoint: String,
     pub members: [Member; 2],
     pub group: String,
+    #[cfg_attr(
+        not(feature = "network"),
+        expect(dead_code, reason = "only the tests of the network read it")
+    )]
+    pub subnets: Vec<String>,
+    #[cfg_attr(
+        not(feature = "network"),
+        expect(dead_code, reason = "only the tests of the network read it")
+    )]
+    pub security_group: String,
 }
 
 pub struct Member {
@@ -104,11 +114,14 @@ impl Moto {
             );
             subnets.push(self.ec2(&create, "subnetId").await);
         }
+        let create =
+            format!("Action=CreateSecurityGroup&GroupName={name}&GroupDescription={name}&VpcId={vpc}");
+        let security_group = self.ec2(&create, "groupId").await;
         let rds = self.rds();
         rds.create_db_subnet_group()
             .db_subnet_group_name(name)
             .db_subnet_group_description(name)
-            .set_subnet_ids(Some(subnets))
+            .set_subnet_ids(Some(subnets.clone()))
             .send()
             .await
             .unwrap();
@@ -119,6 +132,7 @@ impl Moto {
             .master_username("root")
             .master_user_password("password")
             .db_subnet_group_name(name)
+            .vpc_security_group_ids(&security_group)
             .send()
             .await
             .unwrap();
@@ -132,6 +146,8 @@ impl Moto {
                 .db_instance_class("db.r6g.large")
                 .engine("aurora-postgresql")
                 .db_cluster_identifier(name)
+                .db_subnet_group_name(name)
+                .vpc_security_group_ids(&security_group)
                 .send()
                 .await
                 .unwrap();
@@ -154,6 +170,8 @@ impl Moto {
             cluster: name.to_owned(),
             endpoint: endpoint.to_owned(),
             members: members.try_into().ok().expect("two members"),
+            subnets,
+            security_group,
             group: group.target_groups()[0].target_group_arn().expect("an ARN").to_owned(),
         };
         for address in targets {
@@ -205,7 +223,7 @@ impl Moto {
     }
 
     /// Calls the EC2 API, and returns the text of this element of the answer.
-    async fn ec2(&self, form: &str, element: &str) -> String {
+    pub async fn ec2(&self, form: &str, element: &str) -> String {
         let form = format!("{form}&Version=2016-11-15");
         let request = format!(
             "POST / HTTP/1.0\r\nHost: ec2.us-east-1.amazonaws.com\r\nContent-Length: {}\r\n\

@@ -24,7 +24,8 @@ APIS = {"2015-12-01": "elbv2", "2014-10-31": "rds"}
 EXPECTED = {
     "DescribeTargetGroups", "DescribeTargetHealth", "RegisterTargets", "DeregisterTargets", "DescribeTags",
     "DescribeTargetGroupAttributes", "DescribeListeners", "DescribeLoadBalancers", "DescribeLoadBalancerAttributes",
-    "DescribeDBClusters", "DescribeDBInstances",
+    "DescribeDBClusters", "DescribeDBInstances", "DescribeDBParameters", "DescribeDBClusterParameters",
+    "DescribeListenerAttributes",
 }
 
 

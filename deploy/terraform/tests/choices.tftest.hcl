@@ -91,7 +91,9 @@ run "a_role_of_yours" {
       "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancerAttributes",
       "elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTargetGroupAttributes",
       "elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets",
+      "elasticloadbalancing:DescribeListenerAttributes",
       "rds:DescribeDBClusters", "rds:DescribeDBInstances",
+      "rds:DescribeDBClusterParameters", "rds:DescribeDBParameters",
       "logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage",
     ])
     error_message = output.role_policy_json

@@ -243,6 +243,17 @@ const CASES: &[Case] = &[
     warns("listener", "AccessDenied", "allow elasticloadbalancing:DescribeListeners", |facts| {
         attached(facts).listeners = Err(denied("elasticloadbalancing:DescribeListeners"));
     }),
+    warns("idle_timeout", "after 60 s", "keepalives", |facts| {
+        let attributes = strings([("tcp.idle_timeout.seconds", "60")]);
+        attached(facts).listener_attributes = Some(Ok(attributes.into()));
+    }),
+    skips("idle_timeout", "AccessDenied", "allow elasticloadbalancing:DescribeListenerAttributes", |facts| {
+        let denied = denied("elasticloadbalancing:DescribeListenerAttributes");
+        attached(facts).listener_attributes = Some(Err(denied));
+    }),
+    skips("require_tls", "AccessDenied", "allow rds:DescribeDBClusterParameters", |facts| {
+        facts.tls_parameters = Some(Err(denied("rds:DescribeDBClusterParameters")));
+    }),
     skips("security_groups", "sg-1", "private-link-traffic off", |facts| {
         load_balancer(facts).security_groups = vec!["sg-1".into()];
     }),
@@ -433,6 +444,27 @@ fn unusual_but_healthy_worlds_have_no_fault() {
 }
 
 #[test]
+fn parameter_that_demands_tls_is_shown() {
+    let observed = |engine: &str, parameter: Option<(&str, &str)>| {
+        let mut facts = healthy_facts();
+        database(&mut facts).engine = engine.into();
+        facts.tls_parameters = Some(Ok(strings(parameter.map(|pair| [pair]).unwrap_or([("x", "1")])).into()));
+        findings(&binding(), &facts).into_iter().find(|it| it.check == "require_tls").unwrap().observed
+    };
+    let postgres = "aurora-postgresql";
+    assert!(
+        observed(postgres, Some(("rds.force_ssl", "1"))).starts_with("clients must use TLS: rds.force_ssl")
+    );
+    assert!(observed(postgres, Some(("rds.force_ssl", "0"))).starts_with("clients may use TLS"));
+    assert!(observed(postgres, Some(("require_secure_transport", "1"))).starts_with("the engine's default"));
+    assert!(
+        observed("mysql", Some(("require_secure_transport", "ON")))
+            .starts_with("clients must use TLS: require")
+    );
+    assert!(observed("mariadb", None).starts_with("the engine's default"));
+}
+
+#[test]
 fn readers_in_every_zone_need_no_cross_zone_balancing() {
     let readers = Binding { role: Role::Readers, ..binding() };
     let mut facts = healthy_facts();
@@ -460,7 +492,7 @@ pub fn commands() -> BTreeSet<String> {
     all.filter_map(|finding| finding.fix).flat_map(|fix| quoted(&fix)).collect()
 }
 
-fn quoted(fix: &str) -> Vec<String> {
+pub fn quoted(fix: &str) -> Vec<String> {
     let parts = fix.split('`').skip(1).step_by(2).map(str::to_owned);
     parts.filter(|part| part.contains(' ')).collect()
 }

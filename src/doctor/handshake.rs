@@ -1,0 +1,334 @@
+//! A handshake through the load balancer, as far as it goes without a login.
+//!
+//! PostgreSQL waits for the client, which may ask for TLS first (`SSLRequest`). MySQL and MariaDB speak first. A TLS
+//! listener waits for a `ClientHello`, and understands nothing else.
+
+use std::net::IpAddr;
+
+use super::context::CheckContext;
+use super::facts::{Database, Facts, Read};
+use super::finding::{Finding, Nature, Severity};
+use super::shell::command;
+use crate::binding::Binding;
+
+const CHECK: &str = "handshake";
+/// `SSLRequest`: its length, and 1234 and 5679 as 16-bit numbers (PostgreSQL, "Message Formats").
+pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+/// The version of the MySQL protocol that all servers since 3.21 speak.
+const MYSQL_PROTOCOL: u8 = 10;
+/// The first byte of a MySQL error packet.
+const MYSQL_ERROR: u8 = 0xff;
+/// MySQL packets start with a length of three bytes and a sequence number.
+const MYSQL_HEADER: usize = 4;
+
+/// A handshake with each address of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    pub host: String,
+    pub port: u16,
+    /// `Err` where the name did not resolve.
+    pub replies: Read<Vec<Reply>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The load balancer's address.
+    pub address: IpAddr,
+    /// The address that this computer uses towards it.
+    pub from: Option<IpAddr>,
+    pub outcome: Outcome,
+}
+
+/// The protocol that the server behind the load balancer should speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Postgres,
+    Mysql,
+    /// The engine is not known.
+    Unknown,
+    /// Oracle's or SQL Server's, which the doctor does not speak.
+    Other,
+}
+
+impl Protocol {
+    pub fn of(database: Option<&Database>) -> Self {
+        match database {
+            Some(database) if database.is_mysql() => Self::Mysql,
+            Some(database) if database.begins_in_plain_text() => Self::Postgres,
+            Some(database) if !database.engine.is_empty() => Self::Other,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// No answer to the attempt to connect.
+    TimedOut,
+    Refused,
+    /// No way to the address, in the system's words.
+    Unreachable(String),
+    /// Connected, and then closed or reset without a word.
+    Closed,
+    /// Connected, and then no word.
+    Silent,
+    /// Connected; the protocol is not examined.
+    Connected,
+    Postgres {
+        offers_tls: bool,
+    },
+    PostgresError(String),
+    Mysql {
+        version: String,
+    },
+    MysqlError {
+        code: u16,
+        message: String,
+    },
+    /// The listener speaks TLS from the first byte.
+    Tls,
+    /// The first bytes of another protocol, as text.
+    Other(String),
+}
+
+/// Whether more bytes can change what [`understand`] makes of these.
+pub fn is_whole(answer: &[u8]) -> bool {
+    match answer {
+        [b'S' | b'N'] => true,
+        // The start of a MySQL packet, perhaps. A greeting is shorter than 256 bytes.
+        [] | [_] | [_, 0] | [_, 0, 0] => false,
+        [low, middle, high, 0, ..] => {
+            let length = usize::from(*low) | usize::from(*middle) << 8 | usize::from(*high) << 16;
+            answer.len() >= MYSQL_HEADER + length
+        }
+        // An error of PostgreSQL ends with a zero.
+        [b'E', .., 0] => true,
+        [b'E', ..] => false,
+        // Neither of both.
+        _ => true,
+    }
+}
+
+/// What the server's first bytes say. Nothing, where it closed the connection.
+pub fn understand(answer: &[u8]) -> Outcome {
+    match answer {
+        [] => Outcome::Closed,
+        // A TLS record: an alert, or a handshake.
+        [0x15 | 0x16, 3, ..] => Outcome::Tls,
+        [_, _, _, 0, MYSQL_PROTOCOL, version @ ..] => {
+            let version = version.split(|byte| *byte == 0).next().unwrap_or_default();
+            Outcome::Mysql { version: printable(version) }
+        }
+        [_, _, _, 0, MYSQL_ERROR, low, high, message @ ..] => {
+            // Once the client's version is known, a marker and five characters of SQL state stand first.
+            let message = message.strip_prefix(b"#").and_then(|text| text.get(5..)).unwrap_or(message);
+            Outcome::MysqlError { code: u16::from_le_bytes([*low, *high]), message: printable(message) }
+        }
+        [b'S'] => Outcome::Postgres { offers_tls: true },
+        [b'N'] => Outcome::Postgres { offers_tls: false },
+        [b'E', message @ ..] => Outcome::PostgresError(postgres_message(message)),
+        other => Outcome::Other(printable(other)),
+    }
+}
+
+/// The text of an error before the protocol's version is agreed on, or the message field of one after it.
+fn postgres_message(message: &[u8]) -> String {
+    let fields = message.get(4..).filter(|_| message.first() == Some(&0)).unwrap_or(message);
+    let message = fields.split(|byte| *byte == 0).find_map(|field| field.strip_prefix(b"M"));
+    printable(message.unwrap_or(fields))
+}
+
+fn printable(bytes: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(120).collect();
+    text.trim().to_owned()
+}
+
+/// Judges the handshake, and says what it could not see.
+pub fn handshake_findings(binding: &Binding, facts: &Facts, handshake: &Handshake) -> Vec<Finding> {
+    let context = CheckContext { binding, facts };
+    let finding = check_handshake(context, handshake);
+    let is_ok = finding.level == Severity::Ok;
+    let read_only = is_ok.then(|| read_only(handshake)).flatten();
+    std::iter::once(finding).chain(read_only).collect()
+}
+
+/// The finding where no listener leads to the group, or none could be read.
+pub fn handshake_unknown() -> Finding {
+    let observed = "a handshake: no load balancer with a name and a listener for the group is known";
+    Finding::not_examined(
+        CHECK,
+        observed,
+        "fix the findings about the load balancer, or give --through HOST:PORT",
+    )
+}
+
+fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Finding {
+    let at = format!("{}:{}", handshake.host, handshake.port);
+    let replies = match &handshake.replies {
+        Err(unread) => return Finding::unread(CHECK, unread, "what a client of the load balancer sees"),
+        Ok(replies) => replies,
+    };
+    let expected = Protocol::of(context.database());
+    let Some(worst) = replies.iter().find(|reply| !is_good(&reply.outcome, expected)) else {
+        return Finding::ok(CHECK, format!("{at}: {}", describe(replies)));
+    };
+    let observed = format!("{at}: {}", describe(replies));
+    // A good answer from another address shows that the load balancer is within reach.
+    if worst.outcome == Outcome::TimedOut && replies.iter().all(is_out_of_reach) {
+        return Finding::not_examined(
+            CHECK,
+            format!(
+                "{observed}. The addresses are private, and this computer seems to be outside their network"
+            ),
+            "run the doctor on a host of the load balancer's VPC, or of a network that is connected to it",
+        );
+    }
+    let (impact, fix) = explain(context, worst, expected);
+    let nature = match worst.outcome {
+        Outcome::MysqlError { .. } | Outcome::PostgresError(_) => Nature::Observed,
+        _ => Nature::Unserved,
+    };
+    Finding::problem(CHECK, observed, impact, fix).of(nature)
+}
+
+fn is_good(outcome: &Outcome, expected: Protocol) -> bool {
+    match outcome {
+        Outcome::Postgres { .. } => matches!(expected, Protocol::Postgres | Protocol::Unknown),
+        Outcome::Mysql { .. } => matches!(expected, Protocol::Mysql | Protocol::Unknown),
+        Outcome::Connected => true,
+        _ => false,
+    }
+}
+
+/// Whether nothing can be concluded from the time-out: the address is private, and this computer's own address is not
+/// in its network, as far as the addresses show. A VPC has at most 2^16 addresses of one range.
+fn is_out_of_reach(reply: &Reply) -> bool {
+    let is_timeout = matches!(reply.outcome, Outcome::TimedOut | Outcome::Unreachable(_));
+    let (is_private, is_same_network) = match (reply.address, reply.from) {
+        (IpAddr::V4(there), Some(IpAddr::V4(here))) => {
+            (there.is_private(), there.octets().get(..2) == here.octets().get(..2))
+        }
+        (IpAddr::V4(there), _) => (there.is_private(), false),
+        // A VPC has a /56 of IPv6 addresses.
+        (IpAddr::V6(there), Some(IpAddr::V6(here))) => {
+            (true, there.octets().get(..7) == here.octets().get(..7))
+        }
+        (IpAddr::V6(_), _) => (true, false),
+    };
+    is_timeout && is_private && !is_same_network
+}
+
+/// The outcomes, each with the addresses that gave it where there are several.
+fn describe(replies: &[Reply]) -> String {
+    let mut outcomes: Vec<&Outcome> = replies.iter().map(|reply| &reply.outcome).collect();
+    outcomes.dedup();
+    if let [outcome] = outcomes.as_slice() {
+        return what(outcome);
+    }
+    let each = replies.iter().map(|reply| format!("{} {}", reply.address, what(&reply.outcome)));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+fn what(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::TimedOut => "does not answer (time-out)".into(),
+        Outcome::Refused => "refuses the connection".into(),
+        Outcome::Unreachable(reason) => format!("cannot be reached ({reason})"),
+        Outcome::Closed => "accepts the connection and closes it".into(),
+        Outcome::Silent => "accepts the connection and says nothing".into(),
+        Outcome::Connected => "accepts the connection".into(),
+        Outcome::Postgres { offers_tls: true } => "PostgreSQL answers and offers TLS".into(),
+        Outcome::Postgres { offers_tls: false } => "PostgreSQL answers, and offers no TLS".into(),
+        Outcome::PostgresError(message) => format!("PostgreSQL refuses with: {message}"),
+        Outcome::Mysql { version } => format!("MySQL answers, version {version}"),
+        Outcome::MysqlError { code, message } => format!("MySQL refuses with error {code}: {message}"),
+        Outcome::Tls => "speaks TLS from the first byte".into(),
+        Outcome::Other(bytes) => format!("answers in another protocol: {bytes:?}"),
+    }
+}
+
+/// Why a reply matters, and how to fix it.
+fn explain(context: CheckContext<'_>, reply: &Reply, expected: Protocol) -> (String, String) {
+    let endpoint = context.binding.endpoint.as_str();
+    let (impact, fix) = match &reply.outcome {
+        Outcome::TimedOut | Outcome::Unreachable(_) => (
+            "no connection comes through: a security group, a network ACL or a route drops the packets",
+            "check the security groups of the load balancer and of the database for this port; to leave the load \
+             balancer out, connect to the database's own endpoint from the same host"
+                .into(),
+        ),
+        Outcome::Refused => (
+            "the load balancer has no listener on this port, or no target that it can use",
+            "check the listener's port and the targets' health".into(),
+        ),
+        Outcome::Closed => (
+            "the load balancer does not reach its target, or the listener expects another protocol",
+            "check the targets' health and the listener's protocol".into(),
+        ),
+        Outcome::Silent => (
+            "the load balancer accepts connections that do not reach a database",
+            "check the targets' health, the targets' port, and whether the proxy protocol is on".into(),
+        ),
+        Outcome::Tls => (
+            "the clients of this database begin in plain text, so a TLS listener breaks every connection",
+            "make the listener and the target group TCP; TLS to the database then goes through unchanged".into(),
+        ),
+        Outcome::MysqlError { code: 1129, .. } => (
+            "the server blocks the load balancer's address after too many connections without a login, so it refuses every \
+             client",
+            format!(
+                "log in to the database at its own endpoint, {endpoint}, and run FLUSH HOSTS (from MySQL 8.4 on: TRUNCATE \
+                 TABLE performance_schema.host_cache), or restart it; then raise max_connect_errors, see connect_errors"
+            ),
+        ),
+        Outcome::MysqlError { code: 1040, .. } => (
+            "the server has no connection left for anybody",
+            "raise max_connections in the parameter group, or find out who holds the connections (SHOW PROCESSLIST)".into(),
+        ),
+        Outcome::MysqlError { code: 1130, .. } => (
+            "no account of the server may connect from the load balancer's address",
+            "create the vendor's user for the load balancer's subnets, or for '%'".into(),
+        ),
+        Outcome::MysqlError { .. } | Outcome::PostgresError(_) => (
+            "the server refuses every client before the login",
+            "read the message in the database's error log".into(),
+        ),
+        Outcome::Mysql { .. } | Outcome::Postgres { .. } | Outcome::Other(_) | Outcome::Connected => {
+            let wanted = match expected {
+                Protocol::Postgres => "PostgreSQL",
+                Protocol::Mysql => "MySQL",
+                Protocol::Unknown | Protocol::Other => "a database",
+            };
+            let fix = format!("check that the group holds {endpoint} and that the listener on this port forwards to it");
+            return (format!("clients expect {wanted} here, and another server answers"), fix);
+        }
+    };
+    (impact.to_owned(), fix)
+}
+
+/// Whether the server takes writes shows only after a login.
+fn read_only(handshake: &Handshake) -> Option<Finding> {
+    let port = handshake.port.to_string();
+    let outcome = &handshake.replies.as_ref().ok()?.first()?.outcome;
+    let ask = match outcome {
+        Outcome::Postgres { .. } => {
+            let words = ["psql", "--host", &handshake.host, "--port", &port, "--username", "USER"];
+            command(words.into_iter().chain(["--command", "select pg_is_in_recovery()", "postgres"]))
+        }
+        Outcome::Mysql { .. } => {
+            let words = ["mysql", "--host", &handshake.host, "--port", &port, "--user", "USER"];
+            command(words.into_iter().chain([
+                "--password",
+                "--execute",
+                "select @@read_only, @@innodb_read_only",
+            ]))
+        }
+        _ => return None,
+    };
+    Some(Finding::not_examined(
+        "read_only",
+        "whether the server behind it takes writes, which shows only after a login",
+        format!("log in with a user of yours in place of USER: {ask}"),
+    ))
+}

@@ -1,0 +1,188 @@
+//! Network ACLs between the load balancer's subnets and the database's: they see each packet, both ways.
+//!
+//! A connection needs four permissions: out of the load balancer's subnet and into the database's to the database's
+//! port, and back to the load balancer's port, which is any from 1024 on.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::database_side;
+use super::facts::{Acl, AclEntry, Network, Ports, Subnet};
+use crate::doctor::context::CheckContext;
+use crate::doctor::facts::LoadBalancer;
+use crate::doctor::finding::Finding;
+
+const CHECK: &str = "network_acls";
+/// The highest number that an entry may have. The entry that denies everything else comes after it.
+const LAST: u16 = 32766;
+
+/// What an ACL is asked.
+#[derive(Clone, Copy)]
+struct Question<'n> {
+    acl: &'n Acl,
+    is_egress: bool,
+    peer: IpNet,
+    ports: Ports,
+}
+
+pub fn findings(
+    context: CheckContext<'_>,
+    load_balancer: &LoadBalancer,
+    network: &Network,
+) -> Option<Finding> {
+    let (acls, subnets) = match (&network.acls, &network.subnets) {
+        (Ok(acls), Ok(subnets)) => (acls, subnets),
+        (Err(unread), _) | (_, Err(unread)) => {
+            let could_not = "the network ACLs between the load balancer and the database";
+            return Some(Finding::unread_optional(CHECK, unread, could_not));
+        }
+    };
+    let port = context.port()?;
+    let of_database = database_side::subnets(context, subnets);
+    let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
+    if of_database.is_empty() || of_load_balancer.is_empty() {
+        return None;
+    }
+    let mut asked = BTreeSet::new();
+    for from in &of_load_balancer {
+        // Inside one subnet no ACL applies.
+        for to in of_database.iter().filter(|to| to.id != from.id) {
+            for question in questions(acls, from, to, port) {
+                if let Some(denial) = deny(question) {
+                    return Some(denied(context, question, denial));
+                }
+                asked.insert(question.acl.id.as_str());
+            }
+        }
+    }
+    let list = asked.into_iter().collect::<Vec<_>>().join(", ");
+    let list = if list.is_empty() { "none applies inside one subnet".to_owned() } else { list };
+    Some(Finding::ok(CHECK, list))
+}
+
+fn questions<'n>(acls: &'n [Acl], from: &Subnet, to: &Subnet, port: u16) -> Vec<Question<'n>> {
+    let acl = |subnet: &Subnet| acls.iter().find(|acl| acl.subnets.contains(&subnet.id));
+    let mut questions = Vec::new();
+    let is_v4 =
+        |cidr: &&IpNet| cidr.addr().is_ipv4() == to.cidrs.first().is_none_or(|first| first.addr().is_ipv4());
+    let (Some(here), Some(there)) = (from.cidrs.iter().find(is_v4), to.cidrs.iter().find(is_v4)) else {
+        return questions;
+    };
+    let to_port = Ports::one(port);
+    if let Some(acl) = acl(from) {
+        questions.push(Question { acl, is_egress: true, peer: *there, ports: to_port });
+        questions.push(Question { acl, is_egress: false, peer: *there, ports: Ports::OF_CLIENTS });
+    }
+    if let Some(acl) = acl(to) {
+        questions.push(Question { acl, is_egress: false, peer: *here, ports: to_port });
+        questions.push(Question { acl, is_egress: true, peer: *here, ports: Ports::OF_CLIENTS });
+    }
+    questions
+}
+
+/// The ports that are denied, and the number of the entry that denies them: the first that matches decides.
+///
+/// An entry for a part of the peer's range counts if it allows, since it may be for the very addresses that matter.
+fn deny(question: Question<'_>) -> Option<(Ports, u16)> {
+    let Question { acl, is_egress, peer, ports } = question;
+    let mut entries: Vec<&AclEntry> =
+        acl.entries.iter().filter(|entry| entry.is_egress == is_egress).collect();
+    entries.sort_by_key(|entry| entry.number);
+    let mut open = vec![ports];
+    for entry in entries {
+        let covers = entry.cidr.contains(&peer);
+        if !(covers || entry.allows && peer.contains(&entry.cidr)) {
+            continue;
+        }
+        if !entry.allows
+            && let Some(denied) = open.iter().find_map(|ports| common(*ports, entry.ports))
+        {
+            return Some((denied, entry.number));
+        }
+        open = open.into_iter().flat_map(|ports| without(ports, entry.ports)).collect();
+    }
+    open.first().map(|ports| (*ports, LAST + 1))
+}
+
+fn common(one: Ports, other: Ports) -> Option<Ports> {
+    let (from, to) = (one.from.max(other.from), one.to.min(other.to));
+    (from <= to).then_some(Ports { from, to })
+}
+
+/// What is left of the ports.
+fn without(ports: Ports, taken: Ports) -> Vec<Ports> {
+    let below = taken.from.checked_sub(1).and_then(|to| common(ports, Ports { from: 0, to }));
+    let above = taken.to.checked_add(1).and_then(|from| common(ports, Ports { from, to: u16::MAX }));
+    below.into_iter().chain(above).collect()
+}
+
+fn denied(context: CheckContext<'_>, question: Question<'_>, denial: (Ports, u16)) -> Finding {
+    let Question { acl, is_egress, peer, ports } = question;
+    let (denied, by) = denial;
+    let (what, direction) = if is_egress { ("to", "--egress") } else { ("from", "--ingress") };
+    let by_entry = if by > LAST { "no entry allows".to_owned() } else { format!("entry {by} denies") };
+    let taken = |number: u16| acl.entries.iter().any(|it| it.is_egress == is_egress && it.number == number);
+    // Before the entry that denies, where a number is free.
+    let free = (1..by.min(LAST + 1)).rev().find(|number| !taken(*number));
+    let range = format!("From={},To={}", ports.from, ports.to);
+    let number = free.unwrap_or(1).to_string();
+    let (peer, cidr) =
+        (peer.to_string(), if peer.addr().is_ipv4() { "--cidr-block" } else { "--ipv6-cidr-block" });
+    let words =
+        ["ec2", "create-network-acl-entry", "--network-acl-id", &acl.id, direction, "--rule-number", &number];
+    let words = words.into_iter().chain(["--protocol", "tcp", "--port-range", &range, cidr, &peer]);
+    let create = context.aws(words.chain(["--rule-action", "allow"]));
+    let impact = "packets between the load balancer and the database are dropped";
+    let observed = format!("{}: {by_entry} port {denied} {what} {peer}", acl.id);
+    database_side::cut_off(context, CHECK, observed, impact, format!("allow it: {create}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u16, allows: bool, cidr: &str, from: u16, to: u16) -> AclEntry {
+        AclEntry { number, is_egress: false, allows, cidr: cidr.parse().unwrap(), ports: Ports { from, to } }
+    }
+
+    fn ask(entries: Vec<AclEntry>, from: u16, to: u16) -> Option<(Ports, u16)> {
+        let acl = Acl { id: "acl-1".into(), subnets: Vec::new(), entries };
+        let peer = "10.0.1.0/24".parse().unwrap();
+        deny(Question { acl: &acl, is_egress: false, peer, ports: Ports { from, to } })
+    }
+
+    #[test]
+    fn first_matching_entry_decides() {
+        let ports = |from, to| Ports { from, to };
+        let everything = || entry(100, true, "0.0.0.0/0", 0, 65535);
+        assert_eq!(ask(vec![everything()], 5432, 5432), None);
+        assert_eq!(ask(vec![], 5432, 5432), Some((ports(5432, 5432), 32767)), "the default denies");
+        let deny = entry(90, false, "10.0.0.0/16", 5000, 6000);
+        assert_eq!(ask(vec![everything(), deny.clone()], 5432, 5432), Some((ports(5432, 5432), 90)));
+        assert_eq!(ask(vec![everything(), deny.clone()], 80, 80), None);
+        assert_eq!(ask(vec![everything(), deny], 1024, 65535), Some((ports(5000, 6000), 90)));
+        let late = entry(200, false, "0.0.0.0/0", 0, 65535);
+        assert_eq!(ask(vec![everything(), late], 5432, 5432), None, "an earlier entry has decided");
+        let elsewhere = entry(90, false, "10.9.0.0/16", 0, 65535);
+        assert_eq!(ask(vec![everything(), elsewhere], 5432, 5432), None);
+        let egress = AclEntry { is_egress: true, ..everything() };
+        assert!(ask(vec![egress], 5432, 5432).is_some());
+    }
+
+    #[test]
+    fn ports_of_clients_may_be_allowed_in_parts() {
+        let low = entry(100, true, "0.0.0.0/0", 1024, 32767);
+        let high = entry(110, true, "0.0.0.0/0", 32768, 65535);
+        assert_eq!(ask(vec![low, high.clone()], 1024, 65535), None);
+        assert_eq!(ask(vec![high], 1024, 65535), Some((Ports { from: 1024, to: 32767 }, 32767)));
+    }
+
+    #[test]
+    fn rule_for_a_part_of_the_subnet_allows_and_denies_nothing() {
+        assert_eq!(ask(vec![entry(100, true, "10.0.1.5/32", 0, 65535)], 5432, 5432), None);
+        let denies =
+            vec![entry(90, false, "10.0.1.9/32", 0, 65535), entry(100, true, "10.0.0.0/8", 0, 65535)];
+        assert_eq!(ask(denies, 5432, 5432), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! Where the database is in the network, as far as the facts tell.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::facts::Subnet;
+use crate::doctor::context::CheckContext;
+use crate::doctor::facts::LoadBalancer;
+use crate::doctor::finding::Finding;
+
+/// The endpoint's addresses.
+pub fn addresses(context: CheckContext<'_>) -> Vec<IpAddr> {
+    let resolution = context.facts.resolution.as_ref();
+    resolution.map(|resolution| resolution.addresses.iter().collect()).unwrap_or_default()
+}
+
+/// The security groups of the writer, or of the whole database.
+pub fn security_groups(context: CheckContext<'_>) -> Vec<String> {
+    let of_host = context.writer_host().map(|host| host.security_groups.as_slice()).unwrap_or_default();
+    let of_database = context.database().map(|database| database.security_groups.as_slice());
+    let groups = if of_host.is_empty() { of_database.unwrap_or_default() } else { of_host };
+    groups.to_vec()
+}
+
+/// The subnets that hold the endpoint's addresses.
+pub fn subnets<'n>(context: CheckContext<'_>, subnets: &'n BTreeMap<String, Subnet>) -> Vec<&'n Subnet> {
+    let of_hosts = || context.hosts().iter().flat_map(|host| &host.subnets).map(|(id, _)| id);
+    let addresses = addresses(context);
+    let is_here = |subnet: &&Subnet| {
+        of_hosts().any(|id| *id == subnet.id) && addresses.iter().any(|address| subnet.holds(*address))
+    };
+    subnets.values().filter(is_here).collect()
+}
+
+/// The load balancer's subnets, one in each zone.
+pub fn of_load_balancer<'n>(
+    load_balancer: &LoadBalancer,
+    subnets: &'n BTreeMap<String, Subnet>,
+) -> Vec<&'n Subnet> {
+    load_balancer.zones.values().filter_map(|id| subnets.get(id)).collect()
+}
+
+/// Whether the load balancer's health checks reach every address, from one of its zones at least.
+pub fn is_reached(context: CheckContext<'_>) -> bool {
+    let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else { return false };
+    wanted.iter().all(|address| targets.get(address).is_some_and(|health| health.state == "healthy"))
+}
+
+/// A problem, or a warning where the target is healthy: then a part of the load balancer gets through.
+pub fn cut_off(
+    context: CheckContext<'_>,
+    check: &'static str,
+    observed: String,
+    impact: &str,
+    fix: String,
+) -> Finding {
+    if is_reached(context) {
+        let impact =
+            format!("{impact}. The target is healthy, so this concerns a part of the zones or connections");
+        return Finding::warning(check, observed, impact, fix);
+    }
+    Finding::problem(check, observed, format!("{impact}: clients are cut off"), fix)
+}

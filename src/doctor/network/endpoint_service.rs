@@ -1,0 +1,176 @@
+//! The endpoint service before the load balancer: it is there, a vendor is allowed, and its connection is accepted.
+
+use super::facts::{Connection, Network, Service};
+use crate::doctor::context::CheckContext;
+use crate::doctor::facts::LoadBalancer;
+use crate::doctor::finding::Finding;
+
+/// Allows every account.
+const EVERYBODY: &str = "*";
+
+pub fn findings(
+    context: CheckContext<'_>,
+    load_balancer: &LoadBalancer,
+    network: &Network,
+    principal: Option<&str>,
+) -> Vec<Finding> {
+    let services = match &network.services {
+        Err(unread) => {
+            let could_not = "the endpoint service, who is allowed, and pending connections";
+            return vec![Finding::unread_optional("endpoint_service", unread, could_not)];
+        }
+        Ok(services) => services,
+    };
+    if services.is_empty() {
+        return vec![no_service(context, load_balancer)];
+    }
+    let mut findings = Vec::new();
+    for service in services {
+        findings.push(check_service(context, service));
+        findings.extend(check_principals(context, service, principal));
+        findings.extend(check_connections(context, service));
+    }
+    findings.extend(check_zone_ids(load_balancer, network));
+    findings
+}
+
+fn no_service(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
+    let words = ["ec2", "create-vpc-endpoint-service-configuration", "--acceptance-required"];
+    let create = context.aws(words.into_iter().chain(["--network-load-balancer-arns", &load_balancer.arn]));
+    Finding::warning(
+        "endpoint_service",
+        format!("no endpoint service of this account is on {}", load_balancer.name),
+        "no vendor reaches the load balancer by PrivateLink",
+        format!("if vendors come by PrivateLink, create one: {create}"),
+    )
+}
+
+/// It is available.
+fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
+    let Service { id, name, state, requires_acceptance, .. } = service;
+    let acceptance = if *requires_acceptance { "acceptance required" } else { "no acceptance required" };
+    let observed = format!("{name} ({id}), {state}, {acceptance}");
+    if state == "Available" {
+        return Finding::ok("endpoint_service", observed);
+    }
+    let words = ["ec2", "describe-vpc-endpoint-service-configurations", "--service-ids", id];
+    let describe = context.aws(words);
+    Finding::problem(
+        "endpoint_service",
+        observed,
+        "no vendor connects to a service that is not available",
+        format!("wait if it is pending, otherwise create it again: {describe}"),
+    )
+}
+
+/// Somebody is allowed, and the principal that was asked about.
+fn check_principals(
+    context: CheckContext<'_>,
+    service: &Service,
+    principal: Option<&str>,
+) -> Option<Finding> {
+    const CHECK: &str = "allowed_principals";
+    let allowed = match service.principals.as_ref()? {
+        Err(unread) => return Some(Finding::unread_optional(CHECK, unread, "who is allowed to connect")),
+        Ok(allowed) => allowed,
+    };
+    let list = if allowed.is_empty() { "nobody".to_owned() } else { allowed.join(", ") };
+    let observed = format!("{list} may connect to {}", service.id);
+    let is_open = allowed.iter().any(|other| other == EVERYBODY);
+    if let Some(principal) = principal.filter(|principal| !is_allowed(allowed, principal)) {
+        let words = ["ec2", "modify-vpc-endpoint-service-permissions", "--service-id", &service.id];
+        let add = context.aws(words.into_iter().chain(["--add-allowed-principals", principal]));
+        let impact = format!("{principal} does not find the service");
+        return Some(Finding::problem(CHECK, observed, impact, format!("allow it: {add}")));
+    }
+    if allowed.is_empty() {
+        let fix =
+            "ask the vendor for the ARN of its principal, then run the doctor with --principal and that ARN";
+        return Some(Finding::warning(CHECK, observed, "no vendor finds the service", fix));
+    }
+    if is_open && !service.requires_acceptance {
+        let words = ["ec2", "modify-vpc-endpoint-service-configuration", "--service-id", &service.id];
+        let accept = context.aws(words.into_iter().chain(["--acceptance-required"]));
+        let impact = "every AWS account may connect to the database's port, and nobody has to accept it";
+        let fix = format!("require acceptance: {accept}");
+        return Some(Finding::warning(CHECK, observed, impact, fix));
+    }
+    Some(Finding::ok(CHECK, observed))
+}
+
+/// Whether the principal is among them: itself, everybody, or the whole account that it is of.
+pub fn is_allowed(allowed: &[String], principal: &str) -> bool {
+    let account = principal.split(':').nth(4).filter(|account| !account.is_empty());
+    let partition = principal.split(':').nth(1).unwrap_or("aws");
+    let root = account.map(|account| format!("arn:{partition}:iam::{account}:root"));
+    allowed.iter().any(|other| other == EVERYBODY || other == principal || Some(other) == root.as_ref())
+}
+
+/// No connection waits, and not all are refused.
+fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Finding> {
+    const CHECK: &str = "endpoint_connections";
+    let connections = match service.connections.as_ref()? {
+        Err(unread) => {
+            return Some(Finding::unread_optional(
+                CHECK,
+                unread,
+                "the vendors' connections, pending or rejected",
+            ));
+        }
+        Ok(connections) => connections,
+    };
+    let in_state = |state: &'static str| connections.iter().filter(move |it| it.state == state);
+    let list: Vec<String> = connections.iter().map(describe).collect();
+    let observed = if list.is_empty() { "none yet".to_owned() } else { list.join(", ") };
+    let pending: Vec<&str> = in_state("pendingAcceptance").map(|it| it.endpoint.as_str()).collect();
+    if !pending.is_empty() {
+        let words = ["ec2", "accept-vpc-endpoint-connections", "--service-id", &service.id];
+        let accept =
+            context.aws(words.into_iter().chain(["--vpc-endpoint-ids"]).chain(pending.iter().copied()));
+        let impact = "a connection that waits for acceptance carries nothing";
+        let fix = format!("accept it if the account is the vendor's: {accept}");
+        return Some(Finding::warning(CHECK, observed, impact, fix));
+    }
+    if in_state("failed").next().is_some() {
+        let impact = "a failed connection carries nothing";
+        return Some(Finding::warning(
+            CHECK,
+            observed,
+            impact,
+            "let the vendor delete its endpoint and create it again",
+        ));
+    }
+    let is_refused = in_state("rejected").next().is_some() && in_state("available").next().is_none();
+    if is_refused {
+        let impact = "the only connections are rejected, so no vendor connects";
+        return Some(Finding::warning(
+            CHECK,
+            observed,
+            impact,
+            "let the vendor create its endpoint again, and accept it",
+        ));
+    }
+    Some(Finding::ok(CHECK, observed))
+}
+
+fn describe(connection: &Connection) -> String {
+    let Connection { endpoint, owner, state } = connection;
+    format!("{endpoint} of {owner} ({state})")
+}
+
+/// The ids of the zones, by which a vendor in another account knows them.
+fn check_zone_ids(load_balancer: &LoadBalancer, network: &Network) -> Option<Finding> {
+    const CHECK: &str = "zone_ids";
+    let subnets = match &network.subnets {
+        Err(unread) => {
+            return Some(Finding::unread_optional(CHECK, unread, "the zones' ids and address ranges"));
+        }
+        Ok(subnets) => subnets,
+    };
+    let ids = load_balancer
+        .zones
+        .iter()
+        .filter_map(|(zone, subnet)| Some(format!("{} ({zone})", subnets.get(subnet)?.zone_id)));
+    let ids = ids.collect::<Vec<_>>().join(", ");
+    (!ids.is_empty()).then(|| Finding::ok(CHECK, ids))
+}

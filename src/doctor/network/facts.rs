@@ -1,0 +1,202 @@
+//! The facts about the network, in the words of the EC2 and CloudWatch APIs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::doctor::facts::Read;
+
+/// The network around one load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The endpoint services on the load balancer.
+    pub services: Read<Vec<Service>>,
+    /// The rules of the load balancer's and the database's security groups.
+    pub rules: Read<Vec<Rule>>,
+    /// The load balancer's and the database's subnets, by id.
+    pub subnets: Read<BTreeMap<String, Subnet>>,
+    /// The network ACLs of these subnets.
+    pub acls: Read<Vec<Acl>>,
+    /// The route tables of these subnets, and the main ones of their VPCs.
+    pub route_tables: Read<Vec<RouteTable>>,
+    /// The sums of the last hour, by metric. A metric without a data point is not there.
+    pub metrics: Read<BTreeMap<Measured, u64>>,
+}
+
+/// An endpoint service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    pub id: String,
+    /// Such as `com.amazonaws.vpce.us-east-1.vpce-svc-0123456789abcdef0`.
+    pub name: String,
+    /// `Available`, `Pending`, `Deleting`, `Deleted` or `Failed`.
+    pub state: String,
+    pub requires_acceptance: bool,
+    /// The ARNs that may connect, or `*`.
+    pub principals: Option<Read<Vec<String>>>,
+    pub connections: Option<Read<Vec<Connection>>>,
+}
+
+/// A vendor's endpoint, connected to the service or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    pub endpoint: String,
+    /// The account.
+    pub owner: String,
+    /// `pendingAcceptance`, `pending`, `available`, `deleting`, `deleted`, `rejected`, `failed` or `expired`.
+    pub state: String,
+}
+
+/// A rule of a security group, which allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub group: String,
+    pub is_egress: bool,
+    /// `None` for protocols without TCP.
+    pub ports: Option<Ports>,
+    pub peer: Peer,
+}
+
+/// The other side of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Cidr(IpNet),
+    Group(String),
+    /// Its addresses are not read.
+    PrefixList(String),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cidr(cidr) => write!(f, "{cidr}"),
+            Self::Group(id) | Self::PrefixList(id) => f.write_str(id),
+        }
+    }
+}
+
+/// Ports from one to another, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ports {
+    pub from: u16,
+    pub to: u16,
+}
+
+impl Ports {
+    pub const ALL: Self = Self { from: 0, to: u16::MAX };
+    /// The ports of clients. A load balancer uses all of them (NLB guide, "Network ACLs").
+    pub const OF_CLIENTS: Self = Self { from: 1024, to: u16::MAX };
+
+    pub fn one(port: u16) -> Self {
+        Self { from: port, to: port }
+    }
+
+    pub fn contains(self, port: u16) -> bool {
+        (self.from..=self.to).contains(&port)
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{}-{}", self.from, self.to) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    pub id: String,
+    pub vpc: String,
+    pub zone: String,
+    /// Such as `use1-az1`, which means the same zone in every account.
+    pub zone_id: String,
+    /// Its ranges of IPv4 and IPv6 addresses.
+    pub cidrs: Vec<IpNet>,
+}
+
+impl Subnet {
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.cidrs.iter().any(|cidr| cidr.contains(&address))
+    }
+}
+
+/// A network ACL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acl {
+    pub id: String,
+    /// The subnets that it is associated with.
+    pub subnets: Vec<String>,
+    pub entries: Vec<AclEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AclEntry {
+    /// The entry with the lowest number decides.
+    pub number: u16,
+    pub is_egress: bool,
+    pub allows: bool,
+    pub cidr: IpNet,
+    pub ports: Ports,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteTable {
+    pub id: String,
+    pub vpc: String,
+    pub subnets: Vec<String>,
+    /// Whether it is the one of subnets without a route table of their own.
+    pub is_main: bool,
+    pub routes: Vec<Route>,
+    /// Whether it has routes to prefix lists as well, whose addresses are not read.
+    pub has_prefix_lists: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub to: IpNet,
+    /// Such as `local`, `pcx-…` or `tgw-…`.
+    pub target: String,
+    pub is_blackhole: bool,
+}
+
+/// What CloudWatch counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measured {
+    /// Connections through the load balancer.
+    NewFlows,
+    /// Resets that the load balancer sent, of idle connections for the most part.
+    LoadBalancerResets,
+    TargetResets,
+    ClientResets,
+    /// Connections that the load balancer's security groups refused from clients.
+    BlockedInbound,
+    /// Connections that they refused towards targets.
+    BlockedOutbound,
+    /// Connections through the endpoint services.
+    NewConnections,
+}
+
+impl Measured {
+    pub const OF_LOAD_BALANCER: [Self; 6] = [
+        Self::NewFlows,
+        Self::LoadBalancerResets,
+        Self::TargetResets,
+        Self::ClientResets,
+        Self::BlockedInbound,
+        Self::BlockedOutbound,
+    ];
+
+    /// CloudWatch's name of the metric.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NewFlows => "NewFlowCount",
+            Self::LoadBalancerResets => "TCP_ELB_Reset_Count",
+            Self::TargetResets => "TCP_Target_Reset_Count",
+            Self::ClientResets => "TCP_Client_Reset_Count",
+            Self::BlockedInbound => "SecurityGroupBlockedFlowCount_Inbound_TCP",
+            Self::BlockedOutbound => "SecurityGroupBlockedFlowCount_Outbound_TCP",
+            Self::NewConnections => "NewConnections",
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The last hour's connections and resets.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Measured, Network};
+use crate::doctor::finding::Finding;
+
+const TRAFFIC: &str = "traffic";
+const BLOCKED: &str = "blocked_flows";
+const RESETS: &str = "resets";
+
+pub fn findings(network: &Network) -> Vec<Finding> {
+    let sums = match &network.metrics {
+        Err(unread) => {
+            let could_not = "the last hour's connections, resets and blocked connections";
+            return vec![Finding::unread_optional(TRAFFIC, unread, could_not)];
+        }
+        Ok(sums) => sums,
+    };
+    let is_private_link = network.services.as_ref().is_ok_and(|services| !services.is_empty());
+    vec![traffic(sums, is_private_link), check_blocked(sums), check_resets(sums)]
+}
+
+fn sum(sums: &BTreeMap<Measured, u64>, of: Measured) -> u64 {
+    sums.get(&of).copied().unwrap_or_default()
+}
+
+fn traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Finding {
+    let flows = sum(sums, Measured::NewFlows);
+    let of_services = match is_private_link {
+        true => format!(", {} through the endpoint service", sum(sums, Measured::NewConnections)),
+        false => String::new(),
+    };
+    Finding::ok(TRAFFIC, format!("{flows} new connections in the last hour{of_services}"))
+}
+
+/// The load balancer's security groups refuse nobody.
+fn check_blocked(sums: &BTreeMap<Measured, u64>) -> Finding {
+    let (inbound, outbound) = (sum(sums, Measured::BlockedInbound), sum(sums, Measured::BlockedOutbound));
+    let observed =
+        format!("{inbound} connections blocked from clients and {outbound} towards targets in the last hour");
+    if outbound > 0 {
+        let fix = "see load_balancer_egress: allow the database's port outbound in the load balancer's security group";
+        return Finding::warning(
+            BLOCKED,
+            observed,
+            "the load balancer's own rules keep it from the database",
+            fix,
+        );
+    }
+    if inbound > 0 {
+        let fix = "see security_groups: admit the clients' addresses, or turn off enforcement on PrivateLink traffic";
+        return Finding::warning(
+            BLOCKED,
+            observed,
+            "the load balancer's security groups refuse these clients",
+            fix,
+        );
+    }
+    Finding::ok(BLOCKED, observed)
+}
+
+/// Resets are few against the connections: some are part of every day.
+fn check_resets(sums: &BTreeMap<Measured, u64>) -> Finding {
+    let flows = sum(sums, Measured::NewFlows);
+    let (own, target) = (sum(sums, Measured::LoadBalancerResets), sum(sums, Measured::TargetResets));
+    let client = sum(sums, Measured::ClientResets);
+    let observed =
+        format!("{own} by the load balancer, {target} by targets, {client} by clients in the last hour");
+    let are_many = |resets: u64| resets > 10 && resets * 2 > flows;
+    if are_many(target) {
+        let impact =
+            "the database resets half of the connections or more: it may be restarting, full or blocking";
+        return Finding::warning(
+            RESETS,
+            observed,
+            impact,
+            "read the database's error log, and run the doctor with --through",
+        );
+    }
+    if are_many(own) {
+        let impact = "the load balancer resets as many connections as it opens: connections idle for longer than the \
+                      listener's time-out, or without a target";
+        return Finding::warning(
+            RESETS,
+            observed,
+            impact,
+            "see idle_timeout and targets; let the clients send TCP keepalives",
+        );
+    }
+    Finding::ok(RESETS, observed)
+}

@@ -1,0 +1,105 @@
+//! Reads the facts about the network until the deadline.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
+
+use super::facts::{Acl, Connection, Measured, Network, RouteTable, Rule, Service, Subnet};
+use crate::doctor::facts::{Facts, LoadBalancer, Read};
+use crate::error::{Error, ErrorKind};
+
+/// The EC2 API as the doctor reads them.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait InspectNetwork {
+    /// The endpoint services on this load balancer, without principals and connections.
+    async fn services(&self, load_balancer: &str) -> Result<Vec<Service>, Error>;
+    async fn principals(&self, service: &str) -> Result<Vec<String>, Error>;
+    async fn connections(&self, service: &str) -> Result<Vec<Connection>, Error>;
+    async fn rules(&self, groups: &[String]) -> Result<Vec<Rule>, Error>;
+    async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>, Error>;
+    async fn acls(&self, subnets: &[String]) -> Result<Vec<Acl>, Error>;
+    /// The route tables of these VPCs.
+    async fn route_tables(&self, vpcs: &[String]) -> Result<Vec<RouteTable>, Error>;
+}
+
+/// The CloudWatch API as the doctor reads it.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait InspectMetrics {
+    /// The sums of the last hour.
+    async fn metrics(
+        &self,
+        load_balancer: &str,
+        services: &[String],
+    ) -> Result<BTreeMap<Measured, u64>, Error>;
+}
+
+/// Reads the network around a load balancer.
+pub async fn read_network(
+    api: &impl InspectNetwork,
+    metrics: &impl InspectMetrics,
+    facts: &Facts,
+    load_balancer: &LoadBalancer,
+    deadline: Instant,
+) -> Network {
+    let hosts = facts.hosts.as_deref().unwrap_or_default();
+    let database = facts.database.as_ref().ok().and_then(Option::as_ref);
+    let of_hosts = hosts.iter().flat_map(|host| &host.security_groups);
+    let of_database = database.into_iter().flat_map(|database| &database.security_groups);
+    let groups = distinct(load_balancer.security_groups.iter().chain(of_hosts).chain(of_database));
+    let of_hosts = hosts.iter().flat_map(|host| host.subnets.iter().map(|(id, _)| id));
+    let ids = distinct(load_balancer.zones.values().chain(of_hosts));
+    let vpcs = distinct(load_balancer.vpc.iter().chain(hosts.iter().filter_map(|host| host.vpc.as_ref())));
+
+    let arn = load_balancer.arn.as_str();
+    let services_and_metrics = async {
+        let services = services(api, arn, deadline).await;
+        let ids = services.as_deref().unwrap_or_default().iter().map(|service| service.id.clone());
+        let ids: Vec<String> = ids.collect();
+        let metrics = read(deadline, "read the metrics", metrics.metrics(arn, &ids)).await;
+        (services, metrics)
+    };
+    let ((services, metrics), rules, subnets, acls, route_tables) = tokio::join!(
+        services_and_metrics,
+        read_some(deadline, "read the rules of the security groups", &groups, api.rules(&groups)),
+        read_some(deadline, "describe the subnets", &ids, api.subnets(&ids)),
+        read_some(deadline, "describe the network ACLs", &ids, api.acls(&ids)),
+        read_some(deadline, "describe the route tables", &vpcs, api.route_tables(&vpcs)),
+    );
+    let subnets = subnets.map(|list| list.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect());
+    Network { services, rules, subnets, acls, route_tables, metrics }
+}
+
+async fn services(api: &impl InspectNetwork, load_balancer: &str, deadline: Instant) -> Read<Vec<Service>> {
+    let listed = read(deadline, "list the endpoint services", api.services(load_balancer)).await?;
+    let complete = listed.into_iter().map(async |service| {
+        let (principals, connections) = tokio::join!(
+            read(deadline, "list the allowed principals", api.principals(&service.id)),
+            read(deadline, "list the endpoint connections", api.connections(&service.id)),
+        );
+        Service { principals: Some(principals), connections: Some(connections), ..service }
+    });
+    Ok(join_all(complete).await)
+}
+
+fn distinct<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<String> {
+    ids.filter(|id| !id.is_empty()).collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
+/// Makes no call for no ids: without a filter the API would list everything.
+async fn read_some<R: Default>(
+    deadline: Instant,
+    doing: &str,
+    ids: &[String],
+    call: impl Future<Output = Result<R, Error>>,
+) -> Read<R> {
+    if ids.is_empty() { Ok(R::default()) } else { read(deadline, doing, call).await }
+}
+
+async fn read<R>(deadline: Instant, doing: &str, call: impl Future<Output = Result<R, Error>>) -> Read<R> {
+    let result = timeout_at(deadline, call).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
+            .with_fix("raise the time-out, or find out why the call takes so long"))
+    });
+    Ok(result?)
+}

@@ -1,0 +1,198 @@
+//! Security groups: the load balancer's admit clients and let it out to the database, and the database's admit the
+//! load balancer.
+//!
+//! Rules only allow. A prefix list may hold any address, so no missing rule is reported beside one.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::database_side;
+use super::facts::{Network, Peer, Rule, Subnet};
+use crate::doctor::context::CheckContext;
+use crate::doctor::facts::{Attached, LoadBalancer};
+use crate::doctor::finding::Finding;
+
+const OF_CLIENTS: &str = "security_groups";
+const TO_DATABASE: &str = "load_balancer_egress";
+const OF_DATABASE: &str = "database_ingress";
+
+pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Network) -> Vec<Finding> {
+    let load_balancer = &attached.load_balancer;
+    let rules = match &network.rules {
+        Err(unread) => {
+            let could_not =
+                "whether the database's security group admits the load balancer, and its own let it out";
+            return vec![Finding::unread_optional(OF_DATABASE, unread, could_not)];
+        }
+        Ok(rules) => rules,
+    };
+    let serving = attached.serving(context.binding.target_group.as_str(), context.port());
+    let mut findings = Vec::new();
+    if !load_balancer.security_groups.is_empty() {
+        let port = serving.map(|listener| listener.port);
+        findings.extend(port.and_then(|port| check_clients(context, load_balancer, rules, port)));
+        findings.extend(check_egress(context, load_balancer, rules));
+    }
+    let subnets = network.subnets.as_ref().ok();
+    findings.extend(subnets.and_then(|subnets| check_database(context, load_balancer, rules, subnets)));
+    findings
+}
+
+/// The rules of these groups that allow this port, in one direction.
+fn allowing<'n>(
+    rules: &'n [Rule],
+    groups: &'n [String],
+    is_egress: bool,
+    port: u16,
+) -> impl Iterator<Item = &'n Rule> {
+    let is_of = move |rule: &&Rule| {
+        rule.is_egress == is_egress
+            && groups.contains(&rule.group)
+            && rule.ports.is_some_and(|ports| ports.contains(port))
+    };
+    rules.iter().filter(is_of)
+}
+
+fn list<'a>(peers: impl Iterator<Item = &'a Rule>) -> String {
+    let mut peers: Vec<String> = peers.map(|rule| rule.peer.to_string()).collect();
+    peers.sort_unstable();
+    peers.dedup();
+    peers.join(", ")
+}
+
+/// The load balancer's groups admit somebody to the listener's port. Which addresses vendors have is not known here.
+fn check_clients(
+    context: CheckContext<'_>,
+    load_balancer: &LoadBalancer,
+    rules: &[Rule],
+    port: u16,
+) -> Option<Finding> {
+    // The check of the load balancer says so.
+    if !load_balancer.enforces_on_private_link {
+        return None;
+    }
+    let groups = &load_balancer.security_groups;
+    let admitted = list(allowing(rules, groups, false, port));
+    if !admitted.is_empty() {
+        let observed = format!("{} admits {admitted} to port {port}", groups.join(", "));
+        return Some(Finding::ok(OF_CLIENTS, observed));
+    }
+    let words =
+        ["elbv2", "set-security-groups", "--load-balancer-arn", &load_balancer.arn, "--security-groups"];
+    let words = words.into_iter().chain(groups.iter().map(String::as_str));
+    let off =
+        context.aws(words.chain(["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"]));
+    Some(Finding::problem(
+        OF_CLIENTS,
+        format!("{} admits nobody to port {port}", groups.join(", ")),
+        "the load balancer drops every client's connection",
+        format!(
+            "leave the admission of PrivateLink clients to the endpoint service: {off} or add inbound rules for the \
+             clients' own addresses"
+        ),
+    ))
+}
+
+/// The load balancer's groups let it connect to the database.
+fn check_egress(context: CheckContext<'_>, load_balancer: &LoadBalancer, rules: &[Rule]) -> Option<Finding> {
+    let (port, groups) = (context.port()?, &load_balancer.security_groups);
+    let of_database = database_side::security_groups(context);
+    let addresses = database_side::addresses(context);
+    let allowed: Vec<&Rule> = allowing(rules, groups, true, port).collect();
+    let reaches = |address: &IpAddr| {
+        allowed.iter().any(|rule| match &rule.peer {
+            Peer::Cidr(cidr) => cidr.contains(address),
+            Peer::Group(group) => of_database.contains(group),
+            Peer::PrefixList(_) => true,
+        })
+    };
+    let missing: Vec<&IpAddr> = addresses.iter().filter(|address| !reaches(address)).collect();
+    let own = groups.first()?;
+    if missing.is_empty() {
+        let observed = format!("{} lets the load balancer out to port {port}", groups.join(", "));
+        return Some(Finding::ok(TO_DATABASE, observed));
+    }
+    let rule = ["ec2", "authorize-security-group-egress", "--group-id", own, "--ip-permissions"];
+    let permission = match of_database.first() {
+        Some(database) => {
+            format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={database}}}]")
+        }
+        None => permission(port, missing.iter().map(|address| IpNet::from(**address))),
+    };
+    let to = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Some(database_side::cut_off(
+        context,
+        TO_DATABASE,
+        format!("{} does not let the load balancer out to {to} port {port}", groups.join(", ")),
+        "the load balancer cannot connect to the database",
+        format!("add the rule: {}", context.aws(rule.into_iter().chain([permission.as_str()]))),
+    ))
+}
+
+/// The database's groups admit the load balancer from each of its zones.
+fn check_database(
+    context: CheckContext<'_>,
+    load_balancer: &LoadBalancer,
+    rules: &[Rule],
+    subnets: &BTreeMap<String, Subnet>,
+) -> Option<Finding> {
+    let port = context.port()?;
+    let groups = database_side::security_groups(context);
+    let own = groups.first()?;
+    let family = database_side::addresses(context).first()?.is_ipv4();
+    let allowed: Vec<&Rule> = allowing(rules, &groups, false, port).collect();
+    let of_load_balancer = |rule: &&&Rule| match &rule.peer {
+        Peer::Group(group) => load_balancer.security_groups.contains(group),
+        Peer::PrefixList(_) => true,
+        Peer::Cidr(_) => false,
+    };
+    // A rule for a part of a subnet may be for the load balancer's own addresses.
+    let meets = |cidr: &IpNet| {
+        allowed.iter().any(|rule| match &rule.peer {
+            Peer::Cidr(other) => other.contains(cidr) || cidr.contains(other),
+            _ => false,
+        })
+    };
+    let is_admitted = allowed.iter().any(|rule| of_load_balancer(&rule));
+    let of_zones = database_side::of_load_balancer(load_balancer, subnets);
+    let cidrs = || of_zones.iter().flat_map(|subnet| &subnet.cidrs);
+    let missing: Vec<&IpNet> =
+        cidrs().filter(|cidr| cidr.addr().is_ipv4() == family && !meets(cidr)).collect();
+    if is_admitted || (missing.is_empty() && !of_zones.is_empty()) {
+        let observed = format!("{} admits the load balancer to port {port}", groups.join(", "));
+        return Some(Finding::ok(OF_DATABASE, observed));
+    }
+    if of_zones.is_empty() {
+        return None;
+    }
+    let admit = ["ec2", "authorize-security-group-ingress", "--group-id", own, "--ip-permissions"];
+    let permission = match load_balancer.security_groups.first() {
+        Some(source) => {
+            format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={source}}}]")
+        }
+        None => permission(port, missing.iter().map(|cidr| **cidr)),
+    };
+    let from = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let present = Some(list(allowed.into_iter())).filter(|list| !list.is_empty());
+    let present = present.map_or_else(|| "nobody".to_owned(), |list| format!("only {list}"));
+    Some(database_side::cut_off(
+        context,
+        OF_DATABASE,
+        format!("{} admits {present} to port {port}, and not the load balancer ({from})", groups.join(", ")),
+        "the database drops the load balancer's connections",
+        format!("add the rule: {}", context.aws(admit.into_iter().chain([permission.as_str()]))),
+    ))
+}
+
+/// A rule for these ranges, in the AWS CLI's shorthand.
+fn permission(port: u16, cidrs: impl Iterator<Item = IpNet>) -> String {
+    let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = cidrs.partition(|cidr| cidr.addr().is_ipv4());
+    let ranges = |name: &str, key: &str, cidrs: Vec<IpNet>| {
+        let list: Vec<String> = cidrs.iter().map(|cidr| format!("{{{key}={cidr}}}")).collect();
+        if list.is_empty() { String::new() } else { format!(",{name}=[{}]", list.join(",")) }
+    };
+    let (v4, v6) = (ranges("IpRanges", "CidrIp", v4), ranges("Ipv6Ranges", "CidrIpv6", v6));
+    format!("IpProtocol=tcp,FromPort={port},ToPort={port}{v4}{v6}")
+}

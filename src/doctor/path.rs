@@ -1,0 +1,29 @@
+//! What only the command line examines: the network around the load balancer, and a handshake through it.
+
+use tokio::time::Instant;
+
+use super::facts::Facts;
+use super::finding::Finding;
+use crate::binding::Binding;
+
+/// The findings about the path. The default has none.
+#[derive(Debug, Default)]
+pub struct PathFindings {
+    /// What can keep clients from the target.
+    pub network: Vec<Finding>,
+    /// What a client sees, whatever keeps it from the target.
+    pub handshake: Vec<Finding>,
+}
+
+/// The path from a client to the database, as the command line examines it.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait InspectPath {
+    async fn inspect_path(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> PathFindings;
+}
+
+/// The function examines none of it.
+impl InspectPath for () {
+    async fn inspect_path(&self, _: &Binding, _: &Facts, _: Instant) -> PathFindings {
+        PathFindings::default()
+    }
+}

@@ -1,0 +1,166 @@
+//! What the first bytes of a server say, and the finding that they give.
+
+use std::net::IpAddr;
+
+use super::*;
+
+#[test]
+fn first_bytes_are_understood() {
+    let other = |text: &str| Outcome::Other(text.into());
+    for (answer, expected) in [
+        (b"".as_slice(), Outcome::Closed),
+        (b"S", Outcome::Postgres { offers_tls: true }),
+        (b"N", Outcome::Postgres { offers_tls: false }),
+        (b"Ecould not fork\n\0", Outcome::PostgresError("could not fork".into())),
+        (b"E\0\0\0\x1aSFATAL\0C53300\0Mtoo many\0\0", Outcome::PostgresError("too many".into())),
+        // Their first byte is a letter of PostgreSQL, too.
+        (b"S\0\0\0\x0a5.7.44-log\0", Outcome::Mysql { version: "5.7.44-log".into() }),
+        (b"N\0\0\0\x0a11.4.2-MariaDB\0", Outcome::Mysql { version: "11.4.2-MariaDB".into() }),
+        (b"\x0c\0\0\0\xff\x6a\x04#HY000no", Outcome::MysqlError { code: 1130, message: "no".into() }),
+        (b"\x05\0\0\0\xff\x6a\x04no", Outcome::MysqlError { code: 1130, message: "no".into() }),
+        (b"\x15\x03\x01\0\x02\x02\x28", Outcome::Tls),
+        (b"\x16\x03\x03", Outcome::Tls),
+        (b"HTTP/1.1 400\r\n", other("HTTP/1.1 400")),
+        (b"X", other("X")),
+        (b"\x16", other("")),
+    ] {
+        assert_eq!(understand(answer), expected, "{answer:?}");
+    }
+}
+
+#[test]
+fn answer_is_read_until_it_is_whole() {
+    let greeting = b"\x0e\0\0\0\x0a8.0.36\0rest..";
+    assert_eq!(greeting.len(), 18);
+    for length in 0..18 {
+        assert!(!is_whole(&greeting[..length]), "{length}");
+    }
+    assert!(is_whole(greeting));
+    assert!(!is_whole(b"") && !is_whole(b"Etoo ma") && is_whole(b"Etoo many\0"));
+    assert!(is_whole(b"S") && is_whole(b"N") && is_whole(b"HTTP"));
+}
+
+fn replies(outcomes: &[(&str, Outcome)]) -> Handshake {
+    let reply = |(address, outcome): &(&str, Outcome)| Reply {
+        address: address.parse().unwrap(),
+        from: Some("10.0.77.7".parse().unwrap()),
+        outcome: outcome.clone(),
+    };
+    let replies = Ok(outcomes.iter().map(reply).collect());
+    Handshake { host: "orders.elb.amazonaws.com".into(), port: 5432, replies }
+}
+
+fn judge(facts: &Facts, handshake: &Handshake) -> Finding {
+    handshake_findings(&binding(), facts, handshake).remove(0)
+}
+
+#[test]
+fn good_answer_is_ok_and_read_only_is_not_examined() {
+    let answers = Outcome::Postgres { offers_tls: true };
+    let handshake = replies(&[("10.0.1.5", answers.clone()), ("10.0.2.5", answers)]);
+    let findings = handshake_findings(&binding(), &healthy_facts(), &handshake);
+    assert_eq!(findings[0].level, Severity::Ok);
+    assert_eq!(findings[0].observed, "orders.elb.amazonaws.com:5432: PostgreSQL answers and offers TLS");
+    assert_eq!((findings[1].check.as_ref(), findings[1].level), ("read_only", Severity::NotExamined));
+    let fix = findings[1].fix.as_deref().unwrap();
+    assert!(fix.contains("`psql --host orders.elb.amazonaws.com --port 5432"), "{fix}");
+    assert!(fix.contains("--command 'select pg_is_in_recovery()'"), "{fix}");
+
+    let mut facts = healthy_facts();
+    mysql(&mut facts, "orders");
+    let greets = Outcome::Mysql { version: "8.0.36".into() };
+    let findings = handshake_findings(&binding(), &facts, &replies(&[("10.0.1.5", greets.clone())]));
+    assert_eq!(findings[0].level, Severity::Ok);
+    assert!(findings[1].fix.as_deref().unwrap().contains("select @@read_only, @@innodb_read_only"));
+    facts.database = Ok(None);
+    assert_eq!(
+        judge(&facts, &replies(&[("10.0.1.5", greets)])).level,
+        Severity::Ok,
+        "any engine may be there"
+    );
+    let mut oracle = healthy_facts();
+    database(&mut oracle).engine = "oracle-ee".into();
+    let connected = handshake_findings(&binding(), &oracle, &replies(&[("10.0.1.5", Outcome::Connected)]));
+    assert_eq!((connected.len(), connected[0].level), (1, Severity::Ok));
+}
+
+#[test]
+fn every_bad_answer_is_a_problem_with_a_fix() {
+    let error = |code, message: &str| Outcome::MysqlError { code, message: message.into() };
+    for (outcome, observed, fix) in [
+        (Outcome::TimedOut, "time-out", "security groups"),
+        (Outcome::Refused, "refuses", "the listener's port"),
+        (Outcome::Unreachable("no route".into()), "no route", "security groups"),
+        (Outcome::Closed, "closes it", "the targets' health"),
+        (Outcome::Silent, "says nothing", "proxy protocol"),
+        (Outcome::Tls, "TLS from the first byte", "TCP"),
+        (Outcome::PostgresError("too many".into()), "too many", "error log"),
+        (Outcome::Mysql { version: "8".into() }, "MySQL answers", "the listener on this port"),
+        (Outcome::Other("SSH-2.0".into()), "SSH-2.0", "the listener on this port"),
+        (error(1129, "Host '10.0.1.5' is blocked"), "error 1129: Host '10.0.1.5' is blocked", "FLUSH HOSTS"),
+        (error(1040, "Too many connections"), "error 1040", "max_connections"),
+        (error(1130, "not allowed"), "error 1130", "for '%'"),
+        (error(1105, "unknown"), "error 1105", "error log"),
+    ] {
+        let finding = judge(&healthy_facts(), &replies(&[("10.0.1.5", outcome)]));
+        assert_eq!(finding.level, Severity::Problem, "{finding:?}");
+        assert!(finding.observed.contains(observed), "{observed}: {finding:?}");
+        assert!(finding.fix.as_ref().unwrap().contains(fix), "{fix}: {finding:?}");
+    }
+}
+
+#[test]
+fn one_bad_address_of_several_is_named() {
+    let good = Outcome::Postgres { offers_tls: true };
+    let finding = judge(&healthy_facts(), &replies(&[("10.0.1.5", good), ("10.0.2.5", Outcome::Refused)]));
+    assert_eq!(finding.level, Severity::Problem);
+    assert!(finding.observed.contains("10.0.1.5 PostgreSQL answers"), "{finding:?}");
+    assert!(finding.observed.contains("10.0.2.5 refuses the connection"), "{finding:?}");
+}
+
+#[test]
+fn time_out_from_outside_the_network_is_not_examined() {
+    let from = |here: &str, there: &str| {
+        let address: IpAddr = there.parse().unwrap();
+        let reply = Reply { address, from: here.parse().ok(), outcome: Outcome::TimedOut };
+        let handshake = Handshake { replies: Ok(vec![reply]), ..replies(&[]) };
+        judge(&healthy_facts(), &handshake).level
+    };
+    assert_eq!(from("192.168.1.7", "10.0.1.5"), Severity::NotExamined);
+    assert_eq!(from("10.9.1.7", "10.0.1.5"), Severity::NotExamined);
+    assert_eq!(from("", "10.0.1.5"), Severity::NotExamined);
+    assert_eq!(from("10.0.200.7", "10.0.1.5"), Severity::Problem, "the same VPC");
+    assert_eq!(from("192.168.1.7", "203.0.113.5"), Severity::Problem, "a public address");
+    assert_eq!(from("2600:1f14:1::7", "2600:1f14:1::5"), Severity::Problem);
+    assert_eq!(from("2600:1f14:1::7", "2600:1f14:2::5"), Severity::NotExamined);
+}
+
+#[test]
+fn handshake_follows_from_what_the_apis_show() {
+    let after = |change: fn(&mut Facts), outcome: Outcome| {
+        let mut facts = healthy_facts();
+        change(&mut facts);
+        let handshake = handshake_findings(&binding(), &facts, &replies(&[("10.0.1.5", outcome)]));
+        let path = PathFindings { handshake, ..PathFindings::default() };
+        let report = BindingFindings::new(ENDPOINT, GROUP, findings_with(&binding(), &facts, path));
+        let causes = report.findings.iter().filter(|it| it.level == Severity::Problem && it.cause.is_none());
+        causes.map(|it| it.check.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(after(|_| {}, Outcome::Refused), ["handshake"]);
+    assert_eq!(after(|facts| listener(facts).protocol = "TLS".into(), Outcome::Tls), ["listener"]);
+    let unhealthy: fn(&mut Facts) = |facts| set_health(facts, "unhealthy", "Target.Timeout");
+    assert_eq!(after(unhealthy, Outcome::Closed), ["targets"]);
+    let blocked = Outcome::MysqlError { code: 1129, message: "blocked".into() };
+    assert_eq!(
+        after(unhealthy, blocked),
+        ["targets", "handshake"],
+        "a refusal of the server is no consequence"
+    );
+}
+
+#[test]
+fn unresolved_name_and_unknown_load_balancer() {
+    let handshake = Handshake { replies: Err(denied("nothing")), ..replies(&[]) };
+    assert_eq!(judge(&healthy_facts(), &handshake).level, Severity::Warning);
+    assert_eq!(handshake_unknown().level, Severity::NotExamined);
+}

@@ -1,0 +1,221 @@
+//! The network, by `aws-sdk-ec2`. Only this module knows it.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{
+    self as aws_types, AllowedPrincipal, Filter, NetworkAcl, NetworkAclEntry, RouteState, RuleAction,
+    SecurityGroupRule, ServiceConfiguration, VpcEndpointConnection,
+};
+use ipnet::IpNet;
+
+use crate::aws::{self, Bounded};
+use crate::doctor::network::{
+    Acl, AclEntry, Connection, InspectNetwork, Peer, Ports, Route, RouteTable, Rule, Service, Subnet,
+};
+use crate::error::Error;
+
+/// The numbers of TCP and of all protocols, as EC2 writes them.
+const TCP: [&str; 3] = ["tcp", "6", "-1"];
+/// The entry that denies what no other entry allows has this number; it is in every ACL.
+const DEFAULT_ENTRY: i32 = 32767;
+
+/// The account's networks.
+pub struct Ec2 {
+    client: Client,
+}
+
+impl Ec2 {
+    pub fn new(client: &Client) -> Self {
+        Self { client: Client::from_conf(client.config().to_builder().interceptor(Bounded).build()) }
+    }
+}
+
+/// All items of a paginated call. The SDK's own paginator repeats the call until there are no more pages.
+macro_rules! all {
+    ($call:expr, $doing:expr, $action:literal) => {{
+        let mut pages = $call.into_paginator().items().send();
+        let mut items = Vec::new();
+        while let Some(item) = Box::pin(pages.next()).await {
+            items.push(item.map_err(|error| aws::call_error($doing.to_owned(), $action, error))?);
+        }
+        items
+    }};
+}
+
+impl InspectNetwork for Ec2 {
+    async fn services(&self, load_balancer: &str) -> Result<Vec<Service>, Error> {
+        let listed = all!(
+            self.client.describe_vpc_endpoint_service_configurations(),
+            "list the endpoint services",
+            "ec2:DescribeVpcEndpointServiceConfigurations"
+        );
+        let is_on = |service: &&ServiceConfiguration| {
+            service.network_load_balancer_arns().iter().any(|arn| arn == load_balancer)
+        };
+        Ok(listed.iter().filter(is_on).map(service).collect())
+    }
+
+    async fn principals(&self, service: &str) -> Result<Vec<String>, Error> {
+        let listed = all!(
+            self.client.describe_vpc_endpoint_service_permissions().service_id(service),
+            "list the allowed principals",
+            "ec2:DescribeVpcEndpointServicePermissions"
+        );
+        let principal = |allowed: AllowedPrincipal| allowed.principal;
+        Ok(listed.into_iter().filter_map(principal).collect())
+    }
+
+    async fn connections(&self, service: &str) -> Result<Vec<Connection>, Error> {
+        let listed = all!(
+            self.client.describe_vpc_endpoint_connections().filters(filter("service-id", [service])),
+            "list the endpoint connections",
+            "ec2:DescribeVpcEndpointConnections"
+        );
+        let connection = |found: VpcEndpointConnection| Connection {
+            state: found.vpc_endpoint_state().map(|state| state.as_str().to_owned()).unwrap_or_default(),
+            endpoint: found.vpc_endpoint_id.unwrap_or_default(),
+            owner: found.vpc_endpoint_owner.unwrap_or_default(),
+        };
+        Ok(listed.into_iter().map(connection).collect())
+    }
+
+    async fn rules(&self, groups: &[String]) -> Result<Vec<Rule>, Error> {
+        let listed = all!(
+            self.client.describe_security_group_rules().filters(filter("group-id", groups)),
+            "read the rules of the security groups",
+            "ec2:DescribeSecurityGroupRules"
+        );
+        Ok(listed.iter().filter_map(rule).collect())
+    }
+
+    async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>, Error> {
+        // A subnet that is gone would fail the call if it were asked for by its id.
+        let listed = all!(
+            self.client.describe_subnets().filters(filter("subnet-id", ids)),
+            "describe the subnets",
+            "ec2:DescribeSubnets"
+        );
+        Ok(listed.iter().map(subnet).collect())
+    }
+
+    async fn acls(&self, subnets: &[String]) -> Result<Vec<Acl>, Error> {
+        let listed = all!(
+            self.client.describe_network_acls().filters(filter("association.subnet-id", subnets)),
+            "describe the network ACLs",
+            "ec2:DescribeNetworkAcls"
+        );
+        Ok(listed.iter().map(acl).collect())
+    }
+
+    async fn route_tables(&self, vpcs: &[String]) -> Result<Vec<RouteTable>, Error> {
+        let listed = all!(
+            self.client.describe_route_tables().filters(filter("vpc-id", vpcs)),
+            "describe the route tables",
+            "ec2:DescribeRouteTables"
+        );
+        Ok(listed.iter().map(route_table).collect())
+    }
+}
+
+fn filter(name: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
+    let values = values.into_iter().map(Into::into).collect();
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+fn text(value: Option<&str>) -> String {
+    value.unwrap_or_default().to_owned()
+}
+
+fn service(found: &ServiceConfiguration) -> Service {
+    Service {
+        id: text(found.service_id()),
+        name: text(found.service_name()),
+        state: text(found.service_state().map(|state| state.as_str())),
+        requires_acceptance: found.acceptance_required().unwrap_or(false),
+        principals: None,
+        connections: None,
+    }
+}
+
+fn rule(found: &SecurityGroupRule) -> Option<Rule> {
+    let cidr = found.cidr_ipv4().or(found.cidr_ipv6()).and_then(|cidr| cidr.parse().ok()).map(Peer::Cidr);
+    let of_group = found.referenced_group_info().and_then(|info| info.group_id());
+    let list = found.prefix_list_id().map(|id| Peer::PrefixList(id.to_owned()));
+    let is_tcp = found.ip_protocol().is_some_and(|protocol| TCP.contains(&protocol));
+    Some(Rule {
+        group: text(found.group_id()),
+        is_egress: found.is_egress().unwrap_or(false),
+        ports: is_tcp.then(|| ports(found.from_port(), found.to_port())),
+        peer: cidr.or(of_group.map(|id| Peer::Group(id.to_owned()))).or(list)?,
+    })
+}
+
+/// -1, and no port at all, mean all of them.
+fn ports(from: Option<i32>, to: Option<i32>) -> Ports {
+    let port = |port: Option<i32>| port.and_then(|port| u16::try_from(port).ok());
+    match (port(from), port(to)) {
+        (Some(from), Some(to)) => Ports { from, to },
+        _ => Ports::ALL,
+    }
+}
+
+fn subnet(found: &aws_types::Subnet) -> Subnet {
+    let v6 = found.ipv6_cidr_block_association_set().iter().filter_map(|set| set.ipv6_cidr_block());
+    Subnet {
+        id: text(found.subnet_id()),
+        vpc: text(found.vpc_id()),
+        zone: text(found.availability_zone()),
+        zone_id: text(found.availability_zone_id()),
+        cidrs: found.cidr_block().into_iter().chain(v6).filter_map(|cidr| cidr.parse().ok()).collect(),
+    }
+}
+
+fn acl(found: &NetworkAcl) -> Acl {
+    let subnets = found.associations().iter().filter_map(|association| association.subnet_id());
+    Acl {
+        id: text(found.network_acl_id()),
+        subnets: subnets.map(str::to_owned).collect(),
+        entries: found.entries().iter().filter_map(entry).collect(),
+    }
+}
+
+fn entry(found: &NetworkAclEntry) -> Option<AclEntry> {
+    let number = found.rule_number().filter(|number| *number < DEFAULT_ENTRY)?;
+    found.protocol().filter(|protocol| TCP.contains(protocol))?;
+    let range = found.port_range();
+    Some(AclEntry {
+        number: u16::try_from(number).ok()?,
+        is_egress: found.egress().unwrap_or(false),
+        allows: found.rule_action() == Some(&RuleAction::Allow),
+        cidr: found.cidr_block().or(found.ipv6_cidr_block())?.parse().ok()?,
+        ports: ports(range.and_then(|range| range.from()), range.and_then(|range| range.to())),
+    })
+}
+
+fn route_table(found: &aws_types::RouteTable) -> RouteTable {
+    let associations = found.associations();
+    RouteTable {
+        id: text(found.route_table_id()),
+        vpc: text(found.vpc_id()),
+        subnets: associations.iter().filter_map(|it| it.subnet_id()).map(str::to_owned).collect(),
+        is_main: associations.iter().any(|it| it.main() == Some(true)),
+        routes: found.routes().iter().filter_map(route).collect(),
+        has_prefix_lists: found.routes().iter().any(|it| it.destination_prefix_list_id().is_some()),
+    }
+}
+
+/// `None` for a route to a prefix list.
+fn route(found: &aws_types::Route) -> Option<Route> {
+    let to = found.destination_cidr_block().or(found.destination_ipv6_cidr_block())?;
+    let target = found
+        .gateway_id()
+        .or(found.vpc_peering_connection_id())
+        .or(found.transit_gateway_id())
+        .or(found.nat_gateway_id())
+        .or(found.network_interface_id())
+        .or(found.core_network_arn());
+    Some(Route {
+        to: to.parse::<IpNet>().ok()?,
+        target: target.unwrap_or("unknown").to_owned(),
+        is_blackhole: found.state() == Some(&RouteState::Blackhole),
+    })
+}
