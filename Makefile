@@ -31,7 +31,7 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-.PHONY: help demo pictures outage test words check format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz mutants bench bench-fleet clean
+.PHONY: help demo pictures outage test words check check-network format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,11 @@ words: ## Lists where the words that docs/words.md avoids stand
 	$(PYTHON) scripts/words
 
 check: format lint doc deny test ## Runs everything that must pass before a commit
+
+# The default `make check` leaves it out: the library for EC2 alone takes minutes and gigabytes to build.
+check-network: ## Lints and tests the feature network
+	cargo clippy --locked --all-targets --features network -- --deny warnings
+	scripts/count-skips cargo test --locked --features network --lib --test tests -- doctor:: cli:: network:: through::
 
 format:
 	cargo fmt --all --check
