@@ -41,7 +41,7 @@ CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-m
 CARGO_CYCLONEDX_VERSION := 0.5.9
 CARGO_CYCLONEDX := $(or $(shell command -v cargo-cyclonedx),target/tools/bin/cargo-cyclonedx)
 
-.PHONY: help demo pictures outage test words check format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
+.PHONY: help demo pictures outage test words check check-network format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -78,6 +78,11 @@ words: ## Lists where the words that docs/words.md avoids stand
 	$(PYTHON) scripts/words
 
 check: format lint doc deny test ## Runs everything that must pass before a commit
+
+# The default `make check` leaves it out: the library for EC2 alone takes minutes and gigabytes to build.
+check-network: ## Lints and tests the feature network
+	cargo clippy --locked --all-targets --features network -- --deny warnings
+	scripts/count-skips cargo test --locked --features network --lib --test tests -- doctor:: cli:: network:: through::
 
 format:
 	cargo fmt --all --check

@@ -20,6 +20,7 @@ mod load_balancer;
 #[cfg(feature = "cli")]
 pub mod network;
 mod path;
+mod reading;
 mod report;
 mod require_tls;
 mod settings;

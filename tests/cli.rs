@@ -390,6 +390,7 @@ mod output {
     #[tokio::test]
     async fn doctor_reports_problems_before_warnings() {
         let aws = FakeAws::new();
+        aws.state().network = testkit::network::NetworkApis::without_faults();
         {
             let estate = &mut aws.state().estate;
             estate.load_balancers[0].2.clear();

@@ -171,14 +171,16 @@ mod of_moto {
     use crate::interop::installed;
     use crate::interop::moto::{Database, Moto};
 
-    /// Runs the first command of a finding's fix, as pasted into a shell.
+    /// Runs the commands of a finding's fix, as pasted into a shell.
     fn paste(moto: &Moto, finding: &Value) {
         let fix = finding["fix"].as_str().expect("a fix");
-        let command = fix.split('`').find(|part| part.starts_with("aws ")).expect("a command");
+        let commands = fix.split('`').filter(|part| part.starts_with("aws "));
+        let commands: Vec<String> =
+            commands.map(|command| format!("{command} --endpoint-url {}", quote(&moto.url))).collect();
+        assert!(!commands.is_empty(), "{fix}");
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/awscli/bin");
-        let command = format!("{command} --endpoint-url {}", quote(&moto.url));
         let done = std::process::Command::new("/bin/sh")
-            .args(["-c", &command])
+            .args(["-e", "-c", &commands.join("\n")])
             .env_clear()
             .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
             .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
@@ -186,7 +188,7 @@ mod of_moto {
             .stdin(Stdio::null())
             .output()
             .expect("sh runs");
-        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{commands:#?}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// A cluster behind a network load balancer, with nothing allowed yet.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt;
 use futures_util::future::{join_all, try_join_all};
 use futures_util::stream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::checks::findings_with;
 use super::facts::{
@@ -13,14 +13,15 @@ use super::facts::{
     Listener, LoadBalancer, Read, parameter_group, tls_parameter_group,
 };
 use super::path::InspectPath;
+use super::reading::read_until;
 use super::report::BindingFindings;
 use crate::binding::Binding;
 use crate::endpoint::cluster_identifier;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::plan::Family;
 use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
 
-/// How many bindings are examined at once. Each takes some six calls of the ELB API, which allows an account
+/// How many bindings are examined at once. Each takes some seven calls of the ELB API, which allows an account
 /// a burst of 40 calls and ten per second (ELB API throttling). A failover needs some of them at the same time.
 const AT_ONCE: usize = 4;
 
@@ -239,10 +240,6 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     }
 
     async fn read<R>(&self, doing: &str, call: impl Future<Output = Result<R, Error>>) -> Read<R> {
-        let result = timeout_at(self.deadline, call).await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
-                .with_fix("raise the time-out, or find out why the call takes so long"))
-        });
-        Ok(result?)
+        read_until(self.deadline, doing, call).await
     }
 }

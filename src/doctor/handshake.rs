@@ -175,7 +175,7 @@ fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Finding 
     };
     let observed = format!("{at}: {}", describe(replies));
     // A good answer from another address shows that the load balancer is within reach.
-    if worst.outcome == Outcome::TimedOut && replies.iter().all(is_out_of_reach) {
+    if replies.iter().all(is_out_of_reach) {
         return Finding::not_examined(
             CHECK,
             format!(

@@ -24,7 +24,7 @@ use super::{Action, ApiError, FakeAws, Fault, Instance, State};
 
 type Reply = Result<Response<Full<Bytes>>, Broken>;
 
-/// The version of the EC2 API, which distinguishes its requests.
+/// The version of the EC2 API, which only its requests have.
 const EC2: &str = "2016-11-15";
 /// When a call takes effect that seemed to have failed.
 const LATE: Duration = Duration::from_secs(2);

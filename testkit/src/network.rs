@@ -1,4 +1,4 @@
-//! The EC2 and CloudWatch APIs, as far as the doctor reads them. An answer that is not set is denied.
+//! The EC2 and CloudWatch APIs, as far as the doctor reads them. A call without an answer here is denied.
 
 use std::collections::BTreeMap;
 

@@ -117,7 +117,7 @@ async fn tls_listener_is_recognised() {
 }
 
 #[tokio::test]
-async fn silence_closing_and_refusal_are_different_outcomes() {
+async fn silence_closing_and_refusal_differ() {
     assert_eq!(outcome(server(b"", b"").await, Protocol::Postgres).await, Outcome::Silent);
     let closing = serve(|stream| async move { drop(stream) }).await;
     for protocol in [Protocol::Postgres, Protocol::Mysql, Protocol::Unknown] {

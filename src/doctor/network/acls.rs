@@ -44,19 +44,19 @@ pub fn findings(
     if of_database.is_empty() || of_load_balancer.is_empty() {
         return None;
     }
-    let mut asked = BTreeSet::new();
+    let mut asked: Vec<Question<'_>> = Vec::new();
     for from in &of_load_balancer {
         // Inside one subnet no ACL applies.
         for to in of_database.iter().filter(|to| to.id != from.id) {
-            for question in questions(acls, from, to, port) {
-                if let Some(denial) = deny(question) {
-                    return Some(denied(context, question, denial));
-                }
-                asked.insert(question.acl.id.as_str());
-            }
+            asked.extend(questions(acls, from, to, port));
         }
     }
-    let list = asked.into_iter().collect::<Vec<_>>().join(", ");
+    let denials: Vec<Denial<'_>> = asked.iter().filter_map(|question| deny(*question)).collect();
+    if !denials.is_empty() {
+        return Some(denied(context, &denials));
+    }
+    let ids: BTreeSet<&str> = asked.iter().map(|question| question.acl.id.as_str()).collect();
+    let list = ids.into_iter().collect::<Vec<_>>().join(", ");
     let list = if list.is_empty() { "none applies inside one subnet".to_owned() } else { list };
     Some(Finding::ok(CHECK, list))
 }
@@ -81,10 +81,18 @@ fn questions<'n>(acls: &'n [Acl], from: &Subnet, to: &Subnet, port: u16) -> Vec<
     questions
 }
 
+/// What an ACL does not let through.
+struct Denial<'n> {
+    question: Question<'n>,
+    denied: Ports,
+    /// The number of the entry that denies it.
+    by: u16,
+}
+
 /// The ports that are denied, and the number of the entry that denies them: the first that matches decides.
 ///
 /// An entry for a part of the peer's range counts if it allows, since it may be for the very addresses that matter.
-fn deny(question: Question<'_>) -> Option<(Ports, u16)> {
+fn deny(question: Question<'_>) -> Option<Denial<'_>> {
     let Question { acl, is_egress, peer, ports } = question;
     let mut entries: Vec<&AclEntry> =
         acl.entries.iter().filter(|entry| entry.is_egress == is_egress).collect();
@@ -98,11 +106,11 @@ fn deny(question: Question<'_>) -> Option<(Ports, u16)> {
         if !entry.allows
             && let Some(denied) = open.iter().find_map(|ports| common(*ports, entry.ports))
         {
-            return Some((denied, entry.number));
+            return Some(Denial { question, denied, by: entry.number });
         }
         open = open.into_iter().flat_map(|ports| without(ports, entry.ports)).collect();
     }
-    open.first().map(|ports| (*ports, LAST + 1))
+    open.first().map(|ports| Denial { question, denied: *ports, by: LAST + 1 })
 }
 
 fn common(one: Ports, other: Ports) -> Option<Ports> {
@@ -117,25 +125,44 @@ fn without(ports: Ports, taken: Ports) -> Vec<Ports> {
     below.into_iter().chain(above).collect()
 }
 
-fn denied(context: CheckContext<'_>, question: Question<'_>, denial: (Ports, u16)) -> Finding {
-    let Question { acl, is_egress, peer, ports } = question;
-    let (denied, by) = denial;
-    let (what, direction) = if is_egress { ("to", "--egress") } else { ("from", "--ingress") };
-    let by_entry = if by > LAST { "no entry allows".to_owned() } else { format!("entry {by} denies") };
-    let taken = |number: u16| acl.entries.iter().any(|it| it.is_egress == is_egress && it.number == number);
-    // Before the entry that denies, where a number is free.
-    let free = (1..by.min(LAST + 1)).rev().find(|number| !taken(*number));
-    let range = format!("From={},To={}", ports.from, ports.to);
-    let number = free.unwrap_or(1).to_string();
-    let (peer, cidr) =
-        (peer.to_string(), if peer.addr().is_ipv4() { "--cidr-block" } else { "--ipv6-cidr-block" });
-    let words =
-        ["ec2", "create-network-acl-entry", "--network-acl-id", &acl.id, direction, "--rule-number", &number];
-    let words = words.into_iter().chain(["--protocol", "tcp", "--port-range", &range, cidr, &peer]);
-    let create = context.aws(words.chain(["--rule-action", "allow"]));
+/// All denials in one finding, so that the commands together open the way.
+fn denied(context: CheckContext<'_>, denials: &[Denial<'_>]) -> Finding {
+    let mut used: BTreeSet<(&str, bool, u16)> = BTreeSet::new();
+    let (mut observed, mut fixes): (Vec<String>, Vec<String>) = Default::default();
+    for Denial { question: Question { acl, is_egress, peer, ports }, denied, by } in denials {
+        let (what, direction) = if *is_egress { ("to", "--egress") } else { ("from", "--ingress") };
+        let by_entry = if *by > LAST { "no entry allows".to_owned() } else { format!("entry {by} denies") };
+        let one = format!("{}: {by_entry} port {denied} {what} {peer}", acl.id);
+        if observed.contains(&one) {
+            continue;
+        }
+        observed.push(one);
+        let is_taken = |number: u16| {
+            let entries = acl.entries.iter();
+            entries.filter(|it| it.is_egress == *is_egress).any(|it| it.number == number)
+                || used.contains(&(&acl.id, *is_egress, number))
+        };
+        // Before the entry that denies, where a number is free.
+        let Some(number) = (1..*by).rev().find(|number| !is_taken(*number)) else {
+            let describe = context.aws(["ec2", "describe-network-acls", "--network-acl-ids", &acl.id]);
+            fixes.push(format!(
+                "entry {by} of {} leaves no lower number free; renumber it: {describe}",
+                acl.id
+            ));
+            continue;
+        };
+        used.insert((&acl.id, *is_egress, number));
+        let (number, range) = (number.to_string(), format!("From={},To={}", ports.from, ports.to));
+        let cidr = if peer.addr().is_ipv4() { "--cidr-block" } else { "--ipv6-cidr-block" };
+        let (peer, words) =
+            (peer.to_string(), ["ec2", "create-network-acl-entry", "--network-acl-id", &acl.id]);
+        let words = words.into_iter().chain([direction, "--rule-number", &number, "--protocol", "tcp"]);
+        let words = words.chain(["--port-range", &range, cidr, &peer, "--rule-action", "allow"]);
+        fixes.push(context.aws(words));
+    }
     let impact = "packets between the load balancer and the database are dropped";
-    let observed = format!("{}: {by_entry} port {denied} {what} {peer}", acl.id);
-    database_side::cut_off(context, CHECK, observed, impact, format!("allow it: {create}"))
+    let fix = format!("allow it: {}", fixes.join(" "));
+    database_side::cut_off(context, CHECK, observed.join("; "), impact, fix)
 }
 
 #[cfg(test)]
@@ -149,7 +176,8 @@ mod tests {
     fn ask(entries: Vec<AclEntry>, from: u16, to: u16) -> Option<(Ports, u16)> {
         let acl = Acl { id: "acl-1".into(), subnets: Vec::new(), entries };
         let peer = "10.0.1.0/24".parse().unwrap();
-        deny(Question { acl: &acl, is_egress: false, peer, ports: Ports { from, to } })
+        let question = Question { acl: &acl, is_egress: false, peer, ports: Ports { from, to } };
+        deny(question).map(|Denial { denied, by, .. }| (denied, by))
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::facts::{Acl, Connection, Measured, Network, RouteTable, Rule, Service, Subnet};
 use crate::doctor::facts::{Facts, LoadBalancer, Read};
-use crate::error::{Error, ErrorKind};
+use crate::doctor::reading::read_until;
+use crate::error::Error;
 
 /// The EC2 API as the doctor reads them.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
@@ -56,7 +57,7 @@ pub async fn read_network(
         let services = services(api, arn, deadline).await;
         let ids = services.as_deref().unwrap_or_default().iter().map(|service| service.id.clone());
         let ids: Vec<String> = ids.collect();
-        let metrics = read(deadline, "read the metrics", metrics.metrics(arn, &ids)).await;
+        let metrics = read_until(deadline, "read the metrics", metrics.metrics(arn, &ids)).await;
         (services, metrics)
     };
     let ((services, metrics), rules, subnets, acls, route_tables) = tokio::join!(
@@ -71,11 +72,11 @@ pub async fn read_network(
 }
 
 async fn services(api: &impl InspectNetwork, load_balancer: &str, deadline: Instant) -> Read<Vec<Service>> {
-    let listed = read(deadline, "list the endpoint services", api.services(load_balancer)).await?;
+    let listed = read_until(deadline, "list the endpoint services", api.services(load_balancer)).await?;
     let complete = listed.into_iter().map(async |service| {
         let (principals, connections) = tokio::join!(
-            read(deadline, "list the allowed principals", api.principals(&service.id)),
-            read(deadline, "list the endpoint connections", api.connections(&service.id)),
+            read_until(deadline, "list the allowed principals", api.principals(&service.id)),
+            read_until(deadline, "list the endpoint connections", api.connections(&service.id)),
         );
         Service { principals: Some(principals), connections: Some(connections), ..service }
     });
@@ -93,13 +94,5 @@ async fn read_some<R: Default>(
     ids: &[String],
     call: impl Future<Output = Result<R, Error>>,
 ) -> Read<R> {
-    if ids.is_empty() { Ok(R::default()) } else { read(deadline, doing, call).await }
-}
-
-async fn read<R>(deadline: Instant, doing: &str, call: impl Future<Output = Result<R, Error>>) -> Read<R> {
-    let result = timeout_at(deadline, call).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
-            .with_fix("raise the time-out, or find out why the call takes so long"))
-    });
-    Ok(result?)
+    if ids.is_empty() { Ok(R::default()) } else { read_until(deadline, doing, call).await }
 }

@@ -129,6 +129,14 @@ fn time_out_from_outside_the_network_is_not_examined() {
     assert_eq!(from("192.168.1.7", "10.0.1.5"), Severity::NotExamined);
     assert_eq!(from("10.9.1.7", "10.0.1.5"), Severity::NotExamined);
     assert_eq!(from("", "10.0.1.5"), Severity::NotExamined);
+    let mut unreachable = replies(&[("172.31.0.5", Outcome::Unreachable("Network is unreachable".into()))]);
+    assert_eq!(judge(&healthy_facts(), &unreachable).level, Severity::NotExamined);
+    unreachable
+        .replies
+        .as_mut()
+        .unwrap()
+        .extend(replies(&[("172.31.1.5", Outcome::Refused)]).replies.unwrap());
+    assert_eq!(judge(&healthy_facts(), &unreachable).level, Severity::Problem, "one address is within reach");
     assert_eq!(from("10.0.200.7", "10.0.1.5"), Severity::Problem, "the same VPC");
     assert_eq!(from("192.168.1.7", "203.0.113.5"), Severity::Problem, "a public address");
     assert_eq!(from("2600:1f14:1::7", "2600:1f14:1::5"), Severity::Problem);
