@@ -23,9 +23,10 @@ use crate::hazards::{Deed, Hazards};
 use crate::journal::Journal;
 use crate::schedule::{Hazard, Schedule, millis, pick};
 
-/// The ceilings of the function: the memory of the smallest Lambda function, and far fewer than its 1,024 files.
-const MAX_RSS_KB: u64 = 128 << 10;
-const MAX_FILES: usize = 128;
+/// The ceilings of the function: half the memory of the smallest Lambda function, since an unoptimised binary takes some 40
+/// MB, and far fewer than Lambda's 1,024 files, since it has some 20 open.
+const MAX_RSS_KB: u64 = 64 << 10;
+const MAX_FILES: usize = 64;
 /// How late an effect may come: `TakesEffectLate`, and some.
 const LAST_EFFECTS: Duration = Duration::from_millis(2500);
 /// How long an invocation cannot have confirmed anything, in a control.

@@ -8,7 +8,7 @@ use hyper::Response;
 use hyper::body::Bytes;
 
 /// How many pieces of 64 KiB an answer has that goes on for very long.
-pub const CHUNKS: u32 = 512;
+pub const CHUNKS: u32 = 2048;
 /// The address in DNS answers that nothing may follow.
 const PLANTED: [u8; 4] = [10, 0, 66, 66];
 
