@@ -48,7 +48,7 @@ pub use veto::RDS_RECHECK_INTERVAL;
 use change_log::{Change, ChangeLog};
 use loop_control::{LoopControl, Stage, Stop, Then};
 use observe::{Observation, Observer};
-use preregister::{Preregister, Snapshot};
+use preregister::{Disagreement, Preregister, Snapshot};
 use rds_query::ask_cluster;
 use standby::StandbyCheck;
 use veto::{RdsVerdict, Veto};
@@ -231,9 +231,12 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if self.control.is_backing_off() {
             return Confirmation::StaleObservation;
         }
-        if self.preregister.take_disagreement() {
-            // The last verdict is older than this disagreement.
-            self.veto.discard();
+        if let Some(Disagreement { dns, rds, answered }) = self.preregister.take_disagreement()
+            && member(&observation.resolution.chain) == Some(&dns)
+        {
+            // It counts as a veto: the next question of the loop may get no answer.
+            self.log_disagreement(&dns, &rds);
+            self.veto.record(&observation.resolution, RdsVerdict::Disagrees, answered);
         }
         let verdict = match self.veto.current(&observation.resolution, began) {
             Some(verdict) => verdict,
@@ -295,18 +298,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             RdsVerdict::NoVeto => {}
             RdsVerdict::Disagrees => {
                 let other = cluster.and_then(|cluster| cluster.other_writer(member));
-                if self.is_new(&format!("veto {member} {other:?}")) {
-                    let reason = "the RDS API names another writer than DNS";
-                    log_decision!(
-                        info,
-                        self.binding,
-                        "veto",
-                        dns = member,
-                        rds = other,
-                        reason,
-                        "deregistration blocked by RDS"
-                    );
-                }
+                self.log_disagreement(member, other.unwrap_or_default());
             }
             RdsVerdict::FailoverInProgress => {
                 if self.is_new("veto failover in progress") {
@@ -323,6 +315,13 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             }
         }
         verdict
+    }
+
+    fn log_disagreement(&mut self, dns: &str, rds: &str) {
+        if self.is_new(&format!("veto {dns} {rds}")) {
+            let reason = "the RDS API names another writer than DNS";
+            log_decision!(info, self.binding, "veto", dns, rds, reason, "deregistration blocked by RDS");
+        }
     }
 
     /// Makes the plan's next change: registers first, and deregisters when there is nothing to register.

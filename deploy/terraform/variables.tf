@@ -70,7 +70,7 @@ variable "bindings" {
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].target_group_arn: \"${binding.target_group_arn}\" is not a target group's ARN, arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID."
+      "bindings[\"${key}\"].target_group_arn: \"${binding.target_group_arn}\" is not a target group's ARN. Fix: give arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID."
       if !can(regex("^arn:[^:\\s]+:elasticloadbalancing:[^:\\s]+:[^:\\s]+:targetgroup/[^/\\s]+/[^/\\s]+$", binding.target_group_arn))
     ])
   }
@@ -78,7 +78,7 @@ variable "bindings" {
     condition = length(distinct(values(var.bindings)[*].target_group_arn)) == length(var.bindings)
     error_message = join("\n", [
       for arn, keys in { for key, binding in var.bindings : binding.target_group_arn => key... } :
-      "bindings: ${arn} is bound by ${join(" and ", [for key in keys : "\"${key}\""])}; two endpoints would fight over it."
+      "bindings: ${arn} is bound by ${join(" and ", [for key in keys : "\"${key}\""])}. Fix: bind each target group to one endpoint."
       if length(keys) > 1
     ])
   }
@@ -100,7 +100,7 @@ variable "bindings" {
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].database: \"${binding.database == null ? "" : binding.database}\" is not the identifier of a cluster or instance, such as orders; or leave it out."
+      "bindings[\"${key}\"].database: \"${binding.database == null ? "" : binding.database}\" is not the identifier of a cluster or instance. Fix: give one such as orders, or leave it out."
       if binding.database == null ? false : !can(regex("^[A-Za-z0-9-]+(,[A-Za-z0-9-]+)*$", binding.database))
     ])
   }
@@ -111,7 +111,7 @@ variable "bindings" {
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].role: \"${binding.role == null ? "" : binding.role}\" is not a role; give \"writer\", \"readers\" or \"all\"."
+      "bindings[\"${key}\"].role: \"${binding.role == null ? "" : binding.role}\" is not a role. Fix: give \"writer\", \"readers\" or \"all\"."
       if binding.role == null ? false : !contains(["writer", "readers", "all"], binding.role)
     ])
   }
@@ -168,7 +168,7 @@ variable "discovery_tag" {
   validation {
     # The options of a binding are further tags, KEY:database the longest of them; a key has at most 128 characters.
     condition     = var.discovery_tag == null ? true : can(regex("^[\\p{L}\\p{N} _.:/=+@-]{1,119}$", var.discovery_tag)) && !startswith(var.discovery_tag, "aws:")
-    error_message = "discovery_tag: \"${var.discovery_tag == null ? "" : var.discovery_tag}\" is not a tag key, such as rds-nlb-sync."
+    error_message = "discovery_tag: \"${var.discovery_tag == null ? "" : var.discovery_tag}\" is not a tag key. Fix: give one such as rds-nlb-sync."
   }
 }
 

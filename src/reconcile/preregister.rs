@@ -74,12 +74,22 @@ enum Candidate {
     Rejected,
 }
 
+/// An answer of the RDS API that names another writer than DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Disagreement {
+    /// The member that DNS named.
+    pub dns: String,
+    /// The member that the RDS API called the writer.
+    pub rds: String,
+    pub answered: Instant,
+}
+
 /// The candidates of one run.
 #[derive(Debug, Default)]
 struct State {
     is_closed: bool,
-    /// Whether the API has named another writer than DNS since the last [`Preregister::take_disagreement`].
-    rds_disagrees: bool,
+    /// The last answer that named another writer than DNS, until [`Preregister::take_disagreement`] returns it.
+    disagreement: Option<Disagreement>,
     cluster: ClusterAnswer,
     candidates: BTreeMap<String, Candidate>,
     /// Rejections are logged once.
@@ -216,10 +226,10 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         self.state.borrow_mut().is_closed = true;
     }
 
-    /// Whether the RDS API has named another writer than DNS since the last call of this function. Only this task's
-    /// own questions count.
-    pub fn take_disagreement(&self) -> bool {
-        std::mem::take(&mut self.state.borrow_mut().rds_disagrees)
+    /// The last answer of the RDS API that named another writer than DNS, if there was one since the last call of this
+    /// function. Only the questions of this task count.
+    pub fn take_disagreement(&self) -> Option<Disagreement> {
+        self.state.borrow_mut().disagreement.take()
     }
 
     /// Records the RDS API's answer about the cluster. The loop also passes the answers to its own questions.
@@ -298,8 +308,11 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         self.known_members.record(zone, identifier, found);
         let snapshot = self.snapshot.borrow();
         let member = snapshot.as_ref().and_then(|snapshot| member(&snapshot.resolution.chain));
-        if member.is_some_and(|member| found.other_writer(member).is_some()) {
-            self.state.borrow_mut().rds_disagrees = true;
+        if let Some(dns) = member
+            && let Some(rds) = found.other_writer(dns)
+        {
+            let (dns, rds, answered) = (dns.to_owned(), rds.to_owned(), Instant::now());
+            self.state.borrow_mut().disagreement = Some(Disagreement { dns, rds, answered });
         }
         Ok(cluster)
     }

@@ -63,11 +63,6 @@ impl Veto {
     pub fn record(&mut self, resolution: &Resolution, verdict: RdsVerdict, answered: Instant) {
         self.0 = Some((resolution.clone(), verdict, answered));
     }
-
-    /// Forgets the last verdict: something newer is known.
-    pub fn discard(&mut self) {
-        self.0 = None;
-    }
 }
 
 #[cfg(test)]

@@ -203,6 +203,27 @@ async fn veto_counts_while_another_rds_call_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn veto_counts_if_the_next_question_to_rds_fails() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    both(&aws);
+    aws.promote("orders-2");
+    // The candidate's query finds that orders-1 is the writer; the veto's own query, two seconds later, fails.
+    aws.writer_per_rds("orders-1");
+    aws.next(
+        Action::DescribeDBClusters,
+        &[ApiFault::Slow(Duration::from_millis(1500)), ApiFault::ServerError],
+    );
+    let (binding, timing) = (
+        Binding::new(ENDPOINT, GROUP.parse().unwrap()),
+        Timing { confirm: seconds(2), watch: seconds(4), ..TIMING },
+    );
+    let preregistration = Preregistration::On { promoted_instance: None };
+    aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(60)).await;
+    assert_eq!(aws.writes(), Vec::<String>::new(), "{:#?}", aws.state().calls);
+}
+
+#[tokio::test(start_paused = true)]
 async fn event_candidate_is_kept_if_rds_names_it_too() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
