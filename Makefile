@@ -3,13 +3,18 @@ ARCH ?= arm64
 EVENT ?= events/schedule.json
 PYTHON ?= python3
 VENV := .venv
+# Where cargo builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Lambda's names of the architectures, in cargo-lambda's words.
 ARCH_FLAG_arm64 := --arm64
 ARCH_FLAG_x86_64 := --x86-64
 ARCH_FLAG := $(or $(ARCH_FLAG_$(ARCH)),$(error ARCH is arm64 or x86_64, not $(ARCH)))
-# The version that the release zips are built with, from PyPI where none is installed.
+# The versions that a release is built with, from PyPI where no cargo-lambda is installed. ziglang is its linker.
 CARGO_LAMBDA_VERSION := 1.9.2
+ZIGLANG_VERSION := 0.17.1
 CARGO_LAMBDA := $(or $(shell command -v cargo-lambda),$(VENV)/bin/cargo-lambda)
+# Without rustup's word for it, where the environment names the compiler (scripts/with-target).
+LAMBDA_BUILD = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release $(ARCH_FLAG) $(if $(RUSTC),--skip-target-check)
 
 TEMPLATES := template.yaml deploy/privatelink.yaml deploy/database.yaml deploy/lattice.yaml
 # Where the templates' resource types, mappings and runtimes are checked besides. VPC Lattice's resource
@@ -25,16 +30,21 @@ START ?= 0
 
 # How many hostile answers and inputs `make fuzz` plays.
 CASES ?= 100000
+
+# How long `make fuzz-live` plays. SEED replays one schedule.
+SECONDS ?= 60
 # From the package registry of cargo where none is installed; it takes some minutes to build.
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
+CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_CYCLONEDX := $(or $(shell command -v cargo-cyclonedx),target/tools/bin/cargo-cyclonedx)
 
-.PHONY: help demo pictures outage test words check check-network format lint doc deny build deploy invoke template emulate artifact terraform emulate-terraform soak exhaust fuzz mutants bench bench-fleet clean
+.PHONY: help demo pictures outage test words check check-network format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: ## Plays a failover, a failback and more against the real binary, on loopback
 	@[ -x target/debug/examples/demo ] || echo "Building. The first time takes two to three minutes on two cores." >&2
@@ -56,6 +66,7 @@ test: ## Runs the tests; tests/install installs what some of them need, and the 
 	$(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
 	$(PYTHON) -m unittest discover -s tests/docs
+	$(PYTHON) -m unittest discover -s tests/live
 
 pictures: $(VENV)/pictures/installed ## Draws the README's pictures of the demo and of the doctor
 	cargo build --locked --bin bootstrap
@@ -87,6 +98,9 @@ deny: $(CARGO_DENY) ## Checks licences, sources and what is linked; advisories w
 	$(CARGO_DENY) --locked check bans licenses sources
 	@$(CARGO_DENY) --locked check advisories || echo "SKIPPED: the advisories' database could not be had, or see above" >&2
 
+advisories: $(CARGO_DENY) ## Checks whether an advisory is known for a dependency; fails without their database
+	$(CARGO_DENY) --locked check advisories
+
 target/tools/bin/cargo-deny:
 	cargo install --locked --quiet --root target/tools cargo-deny --version $(CARGO_DENY_VERSION)
 
@@ -99,9 +113,47 @@ target/tools/bin/cargo-mutants:
 fuzz: ## Plays hostile input against parsers and adapters: make fuzz CASES=1000000
 	CASES=$(CASES) cargo test --locked --features cli --test tests fuzz
 
+fuzz-live: ## Plays schedules of harm against the real binary in real time: make fuzz-live SECONDS=600, make fuzz-live SEED=17
+	@cargo build --locked --quiet --bin bootstrap
+	@PYTHON=$(PYTHON) SECONDS=$(SECONDS) SEED=$(SEED) cargo run --locked --quiet --example fuzz_live
+
 build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_64
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CARGO_LAMBDA) lambda build --locked --release --bin bootstrap $(ARCH_FLAG) --output-format zip
-	@ls -l target/lambda/bootstrap/bootstrap.zip
+	$(LAMBDA_BUILD) --bin bootstrap --output-format zip
+	@ls -l $(TARGET)/lambda/bootstrap/bootstrap.zip
+
+# Without cargo-lambda's choice of a processor: a command line runs on older ones than Lambda's.
+build-cli: $(CARGO_LAMBDA)
+	$(LAMBDA_BUILD) --disable-optimizations --features cli --bin rds-nlb-sync
+
+release: $(CARGO_LAMBDA) $(CARGO_CYCLONEDX) ## Builds the files of a release: make release VERSION=x.y.z ARCHITECTURES="arm64 x86_64"
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" scripts/release "$(VERSION)" $(ARCHITECTURES)
+
+target/tools/bin/cargo-cyclonedx:
+	cargo install --locked --quiet --root target/tools cargo-cyclonedx --version $(CARGO_CYCLONEDX_VERSION)
+
+# Skipped, loudly, where neither rustup nor Debian has a toolchain for arm64, or nothing here runs such a program.
+arm64: $(VENV)/release/installed ## Builds the zip for arm64 and plays the demo with it, under QEMU where this machine is another
+	cargo build --locked --quiet --bin bootstrap --example demo
+	$(VENV)/release/bin/pytest -q tests/release/test_arm64.py
+
+release-test: $(VENV)/release/installed ## Tests what scripts/release makes, without a build
+	$(VENV)/release/bin/pytest -q tests/release/test_release.py
+
+workflows: $(VENV)/release/installed $(VENV)/release/actionlint ## Lints .github
+	$(VENV)/release/bin/pytest -q tests/release/test_workflows.py
+
+containers: $(VENV)/release/installed ## Checks what runs the command line without Lambda: container, Kubernetes, ECS, systemd
+	$(VENV)/release/bin/pytest -q tests/release/test_containers.py
+
+$(VENV)/release/installed: tests/release/requirements.txt
+	$(PYTHON) -m venv $(VENV)/release
+	$(VENV)/release/bin/pip install --quiet -r $<
+	touch $@
+
+# Its installation downloads a program, which not every network allows. The test says so then.
+$(VENV)/release/actionlint: tests/release/requirements-actionlint.txt | $(VENV)/release/installed
+	$(VENV)/release/bin/pip install --quiet -r $< || echo "SKIPPED: actionlint cannot be installed here" >&2
+	touch $@
 
 # SAM keeps the architecture of a stack that is not given one, and builds for the template's default: so all steps get it.
 deploy: ## Builds and deploys with SAM: make deploy STACK=name ARCH=arm64|x86_64 PARAMETERS="Endpoint=… TargetGroupArn=…"
@@ -112,14 +164,15 @@ deploy: ## Builds and deploys with SAM: make deploy STACK=name ARCH=arm64|x86_64
 STACK ?= rds-nlb-sync
 HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
 
-artifact: $(CARGO_LAMBDA) $(VENV)/template ## Builds the zip and with SAM, and plays the demo with what they hold
+artifact: $(CARGO_LAMBDA) $(VENV)/template $(VENV)/release/installed ## Builds the zip and with SAM, and plays the demo with what they hold
 	$(MAKE) build ARCH=$(HOST_ARCH)
-	rm -rf target/artifact && mkdir -p target/artifact
-	$(VENV)/bin/python -m zipfile -e target/lambda/bootstrap/bootstrap.zip target/artifact
-	chmod +x target/artifact/bootstrap
-	BOOTSTRAP=target/artifact/bootstrap $(MAKE) demo
+	rm -rf $(TARGET)/artifact && mkdir -p $(TARGET)/artifact
+	$(VENV)/bin/python -m zipfile -e $(TARGET)/lambda/bootstrap/bootstrap.zip $(TARGET)/artifact
+	chmod +x $(TARGET)/artifact/bootstrap
+	BOOTSTRAP=$(TARGET)/artifact/bootstrap $(MAKE) demo
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(SAM) build --parameter-overrides Architecture=$(HOST_ARCH)
-	cmp target/artifact/bootstrap .aws-sam/build/Function/bootstrap
+	cmp $(TARGET)/artifact/bootstrap .aws-sam/build/Function/bootstrap
+	BUILT=$(TARGET)/artifact/bootstrap $(VENV)/release/bin/pytest -q tests/release/test_linked.py
 
 bench: $(VENV)/bench ## Measures the function, an echo function and a Python handler in one run
 	cargo build --locked --quiet --release --bin bootstrap
@@ -193,7 +246,7 @@ $(VENV)/terraform/installed: tests/terraform/requirements.txt
 	touch $@
 
 $(VENV)/bin/cargo-lambda: | $(VENV)/bin/python
-	$(VENV)/bin/pip install --quiet cargo-lambda==$(CARGO_LAMBDA_VERSION)
+	$(VENV)/bin/pip install --quiet cargo-lambda==$(CARGO_LAMBDA_VERSION) ziglang==$(ZIGLANG_VERSION)
 
 clean: ## Removes everything that was built
 	cargo clean

@@ -1,4 +1,4 @@
-//! What the adapters of the AWS APIs share.
+//! The configuration, connections and errors that `elb` and `rds` share.
 
 pub mod client;
 mod error;

@@ -26,7 +26,7 @@ pub struct Binding {
     pub target_group: TargetGroupArn,
     /// The port to register; without one, the target group's own.
     pub port: Option<u16>,
-    /// The clusters and instances that events name, where the endpoint's first label does not.
+    /// The identifiers of the clusters and instances, if the endpoint's first label is not the identifier.
     pub databases: Vec<String>,
     pub role: Role,
     pub standby: StandbyPolicy,
@@ -45,7 +45,7 @@ impl Binding {
         }
     }
 
-    /// A short name for people: the target group's. No two bindings share a target group.
+    /// A short name for people: the target group's name. No two bindings share a target group.
     pub fn name(&self) -> &str {
         self.target_group.name()
     }

@@ -1,7 +1,7 @@
 //! The command line, behind the feature `cli`: the function's service, for people and scripts.
 //!
-//! It takes one binding by its arguments, or all of the environment, and shares everything else with the
-//! function. Nothing here decides what is done to a group.
+//! It takes one binding from its arguments, or all bindings from the environment, and shares everything else with the
+//! function. This module makes no decision about a target group.
 
 mod doctor;
 mod handover;
@@ -29,21 +29,21 @@ use crate::event::{self, Event};
 use crate::fleet::Fleet;
 use crate::logging;
 use crate::reconcile::Status;
-use crate::service::{Answer, Host, InvocationError, InvocationResult, Service};
+use crate::service::{Answer, InvocationError, InvocationResult, Program, Service};
 use crate::startup::{self, App, BoxError};
 use render::TextReport;
 
-/// Everything is as it should be, or has been made so.
+/// The groups are in sync, or were brought into sync, or the doctor found no problem.
 const IN_SYNC: u8 = 0;
-/// Something failed, or the doctor found a problem, or the arguments make no sense.
+/// A binding failed, or the doctor found a problem, or the arguments are invalid.
 const FAILED: u8 = 1;
-/// Something would change, or is still to change.
+/// A plan would change a group, or a change waits.
 const WOULD_CHANGE: u8 = 2;
 
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
-/// In lines of 80 columns at most, which clap would break without indenting them.
+/// Lines of 80 columns at most: clap breaks a longer line and does not indent the rest.
 const EXAMPLES: &str = "\
 Examples:
   What would change, for one database:
@@ -97,7 +97,7 @@ enum Command {
     Check(Common),
     /// Shows what a check would change, and changes nothing
     Plan(Common),
-    /// Finds what cuts clients off, or will in a failover, and how to fix it, and changes nothing
+    /// Finds what cuts clients off, now or in the next failover, says how to fix it, and changes nothing
     Doctor(doctor::DoctorArguments),
     /// Prints what a vendor's form asks about the private connection, as text to send
     Handover(Common),
@@ -143,7 +143,7 @@ struct Common {
     /// Seconds that a check, a plan or the doctor may take
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds())]
     timeout: u64,
-    /// Logs every decision to standard error; twice, more
+    /// Logs every decision to standard error; -vv logs more
     #[arg(long, short, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -182,7 +182,7 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
     }))
 }
 
-/// Up to an hour, and never none.
+/// A number of seconds, at least one and at most an hour.
 fn seconds() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=3600)
 }
@@ -209,7 +209,7 @@ async fn once(
     };
     let spinner = common.spinner(format!("{doing} {}", bindings(&config)));
     let fleet = Fleet::new(&config);
-    let service = Service::new(&config, &clients, &fleet, Host::CommandLine);
+    let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
     let command = event::Command::new(action);
     let result = service.invoke(&Event::Command(command), now, common.time()).await;
     spinner.finish_and_clear();
@@ -234,7 +234,7 @@ fn doctor_code(report: &DoctorReport) -> u8 {
     if report.counts.problems > 0 { FAILED } else { IN_SYNC }
 }
 
-/// Such as `3 bindings`. Those that are bound by tag are not known before the tags are read.
+/// A text such as `3 bindings`. The number of bindings by tag is not known before the tags are read.
 fn bindings(config: &Config) -> String {
     if config.discovery.is_some() {
         return "the tagged target groups".to_owned();
@@ -268,7 +268,7 @@ async fn watch(
 }
 
 impl Common {
-    /// The environment, with the binding of the arguments in it, and the clients.
+    /// Parses the environment, in which the binding of the arguments replaces `BINDINGS`, and builds the clients.
     async fn start(&self, variable: impl Fn(&str) -> Option<String>) -> Result<App, BoxError> {
         self.log();
         let binding = self.binding();
@@ -308,7 +308,7 @@ impl Common {
         Duration::from_secs(self.timeout)
     }
 
-    /// Shows on a terminal that something is under way; the log shows it as well.
+    /// Shows the progress on a terminal. With -v the log shows it instead.
     fn spinner(&self, doing: String) -> ProgressBar {
         if self.verbose > 0 {
             return ProgressBar::hidden();
@@ -330,7 +330,8 @@ impl Common {
     }
 }
 
-/// Names the arguments instead of the environment, where the arguments gave the binding or may give it.
+/// Describes the problems by the arguments instead of by `BINDINGS`, if the arguments gave the binding or no binding is
+/// given.
 fn in_arguments(errors: &ConfigErrors, are_given: bool) -> String {
     errors.describe(|problem| match (&problem.field, problem.message.as_str()) {
         (Some(field), message) if are_given && problem.variable == BINDINGS => {
@@ -344,8 +345,7 @@ fn in_arguments(errors: &ConfigErrors, are_given: bool) -> String {
     })
 }
 
-/// Prints to standard output, without colours where it is no terminal. A closed pipe (`| head`) is no
-/// error.
+/// Prints to standard output, without colours if it is not a terminal. A closed pipe (`| head`) is no error.
 fn print(text: &str) -> Result<(), BoxError> {
     let mut stdout = anstream::stdout();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

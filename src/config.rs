@@ -34,9 +34,9 @@ pub const CONFIRM_SECONDS: &str = "CONFIRM_SECONDS";
 pub const NAMESERVERS: &str = "NAMESERVERS";
 /// True registers the next writer of a cluster before DNS names it.
 pub const PREREGISTER: &str = "PREREGISTER";
-/// Within which time every target group is listed, if there are many.
+/// The period within which every target group is listed, if there are many.
 pub const VERIFY_SECONDS: &str = "VERIFY_SECONDS";
-/// How many calls per second of the load balancing API may serve no failover.
+/// How many calls per second of the load balancing API may serve other work than failovers.
 pub const ELB_CALLS_PER_SECOND: &str = "ELB_CALLS_PER_SECOND";
 /// True reports changes and makes none.
 pub const DRY_RUN: &str = "DRY_RUN";
@@ -55,7 +55,7 @@ pub struct Config {
     pub discovery: Option<String>,
     pub discovery_endpoints: AllowedEndpoints,
     pub timing: Timing,
-    /// `None` for the system's.
+    /// `None` for the system's name servers.
     pub nameservers: Option<Vec<SocketAddr>>,
     /// See [`PREREGISTER`].
     pub preregister: bool,
@@ -88,7 +88,7 @@ impl Config {
             nameservers: environment.nameservers(),
             preregister: environment.flag(PREREGISTER, true),
             verify: environment.seconds(VERIFY_SECONDS, 900, 60..=86_400),
-            // An account may make ten Describe calls per second, of which deployments need their share.
+            // An account may make ten Describe calls per second. Deployments in the account need some of them.
             elb_calls: environment.number(ELB_CALLS_PER_SECOND, 5, 1..=10),
             dry_run: environment.flag(DRY_RUN, false),
         };
@@ -98,8 +98,8 @@ impl Config {
     }
 }
 
-/// The variables, and what is wrong with those that were read. A wrong one is read as its default, so that
-/// the others are checked as well.
+/// The variables, and the problems of those that were read. A wrong variable counts as its default, so that the
+/// others are checked as well.
 struct Environment<F> {
     variable: F,
     problems: Problems,
@@ -182,8 +182,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         AllowedEndpoints::Matching(patterns)
     }
 
-    /// Checks what the SDK's library takes from the environment by itself, and ignores without a word where it
-    /// is invalid.
+    /// Checks the variables that the SDK reads by itself. It ignores an invalid value without a message.
     fn check_urls(&mut self) {
         for (name, check) in urls::VARIABLES {
             if let Some(problem) = self.text(name).and_then(|text| check(text.trim())) {
@@ -211,7 +210,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     }
 }
 
-/// Checks a tag key, less the room that the options need (ELBv2 API, `Tag.Key`).
+/// Checks a tag key (ELBv2 API, `Tag.Key`). The key with an option's suffix must be a valid key as well.
 fn is_tag_key(key: &str) -> bool {
     const OPTION: usize = ":database".len();
     let is_allowed = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c);

@@ -1,10 +1,11 @@
 //! Bindings by tag: a target group that carries the tag is bound to the endpoint in the tag's value.
 //!
-//! Further tags with the same key and a suffix hold the options: `KEY:port`, `KEY:database`. Removing the tag ends
-//! management; the targets stay. A group whose tags are invalid fails alone, by name.
+//! Further tags with the same key and a suffix hold the options: `KEY:port`, `KEY:database`. If the tag is removed, the
+//! group is no longer synced, and its targets stay. A group with invalid tags fails by itself, with its name.
 //!
-//! The right to tag a target group is the right to choose the database that it leads to. So a tag binds only the endpoints that
-//! DISCOVERY_ENDPOINTS allows. A tag that no group carries is a failure: as a rule, it is misspelt.
+//! The right to tag a target group is the right to choose the database that it leads to. So a tag binds only the
+//! endpoints that DISCOVERY_ENDPOINTS allows. If no group carries the tag, discovery fails: the key is probably
+//! misspelt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -24,8 +25,8 @@ pub const TAG_MAX_AGE: Duration = Duration::from_secs(300);
 /// How old the list may be when an event is about a database without a binding. The database may be new, but in
 /// most accounts it has no binding.
 pub const TAG_MAX_AGE_UNKNOWN_DB: Duration = Duration::from_secs(60);
-/// How often the tags are listed while the API refuses it, if there are no other bindings. From the second time
-/// on, failovers elsewhere in the account come first.
+/// How many attempts to list the tagged groups are made if there are no other bindings. From the second attempt on,
+/// the calls pause after a refusal, so that failovers elsewhere in the account come first.
 const ATTEMPTS: usize = 10;
 
 /// A target group that carries the tag.
@@ -48,8 +49,8 @@ pub struct Tags {
 /// The tags of the account's target groups.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Discover {
-    /// The groups that carry the tag. A known list of this age or less serves; in an account of many groups, an
-    /// older one does. Otherwise the groups are listed at this priority.
+    /// The groups that carry the tag: the known list if it is no older than `max_age` (in an account of many groups it
+    /// may be older), otherwise a new list, made at this priority.
     async fn tagged(&self, key: &str, max_age: Duration, priority: Priority) -> Result<Tags, Error>;
 }
 
@@ -64,7 +65,8 @@ pub struct BindingSet {
     pub are_new: bool,
 }
 
-/// The configured bindings and, if a tag is configured, those of the groups that carry it. BINDINGS win over tags.
+/// The configured bindings and, if a tag is configured, those of the groups that carry it. A group in BINDINGS ignores
+/// its tags.
 pub async fn binding_set<T: Discover>(
     groups: &T,
     config: &Config,
@@ -74,7 +76,7 @@ pub async fn binding_set<T: Discover>(
 ) -> BindingSet {
     let mut set = BindingSet { bindings: config.bindings.clone(), ..BindingSet::default() };
     let Some(key) = &config.discovery else { return set };
-    // Without other bindings there is nothing else to do. What was read before an error is not read again.
+    // Without other bindings there is nothing else to do. A new attempt continues where the last one stopped.
     let attempts = if config.bindings.is_empty() { ATTEMPTS } else { 1 };
     let Tags { groups, are_new } = match list_tagged(groups, key, max_age, priority, attempts, deadline).await
     {
@@ -128,7 +130,7 @@ async fn list_tagged<T: Discover>(
     last
 }
 
-/// Binds a group as its tags say, or says what is wrong with them.
+/// Makes the binding of a tagged group, or returns the problems of its tags.
 fn bind(
     config: &Config,
     key: &str,
@@ -155,7 +157,7 @@ fn bind(
     Ok(binding)
 }
 
-/// Stands for the target groups in a report that is about the tag.
+/// The text in a report's field for the target group, if the report is about the tag and not about one group.
 fn all_tagged(key: &str) -> String {
     format!("every target group tagged {key}")
 }

@@ -1,7 +1,7 @@
-//! The endpoint's addresses, by `hickory-resolver`. The only module that knows it.
+//! Resolves names with `hickory-resolver`. No other module uses that library.
 //!
 //! Names are looked up as given, fully qualified: no search suffix, no hosts file, no cache. Every lookup ends
-//! within [`LOOKUP`].
+//! within [`LOOKUP_TIMEOUT`].
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -25,22 +25,22 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family, InvalidAnswer};
 use crate::reconcile::{Resolution, Resolve};
 
-/// A lookup over UDP. Meanwhile the resolver sends the query up to three times, a third of a second apart. A
-/// name server inside a VPC answers within milliseconds.
+/// The time limit of a lookup over UDP. Within it, the resolver sends the query up to three times, a third of a second
+/// apart. A name server inside a VPC answers within milliseconds.
 const UDP_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection over TCP, and then each query.
+/// The time limit of a connection over TCP, and of each query on it.
 const TCP_TIMEOUT: Duration = Duration::from_secs(1);
-/// A whole lookup, over UDP and then over TCP.
-pub const LOOKUP: Duration = Duration::from_secs(4);
+/// The time limit of a whole lookup, over UDP and then over TCP.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 const DNS_PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// How many CNAMEs an answer may chain. RDS uses one; a global cluster behind an own name has three.
+/// How many CNAMEs an answer may chain. RDS uses one; a global cluster behind a name of the user's own has three.
 const MAX_CNAMES: usize = 8;
 
 /// How long the first name server may take before the next is asked as well.
 const HEDGE_DELAY: Duration = Duration::from_millis(300);
 
-/// How long a server is asked over TCP alone after UDP failed and TCP did not. Afterwards a lookup tries UDP again.
+/// How long a server is asked over TCP alone after UDP failed and TCP succeeded. The next lookup tries UDP again.
 const UDP_PAUSE: Duration = Duration::from_secs(30);
 /// How long that lookup waits for UDP.
 const UDP_TRIAL: Duration = Duration::from_millis(300);
@@ -75,7 +75,7 @@ impl DnsClient {
         let mut failure = NetError::NoConnections;
         loop {
             asked.extend(left.next().map(|server| server.lookup(name, kind)));
-            let wait = if left.len() > 0 { HEDGE_DELAY } else { LOOKUP };
+            let wait = if left.len() > 0 { HEDGE_DELAY } else { LOOKUP_TIMEOUT };
             match timeout(wait, asked.next()).await {
                 Ok(Some(Ok(resolution))) => return Ok(resolution),
                 Ok(Some(Err(error))) if is_final(&error, name) => return Err(error),
@@ -87,9 +87,9 @@ impl DnsClient {
     }
 }
 
-/// True if the server says that the name or its record does not exist. An answer without a SOA record may be
-/// a referral or aliases without an end, and aliases that end in a missing name may be up to date elsewhere:
-/// the next server may answer (RFC 2308, sections 2.1 and 2.2).
+/// True if the server says that the name or its record does not exist. In two cases the next server is asked: an
+/// answer without a SOA record may be a referral or a chain of aliases without an end; and where a chain of aliases
+/// ends in a missing name, another server may have newer aliases (RFC 2308, sections 2.1 and 2.2).
 fn is_final(error: &NetError, name: &Name) -> bool {
     let NetError::Dns(DnsError::NoRecordsFound(NoRecords { query, soa, response_code, .. })) = error else {
         return false;
@@ -108,7 +108,7 @@ impl NameServer {
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
         let limit = self.udp_health.time_limit();
         if limit.is_none() {
-            match ask(&self.tcp, name, kind, LOOKUP).await {
+            match ask(&self.tcp, name, kind, LOOKUP_TIMEOUT).await {
                 Err(error) if is_unreached(&error) => self.udp_health.reset(),
                 answer => return answer,
             }
@@ -121,7 +121,7 @@ impl NameServer {
             }
         };
         // The answer was truncated, malformed or missing.
-        let answer = ask(&self.tcp, name, kind, LOOKUP).await;
+        let answer = ask(&self.tcp, name, kind, LOOKUP_TIMEOUT).await;
         match &answer {
             Ok(_) if is_unreached(&error) => self.udp_health.record_failure(),
             // UDP's error explains more.
@@ -135,7 +135,7 @@ impl NameServer {
     }
 }
 
-/// True if the server has answered: another transport brings no other answer.
+/// True if the server has answered: it would give the same answer over TCP.
 fn is_answer(error: &NetError) -> bool {
     matches!(error, NetError::Dns(_))
 }
@@ -144,12 +144,12 @@ fn is_unreached(error: &NetError) -> bool {
     matches!(error, NetError::Io(_) | NetError::NoConnections | NetError::Timeout)
 }
 
-/// Where UDP is lost and TCP works, each lookup would first wait for UDP.
+/// Remembers that UDP failed while TCP worked: otherwise each lookup would first wait for UDP.
 #[derive(Default)]
 struct UdpHealth(Cell<Option<Instant>>);
 
 impl UdpHealth {
-    /// How long a lookup may wait for UDP; `None` to leave UDP out.
+    /// How long a lookup may wait for UDP. `None` if it uses TCP alone.
     fn time_limit(&self) -> Option<Duration> {
         match self.0.get() {
             None => Some(UDP_TIMEOUT),
@@ -162,7 +162,7 @@ impl UdpHealth {
         self.0.set(Some(Instant::now()));
     }
 
-    /// Gives UDP its full time again: it has answered, or TCP works no better.
+    /// Gives UDP its full time again: UDP has answered, or TCP has failed as well.
     fn reset(&self) {
         self.0.set(None);
     }
@@ -204,7 +204,7 @@ impl CnameResolution {
     /// Follows the CNAMEs, and takes the addresses of this kind at their end. Other records in the answer are not
     /// about this name.
     fn follow(name: &Name, kind: RecordType, answer: &Message) -> Result<Self, NetError> {
-        let (mut at, mut chain) = (name, vec![label(name)]);
+        let (mut at, mut chain) = (name, vec![text_of(name)]);
         let here = |record: &&Record, at: &Name| record.name == *at && record.dns_class == DNSClass::IN;
         while let Some(next) = answer.answers.iter().find_map(|record| match &record.data {
             RData::CNAME(CNAME(target)) if here(&record, at) => Some(target),
@@ -213,7 +213,7 @@ impl CnameResolution {
             if chain.len() > MAX_CNAMES {
                 return Err(NetError::Message("its aliases have no end"));
             }
-            chain.push(label(next));
+            chain.push(text_of(next));
             at = next;
         }
         let at_end = answer.answers.iter().filter(|record| here(record, at) && record.record_type() == kind);
@@ -225,8 +225,8 @@ impl CnameResolution {
     }
 }
 
-/// Takes the name servers from a `resolv.conf`. The other lines are left out before parsing: a search list that
-/// does not parse would be an error.
+/// Takes the name servers from a `resolv.conf`. The other lines are left out before parsing, because a search list
+/// that does not parse would be an error.
 fn system(text: &[u8]) -> Result<Vec<SocketAddr>, Error> {
     let lines = text.split(|byte| *byte == b'\n');
     let name_servers = lines.filter(|line| line.trim_ascii_start().starts_with(b"nameserver"));
@@ -260,7 +260,7 @@ fn resolver(
     *edns0 = false;
     *cache_size = 0;
     *use_hosts_file = ResolveHosts::Never;
-    // The CNAMEs say which cluster member the answer stands for.
+    // The CNAMEs show which cluster member the answer is about.
     *preserve_intermediates = true;
     builder.build().map_err(|error| Error::new(ErrorKind::Permanent, "build the resolver").with_source(error))
 }
@@ -275,7 +275,7 @@ impl Resolve for DnsClient {
         let mut name = Name::from_ascii(endpoint).map_err(|error| failure().with_source(error))?;
         name.set_fqdn(true);
         let CnameResolution { chain, addresses } =
-            match timeout(LOOKUP, Box::pin(self.lookup(&name, kind))).await {
+            match timeout(LOOKUP_TIMEOUT, Box::pin(self.lookup(&name, kind))).await {
                 Ok(Ok(resolution)) => resolution,
                 Ok(Err(error)) => return Err(explain(failure(), &name, error)),
                 Err(_) => return Err(explain(failure(), &name, NetError::Timeout)),
@@ -293,7 +293,7 @@ impl Resolve for DnsClient {
     }
 }
 
-fn label(name: &Name) -> String {
+fn text_of(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
@@ -309,7 +309,7 @@ fn explain(failure: Error, name: &Name, error: NetError) -> Error {
         NetError::Dns(DnsError::NoRecordsFound(NoRecords { query, response_code, .. })) => {
             let subject = match query.name() {
                 end if end == name => "the name".to_owned(),
-                end => format!("{}, where its aliases lead,", label(end)),
+                end => format!("{}, where its aliases lead,", text_of(end)),
             };
             let reason = match response_code {
                 ResponseCode::NXDomain => format!("{subject} does not exist (NXDOMAIN)"),

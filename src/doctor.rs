@@ -1,8 +1,8 @@
 //! The doctor examines every binding: each finding says what was observed, why it matters and how to fix it.
 //!
 //! [`examine`] reads [`Facts`] from DNS and the APIs and changes nothing. [`findings`] judges them and calls
-//! nothing. A fact that could not be read is a finding as well: it gives the reason, the missing permission if
-//! there is one, and the checks that were not made.
+//! nothing. A fact that could not be read is a finding as well: it names the reason, the missing permission if there is
+//! one, and the checks that could not be made.
 
 mod checks;
 mod collect;

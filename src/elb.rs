@@ -1,7 +1,8 @@
-//! The target groups, by `aws-sdk-elasticloadbalancingv2`. Only this module and its children know it.
+//! Reads and changes target groups with `aws-sdk-elasticloadbalancingv2`. Only this module and its children use that
+//! library.
 //!
-//! The invariant kept here: every call takes a [`Permit`]. Calls are boxed: a call's future takes five kilobytes,
-//! which every layer above would carry for each of its calls, made or not.
+//! The invariant kept here: every call takes a [`Permit`]. Each call is boxed, because its future takes five kilobytes.
+//! Without the box, every future above would contain the futures of all its calls.
 
 mod discover;
 mod inspect;
@@ -37,11 +38,10 @@ use outcome_observer::OutcomeObserver;
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
-/// The first pause before the SDK repeats a call, before jitter. The SDK's default of a second is for services
-/// whose limits take longer to come back; here the next token comes after a tenth of a second.
+/// The SDK's first pause before it repeats a call, without jitter. The SDK's default is a second. That is too long
+/// here: the API's limits allow the next call after a tenth of a second.
 const BACKOFF: Duration = Duration::from_millis(250);
-/// How long the deregistration of a further batch waits for its permit. After that the observation that it acts
-/// on is too old.
+/// How long the deregistration of a further batch waits for its permit. After that the observation is too old.
 const FURTHER_BATCH: Duration = Duration::from_secs(1);
 /// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
 const ALL_ZONES: &str = "all";
@@ -50,11 +50,11 @@ const ALL_ZONES: &str = "all";
 pub struct Elb {
     client: Client,
     rate_limiter: Arc<ApiRateLimiter>,
-    /// By ARN. None of this changes while a group exists, so each is described once per process.
+    /// By ARN. This information does not change while a group exists, so each group is described once per process.
     groups: Mutex<BTreeMap<String, TargetGroupInfo>>,
     /// The groups that carry the discovery tag, as last listed.
     tagged: Mutex<Option<discover::TagList>>,
-    /// The listing of them that is not finished yet.
+    /// The listing of tagged groups that is not finished yet.
     scan: tokio::sync::Mutex<Option<discover::TagScan>>,
 }
 
@@ -97,8 +97,8 @@ impl Elb {
         })
     }
 
-    /// Adds to a permanent error that the group is in another Region. Only an error shows that this matters: an
-    /// endpoint of one's own (AWS_ENDPOINT_URL) may serve groups of any Region.
+    /// Adds to a permanent error that the group is in another Region. Without an error the Region is not checked: a
+    /// custom endpoint (AWS_ENDPOINT_URL) may serve groups of any Region.
     fn explain_region(&self, group: &str, error: Error) -> Error {
         let of_group = group.split(':').nth(3).unwrap_or_default();
         let Some(region) = self.client.config().region().map(Region::as_ref) else { return error };
@@ -169,7 +169,7 @@ impl Elb {
     }
 }
 
-/// Uses the permit for this call. The call is boxed here and not awaited, so that no future contains it.
+/// Uses up the permit. The call is boxed here, so that no other future contains its future.
 fn spend<F: Future>(_permit: Permit, call: F) -> Pin<Box<F>> {
     Box::pin(call)
 }
@@ -183,7 +183,7 @@ impl TargetGroupApi for Elb {
         if let Some(known) = self.groups().get(group).copied() {
             return Ok(known);
         }
-        // One call per group and process, and a failover may be waiting for it.
+        // A process makes this call once for each group, and a failover may be waiting for it.
         let permit = self.permit(Priority::Failover, Call::Describe).await;
         let found = self.describe_group(permit, group).await?;
         let info = parse_group(&found).map_err(|reason| {
@@ -255,7 +255,7 @@ impl TargetGroupApi for Elb {
     }
 }
 
-/// What the group is, or why it cannot carry a database.
+/// What the group is, or why it cannot serve a database.
 fn parse_group(group: &TargetGroup) -> Result<TargetGroupInfo, String> {
     match group.target_type() {
         Some(TargetTypeEnum::Ip) => {}
@@ -318,9 +318,9 @@ fn parse_target(
     Ok((SocketAddr::new(address, port), state))
 }
 
-/// The addresses that a refused registration says are outside the group's VPC. Only AWS knows the VPC's blocks,
-/// and neither the SDK nor the API has a type or a code for this refusal: it is a ValidationError, in one of these
-/// wordings (aws-load-balancer-controller, issues 3084 and 3714): "You must specify a valid Availability Zone or
+/// The addresses that are outside the group's VPC, according to the refusal of a registration. Only AWS knows the
+/// VPC's address ranges, and the API has no error code for this refusal: it is a ValidationError with one of these
+/// messages (aws-load-balancer-controller, issues 3084 and 3714): "You must specify a valid Availability Zone or
 /// select 'all' …, since the IP address '…' is outside the VPC"; "The Availability Zone is required for IP
 /// address '…' because it is not in the VPC".
 fn outside_the_vpc(

@@ -8,7 +8,7 @@ use crate::binding::Binding;
 pub const NO_STANDBY_IN_A_CLUSTER: &str = "\"keep\" is for Multi-AZ instances; a cluster's previous writer continues as a \
      reader, so clients would reach a database that they cannot write to";
 
-/// Under which domains RDS names its endpoints, one for each partition of AWS (the AWS SDKs' `partitions.json`).
+/// The domains of RDS's endpoints, one for each partition of AWS (the AWS SDKs' `partitions.json`).
 const DOMAINS: [&str; 7] = [
     ".amazonaws.com",
     ".amazonaws.com.cn",
@@ -47,8 +47,8 @@ pub struct RdsName {
     pub zone: Zone,
 }
 
-/// One account in one Region: there, RDS gives the same hash to all instances and clusters, and an
-/// identifier names one database.
+/// One account in one Region. This is not an Availability Zone. RDS gives the same hash to all instances and clusters
+/// in it, and an identifier names one database.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Zone {
     pub hash: String,
@@ -63,7 +63,7 @@ impl fmt::Display for Zone {
 }
 
 impl RdsName {
-    /// Reads a name, with or without its final dot; `None` where it is not one of RDS's own.
+    /// Parses a name, with or without its final dot. `None` if the name is not one that RDS gives.
     pub fn parse(name: &str) -> Option<Self> {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let below = DOMAINS.iter().find_map(|domain| name.strip_suffix(domain))?;
@@ -120,15 +120,15 @@ pub fn member(chain: &[String]) -> Option<&str> {
     last.split('.').next()
 }
 
-/// The account and Region of the database that DNS names: those of the last name of RDS on the way to the address.
-/// An alias that leads to none says nothing about them.
+/// The account and Region of the database that DNS names: those in the last RDS name of the chain. `None` if the chain
+/// has no RDS name.
 pub fn zone(chain: &[String]) -> Option<Zone> {
     chain.iter().rev().find_map(|name| RdsName::parse(name)).map(|name| name.zone)
 }
 
-/// The cluster that the endpoint belongs to: the first cluster whose own endpoint is among the names that DNS
-/// gave, else the endpoint's first label. If the binding has `databases`, it is one of them: the same one, or
-/// the first.
+/// The identifier of the cluster that the endpoint belongs to. DNS gives it: it is in the first cluster endpoint of the
+/// chain, and otherwise it is the endpoint's first label. If the binding has `databases` and this identifier is not
+/// among them, their first counts instead.
 pub fn cluster_identifier(binding: &Binding, chain: &[String]) -> String {
     let names_a_cluster = |name: &RdsName| matches!(name.kind, RdsKind::Cluster | RdsKind::ClusterReader);
     let cluster = chain.iter().filter_map(|name| RdsName::parse(name)).find(names_a_cluster);

@@ -1,12 +1,12 @@
-//! Failed calls and lookups, by what the loop does about them.
+//! Failed calls and lookups. Their kind decides what the loop does.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// The longest reason that is printed, in characters. Services choose their own words; a denial that quotes a
-/// policy takes half of it.
+/// The longest reason that is printed, in characters. A service chooses its own words: a denial that quotes a policy
+/// takes half of this length.
 const MAX_REASON_CHARS: usize = 1000;
 
 /// The kind of failure decides whether the call is retried.
@@ -24,8 +24,8 @@ pub enum ErrorKind {
 
 /// A failed call or lookup: the action, the reason and the fix.
 ///
-/// `Display` leaves the source out; [`Error::explain`] prints the whole chain with the fix, once, at
-/// the edge.
+/// `Display` leaves the source out. [`Error::explain`] gives the whole chain with the fix; a log line or a report
+/// calls it once.
 #[derive(Debug)]
 pub struct Error {
     doing: String,
@@ -54,13 +54,13 @@ impl Error {
         self
     }
 
-    /// Makes it one that a retry may resolve.
+    /// Marks the failure as one that a retry may resolve.
     #[must_use]
     pub fn transient(self) -> Self {
         Self { kind: ErrorKind::Transient, ..self }
     }
 
-    /// Makes it that of a change that may have taken effect, or may take effect later.
+    /// Marks the error of a change that may have taken effect, or may take effect later.
     #[must_use]
     pub fn with_unknown_outcome(self) -> Self {
         Self { is_outcome_unknown: true, ..self }
@@ -79,13 +79,13 @@ impl Error {
         self.fix.as_deref()
     }
 
-    /// The failure and every reason down the chain, in one line.
+    /// The failure and all reasons in its chain of sources, in one line.
     pub fn story(&self) -> String {
         let mut text = self.to_string();
         let mut next = self.source();
         while let Some(error) = next {
             let reason = one_line(&error.to_string());
-            // Wrappers in the SDKs repeat their source's text; once is enough.
+            // Wrappers in the SDKs repeat their source's text. It is printed once.
             if !reason.is_empty() && !text.contains(&reason) {
                 text = format!("{text}: {reason}");
             }
@@ -94,7 +94,7 @@ impl Error {
         text
     }
 
-    /// The story with the fix at its end.
+    /// The failure, all reasons, and the fix at the end.
     pub fn explain(&self) -> String {
         let story = self.story();
         match &self.fix {

@@ -1,8 +1,8 @@
 //! Keeps many bindings in sync under the API's rate limit.
 //!
-//! `select` decides which groups are listed; this module does it. A check resolves every endpoint and lists the
-//! groups that are due. During a watch, the same goes on in the background for the bindings that are not
-//! watched. What a warm function remembers of its groups saves calls; no result depends on it.
+//! `select` decides which groups are listed; this module lists them. A check resolves every endpoint and lists the
+//! groups that are due. During a watch, a background sync does the same for the bindings that are not watched. A warm
+//! function remembers its groups, which saves calls; no result depends on that memory.
 
 mod select;
 
@@ -27,10 +27,11 @@ use crate::reconcile::{
     Status, TargetGroupApi, reconcile,
 };
 
-/// How long a check starts listings. The schedule's next check comes within a minute and continues.
+/// How long after its own start a check may start listings. The schedule's next check comes within a minute and
+/// continues.
 pub const LISTING_TIME: Duration = Duration::from_secs(45);
-/// How often a watch syncs the other bindings. The failure of a zone moves many databases at once, and their
-/// own events may wait for a free function.
+/// How often a watch syncs the other bindings. The failure of an Availability Zone moves many databases at once, and
+/// their own events may wait for a free function.
 pub const BACKGROUND_INTERVAL: Duration = Duration::from_secs(1);
 /// Lookups per second. A network interface may send 1,024 packets per second to the VPC's resolver (VPC user
 /// guide, "DNS quotas"); the lookups of watches come in addition.
@@ -59,7 +60,7 @@ impl Fleet {
         }
     }
 
-    /// Looks at the bindings once, and repairs what can be repaired.
+    /// Resolves or lists each binding once, and reconciles those that need it.
     pub async fn sync_once<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         &self,
         clients: &Clients<D, T, C>,
@@ -89,7 +90,8 @@ impl Fleet {
         let mut ticks = interval_at(Instant::now() + BACKGROUND_INTERVAL, BACKGROUND_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_over = false;
-        // Where one database has failed over, others may follow, and their own events may still be waiting.
+        // A repair shows that more databases than the watched ones are failing over. Others may follow, and their own
+        // events may still be waiting.
         while !is_over || self.repairs.get() > 0 {
             tokio::select! {
                 () = over.notified(), if !is_over => is_over = true,
@@ -107,7 +109,7 @@ impl Fleet {
         changed.into_values().collect()
     }
 
-    /// Records the result of a binding that was reconciled elsewhere.
+    /// Records the result of a binding.
     pub fn remember(&self, binding: &Binding, report: &Report) {
         self.memory.borrow_mut().record(binding, report, Instant::now());
     }
@@ -118,7 +120,7 @@ impl Fleet {
     }
 }
 
-/// One look at the bindings.
+/// One sync of the bindings.
 struct SyncOnce<'a, D, T, C> {
     fleet: &'a Fleet,
     clients: &'a Clients<D, T, C>,
@@ -193,15 +195,16 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         self.reports.borrow_mut().insert(index, report);
     }
 
-    /// Reports a binding whose group is not listed any more. One whose addresses were compared keeps that report.
+    /// Reports a binding whose group this sync does not list. A binding whose addresses were compared keeps that
+    /// report.
     fn defer(&self, index: usize) {
         if let Some(binding) = self.bindings.get(index).filter(|_| self.scope != Scope::Background) {
             self.reports.borrow_mut().entry(index).or_insert_with(|| deferred(binding));
         }
     }
 
-    /// Resolves a binding whose group was in sync, and repairs it at once if its addresses have changed. Returns
-    /// whether they have not.
+    /// Resolves a binding whose group was in sync, and reconciles it at once if its addresses have changed. Returns
+    /// true if they are the same.
     async fn compare(&self, index: usize, record: &InSyncRecord) -> bool {
         let binding = &record.binding;
         let report = match self.resolve(record).await {
@@ -213,7 +216,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
                     ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::InSync)
                 }
             }
-            // A failover was missed.
+            // The addresses have changed without a watch: a failover was missed.
             Ok(_) => {
                 let _repair = RepairGuard::new(&self.fleet.repairs);
                 self.reconcile(index, FirstPermit::At(Priority::Failover)).await;
@@ -256,8 +259,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     }
 }
 
-/// Merges the report of one background sync into what the earlier ones changed, by target group. A report
-/// without a change counts only for a group that was changed before.
+/// Merges the report of one background sync into the reports of the earlier ones, by target group. A report without a
+/// change counts only if an earlier sync changed the group.
 fn merge(changed: &mut BTreeMap<String, Report>, mut report: Report) {
     if let Some(before) = changed.remove(&report.target_group) {
         report.addresses = report.addresses.or(before.addresses);
@@ -287,14 +290,14 @@ impl<D: Resolve> Resolve for RateLimitedDns<'_, D> {
     }
 }
 
-/// Marks a group as being looked at for as long as the guard lives.
+/// Marks a group as in progress for as long as the guard lives.
 struct InProgressGuard<'a> {
     memory: &'a RefCell<Memory>,
     target_group: &'a str,
 }
 
 impl<'a> InProgressGuard<'a> {
-    /// None if the group is being looked at already.
+    /// `None` if the group is already in progress.
     fn new(memory: &'a RefCell<Memory>, binding: &'a Binding) -> Option<Self> {
         let target_group = binding.target_group.as_str();
         memory.borrow_mut().start(target_group).then(|| Self { memory, target_group })

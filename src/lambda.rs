@@ -1,4 +1,4 @@
-//! The function's side of an invocation: from the body to an event, and from the result to Lambda's words.
+//! Turns the body of an invocation into an event, and the result into Lambda's answer.
 
 mod runtime_api;
 
@@ -11,9 +11,10 @@ use crate::reconcile::{RdsApi, Resolve, TargetGroupApi};
 use crate::service::{Answer, InvocationError, Service};
 pub use runtime_api::{Failure, Invocation, RuntimeApi};
 
-/// A deadline this long ago is none: some emulators send a constant. No function is frozen for a day.
+/// A deadline that passed longer ago than this is ignored: some emulators send a constant. Lambda freezes no function
+/// for a day.
 const DAY: Duration = Duration::from_secs(86_400);
-/// What a watch needs beyond its own time, where the deadline is unknown.
+/// The time that is assumed beyond a watch's own time if the deadline is unknown.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Does what the body of an invocation asks for, within `remaining`, the time until Lambda ends the function.

@@ -10,26 +10,29 @@
 //! **Anyone may add; only DNS may remove.** An address is added early and on weak evidence, because adding is safe
 //! and a load balancer takes minutes to put a target into service. An address is removed late and on strong
 //! evidence, because removing the wrong one is the outage. All state lives in the target group: a draining target
-//! *is* the memory that it was removed a moment ago. There is no database, no lock, no object in a bucket.
+//! *is* the record that it was removed a moment ago. There is no database, no lock, no object in a bucket.
 //!
 //! # Invariants
 //!
 //! - The function never leaves a group without an active target ([`plan()`] deregisters only if the endpoint's
 //!   addresses are registered; [`reconcile`] observes again before every deregistration).
 //! - A candidate is registered early and is no reason to deregister anything ([`reconcile::Preregistration`]).
-//! - Without a usable answer of DNS nothing changes ([`plan::Addresses::parse`]).
+//! - Without a usable DNS answer nothing changes ([`plan::Addresses::parse`]).
 //! - Every wait and every call is bounded, and all of them end before the invocation's deadline.
 //! - Every step is idempotent, and safe beside another invocation or after one that was killed.
 //!
 //! # Reading order
 //!
-//! [`mod@plan`] decides, purely. [`mod@reconcile`] is the bounded loop around it, with the ports that it needs.
-//! [`dns`], [`elb`] and [`rds`] implement those ports; each is the only module that knows its library. [`config`]
-//! parses the environment, [`binding`] and [`endpoint`] describe what is kept in sync, [`discovery`] finds bindings
-//! by tag, [`event`] says what an event asks for, [`fleet`] chooses the groups to list, [`rate_limit`] bounds the
-//! API calls, and [`service`] joins them for [`lambda`] and the command line; [`metrics`] counts the results. [`doctor`] checks what the vendors' guides
-//! ask for. [`startup`] sets up what the two binaries share: `src/main.rs`, the function, and
-//! `src/bin/rds-nlb-sync.rs`, the command line. They alone read the environment and the wall clock.
+//! [`mod@plan`] decides: it is a pure function. [`mod@reconcile`] is the bounded loop around it, with the ports that
+//! it needs. [`dns`], [`elb`] and [`rds`] implement those ports; each is the only module that uses its library, and
+//! [`aws`] holds what [`elb`] and [`rds`] share. [`config`] parses the environment. [`binding`] and [`endpoint`]
+//! describe what is kept in sync. [`discovery`] finds bindings by tag. [`event`] says what an event asks for.
+//! [`fleet`] chooses the groups to list. [`rate_limit`] limits the API calls. [`service`] joins them for [`lambda`]
+//! and for the command line (`cli`). [`metrics`] counts the results, and [`logging`] sets up the log. [`error`] has
+//! the errors of all modules. [`doctor`] examines the path from the endpoint to the load balancer.
+//!
+//! [`startup`] sets up what the two binaries share: `src/main.rs`, the function, and `src/bin/rds-nlb-sync.rs`, the
+//! command line. Only the two binaries read the environment and the wall clock.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! The log, as the function and the command line write it.
+//! Sets up the log of the function and of the command line.
 
 use std::io::{self, Write};
 
@@ -42,8 +42,8 @@ pub fn log_as_text(level: LevelFilter, colours: bool) {
         .init();
 }
 
-/// Writes each event as one line, whatever it quotes: a line break in the words of a name server, an event or a tag
-/// must not begin a line that looks like one of ours, and no control sequence reaches a terminal.
+/// Writes each event as one line. An event may quote a name server, an RDS event or a tag: a line break in that text
+/// must not begin a line that looks like this program's, and no control sequence may reach a terminal.
 #[derive(Clone)]
 struct OneLine<M> {
     inner: M,
@@ -59,7 +59,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
 }
 
 impl<W: Write> Write for OneLine<W> {
-    /// The subscriber writes an event at once.
+    /// The subscriber writes each event with one call.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let line = one_line(&String::from_utf8_lossy(event), self.has_colours);
         self.inner.write_all(line.as_bytes())?;
@@ -71,8 +71,8 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-/// The text with its control characters and line separators escaped, but for the last line break and, where
-/// there are colours, for these: they are the subscriber's own, or change no more than the text's looks.
+/// Escapes the text's control characters and line separators, except the last line break. With colours, the sequences
+/// that set a colour are kept: the subscriber writes them, and one in a quoted text changes only its colour.
 fn one_line(text: &str, has_colours: bool) -> String {
     let is_foreign = |c: char| (c.is_control() && c != '\t') || c == '\u{2028}' || c == '\u{2029}';
     let (mut rest, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
@@ -104,8 +104,8 @@ fn filter(level: LevelFilter) -> Targets {
     Targets::new()
         .with_default(libraries)
         .with_target("rds_nlb_sync", level)
-        // The resolver logs a line for each packet that does not belong to a query, and anybody can send those. What a
-        // failed lookup came of is in our error.
+        // The resolver logs a line for each packet that does not belong to a query, and anybody can send those. This
+        // crate's own error gives the reason of a failed lookup.
         .with_target("hickory_net", resolver)
         .with_target("hickory_resolver", resolver)
         .with_target("hickory_proto", resolver)

@@ -14,12 +14,12 @@ use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::{Failure, Invocation, RuntimeApi, handle, remaining};
 use rds_nlb_sync::logging;
 use rds_nlb_sync::metrics;
-use rds_nlb_sync::service::{Answer, Host, InvocationError, Service};
+use rds_nlb_sync::service::{Answer, InvocationError, Program, Service};
 use rds_nlb_sync::startup::{self, App};
 
 #[tokio::main(flavor = "local")]
 async fn main() -> ExitCode {
-    // As a task, for which a wake-up is an entry in a queue: the main future's is a system call.
+    // The server runs as a task. To wake a task is an entry in a queue; to wake the main future is a system call.
     tokio::task::spawn_local(serve()).await.unwrap_or_else(|error| {
         tracing::error!(decision = "exit", reason = %error, "the function ended");
         ExitCode::FAILURE
@@ -36,6 +36,7 @@ async fn serve() -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
+    tracing::info!(decision = "init", version = env!("CARGO_PKG_VERSION"), "the function starts");
     let runtime_api = RuntimeApi::from_environment();
     let App { config, clients, .. } = match startup::start(variable).await {
         Ok(app) => app,
@@ -46,7 +47,7 @@ async fn serve() -> ExitCode {
     };
     let function = variable("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let fleet = Fleet::new(&config);
-    let service = Service::new(&config, &clients, &fleet, Host::Lambda);
+    let service = Service::new(&config, &clients, &fleet, Program::Lambda);
     let handler = async |invocation: &Invocation| {
         let now = SystemTime::now();
         let time = remaining(invocation.deadline, now, config.timing.watch);

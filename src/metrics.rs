@@ -1,8 +1,7 @@
-//! What CloudWatch counts: embedded metric format, one JSON line each on standard output.
+//! The CloudWatch metrics, in the embedded metric format: JSON lines on standard output.
 //!
-//! Metrics have the function as their only dimension, because each further one costs money; the
-//! binding is a property of the lines that are about one. The format: CloudWatch user guide,
-//! "Specification: Embedded metric format".
+//! Metrics have the function as their only dimension, because each further dimension costs money. A line about one
+//! binding has the binding as a property. The format: CloudWatch user guide, "Specification: Embedded metric format".
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -34,7 +33,7 @@ pub fn lines(result: &InvocationResult, function: &str, now: u64) -> Vec<String>
         return Vec::new();
     }
     let line = |metrics, properties: &[(&'static str, &str)]| {
-        // Text and numbers: there is nothing that could not be written.
+        // A line holds only text and numbers, which can always be written as JSON.
         serde_json::to_string(&Line { now, function, properties, metrics }).ok()
     };
     let of_bindings = bindings.iter().filter_map(|report| {
@@ -83,7 +82,7 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
         metrics.push(Metric::count("DryRunDrift", planned));
     }
     let is_check = *trigger == Trigger::Check;
-    // Wrong tags are one group's matter: they must not look as if no check completed.
+    // A group with wrong tags concerns that group alone: the check still counts as completed.
     if *bound > 0 && failed <= *unbound {
         metrics.push(Metric::count(if is_check { "Checks" } else { "Watches" }, 1));
     }
@@ -114,7 +113,7 @@ fn changes(report: &Report) -> Vec<Metric> {
     metrics
 }
 
-/// A line in the embedded metric format: what it declares, and then the values by their names.
+/// A line in the embedded metric format: the declarations of the metrics, then the values by name.
 struct Line<'a> {
     now: u64,
     function: &'a str,

@@ -19,15 +19,15 @@ pub enum TargetState {
     Healthy,
     /// Registered, with health checks switched off or not possible.
     Unavailable,
-    /// Registered, and the load balancer sends nothing to it: no listener forwards to the group, or the target's zone is
-    /// not one of the load balancer's.
+    /// Registered, and the load balancer sends nothing to it: no listener forwards to the group, or the load
+    /// balancer does not have the target's Availability Zone.
     Unused,
     /// Registered and not in service yet: `initial`.
     Initial,
     /// Registered and not in service: `unhealthy`.
     Unhealthy,
-    /// Listed without a state that is known here, as a later version of the API may do. It is not registered again,
-    /// and does not count as registered for a deregistration.
+    /// Listed with a state that this version does not know; a later API may have more states. The target is not
+    /// registered again. It does not count as registered where a deregistration needs a registered target.
     Unknown,
     /// Deregistered, with connections left: `draining` or `unhealthy.draining`. Counts as absent.
     Draining,
@@ -56,18 +56,18 @@ impl TargetState {
 /// A target group's targets.
 pub type Targets = BTreeMap<SocketAddr, TargetState>;
 
-/// How far the last answer of DNS is confirmed.
+/// Whether a deregistration may rely on the last DNS answer, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
-    /// DNS has not given this answer for CONFIRM_SECONDS yet.
+    /// DNS has not given the same answer for `CONFIRM_SECONDS` yet.
     Unconfirmed,
-    /// DNS has, but the RDS API names another cluster member as the writer.
+    /// DNS has confirmed its answer, but the RDS API names another cluster member as the writer.
     RdsDisagrees,
-    /// DNS has, but the RDS API reports a failover in progress, of which DNS has shown nothing yet.
+    /// DNS has confirmed its answer, but the RDS API reports a failover in progress, and DNS has not moved yet.
     FailoverInProgress,
-    /// DNS has, but the observation of DNS and the group is too old to deregister by.
+    /// DNS has confirmed its answer, but the last lookup or the last list of targets is too old for a deregistration.
     StaleObservation,
-    /// DNS has, and the RDS API does not contradict it.
+    /// DNS has confirmed its answer, and the RDS API does not contradict it.
     Confirmed,
 }
 
@@ -94,9 +94,9 @@ pub enum StandbyPolicy {
 /// What a change waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitReason {
-    /// Registration: it is draining, and DNS must confirm it first.
+    /// Registration: the target is draining, and DNS must confirm its address first.
     RegistrationForConfirmation,
-    /// Registration: it is draining, and the RDS API must name the same writer as DNS first.
+    /// Registration: the target is draining, and the RDS API must name the same writer as DNS first.
     RegistrationForAgreement,
     /// Deregistration: the endpoint's addresses must be registered first.
     DeregistrationForWriter,
@@ -110,11 +110,11 @@ pub enum WaitReason {
     DeregistrationForFreshObservation,
     /// Deregistration: the state of the endpoint's targets must be known.
     DeregistrationForKnownState,
-    /// Its own state must be known before it stays as the standby or is deregistered.
+    /// The target's own state must be known before the target stays as the standby or is deregistered.
     StandbyForKnownState,
-    /// The endpoint's own target is not healthy yet; then health shows whether this is the standby.
+    /// The endpoint's target must be healthy first. After that, this target's health shows whether it is the standby.
     StandbyForWriter,
-    /// It is a candidate.
+    /// The target is a candidate.
     Candidate,
 }
 
@@ -196,8 +196,8 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Decides what must change so that the group holds the endpoint's addresses, and nothing else but what may be in
-/// it beside them.
+/// Decides what must change so that the group holds the endpoint's addresses, and beside them only the allowed
+/// extras.
 ///
 /// | target | in the group | confirmation | decision |
 /// |---|---|---|---|
@@ -218,8 +218,8 @@ impl fmt::Display for Plan {
 /// | | registered, or in an unknown state | any other | wait for what it names |
 /// | | draining | any | nothing |
 ///
-/// An address that is draining was deregistered a moment ago, and DNS may give two addresses in turn: it is
-/// registered again only when it is confirmed.
+/// A draining target was deregistered a moment ago, and DNS may alternate between two addresses. So the target is
+/// registered again only when DNS has confirmed its address.
 pub fn plan(
     addresses: &Addresses,
     port: u16,
@@ -275,11 +275,12 @@ fn return_blocker(confirmation: Confirmation) -> Option<WaitReason> {
     }
 }
 
-/// Takes the targets that stay or wait as the standby out of the stale ones: at most one unhealthy target stays.
+/// Removes from `stale` the target that stays as the standby, and the targets that wait. At most one unhealthy
+/// target stays.
 ///
-/// Right after a failover the load balancer still calls the previous writer healthy for some health checks, and the
-/// new one not yet. While the endpoint's target is not healthy, a failover has just happened: a healthy stale
-/// target then waits until its health is known, and no other stays instead.
+/// Right after a failover the health checks are late: the load balancer still reports the previous writer as healthy,
+/// and the new writer not yet. So while the endpoint's target is not healthy, a healthy stale target waits, and no
+/// other target stays in its place.
 fn keep_standby(
     stale: &mut BTreeSet<SocketAddr>,
     wanted: &BTreeSet<SocketAddr>,
@@ -305,8 +306,8 @@ fn keep_standby(
     }
 }
 
-/// **Only DNS may remove.** Why a stale target must stay for now, or `None` if it may be deregistered: the addresses
-/// that DNS gives are registered, known to be not draining, and confirmed.
+/// **Only DNS may remove.** Why a stale target must stay for now. `None` if it may be deregistered: then the
+/// addresses that DNS gives are registered, not draining, and confirmed.
 fn deregistration_blocker(
     wanted: &BTreeSet<SocketAddr>,
     targets: &Targets,
@@ -328,7 +329,7 @@ fn deregistration_blocker(
     }
 }
 
-/// Everything that would change with this confirmation: all plans until nothing is left to do, as one.
+/// Joins the plans of a whole run into one: everything that would change with this confirmation.
 pub fn plan_to_fixpoint(
     addresses: &Addresses,
     port: u16,
@@ -349,7 +350,7 @@ pub fn plan_to_fixpoint(
     whole
 }
 
-/// What a plan does to a group, as AWS does it: deregistered targets drain, registered ones start.
+/// Changes the targets as AWS would: deregistered targets drain, and registered targets begin as `initial`.
 pub fn simulate_apply(targets: &mut Targets, plan: &Plan) {
     targets.extend(plan.register.iter().map(|target| (*target, TargetState::Initial)));
     targets.extend(plan.deregister.iter().map(|target| (*target, TargetState::Draining)));

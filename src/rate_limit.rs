@@ -1,9 +1,9 @@
 //! The limits of the load balancing API, and which call comes first.
 //!
-//! The limits are the account's: every deployment in it shares them. Calls about a failover may use all of them
-//! and come first. Routine calls get a small share, less what the failovers used, and pause after the API has
-//! refused a call. The invariant kept here: a call never waits for one of lower priority, and no call is made
-//! without a [`Permit`].
+//! The limits are the account's: all deployments in it share them. Calls about a failover come first and may use the
+//! limits up. Routine calls get a small share, which failovers may use as well, and pause after the API has refused a
+//! call. The invariant kept here: a call never waits for one of lower priority, and no call is made without a
+//! [`Permit`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,14 +23,15 @@ const ROUTINE_BURST: f64 = 6.0;
 pub enum Priority {
     /// The writer may be missing in its group.
     Failover,
-    /// The writer is registered. Stale targets are left.
+    /// The writer is registered. Stale targets may be left to deregister.
     Tidy,
     /// Nothing is known to be wrong.
     Routine,
 }
 
 impl Priority {
-    /// How long calls pause after the API refused or failed one. A failover has its own backoff.
+    /// How long calls of this priority pause after the API refused or failed a call. Failovers do not pause here: the
+    /// loop has its own backoff.
     fn pause_after_throttle(self) -> Duration {
         match self {
             Self::Failover => Duration::ZERO,
@@ -40,7 +41,7 @@ impl Priority {
     }
 }
 
-/// The kinds of calls with a limit of their own, besides that of all calls together.
+/// The kinds of calls. Writes have a limit of their own, besides the limit of all calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// A call that reads.
@@ -58,13 +59,13 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The priority at which it was granted. Further calls of the same work ask for theirs at this one.
+    /// The priority at which it was granted. Further calls of the same change ask for their permits at this priority.
     pub fn priority(&self) -> Priority {
         self.priority
     }
 }
 
-/// Tokens that come back at a rate, up to a number.
+/// A token bucket: tokens come back at `rate` per second, up to `burst`.
 #[derive(Clone, Copy, Debug)]
 struct TokenBucket {
     tokens: f64,
@@ -79,7 +80,7 @@ impl TokenBucket {
         Self { tokens: burst, burst, rate, at: Instant::now() }
     }
 
-    /// How long until this many tokens are there.
+    /// How long until the bucket holds this many tokens.
     fn time_until(&mut self, tokens: f64) -> Duration {
         let now = Instant::now();
         let refill = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
@@ -91,7 +92,7 @@ impl TokenBucket {
         self.tokens -= 1.0;
     }
 
-    /// Another process has used up the tokens.
+    /// Removes all tokens: another process has used them up.
     fn empty(&mut self) {
         self.time_until(0.0);
         self.tokens = self.tokens.min(0.0);
@@ -102,7 +103,7 @@ impl TokenBucket {
 pub(crate) struct RateLimiter(tokio::sync::Mutex<TokenBucket>);
 
 impl RateLimiter {
-    /// This many at once, and this many per second.
+    /// Allows `burst` calls at once, and `rate` calls per second.
     pub fn new(burst: f64, rate: f64) -> Self {
         Self(tokio::sync::Mutex::new(TokenBucket::new(burst, rate)))
     }
@@ -177,7 +178,7 @@ struct State {
 }
 
 impl ApiRateLimiter {
-    /// The account's limits, of which routine calls get this many per second.
+    /// The account's limits. Routine calls get `routine_per_second` of them.
     pub fn new(routine_per_second: u32) -> Self {
         let rate = f64::from(routine_per_second);
         Self::with_buckets(
@@ -211,9 +212,9 @@ impl ApiRateLimiter {
         }
     }
 
-    /// Records that the API refused or failed a call, or that the SDK repeats one. Another process may be using
-    /// up the account's limits, another run of this function among them; a failover there must not wait for
-    /// routine calls here. The bucket is emptied, because the burst that it counts is gone.
+    /// Records that the API refused or failed a call, or that the SDK repeats one. Another process, such as another
+    /// run of this function, may be using up the account's limits. A failover there must not wait for routine calls
+    /// here. The bucket is emptied, because the tokens in it are used up.
     pub fn record_throttle(&self) {
         let mut state = self.state();
         state.throttled_at = Some(Instant::now());
@@ -251,7 +252,7 @@ impl State {
             wait = wait.max(priority.pause_after_throttle().saturating_sub(throttled_at.elapsed()));
         }
         if !wait.is_zero() {
-            // A pause of less than a timer's tick would wake the call too early, again and again.
+            // A timer ticks every millisecond: after a shorter pause the call would wake too early, again and again.
             return Err(wait.max(Duration::from_millis(1)));
         }
         self.all.take();

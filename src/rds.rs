@@ -1,4 +1,4 @@
-//! The clusters and instances, by `aws-sdk-rds`. Only this module and its child know it.
+//! Reads clusters and instances with `aws-sdk-rds`. Only this module and its child use that library.
 
 mod inspect;
 
@@ -14,7 +14,7 @@ use crate::reconcile::{Cluster, Instance, RdsApi};
 /// Afterwards it is `available` again.
 const FAILING_OVER: &str = "failing-over";
 
-/// The account's clusters.
+/// The account's clusters and instances.
 pub struct Rds {
     client: Client,
 }

@@ -2,8 +2,8 @@
 //!
 //! A failover and a drift check take the same path; they differ only in how long they go on ([`Mode`]). The
 //! invariants kept here: a deregistration acts on a lookup and a list that are no older than
-//! [`MAX_OBSERVATION_AGE`] and were made after everything that speaks for it was known; nothing that a run waits
-//! for interrupts its lookups; and every await ends at the deadline.
+//! [`MAX_OBSERVATION_AGE`], and both were made after the RDS API was asked; no wait interrupts the lookups; and every
+//! await ends at the deadline.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -102,7 +102,7 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
     run.into_report(result)
 }
 
-/// The endpoint and the group when both had been seen for the first time.
+/// The endpoint's targets and the group's active targets at the first observation of both.
 struct Baseline {
     wanted: BTreeSet<SocketAddr>,
     active: BTreeSet<SocketAddr>,
@@ -130,14 +130,14 @@ struct Run<'a, D, T, C> {
     plan: Option<Plan>,
     changes: ChangeLog,
     registration_latency: Option<Duration>,
-    /// A permit that was waited for while the observation grew old. The next write uses it.
+    /// A permit that came after the observation had become too old. The next write uses it.
     write_permit: Option<Permit>,
-    /// Messages are logged once in a run.
+    /// The messages that this run has logged: each is logged once.
     logged: BTreeSet<String>,
 }
 
 impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
-    /// Repeats [`Self::step`] until nothing is left to do, or no time to do it.
+    /// Repeats [`Self::step`] until nothing is left to do or the time is over.
     async fn sync(&mut self) -> Result<Status, Error> {
         loop {
             let then = match self.step().await {
@@ -185,14 +185,14 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let then =
             self.apply(&observation, &plan, confirmation).await.map_err(|error| (Stage::Change, error))?;
         if then == Then::Stop(Stop::Done) && self.standby.is_unknown() {
-            // The standby decides whether anything is left to do.
-            self.standby.known().await;
+            // Whether the standby may stay decides whether a deregistration is left to do.
+            self.standby.wait_until_known().await;
             return Ok(self.control.recheck());
         }
         Ok(then)
     }
 
-    /// Whether only the end of the watch ended the step: after a complete observation, that is no error.
+    /// Whether the step failed only because the watch time is over. After a complete observation that is no error.
     fn is_end_of_watch(&self, error: &Error) -> bool {
         error.kind() == ErrorKind::DeadlineExceeded
             && self.plan.is_some()
@@ -208,15 +208,15 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             // The last complete observation counts.
             return Ok(self.control.time_is_over());
         }
-        // What was seen counts: by the next observation, another invocation may have registered the writer.
+        // The baseline is taken now: before the next observation, another invocation may register the writer.
         if let Some(seen) = self.observer.last() {
             self.baseline.get_or_insert_with(|| Baseline::of(&seen));
         }
         Err((Stage::Observation, error))
     }
 
-    /// How far the last answer of DNS is confirmed. A deregistration acts only on a recent observation, so that
-    /// is checked last. The observation began at `began`.
+    /// Whether a deregistration may rely on the last DNS answer. The age of the observation is checked last, because
+    /// the question to the RDS API takes time. The observation began at `began`.
     async fn confirmation(&mut self, observation: &Observation, began: Instant) -> Confirmation {
         if !self.observer.is_confirmed() {
             return Confirmation::Unconfirmed;
@@ -225,7 +225,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if observation.plan(Confirmation::Unconfirmed, &extras)
             == observation.plan(Confirmation::Confirmed, &extras)
         {
-            // Nothing depends on it, so the RDS API is not asked.
+            // The plan is the same with and without a confirmation, so the RDS API is not asked.
             return Confirmation::Confirmed;
         }
         if self.control.is_backing_off() {
@@ -241,7 +241,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
                 let (verdict, answered) = self.ask_rds(observation).await;
                 self.veto.record(&observation.resolution, verdict, answered);
                 if verdict == RdsVerdict::NoVeto {
-                    // A deregistration needs an observation that is newer than the question.
+                    // A deregistration needs a list that is newer than the question to the RDS API.
                     self.observer.require_new_list();
                 }
                 verdict
@@ -257,8 +257,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         Confirmation::Confirmed
     }
 
-    /// Asks the RDS API about the writer that DNS names, and says when it answered. Without an answer there is no
-    /// veto.
+    /// Asks the RDS API about the writer that DNS names. Returns the verdict and the time of the answer. Without an
+    /// answer there is no veto.
     async fn ask_rds(&mut self, observation: &Observation) -> (RdsVerdict, Instant) {
         let began = Instant::now();
         let chain = &observation.resolution.chain;
@@ -268,11 +268,11 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let question = ask_cluster(&self.observer.clients.rds, self.reads_end, &identifier, &zone);
         let question = async { (question.await, Instant::now()) };
         let (answer, answered) = match self.mode {
-            // A dry run plans by one lookup.
+            // A dry run makes one lookup, before this question.
             Mode::DryRun => question.await,
             Mode::Check | Mode::Watch => self.observer.beside_lookups(question).await,
         };
-        // A check waits for the confirmation only; the RDS API may be slow.
+        // The limit of a check is for the confirmation alone: a slow RDS API must not use it up.
         self.control.exclude(began.elapsed());
         let verdict = match answer {
             Ok(cluster) => self.verdict(member, cluster.as_ref(), observation),
@@ -346,7 +346,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             return Ok(self.control.at_once());
         }
         if !candidates.is_empty() {
-            // Best effort: an error here does not fail the binding. The next step sees a deadline that is over.
+            // Best effort: an error here does not fail the binding. If the deadline is over, the next step ends the
+            // run.
             let Ok(permit) = self.permit_to_register(observation).await else {
                 return Ok(self.control.poll());
             };
@@ -390,8 +391,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         self.observer.known_for().is_some() && self.observer.resolution() == Some(&observation.resolution)
     }
 
-    /// Waits for a permit to register, once for each registration. Returns none, and keeps the permit for the
-    /// next step, if the observation no longer holds after the wait.
+    /// Waits for a permit to register. Returns `None` and keeps the permit for the next step if the observation no
+    /// longer holds after the wait.
     async fn permit_to_register(&mut self, observation: &Observation) -> Result<Option<Permit>, Error> {
         let (extras, is_confirmed) = (self.allowed_extras(), self.observer.is_confirmed());
         let permit = match self.write_permit.take() {
@@ -408,8 +409,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         Ok(None)
     }
 
-    /// Waits for a permit to deregister. Returns none, and keeps the permit for the next step, if it had to wait:
-    /// everything that speaks for the deregistration may have changed.
+    /// Waits for a permit to deregister. Returns `None` and keeps the permit for the next step if it had to wait:
+    /// DNS, the group or the RDS API's answer may have changed meanwhile.
     async fn permit_to_deregister(&mut self) -> Result<Option<Permit>, Error> {
         if let Some(permit) = self.write_permit.take() {
             return Ok(Some(permit));
@@ -467,7 +468,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let call =
             self.observer.clients.groups.deregister(permit, self.binding.target_group.as_str(), &targets);
         let result = self.observer.change("deregister stale targets", call).await;
-        // One attempt: the result says everything about it.
+        // A deregistration is one attempt: its result alone shows whether the outcome is known.
         let result = result.map(|()| Attempts::AllKnown);
         self.record_change(Change::Deregister, &targets, result)?;
         self.clear_error(Stage::Change);
@@ -515,18 +516,18 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         AllowedExtras { candidates: self.preregister.addresses(), standby: self.standby.policy() }
     }
 
-    /// The priority of the next listing.
+    /// The priority of the next listing, if the plan or the mode decides it.
     fn priority(&self, observation: &Observation, plan: &Plan) -> Option<Priority> {
         if !plan.register.is_empty() {
             return Some(Priority::Failover);
         }
-        let is_followed = self.mode == Mode::Watch && self.dns_has_moved(observation);
-        (is_followed || !self.changes.registered.is_empty()).then_some(Priority::Tidy)
+        let has_moved = self.mode == Mode::Watch && self.dns_has_moved(observation);
+        (has_moved || !self.changes.registered.is_empty()).then_some(Priority::Tidy)
     }
 
-    /// Whether DNS has moved since the failover began, as far as this run can know: a watch goes on until then.
-    /// Either the addresses were not in the group at first, or the others were. A name that only switched to
-    /// another address and back has not moved.
+    /// Whether DNS has moved, as far as this run can know. A watch goes on until then. DNS has moved in two cases:
+    /// the group did not hold the present addresses at the first observation; or it held the first addresses, and
+    /// the present ones are others. A name that switched to another address and back has not moved.
     fn dns_has_moved(&self, observation: &Observation) -> bool {
         let wanted = observation.wanted();
         self.baseline.as_ref().is_some_and(|first| {
@@ -535,7 +536,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         })
     }
 
-    /// Shows the observation to everything that keeps track of it.
+    /// Passes the observation to the baseline, the snapshot and the change log.
     fn record(&mut self, observation: &Observation, is_backing_off: bool) {
         let baseline = self.baseline.get_or_insert_with(|| Baseline::of(observation));
         if self.preregister.is_open() || self.standby.is_unknown() {
@@ -556,7 +557,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
 
     /// Keeps the plan, and logs a new one.
     fn keep_plan(&mut self, plan: &Plan, confirmation: Confirmation) {
-        // A stale observation is repeated at once; its plan is not worth a line.
+        // A stale observation is repeated at once; its plan is not logged.
         let is_worth_logging = !plan.is_empty() && confirmation != Confirmation::StaleObservation;
         if is_worth_logging && self.is_new(&plan.to_string()) {
             log_decision!(info, self.binding, "plan", plan = %plan, reason = "the group differs from DNS", "plan computed");
@@ -604,7 +605,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if let Some(error) = self.control.take_pending_error() {
             return Err(error);
         }
-        // What was seen after the last plan counts as well: the time may have ended during an observation.
+        // The time may have ended during an observation. What that observation showed counts as well.
         if self.plan.as_ref().is_none_or(Plan::is_empty)
             && let Some(seen) = self.observer.last()
         {

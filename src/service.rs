@@ -1,5 +1,5 @@
-//! One invocation: what an event asks for is done, within the time that is left. The function and the
-//! command line share it.
+//! One invocation: it does what an event asks for, within the time that is left. The function and the command line
+//! share it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -28,19 +28,19 @@ use crate::reconcile::{
     TargetGroupApi, reconcile,
 };
 
-/// The part of an invocation's time in which its result is logged and reported: some milliseconds of work,
-/// which at 128 MB may get a fourteenth of a core.
+/// The part of an invocation's time in which its result is logged and reported. This takes some milliseconds of work,
+/// and a function with 128 MB gets a fourteenth of a core.
 pub const RESERVE: Duration = Duration::from_secs(1);
 
-/// How long a check may take to read the tags again, where they are known. A thousand groups take some five
-/// seconds at the routine rate.
+/// How long a check may take to read the tags again if it knows an earlier list. The tags of a thousand groups take
+/// some five seconds at the routine rate.
 const REFRESH: Duration = Duration::from_secs(30);
 
-/// How many failed bindings a message names in full. Lambda cuts long messages, and people read the first few.
+/// How many failed bindings an error message names in full. Lambda cuts long messages.
 const MAX_NAMED: usize = 5;
-/// As long as a DNS name may be. A tag's value may be anything.
+/// The longest endpoint in a message, as long as a DNS name may be. A tag's value may be any text.
 const MAX_ENDPOINT_CHARS: usize = 253;
-/// How much of a reason a message has, in characters, from its start and from its end, where the fix is.
+/// How many characters of a long reason a message holds, from its start and from its end. The fix is at the end.
 const REASON_START: usize = 600;
 const REASON_END: usize = 400;
 /// How many reports the log line of an invocation holds: a line may have 256 KB (CloudWatch Logs quotas).
@@ -77,23 +77,23 @@ impl Trigger {
 #[derive(Clone, Debug, Serialize)]
 pub struct InvocationResult {
     pub trigger: Trigger,
-    /// Of the bindings, then of what could not be bound.
+    /// The reports of the bindings, then those of the tagged groups that could not be bound.
     pub bindings: Vec<Report>,
     /// How many bindings there are, whether or not this invocation was about them. A metric.
     #[serde(skip)]
     pub bound: usize,
-    /// How many of the reports, at their end, are of what could not be bound.
+    /// How many of the reports, at the end of the list, are of tagged groups that could not be bound.
     #[serde(skip)]
     pub unbound: usize,
 }
 
-/// What an invocation that did not fail returns.
+/// The answer of a successful invocation.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    /// Of bindings that were reconciled, or would be.
+    /// The result of a check, a watch or a plan.
     InvocationResult(InvocationResult),
-    /// Of the doctor. The problems that it finds do not fail the invocation: finding them was the task.
+    /// The doctor's report. The problems in it do not fail the invocation.
     DoctorReport {
         trigger: Trigger,
         #[serde(flatten)]
@@ -101,7 +101,7 @@ pub enum Answer {
     },
 }
 
-/// A failed invocation. Its message is what the operator sees first.
+/// A failed invocation. An operator reads its message first.
 pub enum InvocationError {
     /// The event is not for this function.
     UnsupportedEvent(UnsupportedEvent),
@@ -154,7 +154,7 @@ fn write_unknown(f: &mut fmt::Formatter<'_>, name: &str, known: &[String]) -> fm
     }
 }
 
-/// `unwrap` shows the message.
+/// Prints the message, because `unwrap` prints this form.
 impl fmt::Debug for InvocationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -163,7 +163,7 @@ impl fmt::Debug for InvocationError {
 
 /// The program that serves the invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum Program {
     /// A Lambda function, whose time-out must be longer than a watch.
     Lambda,
     CommandLine,
@@ -174,14 +174,19 @@ pub struct Service<'a, D, T, C> {
     config: &'a Config,
     clients: &'a Clients<D, T, C>,
     fleet: &'a Fleet,
-    host: Host,
-    /// What the RDS API said of instances last. It counts while the API is silent.
+    program: Program,
+    /// The RDS API's last answers about instances. They count if the API does not answer.
     members: RefCell<Members>,
 }
 
 impl<'a, D, T, C> Service<'a, D, T, C> {
-    pub fn new(config: &'a Config, clients: &'a Clients<D, T, C>, fleet: &'a Fleet, host: Host) -> Self {
-        Self { config, clients, fleet, host, members: RefCell::default() }
+    pub fn new(
+        config: &'a Config,
+        clients: &'a Clients<D, T, C>,
+        fleet: &'a Fleet,
+        program: Program,
+    ) -> Self {
+        Self { config, clients, fleet, program, members: RefCell::default() }
     }
 
     pub fn config(&self) -> &'a Config {
@@ -202,7 +207,7 @@ where
         now: SystemTime,
         remaining: Duration,
     ) -> Result<Answer, InvocationError> {
-        // A quarter at most, so that a short time-out is not all reserve.
+        // The reserve is a quarter of the time at most, so that a short time-out leaves time for the work.
         let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
         let (request, mut set) = self.load_request(event, now, deadline).await;
         if let Event::Command(command) = event
@@ -253,7 +258,7 @@ where
         self.diagnose(path, &bindings, &failed, remaining, deadline).await
     }
 
-    /// Runs the doctor. The log says how much it found; the answer says what.
+    /// Runs the doctor. The log has the counts, and the answer has the findings.
     async fn diagnose(
         &self,
         path: &impl InspectPath,
@@ -262,7 +267,7 @@ where
         remaining: Duration,
         deadline: Instant,
     ) -> DoctorReport {
-        let time = (self.host == Host::Lambda).then(|| remaining.saturating_sub(RESERVE));
+        let time = (self.program == Program::Lambda).then(|| remaining.saturating_sub(RESERVE));
         let general = check_settings(self.config, time);
         let bindings = examine(self.clients, path, bindings, deadline).await;
         let doctor_report = DoctorReport::new(general, bindings, unbound);
@@ -294,15 +299,15 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     }
 
     /// Watches the bindings that the event is about, each by itself: one that fails or waits delays no other.
-    /// Meanwhile it looks after the others, and reports those that had moved as well.
+    /// Meanwhile it syncs the other bindings in the background, and reports those that it changed.
     pub async fn watch(
         &self,
         bindings: &[Binding],
         watched: Vec<WatchedBinding>,
         deadline: Instant,
     ) -> Vec<Report> {
-        let Self { config, clients, fleet, host: _, members: _ } = self;
-        // A watch of no length is a check.
+        let Self { config, clients, fleet, program: _, members: _ } = self;
+        // With WATCH_SECONDS=0 a watch is a check.
         let mode =
             if config.dry_run || config.timing.watch.is_zero() { self.check_mode() } else { Mode::Watch };
         let is_watched = |index: &usize| watched.iter().any(|watched| watched.binding == *index);
@@ -340,14 +345,13 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         reports
     }
 
-    /// Finds the bindings, and what the event asks for given them. A watch must not wait, so known tags are
-    /// good enough for it. Everything else, and an event about a database that is not bound, has them read
-    /// again now and then.
+    /// Finds the bindings, and decides what the event asks for. A watch must not wait, so it uses the known tags,
+    /// however old they are. For any other request the tags are read again if they are too old.
     async fn load_request(&self, event: &Event, now: SystemTime, deadline: Instant) -> (Request, BindingSet) {
-        // An event from before that is about a failover that is over: after a storm, events wait for a function
-        // that is free, and an archive may be replayed.
+        // An event from before `oldest` is about a failover that is over. Such an event comes late if many events wait
+        // for a free function, or if an archive is replayed.
         let oldest = now.checked_sub(self.config.timing.watch).unwrap_or(UNIX_EPOCH);
-        // A cold function must know the tags first to follow a failover.
+        // A cold function must read the tags before it can follow a failover.
         let priority = if event.is_of_rds() { Priority::Failover } else { Priority::Routine };
         let load = async |age, priority| {
             let groups = &self.clients.groups;
@@ -366,7 +370,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         };
         match reloaded {
             Ok((request, set, _)) => (request, set),
-            // The next check goes on with the reading.
+            // The next check continues to read the tags.
             Err(_) => {
                 let reason = "the tags are not read in time";
                 tracing::warn!(decision = "retry", reason, "using the known groups");
@@ -375,8 +379,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         }
     }
 
-    /// What the event asks for. An event about an instance may be about the cluster that it is a member of; where
-    /// no binding says so, the RDS API does.
+    /// Decides what the event asks for. An event about an instance may be about its cluster. If no binding names the
+    /// instance, the RDS API is asked for its cluster.
     async fn find_request(
         &self,
         event: &Event,
@@ -410,7 +414,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             }
         }
         let request = match request(event, bindings, &members, oldest) {
-            // Unknown instance or no answer: assume that every readers binding is affected.
+            // An instance is unknown, or the API did not answer: the event may be about any binding with the role
+            // `readers`.
             Request::Check(to_list) if is_unknown => Request::Check(&to_list | &readers(bindings)),
             request => request,
         };
@@ -423,15 +428,15 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         (request, members)
     }
 
-    /// The bindings as of the last reading of the tags.
+    /// The bindings, by the tags that were read last.
     pub async fn known_bindings(&self, deadline: Instant) -> Vec<Binding> {
         let groups = &self.clients.groups;
         let age = Duration::MAX;
         discovery::binding_set(groups, self.config, age, Priority::Routine, deadline).await.bindings
     }
 
-    /// The member that the RDS API names as the writer, where DNS names another one: a failover is under
-    /// way, and no event says so. Best effort: without an answer there is none.
+    /// The member that the RDS API names as the writer, if DNS names another one: a failover is under way. Best effort:
+    /// without an answer there is no candidate.
     pub async fn candidate(&self, binding: &Binding, deadline: Instant) -> Option<String> {
         if !self.config.preregister || binding.role != Role::Writer {
             return None;
@@ -467,7 +472,7 @@ fn select(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
 fn log_result(result: &InvocationResult) {
     let InvocationResult { trigger, bindings, bound, unbound: _ } = result;
     let count = |status| bindings.iter().filter(move |report| report.status == status).count();
-    // Bindings in sync are only counted: of a thousand bindings they would fill the log every minute.
+    // Bindings in sync are only counted: a thousand of them would fill the log every minute.
     let others = bindings.iter().filter(|report| report.status != Status::InSync);
     let (others, left_out) =
         (others.clone().take(MAX_LOGGED).collect::<Vec<_>>(), others.skip(MAX_LOGGED).count());

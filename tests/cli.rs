@@ -104,6 +104,15 @@ mod help {
     }
 
     #[tokio::test]
+    async fn version_is_that_of_the_package() {
+        let done = run(&FakeAws::new(), &["--version"]).await;
+        assert_eq!(
+            (done.code, &*done.stdout),
+            (0, concat!("rds-nlb-sync ", env!("CARGO_PKG_VERSION"), "\n"))
+        );
+    }
+
+    #[tokio::test]
     async fn wrong_arguments_fail_with_code_1() {
         for (arguments, message_text) in [
             (&["destroy"][..], "destroy"),

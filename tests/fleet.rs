@@ -10,7 +10,7 @@ use rds_nlb_sync::fleet::{BACKGROUND_INTERVAL, Fleet, LISTING_TIME};
 use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Priority};
 use rds_nlb_sync::reconcile::{self, Status};
-use rds_nlb_sync::service::{Answer, Host, InvocationError, InvocationResult, Service};
+use rds_nlb_sync::service::{Answer, InvocationError, InvocationResult, Program, Service};
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -53,7 +53,7 @@ impl Estate {
     async fn invoke(&self, event: Value) -> Result<InvocationResult, InvocationError> {
         let aws = self.aws.clone();
         let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws };
-        let service = Service::new(&self.config, &ports, &self.fleet, Host::Lambda);
+        let service = Service::new(&self.config, &ports, &self.fleet, Program::Lambda);
         match handle(&service, &event.to_string(), SystemTime::UNIX_EPOCH, seconds(240)).await? {
             Answer::InvocationResult(outcome) => Ok(outcome),
             other => panic!("expected bindings, not {other:?}"),

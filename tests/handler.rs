@@ -9,7 +9,7 @@ use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::rate_limit::Priority::{Failover, Routine};
 use rds_nlb_sync::reconcile::{self, Report, Status};
-use rds_nlb_sync::service::{Answer, Host, InvocationError, InvocationResult, RESERVE, Service, Trigger};
+use rds_nlb_sync::service::{Answer, InvocationError, InvocationResult, Program, RESERVE, Service, Trigger};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -69,7 +69,7 @@ async fn invoke_with(
     };
     let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };
     let fleet = Fleet::new(&config);
-    let service = Service::new(&config, &ports, &fleet, Host::Lambda);
+    let service = Service::new(&config, &ports, &fleet, Program::Lambda);
     match handle(&service, &event.to_string(), noon(), time).await? {
         Answer::InvocationResult(outcome) => Ok(outcome),
         other => panic!("expected bindings, not {other:?}"),

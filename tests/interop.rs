@@ -1,13 +1,16 @@
-//! The binary against a foreign fake AWS and a foreign name server, `moto` and
-//! `unbound`. `tests/install` installs them; without them these tests are skipped, except in CI.
+//! The binary against a foreign fake AWS and foreign name servers, `moto`, `unbound` and
+//! BIND 9. `tests/install` installs them; without them these tests are skipped, except in CI.
 //!
 //! Where moto departs from AWS, a comment says how (moto 5.2.5): it never lets a target drain, keys
-//! targets by their address alone, and refuses to deregister a target that is not registered.
+//! targets by their address alone, refuses to deregister a target that is not registered, and gives a cluster and its
+//! instances different hashes.
 
+mod bind;
 pub mod moto;
 mod unbound;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +21,7 @@ use rds_nlb_sync::rate_limit::ApiRateLimiter;
 use rds_nlb_sync::reconcile::{Resolution, Resolve};
 use serde_json::{Value, json};
 
+use self::bind::Bind;
 use self::moto::{Database, Moto};
 use self::unbound::Unbound;
 use testkit::lambda::Function;
@@ -240,37 +244,37 @@ mod of_moto {
     }
 }
 
+/// The zone as RDS has it, with this writer.
+fn zone(writer: &str) -> String {
+    format!(
+        "orders.cluster-abc123 CNAME {writer}.abc123\n\
+         orders-1.abc123 A {ONE}\n\
+         orders-2.abc123 A {TWO}\n\
+         db CNAME orders.cluster-abc123\n\
+         loop CNAME pool\npool CNAME loop\n\
+         text TXT \"no address\"\n\
+         public A 52.1.2.3\n"
+    )
+}
+
+async fn with_server(server: SocketAddr, aws: &FakeAws, variables: &[(&str, &str)]) -> Function {
+    let address = server.to_string();
+    let mut all = vec![("NAMESERVERS", address.as_str())];
+    all.extend(variables);
+    Function::start(aws, binary(), &all).await
+}
+
+async fn resolve(server: SocketAddr, name: &str) -> Result<Resolution, Error> {
+    DnsClient::new(Some(&[server])).unwrap().resolve(name, Family::V4).await
+}
+
 mod of_unbound {
     use super::*;
-
-    /// The zone as RDS has it, with this writer.
-    fn zone(writer: &str) -> String {
-        format!(
-            "orders.cluster-abc123 CNAME {writer}.abc123\n\
-             orders-1.abc123 A {ONE}\n\
-             orders-2.abc123 A {TWO}\n\
-             db CNAME orders.cluster-abc123\n\
-             loop CNAME pool\npool CNAME loop\n\
-             text TXT \"no address\"\n\
-             public A 52.1.2.3\n"
-        )
-    }
-
-    async fn on(server: &Unbound, aws: &FakeAws, variables: &[(&str, &str)]) -> Function {
-        let address = server.address.to_string();
-        let mut all = vec![("NAMESERVERS", address.as_str())];
-        all.extend(variables);
-        Function::start(aws, binary(), &all).await
-    }
-
-    async fn resolve(server: &Unbound, name: &str) -> Result<Resolution, Error> {
-        DnsClient::new(Some(&[server.address])).unwrap().resolve(name, Family::V4).await
-    }
 
     #[tokio::test]
     async fn unbound_failover_is_followed_after_the_ttl() {
         let (server, aws) = (or_skip!(Unbound::start(&zone("orders-1"))), FakeAws::new());
-        let function = on(&server, &aws, &[("CONFIRM_SECONDS", "6")]).await;
+        let function = with_server(server.address, &aws, &[("CONFIRM_SECONDS", "6")]).await;
         let moving = async {
             soon().await;
             aws.writer_per_rds("orders-2");
@@ -298,7 +302,8 @@ mod of_unbound {
     async fn missing_target_of_an_alias_is_named() {
         let records = format!("{}gone CNAME nowhere-1\n", zone("orders-1"));
         let server = or_skip!(Unbound::start(&records));
-        let message_text = resolve(&server, "gone.us-east-1.rds.amazonaws.com").await.unwrap_err().explain();
+        let message_text =
+            resolve(server.address, "gone.us-east-1.rds.amazonaws.com").await.unwrap_err().explain();
         let reason =
             "nowhere-1.us-east-1.rds.amazonaws.com, where its aliases lead, does not exist (NXDOMAIN)";
         assert!(message_text.contains(reason), "{message_text}");
@@ -307,7 +312,7 @@ mod of_unbound {
     #[tokio::test]
     async fn unbound_failing_zone_blocks_deregistration() {
         let (server, aws) = (or_skip!(Unbound::start(&zone("orders-1"))), FakeAws::new());
-        let function = on(&server, &aws, &[]).await;
+        let function = with_server(server.address, &aws, &[]).await;
         let moving = async {
             soon().await;
             aws.writer_per_rds("orders-2");
@@ -334,7 +339,7 @@ mod of_unbound {
             ("refused", "REFUSED"),
         ] {
             let name = format!("{name}.us-east-1.rds.amazonaws.com");
-            let error = resolve(&server, &name).await.unwrap_err();
+            let error = resolve(server.address, &name).await.unwrap_err();
             let message_text = error.explain();
             assert_eq!(error.kind(), ErrorKind::NoAnswer);
             assert!(
@@ -345,15 +350,17 @@ mod of_unbound {
             );
         }
         server.fail();
-        let message_text =
-            resolve(&server, "orders-1.abc123.us-east-1.rds.amazonaws.com").await.unwrap_err().explain();
+        let message_text = resolve(server.address, "orders-1.abc123.us-east-1.rds.amazonaws.com")
+            .await
+            .unwrap_err()
+            .explain();
         assert!(message_text.contains("SERVFAIL"), "{message_text}");
     }
 
     #[tokio::test]
     async fn unbound_answer_includes_the_cname_chain() {
         let server = or_skip!(Unbound::start(&zone("orders-2")));
-        let answer = resolve(&server, "DB.us-east-1.rds.amazonaws.com").await.unwrap();
+        let answer = resolve(server.address, "DB.us-east-1.rds.amazonaws.com").await.unwrap();
         assert_eq!(answer.addresses.to_string(), TWO);
         let names =
             ["db.us-east-1.rds.amazonaws.com", ENDPOINT, "orders-2.abc123.us-east-1.rds.amazonaws.com"];
@@ -364,8 +371,87 @@ mod of_unbound {
     async fn unbound_answer_too_long_for_udp_comes_over_tcp() {
         let many: Vec<String> = (1..=200).map(|host| format!("many A 10.0.7.{host}\n")).collect();
         let server = or_skip!(Unbound::start(&many.concat()));
-        let answer = resolve(&server, "many.us-east-1.rds.amazonaws.com").await.unwrap();
+        let answer = resolve(server.address, "many.us-east-1.rds.amazonaws.com").await.unwrap();
         assert_eq!(answer.addresses.iter().count(), 200);
+    }
+}
+
+mod of_bind {
+    use super::*;
+
+    #[tokio::test]
+    async fn bind_failover_is_followed_after_the_ttl() {
+        let (server, aws) = (or_skip!(Bind::start(&zone("orders-1")).await), FakeAws::new());
+        let function = with_server(server.address, &aws, &[("CONFIRM_SECONDS", "6")]).await;
+        let moving = async {
+            soon().await;
+            aws.writer_per_rds("orders-2");
+            server.serve(&zone("orders-2")).await;
+        };
+        let (result, ()) = tokio::join!(function.invoke(failover("orders"), TIME), moving);
+        assert_eq!(status(&result.unwrap()), "updated");
+        assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+        assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+    }
+
+    #[tokio::test]
+    async fn bind_failing_zone_blocks_deregistration() {
+        let (server, aws) = (or_skip!(Bind::start(&zone("orders-1")).await), FakeAws::new());
+        let function = with_server(server.address, &aws, &[]).await;
+        let moving = async {
+            soon().await;
+            aws.writer_per_rds("orders-2");
+            server.fail().await;
+            // The cached answers end after five seconds.
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            assert_eq!(aws.writes(), Vec::<String>::new());
+            server.serve(&zone("orders-2")).await;
+        };
+        let (result, ()) = tokio::join!(function.invoke(failover("orders"), TIME), moving);
+        assert_eq!(status(&result.unwrap()), "updated");
+        assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
+        let message_text = function.log.lock().unwrap().join("\n");
+        assert!(message_text.contains("SERVFAIL"), "the failure was seen: {message_text}");
+    }
+
+    #[tokio::test]
+    async fn bind_failures_have_distinct_errors() {
+        let server = or_skip!(Bind::start(&zone("orders-1")).await);
+        for (name, reason) in [
+            ("nobody", "NXDOMAIN"),
+            ("text", "an empty answer"),
+            ("loop", ""),
+            ("public", "52.1.2.3, a public address"),
+        ] {
+            let name = format!("{name}.us-east-1.rds.amazonaws.com");
+            let error = resolve(server.address, &name).await.unwrap_err();
+            let message_text = error.explain();
+            assert_eq!(error.kind(), ErrorKind::NoAnswer);
+            assert!(
+                message_text.contains(reason)
+                    && message_text.contains(&name)
+                    && message_text.contains("Fix:"),
+                "{message_text}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn bind_answer_includes_the_cname_chain() {
+        let server = or_skip!(Bind::start(&zone("orders-2")).await);
+        let answer = resolve(server.address, "DB.us-east-1.rds.amazonaws.com").await.unwrap();
+        assert_eq!(answer.addresses.to_string(), TWO);
+        let names =
+            ["db.us-east-1.rds.amazonaws.com", ENDPOINT, "orders-2.abc123.us-east-1.rds.amazonaws.com"];
+        assert_eq!(answer.chain, names);
+    }
+
+    #[tokio::test]
+    async fn bind_answer_too_long_for_udp_comes_over_tcp() {
+        let many: Vec<String> = (1..=60).map(|host| format!("many A 10.0.7.{host}\n")).collect();
+        let server = or_skip!(Bind::start(&many.concat()).await);
+        let answer = resolve(server.address, "many.us-east-1.rds.amazonaws.com").await.unwrap();
+        assert_eq!(answer.addresses.iter().count(), 60);
     }
 }
 

@@ -275,7 +275,7 @@ async fn flickering_dns_does_not_fill_the_log() {
     function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
     assert!(aws.count(Action::Lookup) > 10);
     let lines = function.lines();
-    assert!(lines.len() <= 8, "{lines:#?}");
+    assert!(lines.len() <= 9, "{lines:#?}");
 }
 
 #[tokio::test]
@@ -339,7 +339,21 @@ async fn watch_logs_no_line_per_poll() {
     let function = start(&aws, &[("WATCH_SECONDS", "2"), ("PREREGISTER", "false")]).await;
     function.invoke(event("cluster-failover-started.json"), TIME).await.unwrap();
     assert!(aws.count(Action::Lookup) > 10);
-    assert_eq!(function.lines().len(), 2, "the invocation and its metrics");
+    assert_eq!(function.lines().len(), 3, "the start, the invocation and its metrics");
+}
+
+#[tokio::test]
+async fn first_log_line_says_the_version() {
+    let aws = FakeAws::new();
+    let function = start(&aws, &[]).await;
+    function.invoke(check(), TIME).await.unwrap();
+    function.invoke(check(), TIME).await.unwrap();
+    let lines = function.lines();
+    assert_eq!(
+        (&lines[0]["decision"], &lines[0]["version"]),
+        (&json!("init"), &json!(env!("CARGO_PKG_VERSION")))
+    );
+    assert_eq!(lines.iter().filter(|line| line["decision"] == "init").count(), 1, "once per process");
 }
 
 #[tokio::test]

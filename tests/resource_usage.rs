@@ -13,7 +13,7 @@ use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::metrics;
 use rds_nlb_sync::reconcile::Status;
-use rds_nlb_sync::service::{Answer, Host, Service};
+use rds_nlb_sync::service::{Answer, Program, Service};
 use rds_nlb_sync::startup::{App, start};
 use serde_json::json;
 
@@ -135,7 +135,7 @@ fn check_in_sync_allocates_little_and_keeps_nothing() {
         let check = async || {
             let before = allocated();
             let event = json!({"command": "check"}).to_string();
-            let service = Service::new(&config, &ports, &fleet, Host::Lambda);
+            let service = Service::new(&config, &ports, &fleet, Program::Lambda);
             match handle(&service, &event, SystemTime::UNIX_EPOCH, Duration::from_secs(60)).await {
                 Ok(Answer::InvocationResult(outcome)) => {
                     assert_eq!(outcome.bindings[0].status, Status::InSync);

@@ -43,10 +43,13 @@ pub const FLICKER_AURORA: Range = (0.0, 30.0);
 pub const RDS_API: Range = (0.0, 20.0);
 /// From the failure until the old Aurora writer answers again, as a reader. Not documented.
 pub const READER: Range = (5.0, 40.0);
-/// From RegisterTargets to a target in service: 90–300 s (reports on load balancer controllers, 2021 to
-/// 2024; the NLB guide says "a few minutes").
-pub const REGISTRATION: Range = (90.0, 300.0);
-/// From DeregisterTargets until no new connection reaches the target: about 120 s where measured.
+/// From RegisterTargets to a target in service: some 60 s (aws-load-balancer-controller, issue 4180, 2025), 90–180 s
+/// (issue 1834, 2021), 180–300 s (AWS support, 2023); the NLB guide says "a few minutes".
+pub const REGISTRATION: Range = (60.0, 300.0);
+/// From the health check that makes a target unhealthy until no new connection reaches it: 30–40 s (containers-roadmap,
+/// issue 470, 2023).
+pub const WITHDRAWAL: Range = (30.0, 40.0);
+/// From DeregisterTargets until no new connection reaches the target: about 120 s where measured (the same issue).
 pub const DEREGISTRATION: Range = (60.0, 120.0);
 /// Health checks: interval in seconds, and how many in a row make a target healthy and unhealthy. The first
 /// is quick; the last is what a target group has by default (NLB guide).
@@ -71,6 +74,7 @@ pub struct Failover {
     reader: Duration,
     registration: Duration,
     deregistration: Duration,
+    withdrawal: Duration,
     checks: (Duration, u32, u32),
     /// The time from the start of the trial to the next minute.
     pub phase: Duration,
@@ -88,6 +92,7 @@ impl Failover {
         let (completed, api, reader) = (promoted + draw(COMPLETED), promoted + draw(RDS_API), draw(READER));
         let (delivery, phase) = (draw(DELIVERY), draw((0.0, 60.0)));
         let (registration, deregistration) = (draw(REGISTRATION), draw(DEREGISTRATION));
+        let withdrawal = draw(WITHDRAWAL);
         let (interval, healthy, unhealthy) = HEALTH_CHECKS[seed as usize % HEALTH_CHECKS.len()];
         let at = |seconds: f64| FAILURE + Duration::from_secs_f64(seconds);
         Self {
@@ -101,6 +106,7 @@ impl Failover {
             reader: at(reader),
             registration: Duration::from_secs_f64(registration),
             deregistration: Duration::from_secs_f64(deregistration),
+            withdrawal: Duration::from_secs_f64(withdrawal),
             checks: (Duration::from_secs_f64(interval), healthy, unhealthy),
             phase: Duration::from_secs_f64(phase),
         }
@@ -174,6 +180,8 @@ struct Seen {
     next_check: Duration,
     row: u32,
     is_healthy: Option<bool>,
+    /// Until when it gets new connections although it is unhealthy.
+    routed_until: Duration,
 }
 
 /// The part of the new connections that reached a writer that accepts writes, second by second.
@@ -197,6 +205,7 @@ pub async fn balance(failover: Failover, aws: FakeAws, served: Served) {
                 next_check: now + wait,
                 row: 0,
                 is_healthy: is_old.then_some(target.state == Some("healthy")),
+                routed_until: Duration::ZERO,
             });
             if known.registered != target.registered && known.gone.is_some_and(|gone| gone <= now) {
                 (known.in_service, known.next_check, known.is_healthy) = (now + wait, now + wait, None);
@@ -214,6 +223,8 @@ pub async fn balance(failover: Failover, aws: FakeAws, served: Served) {
                         known.row += 1;
                         if known.row >= if answers { healthy } else { unhealthy } {
                             (known.is_healthy, known.row) = (Some(answers), 0);
+                            known.routed_until =
+                                if answers { Duration::ZERO } else { now + failover.withdrawal };
                         }
                     }
                 }
@@ -234,12 +245,13 @@ pub async fn balance(failover: Failover, aws: FakeAws, served: Served) {
     }
 }
 
-/// The part of the new connections that reaches a writer: they go to the healthy targets in service, and to
-/// all in service where none is healthy (fail open).
+/// The part of the new connections that reaches a writer: they go to the healthy targets in service, to those that
+/// have just turned unhealthy, and to all in service where none is healthy (fail open).
 fn part(failover: &Failover, seen: &BTreeMap<SocketAddr, Seen>, now: Duration) -> f64 {
     let in_service = |known: &&Seen| known.in_service <= now && known.gone.is_none_or(|gone| now < gone);
     let all: Vec<(&SocketAddr, &Seen)> = seen.iter().filter(|(_, known)| in_service(known)).collect();
-    let healthy: Vec<_> = all.iter().copied().filter(|(_, known)| known.is_healthy == Some(true)).collect();
+    let is_routed = |known: &Seen| known.is_healthy == Some(true) || now < known.routed_until;
+    let healthy: Vec<_> = all.iter().copied().filter(|(_, known)| is_routed(known)).collect();
     let open = if healthy.is_empty() { all } else { healthy };
     let writers = open.iter().filter(|(address, _)| failover.host(address.ip(), now).1).count();
     if open.is_empty() { 0.0 } else { writers as f64 / open.len() as f64 }

@@ -10,15 +10,16 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::tls;
 
-/// One attempt of an API call.
+/// The time limit of one attempt of an API call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// An API call with all its retries: three attempts, and the backoff between them.
+/// The time limit of an API call with all its retries: three attempts, and the backoff between them.
 const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// The SDK's own variables decide on Region, credentials, endpoints and retries; the time-outs are ours.
+/// Builds the SDK's configuration. The SDK's own variables decide on Region, credentials, endpoints and retries; the
+/// time-outs are set here.
 ///
-/// Lambda sets Region and credentials. Where they are set, the providers that the SDK would ask after them,
-/// such as instance metadata and SSO, are not built.
+/// Lambda sets Region and credentials. If they are set, the SDK's other providers, such as instance metadata and SSO,
+/// are not built.
 pub async fn sdk(variable: impl Fn(&str) -> Option<String>, connections: SharedHttpClient) -> SdkConfig {
     let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
     let timeouts = TimeoutConfig::builder()
@@ -29,8 +30,7 @@ pub async fn sdk(variable: impl Fn(&str) -> Option<String>, connections: SharedH
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(timeouts)
         .http_client(connections)
-        // A stalled answer ends with its attempt. That is sooner than the five seconds of grace after which
-        // the SDK's own protection would end it.
+        // A stalled answer ends with its attempt, after 3 s. The SDK's own protection would end it after 5 s.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(region) = set("AWS_REGION") {
         loader = loader.region(Region::new(region));

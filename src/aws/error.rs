@@ -1,5 +1,5 @@
-//! How an SDK's error becomes an [`Error`], and how long an answer may be. All SDKs share their types; they
-//! are imported from one of them.
+//! How an SDK's error becomes an [`Error`], and how long an answer may be. The SDKs for both APIs share these types;
+//! they are imported from one of the two.
 
 use std::error::Error as StdError;
 
@@ -65,7 +65,7 @@ where
             failure.with_source(format!("{code}: {message}"))
         }
         SdkError::ServiceError(_) => {
-            // A proxy's page, perhaps: only the status is known.
+            // The answer may be a proxy's page: only the status is known.
             let status = status.unwrap_or_default();
             let understand = format!("understand the answer, of HTTP status {status}");
             failure.with_source(Error::new(kind, understand).with_source(error))
@@ -86,7 +86,7 @@ fn is_denied(code: &str, status: Option<u16>) -> bool {
     matches!(code, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation") || status == Some(403)
 }
 
-/// What to do about a code with which AWS refuses the credentials themselves, in a function and at a command line.
+/// The fix for an error code with which AWS refuses the credentials, in a function and at a command line.
 fn invalid_credentials(code: &str) -> Option<&'static str> {
     Some(match code {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => {
@@ -105,7 +105,7 @@ fn invalid_credentials(code: &str) -> Option<&'static str> {
     })
 }
 
-/// What to do where the call was not answered at all.
+/// The fix for a call that got no answer.
 fn unanswered(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     match tls::refused_certificate(error) {
         Some(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
@@ -153,14 +153,14 @@ where
         SdkError::ConstructionFailure(_) => ErrorKind::Permanent,
         SdkError::DispatchFailure(_) => match find::<CredentialsError>(error) {
             None | Some(CredentialsError::ProviderTimedOut(_)) => ErrorKind::Transient,
-            // Nothing was sent, and nothing will be.
+            // Without credentials nothing was sent, and a retry would send nothing.
             Some(_) => ErrorKind::Permanent,
         },
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => ErrorKind::Transient,
         _ if THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code) => ErrorKind::Transient,
         _ => match status {
             Some(429 | 500..) => ErrorKind::Transient,
-            // An answer that is neither an error nor what was asked for.
+            // The answer is neither an error nor the expected one.
             Some(200..300) | None => ErrorKind::Transient,
             Some(_) => ErrorKind::Permanent,
         },

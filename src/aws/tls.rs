@@ -1,7 +1,7 @@
 //! The HTTPS connections to the AWS APIs, and the certificate authorities that they trust.
 //!
-//! The system's authorities are trusted, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`, which the SDK's library
-//! reads by itself; or those in `AWS_CA_BUNDLE` alone.
+//! By default the system's authorities are trusted. `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them: the SDK's library
+//! reads these two itself. If `AWS_CA_BUNDLE` is set, only its authorities are trusted.
 
 use std::error::Error;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, RootCertStore};
 
-/// A connection to an API in the same Region is made within milliseconds.
+/// The time limit of a connection. A connection to an API in the same Region takes milliseconds.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One connector for all services and for the whole life of the process. The SDK's own client would parse
@@ -27,10 +27,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// Where a variable names no usable certificates. The SDK would panic, or refuse every certificate.
+/// A variable names no usable certificates. Without this check the SDK would panic, or refuse every certificate.
 pub fn connections(variable: impl Fn(&str) -> Option<String>) -> Result<SharedHttpClient, BoxError> {
     let context = TlsContext::builder().with_trust_store(trusted(variable)?).build()?;
-    // As the SDK builds its own; but there the configuration has the time-out.
+    // Built as the SDK builds its own connector, but with the time-out: the SDK takes that from its configuration.
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let connector = Connector::builder()
         .connector_settings(settings)
@@ -44,7 +44,7 @@ pub fn connections(variable: impl Fn(&str) -> Option<String>) -> Result<SharedHt
 
 fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, Unusable> {
     let set = |name: &'static str| {
-        variable(name).filter(|value| !value.trim().is_empty()).map(|path| Named { name, path })
+        variable(name).filter(|value| !value.trim().is_empty()).map(|path| PathVariable { name, path })
     };
     if let Some(bundle) = set("AWS_CA_BUNDLE") {
         let pem = bundle.read()?;
@@ -66,7 +66,7 @@ fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, Unus
 }
 
 /// A variable, and the path in it.
-struct Named {
+struct PathVariable {
     name: &'static str,
     path: String,
 }
@@ -83,12 +83,12 @@ struct Unusable {
     kind: &'static str,
 }
 
-impl Named {
+impl PathVariable {
     fn read(&self) -> Result<Vec<u8>, Unusable> {
         fs::read(self.path.trim()).map_err(|error| self.unusable(error, "a file"))
     }
 
-    /// Checks that every certificate is one, and that there is one.
+    /// Checks that the file holds at least one certificate, and that each is valid.
     fn parse(&self, pem: &[u8]) -> Result<(), Unusable> {
         let mut roots = RootCertStore::empty();
         for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {

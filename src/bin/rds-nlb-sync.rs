@@ -1,5 +1,5 @@
-//! The command line: the function's own check, plan and doctor at hand, and a watch for those who run it
-//! as a service. Everything is in the library.
+//! The command line: the function's check, plan and doctor, and a watch that runs as a service. It reads the
+//! environment and the wall clock; everything else is in the library.
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(

@@ -1,4 +1,4 @@
-//! The doctor at the command line: here, in the deployed function, or of an answer that was kept.
+//! The command `doctor`: it runs the doctor here or in the deployed function, or prints a saved answer.
 
 use std::io::{Read as _, Write as _};
 use std::path::{self, PathBuf};
@@ -14,12 +14,12 @@ use super::path::{Path, Through};
 use super::{Common, bindings, doctor_code};
 use crate::doctor::DoctorReport;
 use crate::fleet::Fleet;
-use crate::service::{Answer, Host, Service, Trigger};
+use crate::service::{Answer, Program, Service, Trigger};
 use crate::startup::{App, BoxError};
 
 const COMMAND: &str = r#"{"command": "doctor"}"#;
-/// A descriptor is a file to the AWS CLI, which reads the payload from one and writes the answer to one. A payload
-/// of `fileb://` means the same in its versions 1 and 2.
+/// The AWS CLI reads the payload from a file and writes the answer to a file: these are its own standard input and
+/// output. Its versions 1 and 2 read a payload of `fileb://` in the same way.
 const PAYLOAD: &str = "fileb:///dev/stdin";
 const ANSWER: &str = "/dev/stdout";
 
@@ -69,7 +69,7 @@ impl DoctorArguments {
         let through = self.through.clone().map(|other| other.unwrap_or(Through::LoadBalancers));
         let spinner = self.common.spinner(format!("examining {}", bindings(config)));
         let fleet = Fleet::new(config);
-        let service = Service::new(config, clients, &fleet, Host::CommandLine);
+        let service = Service::new(config, clients, &fleet, Program::CommandLine);
         let path = Path {
             through,
             #[cfg(feature = "network")]
@@ -80,8 +80,8 @@ impl DoctorArguments {
         self.print(report)
     }
 
-    /// The function's answer to the command, or its error. The AWS CLI calls: the Lambda SDK would double what a
-    /// build of the command line compiles.
+    /// Invokes the function, and returns its answer or its error. The AWS CLI makes the call, because the Lambda SDK
+    /// would double the code that a build of the command line compiles.
     fn invoke(&self, function: &str) -> Result<String, BoxError> {
         let spinner = self.common.spinner(format!("invoking {function}"));
         let timeout = self.common.time().as_secs().to_string();

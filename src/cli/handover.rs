@@ -1,7 +1,7 @@
-//! What a vendor's form asks about the connection, as text that is ready to send.
+//! The command `handover`: it prints the answers to a vendor's form about the private connection.
 //!
-//! The endpoint service is known to the EC2 API alone. Without the feature `network`, or the permissions, its fields
-//! stand as the commands that print them.
+//! Only the EC2 API knows the endpoint service. Without the feature `network`, or the permissions, the text has the
+//! commands that print those fields.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ const SERVICE: &str = "service name, service id, acceptance required";
 const ALLOWED: &str = "allowed principals";
 const ZONE_IDS: &str = "zone ids";
 
-/// The fields of one binding. `None` where it could not be read.
+/// The fields of one binding. A field that could not be read is `None`.
 #[derive(Debug, Default, Serialize)]
 pub struct Handover {
     endpoint: String,
@@ -31,14 +31,14 @@ pub struct Handover {
     engine: Option<String>,
     port: Option<u16>,
     load_balancer: Option<String>,
-    /// The zones' names in this account. The same name is another zone in the vendor's account.
+    /// The zones' names in this account. In the vendor's account the same name can be another zone.
     zones: Vec<String>,
     /// The zones' ids, which mean the same in every account.
     zone_ids: Vec<String>,
     /// Whether the database refuses clients without TLS, where its parameter group says so.
     tls_required: Option<bool>,
     services: Vec<HandoverService>,
-    /// What the EC2 API knows, and the command that prints it.
+    /// The fields that could not be read from the EC2 API, each with the command that prints it.
     commands: BTreeMap<&'static str, String>,
 }
 

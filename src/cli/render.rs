@@ -1,4 +1,4 @@
-//! What a person reads: tables and prose, no wider than the terminal.
+//! The output for people: tables and prose, no wider than the terminal.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,14 +13,14 @@ use crate::doctor::{BindingFindings, DoctorReport, Finding, Severity};
 use crate::reconcile::{Report, Status};
 use crate::service::InvocationResult;
 
-/// Where there is no terminal, as wide as the narrowest that is common.
+/// The width without a terminal: that of the narrowest common terminal.
 const NARROW: u16 = 80;
-/// Lines longer than this are hard to read, however wide the terminal.
+/// The greatest width. Longer lines are hard to read.
 const WIDE: u16 = 120;
 
 const BOLD: Style = Style::new().bold();
 
-/// A text under way.
+/// A text that is being built.
 pub struct TextReport {
     text: String,
     width: u16,
@@ -28,7 +28,7 @@ pub struct TextReport {
 }
 
 impl TextReport {
-    /// A page as wide and as colourful as standard output.
+    /// A text of standard output's width, with colours if standard output has them.
     pub fn for_stdout() -> Self {
         let width = terminal_size::terminal_size_of(stdout()).map_or(NARROW, |(width, _)| width.0);
         let colours = AutoStream::choice(&stdout()) != ColorChoice::Never;
@@ -43,7 +43,7 @@ impl TextReport {
         self.text
     }
 
-    /// What became of the bindings.
+    /// Adds a table of the bindings' reports.
     pub fn outcome(&mut self, outcome: &InvocationResult) {
         let mut table = self.table(&["status", "binding", "targets"]);
         for report in &outcome.bindings {
@@ -68,8 +68,8 @@ impl TextReport {
         self.text.push_str(text);
     }
 
-    /// The problems of all bindings, then the warnings, and the verdict in the last line. Findings without a
-    /// fault are listed only where all are wanted.
+    /// Adds the problems of all bindings, then the warnings, and the verdict in the last line. Findings of the level
+    /// `Ok` are listed only if `all` is set.
     pub fn doctor_report(&mut self, report: &DoctorReport, all: bool) {
         let is_shown = |level: &Severity| all || *level != Severity::Ok;
         for level in [Severity::Problem, Severity::Warning, Severity::Ok].into_iter().filter(is_shown) {
@@ -96,7 +96,7 @@ impl TextReport {
                 self.lines(&format!("It also causes {check}: {observed}"));
             }
         }
-        // The cause is among the settings.
+        // The cause of these is among the settings, so the loop above has not printed them.
         let of_settings = findings.iter().filter(|it| {
             let is_here = |cause| findings.iter().any(|other| Some(&other.check) == cause);
             it.level == level && it.cause.is_some() && !is_here(it.cause.as_ref())
@@ -167,8 +167,8 @@ impl TextReport {
         }
     }
 
-    /// Prose in lines of the page's width; a command in backquotes stands on a line of its own, whole, so
-    /// that it can be copied.
+    /// Adds prose in lines of the text's width. A command in backquotes gets a line of its own, unbroken, so that it
+    /// can be copied.
     fn prose(&mut self, text: &str) {
         let mut prose = String::new();
         for (index, part) in text.split('`').enumerate() {
@@ -211,7 +211,7 @@ impl TextReport {
     }
 }
 
-/// A check in one line, without the time.
+/// A binding's report in one line.
 pub fn line(report: &Report) -> String {
     let Report { endpoint, target_group, status: of, .. } = report;
     let (word, _) = status(*of);
@@ -256,7 +256,7 @@ fn level(level: Severity) -> (&'static str, Style) {
     (word, Style::new().bold().fg_color(Some(colour.into())))
 }
 
-/// Such as `orders: listener, zones; settings: dry_run`, for at most a few bindings.
+/// The checks that found a problem, such as `settings: dry_run; orders: listener, zones`, for a few bindings at most.
 fn problem_names(report: &DoctorReport) -> String {
     const FEW: usize = 3;
     let checks = |findings: &[Finding]| {
@@ -272,7 +272,7 @@ fn problem_names(report: &DoctorReport) -> String {
     if more == 0 { few } else { format!("{few}; and {more} more") }
 }
 
-/// A binding for a column of a table: the endpoint breaks after a dot, not anywhere.
+/// A binding for a column of a table. The endpoint's lines break only after a dot.
 fn narrow(endpoint: &str, target_group: &str) -> String {
     const WIDTH: usize = 30;
     let mut lines = vec![String::new()];
@@ -305,7 +305,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Such as `1 binding` or `3 bindings`.
+/// A text such as `1 binding` or `3 bindings`.
 pub(super) fn count(number: usize, of: &str) -> String {
     if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }

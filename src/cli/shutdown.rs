@@ -1,9 +1,9 @@
 //! Lets calls finish before the process ends.
 //!
-//! A reconciliation may be cut short between any two calls, but a call that is cut short may or may not
-//! have taken effect. Every call of a reconciliation holds a read lock; closing takes the write lock: it waits
-//! for the calls under way and lets no other begin. The calls that only read tags, or for the doctor, may be
-//! cut short.
+//! A reconciliation may end between any two calls. But if a call is interrupted, nothing shows whether it took
+//! effect.
+//! So every call of a reconciliation holds a read lock. [`Shutdown::close`] takes the write lock: it waits for the
+//! calls under way, and no other call can begin. The calls that read tags or serve the doctor may be interrupted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

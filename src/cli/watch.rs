@@ -1,7 +1,7 @@
-//! Invocation after invocation of the function's service, without Lambda.
+//! The command `watch`: it invokes the function's service again and again, without Lambda.
 //!
-//! A check at every interval stands for the schedule. RDS's events do not arrive here, so the RDS API is
-//! asked as well: where it names another writer than DNS does, the binding is watched as on an event.
+//! A check at every interval replaces the schedule. RDS events do not arrive here, so the RDS API is asked as well: if
+//! it names another writer than DNS does, the binding is watched as after an event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -21,7 +21,7 @@ use crate::doctor::{InspectDatabases, InspectGroups};
 use crate::event::{Event, WatchedBinding};
 use crate::fleet::Fleet;
 use crate::reconcile::{RdsApi, Report, Resolve, TargetGroupApi};
-use crate::service::{Answer, Host, InvocationError, InvocationResult, Service, Trigger};
+use crate::service::{Answer, InvocationError, InvocationResult, Program, Service, Trigger};
 use crate::startup::{App, BoxError};
 
 /// The pause between two questions to the RDS API, whose limits are unpublished.
@@ -29,21 +29,21 @@ const RDS_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where the results are shown.
 pub struct Screen {
-    /// Turns on a terminal.
+    /// Shown only on a terminal.
     pub spinner: ProgressBar,
     pub output: Output,
     /// The wall clock.
     pub now: fn() -> SystemTime,
 }
 
-/// Checks at this interval, and watches where RDS announces a failover, until a signal comes; then it waits
-/// for the calls under way. A second signal does not wait.
+/// Checks at this interval, and watches a binding if the RDS API shows a failover. After a signal it waits for the
+/// calls under way and returns; after a second signal it returns at once.
 pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen) -> Result<(), BoxError> {
     let App { config, clients, .. } = app;
     let shutdown = Shutdown::default();
     let clients = shutdown.wrap(clients);
     let fleet = Fleet::new(&config);
-    let service = Service::new(&config, &clients, &fleet, Host::CommandLine);
+    let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
     let mut signals = Signals::new()?;
     let stopped = async {
         signals.next().await;
@@ -78,7 +78,7 @@ where
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shown = BTreeMap::new();
     let mut watched = BTreeSet::new();
-    // They overlap: a binding that hangs delays the result of its own check, and no other check.
+    // Invocations overlap: a binding that hangs delays the result of its own check, and no other check.
     let mut invocations = FuturesUnordered::<Invocation<'_>>::new();
     let (found, mut failovers) = tokio::sync::mpsc::unbounded_channel();
     let polling = poll_rds(service, interval, time, found);
@@ -108,7 +108,7 @@ where
     }
 }
 
-/// The check that the function makes on its schedule.
+/// Makes the check that the function makes on its schedule.
 async fn check<D, T, C>(
     service: &Service<'_, D, T, C>,
     now: SystemTime,
@@ -137,8 +137,8 @@ async fn watch_one<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
     service.watch(bindings, vec![watched], deadline).await
 }
 
-/// Asks the RDS API about every binding, again and again, and sends those that fail over. One that stays as
-/// it was when it was sent is not sent again.
+/// Asks the RDS API about every binding, again and again, and sends each binding that fails over. The binding is sent
+/// again only after the answer has changed.
 async fn poll_rds<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
     service: &Service<'_, D, T, C>,
     interval: Duration,
@@ -163,7 +163,7 @@ async fn poll_rds<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
 }
 
 impl Screen {
-    /// Shows an invocation: to programs as it is, to people what differs from what they have seen.
+    /// Prints an invocation's result: the whole result as JSON, or as text the bindings whose line has changed.
     fn show(&self, result: InvocationResult, shown: &mut BTreeMap<String, String>) -> Result<(), BoxError> {
         let text = match self.output {
             Output::Json => format!("{}\n", serde_json::to_string(&result)?),

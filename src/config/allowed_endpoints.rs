@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::endpoint::RdsName;
 
-/// Everybody who may set tags chooses the endpoint of a tagged group; this is the limit.
+/// The endpoints that a tag may name. Without this limit, the right to set tags would be the right to bind any name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedEndpoints {
     /// RDS's own names, and the endpoints of `BINDINGS`. These are in lower case, without a final dot.

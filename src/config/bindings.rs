@@ -23,7 +23,7 @@ const FIELDS: &str = "endpoint, target_group, port, database, role and standby";
 ///
 /// # Errors
 ///
-/// Everything that is wrong, by field: `endpoint` for the tag itself, else the option.
+/// All problems. The field is `endpoint` for the tag itself, and otherwise the option's name.
 pub fn from_tags(
     endpoint: &str,
     group: &str,
@@ -31,7 +31,7 @@ pub fn from_tags(
 ) -> Result<Binding, Vec<FieldProblem>> {
     let mut fields: Map<String, Value> =
         options.into_iter().map(|(option, value)| (option, Value::String(value))).collect();
-    // Tags are text; a number in one is a number.
+    // A tag's value is text; JSON has the port as a number.
     if let Some(port) = fields.get_mut("port")
         && let Some(number) = port.as_str().and_then(|text| text.parse::<u16>().ok())
     {
@@ -75,7 +75,7 @@ pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
             );
             continue;
         };
-        // The target group is compared even where the binding has other problems, so that all are reported at once.
+        // The target group is compared even if the binding has other problems, so that all problems are reported.
         let group = fields.get("target_group").and_then(Value::as_str).and_then(|text| text.parse().ok());
         match Fields::new(fields).binding() {
             Ok(binding) => bindings.push(binding),
@@ -92,7 +92,7 @@ pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
     bindings
 }
 
-/// The fields of one binding, and what is wrong with those that were taken.
+/// The fields of one binding that are left to read, and the problems of those that were read.
 struct Fields {
     left: Map<String, Value>,
     problems: Vec<FieldProblem>,

@@ -44,7 +44,7 @@ impl ConfigErrors {
         &self.0
     }
 
-    /// One message about all problems, each in the given words.
+    /// One message about all problems. `describe` gives the text for each.
     pub fn describe(&self, describe: impl Fn(&Problem) -> String) -> String {
         let problems: Vec<String> = self.0.iter().map(describe).collect();
         format!("the configuration is not valid: {}", problems.join("; "))

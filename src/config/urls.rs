@@ -4,7 +4,7 @@ use http::Uri;
 
 type Check = fn(&str) -> Option<String>;
 
-/// The proxies in the order in which the library reads them, and the endpoints of the APIs that the function calls.
+/// The proxies in the order in which the SDK reads them, and the endpoints of the APIs that the function calls.
 pub(super) const VARIABLES: [(&str, Check); 10] = [
     ("HTTPS_PROXY", proxy),
     ("https_proxy", proxy),
@@ -22,11 +22,11 @@ fn parse(text: &str) -> Option<Uri> {
     text.parse().ok().filter(|url: &Uri| url.host().is_some_and(|host| !host.is_empty()))
 }
 
-/// Says nothing of the value, which may hold a password.
+/// The message leaves out the value, because it may hold a password.
 fn proxy(text: &str) -> Option<String> {
     let url = parse(text);
     let reason = match url.as_ref().map(Uri::scheme_str) {
-        // The library takes a missing scheme for http.
+        // The SDK reads a URL without a scheme as http.
         Some(None | Some("http" | "https")) => return None,
         Some(Some(scheme)) => format!("has the scheme {scheme}, which is not supported"),
         None => "is not a URL".to_owned(),

@@ -46,13 +46,13 @@ pub trait InspectGroups {
 pub trait InspectDatabases {
     /// The cluster of this identifier, else the instance, else `None`.
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error>;
-    /// The instance of this identifier as a place.
+    /// The zone, subnets and groups of the instance with this identifier.
     async fn host(&self, identifier: &str) -> Result<Option<Host>, Error>;
-    /// The parameters that a parameter group of this kind changes.
+    /// The parameters of a parameter group that differ from the engine's defaults.
     async fn parameters(&self, kind: DatabaseKind, group: &str) -> Result<Attributes, Error>;
 }
 
-/// How many load balancers of the VPC are looked at for a group that none forwards to. Each takes one call.
+/// How many load balancers of the VPC are read for a group that no load balancer forwards to. Each takes two calls.
 const CANDIDATES: usize = 5;
 
 /// Examines the bindings, several at a time. A fact that is not read by the deadline is `Unread`.
@@ -86,7 +86,7 @@ struct Reader<'a, D, T, C> {
     deadline: Instant,
 }
 
-/// The facts that the endpoint's name leads to.
+/// The facts about the endpoint and the database behind it.
 struct Behind {
     resolution: Read<Resolution>,
     identifier: String,

@@ -1,18 +1,18 @@
 //! Health checks of a MySQL or MariaDB server: bare TCP connections that the server counts as errors.
 //!
 //! A server blocks an address after `max_connect_errors` connections in a row without a handshake (error 1129;
-//! 100 by default), and a network load balancer's health check is such a connection. The load balancer's
-//! addresses are also the clients' addresses, so the block cuts off every client, while the health check, which
-//! needs no more than TCP, stays green.
+//! 100 by default), and a network load balancer's health check is such a connection. To the server, all clients have
+//! the load balancer's addresses, so the block cuts off every client. The health check needs only TCP, so the target
+//! stays healthy.
 
 use super::context::CheckContext;
 use super::facts::{Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Read, parameter_group};
 use super::finding::Finding;
 
 const CHECK: &str = "connect_errors";
-/// A value that no health check reaches in years.
+/// The value that the fix sets. Health checks do not reach it in a hundred years.
 const MANY: u64 = 1_000_000_000;
-/// The same for the doctor: above it a block takes weeks without any login.
+/// The doctor accepts this value or more. Without any login, a block then takes eleven days of health checks at 10 s.
 const ENOUGH: u64 = 100_000;
 
 pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
@@ -34,7 +34,7 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     })
 }
 
-/// Whether the connect-error check needs a fix before health checks may become more frequent.
+/// Whether the server may block the load balancer. More frequent health checks would then block it sooner.
 pub fn is_unprotected(context: CheckContext<'_>) -> bool {
     let parameters: Option<&Read<Attributes>> = context.facts.parameters.as_ref();
     let is_mysql = context.database().is_some_and(Database::is_mysql);
@@ -76,7 +76,7 @@ fn set_parameter(context: CheckContext<'_>, kind: DatabaseKind, group: &str) -> 
     context.aws(["rds", command, name, group, "--parameters", &parameter])
 }
 
-/// A default parameter group cannot be changed: another of the same family takes its place.
+/// The fix for a default parameter group, which cannot be changed: a new group of the same family replaces it.
 fn replace_group(context: CheckContext<'_>, database: &Database, kind: DatabaseKind, family: &str) -> String {
     let name = format!("{}-nlb", database.identifier);
     let (create, modify_each) = match kind {

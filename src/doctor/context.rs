@@ -28,7 +28,7 @@ impl<'a> CheckContext<'a> {
         self.facts.resolution.as_ref().ok().and_then(|resolution| member(&resolution.chain))
     }
 
-    /// The word for a target that belongs in the group.
+    /// What the findings call a target that belongs in the group.
     pub(super) fn target(self) -> &'static str {
         match self.binding.role {
             Role::Writer => "writer",
@@ -63,7 +63,8 @@ impl<'a> CheckContext<'a> {
         self.facts.hosts.as_deref().unwrap_or_default()
     }
 
-    /// The host of the writer: the member that DNS names, otherwise the RDS API's writer, or the instance.
+    /// The host of the writer: of a cluster the member that DNS names, otherwise the member that the RDS API names as
+    /// the writer; of an instance its only host.
     pub(super) fn writer_host(self) -> Option<&'a Host> {
         let database = self.database()?;
         let by_rds = database.members.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);

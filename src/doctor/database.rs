@@ -21,7 +21,8 @@ const DOWN: [&str; 10] = [
     "stopping",
     "storage-full",
 ];
-/// In one of these states it serves its clients. For all others the guides do not say. `configuring-` is a prefix.
+/// A database in one of these states serves its clients. The guides do not say whether it does in any other state.
+/// `configuring-` is a prefix of several states.
 const UP: [&str; 6] = [
     "available",
     "backing-up",
@@ -126,7 +127,7 @@ fn unknown(context: CheckContext<'_>) -> Finding {
     let identifier = context.facts.identifier.as_str();
     let observed =
         format!("RDS has neither a cluster nor an instance called {identifier} in this account and Region");
-    // An RDS name that resolves belongs to a database that exists, so this one is elsewhere.
+    // An RDS name that resolves belongs to a database that exists, so it is in another account or Region.
     let is_its_name = |name: RdsName| name.identifier.eq_ignore_ascii_case(identifier);
     let is_elsewhere = context.facts.resolution.is_ok()
         && context.names().into_iter().filter_map(RdsName::parse).any(is_its_name);
@@ -203,7 +204,7 @@ fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Findin
     }
 }
 
-/// A binding keeps a standby only where there is one.
+/// The binding keeps a standby only if the database has one.
 fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     if context.binding.standby != StandbyPolicy::Keep {
         return None;

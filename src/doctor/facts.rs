@@ -35,7 +35,7 @@ pub struct Facts {
     pub database: Read<Option<Database>>,
     /// The cluster's members, or the instance. Empty where the database could not be read.
     pub hosts: Read<Vec<Host>>,
-    /// The parameters that the database's parameter group changes. `None` where no check needs them.
+    /// The parameters that differ from the engine's defaults. `None` if no check needs them.
     pub parameters: Option<Read<Attributes>>,
     /// The same of the group that decides on TLS, which is the cluster's in Aurora.
     pub tls_parameters: Option<Read<Attributes>>,
@@ -43,7 +43,7 @@ pub struct Facts {
     pub attributes: Read<Attributes>,
     /// The load balancers that the group is attached to. Empty where the group could not be read.
     pub load_balancers: Read<Vec<Attached>>,
-    /// Where the group is attached to none: the network load balancers of its VPC, some of them at most.
+    /// If the group is attached to no load balancer: the first network load balancers of its VPC.
     pub candidates: Read<Vec<Attached>>,
     /// The targets, as `address:port`.
     pub targets: Read<BTreeMap<String, Health>>,
@@ -232,7 +232,7 @@ impl Health {
     }
 }
 
-/// The prefix of the parameter groups that RDS makes and that no one can change.
+/// The prefix of the parameter groups that RDS makes and that cannot be changed.
 pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
 
 /// The parameter group that decides on `max_connect_errors`: a Multi-AZ cluster's own, otherwise an instance's.

@@ -10,12 +10,12 @@ use crate::error::ErrorKind;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Nothing could be observed, and the check is optional. Reports list it apart from the findings.
+    /// The facts could not be observed, and the check is optional. Reports list it apart from the findings.
     #[default]
     NotExamined,
     /// As it should be.
     Ok,
-    /// It works, but slower, less often or less safely than it could, or it could not be checked.
+    /// Clients are served, but slower or less safely than they could be, or a fact could not be checked.
     Warning,
     /// Clients are cut off, or the next failover cuts them off, or it is not known whether they are.
     Problem,
@@ -93,7 +93,7 @@ impl Finding {
         finding.of(Nature::Unread(unread.clone()))
     }
 
-    /// A fact that the function itself needs. Without it nothing is known to be well.
+    /// A fact that the function itself needs could not be read. This is a problem, because the group may be wrong.
     pub(super) fn unread_required(check: &'static str, unread: &Unread, could_not: &str) -> Self {
         let impact = match unread.kind {
             ErrorKind::Transient | ErrorKind::DeadlineExceeded => format!("not checked: {could_not}"),
@@ -122,7 +122,7 @@ impl Finding {
 }
 
 impl Unread {
-    /// Whether both calls failed because the same API does not answer.
+    /// Whether both calls failed in the same way because an API did not answer.
     pub(super) fn is_same_silence(&self, other: &Self) -> bool {
         let is_silence = matches!(self.kind, ErrorKind::Transient | ErrorKind::DeadlineExceeded);
         is_silence && self.kind == other.kind && self.fix == other.fix

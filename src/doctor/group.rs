@@ -5,13 +5,13 @@ use super::context::CheckContext;
 use super::facts::{Attributes, Database, Group, HealthCheck};
 use super::finding::Finding;
 
-/// Seconds until a dead target is unhealthy, above which the doctor warns. The API allows two checks five
-/// seconds apart at the least; its default is two checks thirty seconds apart.
+/// The doctor warns if a dead target is unhealthy only after more than this many seconds. The API's shortest setting is
+/// two checks five seconds apart; its default is two checks thirty seconds apart.
 const SLOW: u32 = 20;
 /// The shortest good drain time in seconds. After a failover DNS can alternate between two addresses for some
 /// 30 s, and a draining target is the only record that it was removed.
 const MEMORY: u32 = 30;
-/// The longest good drain time in seconds. An Aurora ex-writer serves its old connections as a reader.
+/// The longest good drain time in seconds. In Aurora, the previous writer serves its old connections as a reader.
 const LINGER: u32 = 120;
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
@@ -63,7 +63,7 @@ fn check_target_type(context: CheckContext<'_>, target_type: &str) -> Finding {
     Finding::problem("target_type", target_type, impact, another_group(context))
 }
 
-/// Type and protocol of a group cannot be changed.
+/// The fix for a wrong type or protocol of a group, which cannot be changed: another group.
 fn another_group(context: CheckContext<'_>) -> String {
     let create = context.create_group();
     format!("create a TCP group of type ip, make the listener forward to it, and bind it instead: {create}")
@@ -92,14 +92,14 @@ fn check_protocol(context: CheckContext<'_>, protocol: &str) -> Finding {
     }
 }
 
-/// The health check suits a database and is quick: clients fail until it marks a dead target.
+/// The health check suits a database and is quick: clients fail until it marks a dead target as unhealthy.
 fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding {
     let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } = check;
     let group = context.binding.target_group.as_str();
     let words = ["elbv2", "modify-target-group", "--target-group-arn", group, "--health-check-enabled"];
     let kind = ["--health-check-protocol", "TCP", "--health-check-port", "traffic-port"];
     let pace = ["--health-check-interval-seconds", "10", "--unhealthy-threshold-count", "2"];
-    // The API replaces only what is given.
+    // The API keeps the settings that the command does not give.
     let repaired = || context.aws(words.into_iter().chain(kind));
     let faster = || context.aws(words.into_iter().chain(kind).chain(pace));
     if !enabled {
@@ -133,7 +133,7 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     Finding::ok("health_check", observed)
 }
 
-/// Whether an address of the endpoint passes the health check that there is.
+/// Whether an address of the endpoint passes the present health check.
 fn has_healthy_target(context: CheckContext<'_>) -> bool {
     let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else { return false };
     targets.iter().any(|(address, health)| wanted.contains(address) && health.state == "healthy")
@@ -147,7 +147,7 @@ fn is_true(attributes: &Attributes, key: &str, default: bool) -> bool {
     attribute(attributes, key).map_or(default, |value| value == "true")
 }
 
-/// Removed targets drop their connections soon, but not at once.
+/// A removed target drops its connections soon, but not at once.
 fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
     const DELAY: &str = "deregistration_delay.timeout_seconds";
     const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";

@@ -32,7 +32,7 @@ pub fn check_listeners(
         .unwrap_or_else(|| Finding::ok(CHECK, describe(listener)))
 }
 
-/// Where the group is attached to no load balancer: what would attach it.
+/// The fix for a group that is attached to no load balancer: the command that attaches it.
 pub fn attach(context: CheckContext<'_>) -> String {
     let candidates: Vec<(&LoadBalancer, &[Listener])> = match &context.facts.candidates {
         Ok(candidates) => candidates.iter().filter_map(known_listeners).collect(),
@@ -54,7 +54,7 @@ fn known_listeners(attached: &Attached) -> Option<(&LoadBalancer, &[Listener])> 
     Some((&attached.load_balancer, attached.listeners.as_deref().ok()?))
 }
 
-/// Changes the listener on the database's port, or creates one where the port is free.
+/// The command that changes the listener on the database's port, or creates one if the port is free.
 fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &[Listener]) -> String {
     let present = listeners.iter().find(|listener| Some(listener.port) == context.port());
     if let Some(listener) = present {
@@ -76,7 +76,7 @@ fn action(context: CheckContext<'_>) -> String {
     format!("Type=forward,TargetGroupArn={}", context.binding.target_group)
 }
 
-/// The command that makes it a TCP listener that forwards to this group alone.
+/// The command that makes this a TCP listener that forwards to the group alone.
 fn modify(context: CheckContext<'_>, listener: &Listener) -> String {
     let action = action(context);
     let words = ["elbv2", "modify-listener", "--listener-arn", &listener.arn, "--protocol", "TCP"];

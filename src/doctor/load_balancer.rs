@@ -6,7 +6,7 @@ use super::finding::Finding;
 use super::{idle_timeout, listeners, zones};
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
-    // Without the group its load balancers are not known, and the group's own finding says so.
+    // If the group could not be read, its load balancers are not known. The group's own finding says so.
     let Ok(group) = &context.facts.group else { return Vec::new() };
     if group.load_balancers.is_empty() {
         return vec![Finding::problem(

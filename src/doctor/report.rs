@@ -52,7 +52,7 @@ impl BindingFindings {
 }
 
 impl DoctorReport {
-    /// `failed` are the groups, and the discovery itself, that bind nothing.
+    /// `failed` has the tagged groups that could not be bound, and the discovery itself if it failed.
     pub fn new(mut general: Vec<Finding>, mut bindings: Vec<BindingFindings>, failed: &[Report]) -> Self {
         // A discovery that failed as a whole is not about one group.
         let (unbound, discovery): (Vec<_>, Vec<_>) =
@@ -63,7 +63,7 @@ impl DoctorReport {
             general.push(nothing_bound());
         }
         if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
-            // A check would not fix these before.
+            // A check fixes these only after DRY_RUN is off.
             let findings = bindings.iter_mut().flat_map(|binding| &mut binding.findings);
             let unsynced = findings.filter(|finding| finding.nature == Nature::Unsynced);
             unsynced.filter(|finding| finding.cause.is_none()).for_each(|finding| finding.follows("dry_run"));
@@ -117,8 +117,8 @@ fn sorted(findings: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
     (findings, not_examined)
 }
 
-/// Marks the findings that follow from another one, so that each cause is reported once and no fix is offered
-/// that does not help before the cause is fixed.
+/// Marks the findings that follow from another finding. Each cause is then reported once. A consequence offers no fix
+/// of its own, which would not help before the cause is fixed.
 fn link_causes(findings: &mut [Finding]) {
     for index in 1..findings.len() {
         let (earlier, rest) = findings.split_at_mut(index);
@@ -154,7 +154,7 @@ fn is_cause(cause: &Finding, finding: &Finding) -> bool {
             true
         }
         (_, _, ("connect_errors", "health_check")) => true,
-        // Registering what the wrong name resolves to would make it worse.
+        // The endpoint is the wrong name: to register its addresses would make it worse.
         (_, Nature::Unsynced, ("endpoint_kind", _)) => true,
         (Nature::Unsynced, Nature::Unsynced, ("targets", "stale_targets")) => true,
         (_, Nature::Unknown, ("endpoint" | "target_group", "targets")) => true,

@@ -15,7 +15,7 @@ pub fn check_settings(config: &Config, time: Option<Duration>) -> Vec<Finding> {
     if let Some(time) = time {
         findings.push(check_timeout(config, time));
     }
-    // At the command line these concern the function that syncs the groups.
+    // These two concern the deployed function, also if the doctor runs at the command line.
     findings.extend([check_write_access(), check_delivery()]);
     findings
 }
@@ -60,7 +60,7 @@ fn check_timeout(config: &Config, time: Duration) -> Finding {
     Finding::ok("timeout", observed)
 }
 
-/// The function may not call the APIs of its queues, schedule and metrics.
+/// The function has no permission to read its own queues, schedule and metrics.
 fn check_delivery() -> Finding {
     Finding::not_examined(
         "delivery",

@@ -183,7 +183,7 @@ fn check_stale_targets(
     Some(Finding::ok("stale_targets", "none"))
 }
 
-/// An address that comes back after every check is registered by something else.
+/// The fix for a stale target that comes back after every check: another program registers it.
 fn stop_external_changes(context: CheckContext<'_>) -> String {
     let by = ["cloudtrail", "lookup-events", "--lookup-attributes"];
     let by = by.into_iter().chain(["AttributeKey=EventName,AttributeValue=RegisterTargets"]);

@@ -59,7 +59,7 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
     }
     let of_hosts = zones_of_hosts(context);
     let is_whole = !of_hosts.is_empty() && of_hosts.iter().all(|zone| zones.contains_key(*zone));
-    // A database outside it has a finding of its own.
+    // A database outside the load balancer's zones has a finding of its own.
     if zones.len() > 1 || is_whole || !of_hosts.is_empty() {
         return Finding::ok("zones", list);
     }

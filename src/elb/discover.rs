@@ -23,8 +23,8 @@ const TAGGED_AT_ONCE: usize = 20;
 
 /// How many DescribeTags calls are under way at once.
 const AT_ONCE: usize = 4;
-/// The number of target groups up to which a list may be as old as the caller says. Listing more of them takes
-/// more calls, so the list may be older in proportion.
+/// The number of target groups up to which a list may be as old as the caller says. An account with more groups takes
+/// more calls to list, so its list may be older in proportion.
 const FEW: f64 = 300.0;
 
 /// The groups that carry the tag, as last listed.
@@ -36,8 +36,8 @@ pub(super) struct TagList {
     tagged: Vec<Tagged>,
 }
 
-/// A listing that is not finished. One that failed or ran out of time continues where it stopped: an API that has
-/// just refused some calls would refuse more of them if all were made again.
+/// A listing that is not finished. A listing that failed or ran out of time continues where it stopped: if the API has
+/// just refused calls, a new listing from the start would bring more refusals.
 pub(super) struct TagScan {
     started: Instant,
     arns: Vec<String>,
@@ -71,7 +71,7 @@ impl Elb {
             for group in page.target_groups() {
                 let Some(arn) = group.target_group_arn() else { continue };
                 arns.push(arn.to_owned());
-                // A group that cannot carry a database is an error only where it is bound.
+                // A group that cannot serve a database is an error only if it is bound.
                 if let Ok(group) = super::parse_group(group) {
                     self.groups().insert(arn.to_owned(), group);
                 }
@@ -85,7 +85,7 @@ impl Elb {
             .with_source(format!("the API has more than {PAGES} pages of them")))
     }
 
-    /// Those of the groups that carry the tag.
+    /// Reads the tags of these groups, and returns the groups that carry the tag.
     async fn with_tag(&self, permit: Permit, key: &str, arns: &[String]) -> Result<Vec<Tagged>, Error> {
         let request = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
         let described = spend(permit, request.send()).await.map_err(|error| {
@@ -150,7 +150,7 @@ impl Discover for Elb {
         }
         match (self.list_tagged(key, max_age, priority).await, known) {
             (Ok(groups), _) => Ok(Tags { groups, are_new: true }),
-            // The bindings of an old list go on being synced.
+            // The function continues to sync the bindings of an old list.
             (Err(error), Some(TagList { tagged, .. })) => {
                 tracing::warn!(decision = "retry", reason = %error.explain(), "using the last list of tagged groups");
                 Ok(Tags { groups: tagged, are_new: false })

@@ -1,4 +1,4 @@
-//! The calls that only the doctor makes. They are routine calls.
+//! The calls that only the doctor makes, at the priority of routine calls.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -161,7 +161,7 @@ fn health_of(description: &TargetHealthDescription) -> (String, Health) {
     let target = description.target();
     let id = target.and_then(|target| target.id()).unwrap_or_default();
     let at = target.and_then(|target| target.port()).and_then(port);
-    // Addresses in one spelling, so that they compare; anything else as it is.
+    // Addresses are written in one form, so that they can be compared. Any other target keeps its text.
     let name = match (id.parse::<IpAddr>(), at) {
         (Ok(address), Some(port)) => SocketAddr::new(address, port).to_string(),
         (Err(_), Some(port)) => format!("{id}:{port}"),

@@ -10,9 +10,9 @@ use aws_sdk_elasticloadbalancingv2::error::BoxError;
 use crate::error::Error;
 use crate::reconcile::Attempts;
 
-/// Remembers attempts that timed out, broke off or were answered with something else than an acceptance or a
-/// refusal (HTTP status 4xx, throttling among them). The API may have applied such an attempt, or may apply it
-/// later, even where a retry was accepted.
+/// Remembers whether an attempt timed out, broke off, or got an answer that is neither an acceptance nor a refusal
+/// (HTTP status 4xx, which includes throttling). The API may have applied such an attempt, or may apply it later, even
+/// if it accepted a retry.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OutcomeObserver {
     is_unknown: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ impl OutcomeObserver {
         if self.is_unknown.load(Ordering::Relaxed) { Attempts::SomeUnknown } else { Attempts::AllKnown }
     }
 
-    /// Adds to the change's error what is known of its attempts.
+    /// Marks the change's error if the outcome of an attempt is unknown.
     pub fn mark(&self, error: Error) -> Error {
         match self.attempts() {
             Attempts::AllKnown => error,

@@ -1,7 +1,7 @@
-//! Checks that a success is the API's own answer.
+//! Checks that a successful answer comes from the API.
 //!
-//! RegisterTargets and DeregisterTargets return no data, so the SDK does not read their answers: it takes a proxy's
-//! page of status 200, or an empty body, for a success. The answers to all other calls are parsed, and fail there.
+//! RegisterTargets and DeregisterTargets return no data, so the SDK does not read their answers. It would accept a
+//! proxy's page with status 200, or an empty body. The SDK parses the answers to all other calls, and fails there.
 
 use aws_sdk_elasticloadbalancingv2::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};

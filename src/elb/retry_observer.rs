@@ -10,8 +10,8 @@ use aws_smithy_runtime_api::client::retries::RequestAttempts;
 
 use crate::rate_limit::ApiRateLimiter;
 
-/// Reports every attempt after a call's first to the rate limiter. Such an attempt has no permit, and shows that
-/// the API refused or failed the one before.
+/// Reports every attempt after a call's first to the rate limiter. Such an attempt has no permit. It shows that the
+/// attempt before it was refused or failed.
 pub(super) struct RetryObserver(pub Arc<ApiRateLimiter>);
 
 impl fmt::Debug for RetryObserver {

@@ -25,12 +25,12 @@ const MAX_LOGGED: usize = 10;
 #[derive(Default)]
 pub(super) struct Batch {
     events: Vec<RdsEvent>,
-    /// Some event of RDS says nothing that this function acts on.
+    /// Whether RDS sent an event that names no database, or a text: the function then checks all bindings.
     has_other_rds: bool,
     has_schedule: bool,
     records: usize,
     unsupported: usize,
-    /// Why the first record that is no event is none.
+    /// Why the first unsupported record is not an event.
     first: Option<UnsupportedEvent>,
 }
 
@@ -66,7 +66,7 @@ impl Batch {
         batch.finish()
     }
 
-    /// One answer for all records: those that are no events fail nothing unless all are.
+    /// Joins the records into one event. Unsupported records fail the batch only if there is no other record.
     fn finish(self) -> Result<Event, UnsupportedEvent> {
         let Self { mut events, has_other_rds, has_schedule, records, unsupported, first } = self;
         if has_other_rds {
@@ -99,7 +99,7 @@ impl Batch {
         })
     }
 
-    /// Adds a record, or notes why it is none.
+    /// Adds a record. Counts and logs it if it is not an event for this function.
     fn add(&mut self, record: &str, depth: usize) {
         self.records += 1;
         let Err(unsupported) = self.add_record(record, depth) else { return };
@@ -118,7 +118,7 @@ impl Batch {
         if depth > MAX_DEPTH {
             return Err(UnsupportedEvent("the event lies too deep inside others".to_owned()));
         }
-        // A pipe may pass the bodies alone, and a body may hold an array or text.
+        // A pipe may pass the bodies without their messages, and a body may hold an array or text.
         if record.starts_with('[') {
             return self.add_all(record, depth + 1);
         }
@@ -159,7 +159,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Many events that say nothing must not fill the memory.
+    /// An event that names no database is not kept, so that many of them do not fill the memory.
     fn push(&mut self, event: RdsEvent) {
         if event.databases.is_empty() { self.has_other_rds = true } else { self.events.push(event) }
     }
@@ -192,8 +192,8 @@ impl Batch {
 
     fn add_notification(&mut self, notification: SnsMessage, depth: usize) -> Result<(), UnsupportedEvent> {
         let SnsMessage { subject, message, .. } = notification;
-        // The first message of an RDS event subscription is plain text. It changes nothing, and failing would
-        // only have it delivered again.
+        // The first message of an RDS event subscription is plain text. It is no error: after an error it would be
+        // delivered again.
         let is_of_rds = subject.is_some_and(|subject| subject.starts_with("RDS Notification"));
         if is_of_rds && serde_json::from_str::<&RawValue>(&message).is_err() {
             tracing::info!(

@@ -25,7 +25,7 @@ pub(super) struct Fields<'a> {
 
 /// Reads the fields of a JSON object.
 pub(super) fn fields(json: &str) -> Result<Fields<'_>, UnsupportedEvent> {
-    // Serde takes an array for an object's fields in their order.
+    // Serde would also accept an array, as the object's fields in their order.
     if json.starts_with('{') {
         return serde_json::from_str(json).map_err(|error| {
             UnsupportedEvent(format!("the event cannot be read ({})", brief(&error.to_string())))
@@ -38,7 +38,7 @@ pub(super) fn fields(json: &str) -> Result<Fields<'_>, UnsupportedEvent> {
     }))
 }
 
-/// A field that is there, even as `null`.
+/// Reads a field that is present. `null` counts as present.
 pub(super) fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(field).map(Some)
 }

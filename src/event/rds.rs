@@ -10,8 +10,8 @@ use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-/// The categories of events that come with a failover, or with what may move the address as well:
-/// patches, resizes, host replacements, restarts (RDS user guide, "Event categories and messages").
+/// The categories of events that come with a failover, or with other work that may move the address: patches, resizes,
+/// host replacements, restarts (RDS user guide, "Event categories and messages").
 const WATCHED: [&str; 8] = [
     "availability",
     "configuration change",
@@ -28,14 +28,14 @@ const MAX_IDENTIFIER: usize = 63;
 /// The most words of a blue/green deployment's message that may be identifiers. RDS's own messages have some twenty.
 const MAX_WORDS: usize = 64;
 
-/// What an event of RDS says, as far as this function acts on it. The default says nothing.
+/// The parts of an RDS event that this function acts on. The default event names nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RdsEvent {
     /// When it was made.
     pub time: Option<SystemTime>,
     /// The account that it comes from.
     pub account: Option<String>,
-    /// What it may be about: one database, or those that a deployment's message may name.
+    /// The databases that it may be about: one, or those that a blue/green deployment's message may name.
     pub databases: Vec<Database>,
     /// Whether one of its categories may come with another address.
     pub may_move_address: bool,
@@ -98,7 +98,7 @@ struct SubscriptionMessage {
     message: Option<String>,
 }
 
-/// What matters of a list of categories. An entry that is no text is no category.
+/// The facts that the function needs of a list of categories. An entry that is not text is ignored.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Categories {
     has_watched: bool,
@@ -106,7 +106,7 @@ struct Categories {
 }
 
 impl RdsEvent {
-    /// Parses the JSON of an event whose source is `aws.rds`. One that does not parse says nothing.
+    /// Parses the JSON of an event whose source is `aws.rds`. An event that does not parse counts as the default.
     pub(super) fn parse(json: &str) -> Self {
         match serde_json::from_str::<EventBridgeEvent<Detail>>(json) {
             Ok(event) => {
@@ -142,7 +142,7 @@ impl RdsEvent {
                 DateTime::from_str(&format!("{}Z", time.trim().replacen(' ', "T", 1)), Format::DateTime);
             SystemTime::try_from(time.ok()?).ok()
         });
-        // Without categories, the subscription has chosen the events.
+        // The message has no categories: the subscription sends only the events that its owner chose.
         let event_categories =
             event_categories.unwrap_or(Categories { has_watched: true, has_global_failover: false });
         let detail = Detail { event_categories, source_type, source_arn, source_identifier, message };
@@ -165,7 +165,7 @@ impl RdsEvent {
         let message = message.unwrap_or_default();
         let databases = match arn.as_ref().and_then(Arn::database) {
             Some(database) => vec![database],
-            // An ARN of another kind, of a snapshot say, must not hide the database.
+            // An ARN of another kind, such as a snapshot's, must not hide the database.
             None => {
                 let listed = resources.iter().filter_map(|arn| Arn::parse(arn)?.database());
                 let named = source_identifier.and_then(|identifier| {
@@ -253,7 +253,7 @@ impl<'de> Deserialize<'de> for Categories {
     }
 }
 
-/// Judges each category as it is read: a million of them need no more memory than one.
+/// Examines each category as it is read: a million categories need no more memory than one.
 struct CategoriesVisitor;
 
 impl<'de> Visitor<'de> for CategoriesVisitor {
@@ -274,8 +274,8 @@ impl<'de> Visitor<'de> for CategoriesVisitor {
     }
 }
 
-/// The member that a cluster's event names as the one being promoted. The words before differ between events,
-/// engines and years; the end does not: "Completed failover to DB instance: NAME", with or without a full stop.
+/// The member that a cluster's event names as the one being promoted. The beginning of the message differs between
+/// events, engines and years. Its end is always "failover to DB instance: NAME", with or without a full stop.
 fn promoted_instance(message: &str) -> Option<String> {
     const MARKER: &str = "failover to db instance:";
     let message = message.to_ascii_lowercase();
@@ -284,8 +284,8 @@ fn promoted_instance(message: &str) -> Option<String> {
     is_identifier(name).then(|| name.to_owned())
 }
 
-/// The words of a blue/green deployment's message. Those that are identifiers of bound databases are the ones that
-/// the switchover is about, as in "Renamed blue to blue-old and green to blue."
+/// The words of a blue/green deployment's message. A word that is the identifier of a bound database shows that the
+/// switchover is about it, as in "Renamed blue to blue-old and green to blue."
 fn words(message: &str) -> impl Iterator<Item = &str> {
     message
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
@@ -298,7 +298,7 @@ fn is_identifier(name: &str) -> bool {
     (1..=MAX_IDENTIFIER).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
-/// A name without its punctuation, spaces and case, in which RDS's own writings of it differ.
+/// A name without punctuation, spaces and case: RDS writes the same name in several ways.
 fn letters(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
 }
@@ -307,8 +307,8 @@ fn unreadable(error: &serde_json::Error) {
     tracing::warn!(decision = "check", reason = %error, "unreadable event from RDS, checking all bindings");
 }
 
-/// Reads a field, or its default where it is of another type. The raw text between costs no memory,
-/// unlike a tree of values.
+/// Reads a field, or its default if the field is of another type. The raw text takes no memory of its own; a tree of
+/// values would.
 fn lenient<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(field: D) -> Result<T, D::Error> {
     let json = <&RawValue>::deserialize(field)?;
     Ok(serde_json::from_str(json.get()).unwrap_or_default())

@@ -9,7 +9,7 @@ use super::rds::{Database, DatabaseKind, RdsEvent};
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, RdsName};
 
-/// The clusters of instances, both in lower case. `None`: an instance of its own.
+/// Instances and the clusters that they are members of, both in lower case. `None` for an instance outside a cluster.
 pub type Members = BTreeMap<String, Option<String>>;
 
 /// What to do.
@@ -17,9 +17,9 @@ pub type Members = BTreeMap<String, Option<String>>;
 pub enum Request {
     /// Watch these bindings: a failover may be under way.
     Watch(Vec<WatchedBinding>),
-    /// Check every binding, and list the groups of these, by index: the event may have changed them.
+    /// Check every binding, and list the groups of these bindings in any case, by index: the event may be about them.
     Check(BTreeSet<usize>),
-    /// Check every binding, and list every group: an operator asks.
+    /// Check every binding, and list every group: an operator asked for it.
     CheckAll,
     /// Report what a check would do.
     Plan,
@@ -36,8 +36,8 @@ pub struct WatchedBinding {
     pub promoted_instance: Option<String>,
 }
 
-/// Decides what the event asks for, given the bindings and the cluster members that are known. An event of RDS
-/// from before `oldest` starts no watch: the failover is over, and a check finds whether it was followed.
+/// Decides what the event asks for, given the bindings and the known cluster members. An RDS event from before `oldest`
+/// starts no watch: its failover is over, and a check repairs the group if nothing followed that failover.
 pub fn request(event: &Event, bindings: &[Binding], members: &Members, oldest: SystemTime) -> Request {
     let events = match event {
         Event::Command(command) => match command.action {
@@ -70,7 +70,7 @@ pub fn request(event: &Event, bindings: &[Binding], members: &Members, oldest: S
     )
 }
 
-/// The instances that the event is about and that may be members of a bound cluster, as far as is known.
+/// The instances that the event is about and that may be members of a bound cluster. Known members are left out.
 pub fn unknown_instances(event: &Event, bindings: &[Binding], members: &Members) -> BTreeSet<String> {
     let Event::Rds(events) = event else { return BTreeSet::new() };
     let has_readers = bindings.iter().any(|binding| binding.role == Role::Readers);
@@ -100,7 +100,7 @@ pub fn is_about_unbound_database(
     })
 }
 
-/// A time in the future counts as now: clocks differ.
+/// An event from the future is not late: clocks differ.
 fn is_late(event: &RdsEvent, oldest: SystemTime) -> bool {
     event.time.is_some_and(|time| time < oldest)
 }
@@ -124,7 +124,7 @@ fn is_about(event: &RdsEvent, binding: &Binding, members: &Members) -> bool {
     })
 }
 
-/// An endpoint of RDS's own says its Region: a database of the same name elsewhere is another database.
+/// An RDS name shows its Region: a database of the same name in another Region is another database.
 fn is_about_database(database: &Database, binding: &Binding) -> bool {
     let endpoint = RdsName::parse(&binding.endpoint);
     let is_global = endpoint.as_ref().is_some_and(|name| name.kind == RdsKind::Global);
@@ -146,7 +146,7 @@ fn promoted_instance(event: &RdsEvent, binding: &Binding) -> Option<String> {
     event.promoted_instance.clone().filter(|_| is_of_account && is_of_region)
 }
 
-/// Whether the endpoint may stand for a cluster with members. An own alias may stand for anything.
+/// Whether the endpoint may lead to a cluster with members. A name that is not RDS's may lead to any database.
 fn may_be_of_cluster(binding: &Binding) -> bool {
     match RdsName::parse(&binding.endpoint) {
         Some(name) => name.kind != RdsKind::Instance || !binding.databases.is_empty(),

@@ -1,9 +1,9 @@
 //! Which groups a check lists, and which endpoints it only resolves.
 //!
-//! Lookups are cheap, listings are not: an account may make ten Describe calls a second, which every deployment
-//! in it shares. So a check resolves every endpoint, and lists the groups that need it: those not known to be in
-//! sync, those whose addresses have changed, and of the others the ones that were listed longest ago, as many as
-//! it takes to list each within the verification period, but [`MIN_LISTED`] at least.
+//! Lookups are cheap, listings are not: an account may make ten Describe calls a second, which all deployments in it
+//! share. So a check resolves every endpoint, and lists only some groups: those not known to be in sync, those whose
+//! addresses have changed, and those that are due. The groups that were listed longest ago are due: as many as it takes
+//! to list each group within the verification period, but at least [`MIN_LISTED`].
 //!
 //! The invariant kept here: the memory decides which groups are listed, and nothing else. With an empty memory,
 //! all groups are listed.
@@ -19,8 +19,8 @@ use crate::plan::{Addresses, Targets};
 use crate::rate_limit::Priority;
 use crate::reconcile::{ReaderCache, Report, Status};
 
-/// How many groups a check lists at least, if there are as many. At the default rate of routine calls, fewer
-/// than may be listed at once.
+/// How many groups a check lists at least, if there are as many. The default rate allows more routine calls at once
+/// (30).
 const MIN_LISTED: usize = 20;
 /// The part of the verification period within which every group is listed. The rest is for checks that start
 /// late.
@@ -28,7 +28,7 @@ const PLANNED_PART: f64 = 0.9;
 /// How long the background sync waits before it retries a binding that it could not bring into sync.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Which bindings are looked at.
+/// Which bindings are synced, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All bindings, and every group is listed: an operator asked for it.
@@ -48,18 +48,18 @@ pub struct Memory {
     period: Duration,
     /// By target group.
     results: BTreeMap<String, LastResult>,
-    /// The target groups that are being looked at.
+    /// The target groups that are being resolved, listed or reconciled.
     in_progress: BTreeSet<String>,
     selected_at: Option<Instant>,
-    /// The part of a group that was due at the last selection and is not listed yet.
+    /// The fraction of a group that was due at the last selection and is not listed yet.
     due: f64,
 }
 
-/// The result of the last look at a binding.
+/// The last result of a binding.
 pub enum LastResult {
     InSync {
         record: Rc<InSyncRecord>,
-        /// When the group was last listed, or a lookup failed.
+        /// When the group was last listed, or when a later lookup failed.
         at: Instant,
     },
     /// A change is left to do.
@@ -72,12 +72,12 @@ pub enum LastResult {
 pub struct InSyncRecord {
     pub binding: Binding,
     pub addresses: Addresses,
-    /// In the last list of the group.
+    /// The health of the endpoint's targets in the last list of the group.
     pub health: Targets,
     pub reader_cache: ReaderCache,
 }
 
-/// What to do about which bindings, by their index.
+/// What to do about the bindings, which are given by their index.
 #[derive(Default)]
 pub struct Selection {
     /// To be reconciled at once.
@@ -88,12 +88,12 @@ pub struct Selection {
     pub compare: Vec<(usize, Rc<InSyncRecord>)>,
     /// How many of `compare`, from the first, are to be listed even if their addresses are unchanged.
     pub due: usize,
-    /// The part of a group that is due and left to the next selection.
+    /// The fraction of a group that is due and left to the next selection.
     remaining_due: f64,
 }
 
 impl LastResult {
-    /// What to remember of a report. Nothing if the binding was not observed.
+    /// The result to remember of a report. `None` if the binding was not observed.
     fn of(binding: &Binding, report: &Report, now: Instant) -> Option<Self> {
         Some(match (report.status, &report.addresses) {
             (Status::InSync | Status::Updated, Some(addresses)) => {
@@ -143,15 +143,15 @@ impl Memory {
         self.results.remove(binding.target_group.as_str());
     }
 
-    /// Puts a binding whose lookup failed behind the others, so that names that do not resolve do not keep them
-    /// from being listed.
+    /// Puts a binding whose lookup failed behind the others. Otherwise names that do not resolve would take the turns
+    /// of the other groups.
     pub fn postpone(&mut self, binding: &Binding, now: Instant) {
         if let Some(LastResult::InSync { at, .. }) = self.results.get_mut(binding.target_group.as_str()) {
             *at = now;
         }
     }
 
-    /// Marks a group as being looked at. False if it was marked already.
+    /// Marks a group as in progress. Returns false if it was marked already.
     pub fn start(&mut self, target_group: &str) -> bool {
         self.in_progress.insert(target_group.to_owned())
     }
@@ -172,11 +172,11 @@ impl Memory {
 /// |---|---|---|---|
 /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due |
 /// | in sync, changed binding, or none | list | list | list |
-/// | needs sync | list | reconcile at once, the first 20; list the others first | reconcile at once, 5 s later |
+/// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s |
 /// | unresolved | list | list | leave to the next check |
 ///
-/// Up to [`MIN_LISTED`] bindings are all due in a check, and the background sync lists none of them that it does
-/// not know: the next check does. The background sync leaves out the groups in progress.
+/// With up to [`MIN_LISTED`] bindings, a check lists every group, and the background sync leaves a group without a
+/// result to the next check. The background sync leaves out the groups in progress.
 fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> Selection {
     let mut selection = Selection::default();
     let (mut in_sync, mut left_over) = (Vec::new(), Vec::new());
@@ -193,7 +193,7 @@ fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> 
                     selection.reconcile.push((index, *priority));
                 }
             }
-            // Many that fail again and again must not crowd out the others.
+            // Many bindings that fail again and again must not delay the others.
             Some(LastResult::NeedsSync { priority, .. }) if selection.reconcile.len() < MIN_LISTED => {
                 selection.reconcile.push((index, *priority));
             }
@@ -217,15 +217,15 @@ fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> 
     selection
 }
 
-/// How many of the groups that were in sync are due, so that each is listed within the period, and the part of a
-/// group that is left to the next selection.
+/// How many of the groups that were in sync are due, so that each is listed within the period. Also returns the
+/// fraction of a group that is left to the next selection.
 fn due(bindings: usize, memory: &Memory, now: Instant, scope: Scope) -> (usize, f64) {
     let elapsed =
         memory.selected_at.map_or(Duration::ZERO, |selected_at| now.saturating_duration_since(selected_at));
     let planned = memory.period.mul_f64(PLANNED_PART).as_secs_f64();
     let due = memory.due + bindings as f64 * elapsed.as_secs_f64() / planned;
     match scope {
-        // The background sync comes every second, when less than one group may be due.
+        // The background sync runs every second. In that time less than one group may become due.
         Scope::Background => (due as usize, due.fract()),
         // A check lists more than is due, as a rule, and leaves nothing to the next one.
         Scope::Check { relisted: false } => (MIN_LISTED.max(due as usize), 0.0),

@@ -1,7 +1,7 @@
 //! Lambda's Runtime API ("Using the Lambda runtime API", Lambda guide).
 //!
-//! `lambda_runtime` 1.5 parses the client context before any code of ours, and ends the process where a caller gave
-//! one with nested values. This reads the headers that the function needs, and no other.
+//! `lambda_runtime` 1.5 parses the client context before it calls the handler, and ends the process if that context has
+//! nested values. This module reads only the headers that the function needs.
 
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -24,7 +24,7 @@ pub struct RuntimeApi {
     client: PooledClient,
 }
 
-/// An event, and until when its result must be there.
+/// An event, and the time by which its result must be reported.
 pub struct Invocation {
     id: String,
     trace_id: Option<String>,
@@ -34,7 +34,8 @@ pub struct Invocation {
 }
 
 impl RuntimeApi {
-    /// A client. Panics if the variable is missing or no address: there is nobody to report it to.
+    /// Makes the client. Panics if the variable is missing or is no address: without the API there is no place to
+    /// report the error.
     pub fn from_environment() -> Self {
         Self { client: PooledClient::builder().build() }
     }
@@ -92,7 +93,7 @@ impl RuntimeApi {
             Err(failure) => self.post(&format!("invocation/{id}/error"), Some("unhandled"), failure).await?,
         };
         if !status.is_success() {
-            // An answer of more than 6 MB, say. The process serves the next invocation.
+            // For example, the answer has more than 6 MB. The process continues with the next invocation.
             tracing::error!(
                 decision = "fail",
                 status = status.as_u16(),
@@ -121,7 +122,7 @@ impl RuntimeApi {
         let request = request.body(Body::from(serde_json::to_string(body)?))?;
         let response = self.client.call(request).await?;
         let status = response.status();
-        // The connection serves the next call once the answer is read.
+        // The connection can serve the next call only after the answer is read.
         response.into_body().collect().await?;
         Ok(status)
     }

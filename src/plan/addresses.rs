@@ -13,8 +13,8 @@ pub enum Family {
     V6,
 }
 
-/// The addresses that DNS gives for the endpoint now: at least one, and only such as a target group can hold.
-/// With the role `writer`, it is one.
+/// The addresses that DNS gives for the endpoint now. There is at least one, and a target group can hold each of
+/// them. With the role `writer` there is exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Addresses(BTreeSet<IpAddr>);
 
@@ -24,7 +24,8 @@ pub enum InvalidAnswer {
     /// The name exists, but has no address of the target group's family.
     #[error("the answer holds no address")]
     Empty,
-    /// A writer endpoint has one address. Several belong to another kind of name, or DNS is changing.
+    /// A writer endpoint has one address. Several addresses mean that the name is of another kind, or that DNS is
+    /// changing.
     #[error("the answer holds {} addresses ({}), and a writer has one", .0.len(), list(.0))]
     Several(BTreeSet<IpAddr>),
     /// No target group accepts this address.
@@ -48,7 +49,7 @@ impl Addresses {
         if addresses.is_empty() { Err(InvalidAnswer::Empty) } else { Ok(Self(addresses)) }
     }
 
-    /// Checks that it is one address, as a writer has.
+    /// Checks that there is only one address: a writer has one.
     pub fn single(self) -> Result<Self, InvalidAnswer> {
         if self.0.len() == 1 { Ok(self) } else { Err(InvalidAnswer::Several(self.0)) }
     }
@@ -71,7 +72,7 @@ impl fmt::Display for Addresses {
 /// A form of address that no target group can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// With its article.
+    /// With its article, such as `a loopback address`.
     pub name: &'static str,
     pub fix: &'static str,
 }

@@ -1,4 +1,4 @@
-//! What a run has changed, and which of it the lists of targets show.
+//! What a run has changed, and which of the changes the lists of targets show.
 //!
 //! Lists lag, and answers get lost. The invariant kept here: a change that the API has accepted is not made again
 //! within [`LISTING_LAG`], and a target that was deregistered within it counts as gone, whatever a list says.
@@ -14,13 +14,13 @@ use super::ports::Attempts;
 use crate::error::Error;
 use crate::plan::{Plan, TargetState, Targets};
 
-/// How long a change may take to show in a list before it is made again. Lists lag by moments; after longer
-/// than that, the call was lost or undone.
+/// How long a change may take to show in a list before it is made again. Lists lag by moments. A change that is
+/// missing for longer was lost or undone.
 pub const LISTING_LAG: Duration = Duration::from_secs(10);
-/// How long after an attempt another change of the group is expected: an attempt that was given up may take effect
-/// late, and another invocation may deregister what this one relied on. Two attempts' time-outs of 3 s and their
-/// retries fit in it three times.
-const WATCHFUL_TIME: Duration = Duration::from_secs(20);
+/// How long after a change the group may change again without a new call of this run. An attempt that timed out may
+/// take effect late, and another invocation may deregister the target that this one relied on. The time is longer than
+/// a call with all its retries, which ends after 12 s.
+const LATE_EFFECT_TIME: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -53,8 +53,10 @@ pub(super) struct ChangeLog {
     unseen: BTreeMap<SocketAddr, Unseen>,
     /// The targets that were deregistered and not registered again, and when.
     deregistrations: BTreeMap<SocketAddr, Instant>,
-    /// The last deregistration, and the last change with an attempt of unknown outcome.
-    last_risk: Option<Instant>,
+    /// When a change was last made after which the group may lose a target: a deregistration, or a change with an
+    /// attempt of unknown outcome.
+    may_lose_target_since: Option<Instant>,
+    /// When a change with an attempt of unknown outcome was last made.
     last_unknown: Option<Instant>,
 }
 
@@ -75,7 +77,7 @@ impl ChangeLog {
             self.last_unknown = Some(at);
         }
         if is_unknown || change == Change::Deregister {
-            self.last_risk = Some(at);
+            self.may_lose_target_since = Some(at);
         }
         match change {
             Change::Deregister => self.deregistrations.extend(targets.iter().map(|target| (*target, at))),
@@ -91,7 +93,7 @@ impl ChangeLog {
         self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted, shown })));
     }
 
-    /// Compares the changes with a list. A call that failed and took effect is this run's change all the same.
+    /// Compares the changes with a list. A call that failed but took effect counts as this run's change.
     pub fn record_list(&mut self, targets: &Targets) {
         let mut seen = Vec::new();
         for (target, unseen) in &mut self.unseen {
@@ -110,18 +112,18 @@ impl ChangeLog {
         self.registered.is_empty() && self.deregistered.is_empty()
     }
 
-    /// Until when the group may lose a target without a new call of this run: it is listed often until then.
+    /// Until when the group may lose a target without a new call of this run. The group is listed often until then.
     pub fn relist_often_until(&self) -> Option<Instant> {
-        self.last_risk.map(|at| at + WATCHFUL_TIME)
+        self.may_lose_target_since.map(|at| at + LATE_EFFECT_TIME)
     }
 
     /// Whether an attempt of unknown outcome may still take effect.
     pub fn may_apply_late(&self) -> bool {
-        self.last_unknown.is_some_and(|at| at.elapsed() < WATCHFUL_TIME)
+        self.last_unknown.is_some_and(|at| at.elapsed() < LATE_EFFECT_TIME)
     }
 
-    /// Counts the endpoint's target as draining if this run has just deregistered it: the list may be older than
-    /// that, and deregistering the other targets by it would leave the group empty.
+    /// Counts the endpoint's target as draining if this run has just deregistered it. The list may be older than
+    /// that. A deregistration of the other targets that relies on such a list would leave the group empty.
     pub fn mask_deregistered(&self, mut observation: Observation) -> Observation {
         for target in observation.wanted() {
             if self.deregistrations.get(&target).is_some_and(|at| at.elapsed() < LISTING_LAG)
@@ -144,7 +146,7 @@ impl ChangeLog {
     }
 
     /// Leaves out the changes that the API has just accepted: a list may not show them yet. The registration of a
-    /// candidate is best effort, and is repeated no sooner even if it failed.
+    /// candidate is best effort: even if it failed, it is repeated no sooner.
     pub fn left_to_do(
         &self,
         change: Change,

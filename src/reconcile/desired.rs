@@ -19,7 +19,7 @@ use crate::plan::{Addresses, Family};
 /// instance status").
 const NOT_SERVING: [&str; 2] = ["creating", "deleting"];
 
-/// The names of a cluster's readers as the RDS API last gave them, and what DNS gave for the endpoint then.
+/// The names of a cluster's readers in the RDS API's last answer, and the addresses of the endpoint at that time.
 #[derive(Default)]
 pub(crate) struct ReaderCache(RefCell<Option<(Instant, Addresses, Vec<String>)>>);
 
@@ -33,7 +33,8 @@ pub(crate) async fn resolve<D: Resolve, T, C: RdsApi>(
 }
 
 impl ReaderCache {
-    /// Does the same with the names of readers from the cache, up to this age.
+    /// Resolves the addresses that the binding's group must hold. The readers' names come from the cache if they are
+    /// no older than `age`.
     pub async fn resolve<D: Resolve, C: RdsApi>(
         &self,
         dns: &D,
@@ -66,15 +67,16 @@ impl ReaderCache {
                     Error::new(ErrorKind::NoAnswer, format!("resolve the readers of {}", binding.endpoint))
                         .with_source(invalid)
                 })?;
-                // A reader endpoint gives another reader at every lookup; that is not a change.
+                // The last name is left out: a reader endpoint gives another reader at every lookup, and that is no
+                // change.
                 resolution.chain.truncate(resolution.chain.len().saturating_sub(1).max(1));
                 Ok(Resolution { addresses: readers, chain: resolution.chain })
             }
         }
     }
 
-    /// The names, if they are no older than this and the endpoint still gives the same writer. A reader endpoint
-    /// does not show the writer: it gives one reader after the other.
+    /// The cached names, if they are no older than `age` and the endpoint still gives the same writer. A reader
+    /// endpoint gives one reader after the other, so its answer is not compared.
     fn younger_than(&self, age: Duration, resolution: &Resolution) -> Option<Vec<String>> {
         let known = self.0.borrow();
         let (at, addresses, names) = known.as_ref()?;
@@ -116,10 +118,10 @@ pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error
     Ok(Resolution { addresses, chain })
 }
 
-/// The endpoints of a cluster's readers, or of its writer if it has none, like the cluster's own reader endpoint.
-/// That endpoint gives one reader at a time, so it cannot serve as the list.
+/// The endpoints of a cluster's readers, or of its writer if it has no reader: RDS's own reader endpoint does the same.
+/// That endpoint gives one reader at a time, so it cannot replace this list.
 ///
-/// A cluster of the same name in another account or Region is another database.
+/// A cluster of the same name in another account or Region is another database, and an error.
 async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<Zone>) -> Result<Vec<String>, Error> {
     let doing = || format!("list the readers of the cluster {identifier}");
     let cluster = rds.cluster(identifier).await?.ok_or_else(|| {

@@ -94,7 +94,8 @@ impl LoopControl {
         }
     }
 
-    /// After a change, or when an observation became outdated during the wait for a permit.
+    /// Observes again without a pause: after a change, or when an observation became outdated during a wait. After
+    /// [`ROUNDS_WITHOUT_PAUSE`] rounds it pauses once.
     pub fn at_once(&mut self) -> Then {
         if self.rounds_without_pause < ROUNDS_WITHOUT_PAUSE {
             self.rounds_without_pause += 1;
@@ -103,7 +104,7 @@ impl LoopControl {
         self.pause(self.poll_interval())
     }
 
-    /// When the observation is too old to act on. A check observes again until it reaches its limit.
+    /// Observes again without a pause, because the observation is too old to act on. A check stops at its limit.
     pub fn recheck(&mut self) -> Then {
         let limit = self.check_limit().max(MAX_OBSERVATION_AGE);
         if self.mode == Mode::Check && self.waited() > limit {
@@ -112,17 +113,17 @@ impl LoopControl {
         self.at_once()
     }
 
-    /// When there is nothing to do before the next lookup.
+    /// Pauses until the next lookup.
     pub fn poll(&mut self) -> Then {
         self.poll_after(self.poll_interval())
     }
 
-    /// When nothing is to do, and an earlier call may still change the group: a slow poll must not delay the lists.
+    /// Pauses while an earlier call may still change the group. A long poll interval must not delay the lists.
     pub fn poll_to_relist(&mut self) -> Then {
         self.poll_after(self.poll_interval().min(RELIST_INTERVAL_AFTER_CHANGE))
     }
 
-    /// When a change waits for a confirmation: a slow poll must not make that longer than it need be.
+    /// Pauses while a change waits for the confirmation. A long poll interval must not delay the confirmation.
     pub fn poll_to_confirm(&mut self) -> Then {
         self.poll_after(self.poll_interval().min(self.timing.confirm / 3))
     }
@@ -135,7 +136,7 @@ impl LoopControl {
         self.pause(interval)
     }
 
-    /// After a step that failed: retries what may work in a moment, and keeps the error until it does.
+    /// Decides whether a failed step is tried again. Keeps the error until the stage succeeds.
     pub fn retry(&mut self, stage: Stage, error: Error) -> Then {
         let then = self.after_error(error.kind());
         self.pending_error = Some(PendingError { stage, error });
@@ -166,7 +167,7 @@ impl LoopControl {
         self.pause(self.timing.poll)
     }
 
-    /// When the time ended an observation.
+    /// Stops the run, because the time ended during an observation.
     pub fn time_is_over(&self) -> Then {
         let is_end_of_watch = self.mode == Mode::Watch && self.started + self.timing.watch < self.deadline;
         Then::Stop(if is_end_of_watch { Stop::WatchTime } else { Stop::Deadline })
@@ -177,11 +178,11 @@ impl LoopControl {
         self.backing_off_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Clears the pending error of this stage, which has gone well, and says whether there was one.
+    /// Clears the pending error of this stage, which has succeeded. Returns whether there was one.
     pub fn clear_error(&mut self, stage: Stage) -> bool {
         let cleared = self.pending_error.take_if(|pending| pending.stage == stage).is_some();
         if cleared && self.mode == Mode::Watch {
-            // A check's retries are all that it gets; a watch starts with short pauses again.
+            // A check counts its retries over the whole run; a watch begins with short pauses again.
             (self.retries, self.backing_off_until) = (0, None);
         }
         cleared
@@ -195,7 +196,7 @@ impl LoopControl {
         self.pending_error.is_some()
     }
 
-    /// A pause longer than the confirmation would only end a check without one.
+    /// A check pauses for the confirmation time at most: a longer pause could reach its limit without a confirmation.
     fn poll_interval(&self) -> Duration {
         match self.mode {
             Mode::Check => self.timing.poll.min(self.timing.confirm),

@@ -21,14 +21,14 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, AllowedExtras, Confirmation, Plan, Targets, plan};
 use crate::rate_limit::{Call, Permit, Priority};
 
-/// How old an observation of DNS and of the group may be when a deregistration acts on it. Some round trips, and
-/// well below the default confirmation time, within which DNS cannot have moved elsewhere and be confirmed.
+/// How old an observation of DNS and of the group may be when a deregistration acts on it. Several round trips fit
+/// in it. It is well below the default confirmation time, so DNS cannot have confirmed another address meanwhile.
 pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
 pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
-/// How often a watch lists the group while an earlier call may still change it: a group that was emptied is filled
-/// again within five seconds, of which the calls take the rest.
+/// How often a watch lists the group while an earlier call may still change it. An empty group is filled again
+/// within five seconds: this interval, and two seconds for the calls.
 pub const RELIST_INTERVAL_AFTER_CHANGE: Duration = Duration::from_secs(3);
 
 /// What DNS gives for the endpoint, and what the group holds.
@@ -71,7 +71,7 @@ pub(super) struct Observer<'a, D, T, C> {
     list_permit: ListPermit,
     /// The pause between lookups.
     poll: Duration,
-    /// How long permits were waited for since that was last taken.
+    /// How long this run has waited for permits since the last [`Self::take_permit_wait`].
     permit_wait: Duration,
     deadline: Instant,
     /// When lookups, lists and waits for permits end: at the deadline, or, after the first complete observation, at
@@ -119,8 +119,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         }
     }
 
-    /// Resolves the endpoint, and lists the group if the last list no longer serves. During a backoff any list
-    /// serves.
+    /// Resolves the endpoint, and lists the group if the last list is too old. During a backoff no list is too old.
     pub async fn observe(&mut self, is_backing_off: bool) -> Result<Observation, Error> {
         let describing = self.clients.groups.describe(self.binding.target_group.as_str());
         let describing = until(self.reads_end, "describe the target group", describing);
@@ -141,8 +140,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             self.resolve(group).await?;
         }
         if self.must_list(is_backing_off) || (has_listed && self.list_is_old_beside_lookup()) {
-            // DNS gives an address that the group may not hold, or the lookup took longer than the list: that is
-            // worth a call at once.
+            // DNS gives an address that the group may not hold, or the lookup took so long that the list is too old.
+            // The group is listed again at once.
             let (permit, _) = self.permit(Priority::Failover, Call::Describe).await?;
             self.list(permit, self.poll).await?;
         }
@@ -207,7 +206,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         self.stability.since().map(|since| since.elapsed())
     }
 
-    /// Waits until the API's limits allow the call, and says whether that took time.
+    /// Waits until the API's limits allow the call. Returns whether it had to wait.
     pub async fn permit(&mut self, priority: Priority, call: Call) -> Result<(Permit, bool), Error> {
         let began = Instant::now();
         let mut permit = pin!(timeout_at(self.reads_end, self.clients.groups.permit(priority, call)));
@@ -229,7 +228,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         Ok((permit, has_waited))
     }
 
-    /// How long permits were waited for since the last call.
+    /// How long this run has waited for permits since the last call of this function.
     pub fn take_permit_wait(&mut self) -> Duration {
         std::mem::take(&mut self.permit_wait)
     }
@@ -244,14 +243,14 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         self.beside_lookups(call).await
     }
 
-    /// Waits for a call and resolves the endpoint at every poll meanwhile: a gap between lookups would confirm
-    /// nothing.
+    /// Waits for a call and resolves the endpoint at every poll meanwhile: a gap between lookups would end the
+    /// confirmation.
     pub async fn beside_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
         self.beside_lookups_after(self.poll, call).await.0
     }
 
-    /// The same, with the first lookup after `pause`. Returns the result of the last lookup as well, if there was
-    /// one.
+    /// Does the same, with the first lookup after `pause`. Also returns the result of the last lookup: `Ok` if there
+    /// was none.
     async fn beside_lookups_after<R>(
         &mut self,
         mut pause: Duration,
@@ -296,7 +295,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         self.record_answer(answer, asked)
     }
 
-    /// Resolves the endpoint, and says when it was answered: a call beside it may take longer.
+    /// Resolves the endpoint. Also returns the time of the answer: a call beside the lookup may take longer.
     async fn look_up(&self, group: TargetGroupInfo) -> Result<(Resolution, Instant), Error> {
         let clients = self.clients;
         let resolving = self.readers.resolve(
@@ -337,7 +336,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         match &self.resolution {
             Some(last) if last.addresses != resolution.addresses => {
                 let (from, to) = (&last.addresses, &resolution.addresses);
-                // DNS that goes back and forth logs each address once at INFO.
+                // If DNS alternates between addresses, each is logged once at INFO.
                 if is_new {
                     log_decision!(info, self.binding, "addresses_changed", %from, %to, reason = "DNS gives another address", "addresses changed");
                 } else {
@@ -356,8 +355,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         answered.saturating_duration_since(list.answered) > MAX_OBSERVATION_AGE
     }
 
-    /// Whether the group must be listed before the next plan. An older list serves as long as it holds the
-    /// endpoint's addresses.
+    /// Whether the group must be listed before the next plan. A list that holds the endpoint's addresses may be older
+    /// than one that misses an address.
     fn must_list(&self, is_backing_off: bool) -> bool {
         let (Some(list), Some(group)) = (&self.list, self.group) else { return true };
         if is_backing_off {

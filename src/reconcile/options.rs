@@ -23,7 +23,7 @@ pub struct Timing {
 pub enum Mode {
     /// Observes, repairs and returns. Waits only for the confirmation that a repair needs.
     Check,
-    /// A failover may be under way: goes on until one has been followed, or the time of the watch is over.
+    /// Goes on until a failover has been followed or the time of the watch is over.
     Watch,
     /// Observes once and reports what would be done.
     DryRun,
@@ -34,7 +34,7 @@ pub enum Mode {
 pub enum FirstPermit {
     /// The caller has waited for it.
     Held(Permit),
-    /// The run waits for it at this priority. What the run finds sets the priority of its later calls.
+    /// The run waits for the permit at this priority. The plan sets the priority of its later calls.
     At(Priority),
 }
 
@@ -42,7 +42,7 @@ pub enum FirstPermit {
 pub struct Options<'a> {
     pub timing: Timing,
     pub mode: Mode,
-    /// Counts in a watch alone.
+    /// Only a watch uses it.
     pub preregistration: &'a Preregistration,
     pub known_members: &'a KnownMembers,
     pub first_permit: FirstPermit,

@@ -37,8 +37,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The member that the API calls the writer, if it is another than the one that DNS names. A name that is not
-    /// a member's, or a cluster without a writer, contradicts nothing.
+    /// The member that the API names as the writer, if it is not `member`, which DNS names. `None` if `member` is not
+    /// in the cluster, or if the cluster has no writer: neither contradicts DNS.
     pub fn other_writer(&self, member: &str) -> Option<&str> {
         let named_is_writer = *self.members.get(member)?;
         let writer = self.members.iter().find(|(_, is_writer)| **is_writer);
@@ -66,7 +66,7 @@ impl Instance {
     }
 }
 
-/// DNS.
+/// The name servers.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Resolve {
     /// Resolves a name without any cache. The binding's role decides how many addresses are valid.
@@ -118,7 +118,7 @@ pub trait RdsApi {
     async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error>;
 }
 
-/// Everything outside.
+/// The clients for name servers, target groups and the RDS API.
 pub struct Clients<D, T, C> {
     pub dns: D,
     pub groups: T,

@@ -21,8 +21,8 @@ use crate::endpoint::{Zone, cluster_identifier, member, zone};
 use crate::error::Error;
 use crate::plan::{Addresses, Family};
 
-/// How often a watch asks the RDS API for a new writer that DNS does not name yet. On average a registration
-/// then comes half of it too late; the API's limits are unpublished.
+/// How often a watch asks the RDS API for a new writer that DNS does not name yet. On average an early registration
+/// is late by half of this interval. A shorter interval could reach the API's limits, which are unpublished.
 pub const CANDIDATE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 const NOT_A_MEMBER: &str = "the RDS API does not list it as a member of the cluster";
@@ -39,7 +39,7 @@ pub enum Preregistration {
     },
 }
 
-/// What the loop has seen, as far as it matters here.
+/// The part of the loop's last observation that the tasks beside the loop need.
 #[derive(Clone, Debug)]
 pub(super) struct Snapshot {
     pub resolution: Resolution,
@@ -50,14 +50,14 @@ pub(super) struct Snapshot {
     pub held: BTreeSet<IpAddr>,
 }
 
-/// Who named a candidate.
+/// Where a candidate's name comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NamedBy {
     Event,
     Rds,
 }
 
-/// What the RDS API said about the cluster last.
+/// The RDS API's last answer about the cluster.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum ClusterAnswer {
     #[default]
@@ -69,7 +69,8 @@ enum ClusterAnswer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Candidate {
     Accepted(IpAddr),
-    /// The RDS API does not list it, or the group refuses it. No later silence of the API makes it a candidate.
+    /// The RDS API does not list it, or the group refuses it. It stays rejected even if a later question to the API
+    /// gets no answer.
     Rejected,
 }
 
@@ -77,7 +78,7 @@ enum Candidate {
 #[derive(Debug, Default)]
 struct State {
     is_closed: bool,
-    /// Whether the API named another writer than DNS since the loop asked for that last.
+    /// Whether the API has named another writer than DNS since the last [`Preregister::take_disagreement`].
     rds_disagrees: bool,
     cluster: ClusterAnswer,
     candidates: BTreeMap<String, Candidate>,
@@ -86,8 +87,8 @@ struct State {
 }
 
 impl State {
-    /// The addresses that may be in the group beside those that DNS gives. As long as the API knows no such
-    /// cluster, no candidate is registered, and none is deregistered either.
+    /// The addresses that may be in the group beside those that DNS gives. If the API knows no such cluster, only the
+    /// candidates in the group count: none is registered, and none is deregistered.
     fn addresses(&self, held: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
         if self.is_closed {
             return BTreeSet::new();
@@ -144,8 +145,8 @@ impl State {
     }
 }
 
-/// The members of clusters, as the RDS API has listed them to this process, and their endpoints as far as they are
-/// known. An event's word alone makes nobody a member.
+/// The members of clusters that the RDS API has listed to this process, and their endpoints if they are known. An
+/// event alone cannot add a member.
 #[derive(Debug, Default)]
 pub struct KnownMembers(RefCell<BTreeMap<(Zone, String), Endpoints>>);
 
@@ -215,18 +216,19 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         self.state.borrow_mut().is_closed = true;
     }
 
-    /// Whether the RDS API named another writer than DNS, in answer to a question from here, since the last call.
+    /// Whether the RDS API has named another writer than DNS since the last call of this function. Only this task's
+    /// own questions count.
     pub fn take_disagreement(&self) -> bool {
         std::mem::take(&mut self.state.borrow_mut().rds_disagrees)
     }
 
-    /// Records the RDS API's answer about the cluster. The loop asks as well.
+    /// Records the RDS API's answer about the cluster. The loop also passes the answers to its own questions.
     pub fn record_cluster(&self, cluster: Option<&Cluster>) {
         let rejected = self.state.borrow_mut().record_cluster(cluster);
         rejected.iter().for_each(|name| self.log_skip(name, NOT_A_MEMBER));
     }
 
-    /// Gives up the candidates at addresses that cannot be registered.
+    /// Rejects the candidates at these addresses: the group refused them.
     pub fn reject_addresses(&self, addresses: &BTreeSet<IpAddr>) {
         self.state.borrow_mut().reject_addresses(addresses);
     }
@@ -257,7 +259,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
             Preregistration::Off => None,
         };
         if member(chain).is_none() && promoted.is_none() {
-            // Neither a cluster's endpoint nor a cluster's event.
+            // Neither the endpoint nor the event shows a cluster.
             return;
         }
         let promoted = promoted.filter(|name| !self.state.borrow().is_decided(name));
@@ -287,8 +289,8 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         }
     }
 
-    /// Asks for the cluster. A disagreement counts as soon as the answer is there, against the member that DNS
-    /// names by then: the questions that follow may take longer.
+    /// Asks for the cluster. A disagreement is recorded as soon as the answer is there, because the questions that
+    /// follow may take longer. The answer is compared with the member that DNS names at that time.
     async fn ask_cluster(&self, identifier: &str, zone: &Zone) -> Result<Option<Cluster>, Error> {
         let cluster = ask_cluster(&self.clients.rds, self.deadline, identifier, zone).await?;
         self.record_cluster(cluster.as_ref());
@@ -302,8 +304,8 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         Ok(cluster)
     }
 
-    /// Resolves a member of the cluster by its own name. Its endpoint is known from the RDS API alone, by this
-    /// answer or an earlier one.
+    /// Resolves a member of the cluster by its own name. Only the RDS API gives that name, now or in an earlier
+    /// answer.
     async fn resolve_candidate(
         &self,
         snapshot: &Snapshot,
@@ -343,7 +345,8 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
             return self.reject(name, NOT_A_MEMBER);
         }
         if by == NamedBy::Rds && addresses.iter().any(|address| snapshot.first.contains(&address)) {
-            // The API is late and names the previous writer: its veto alone keeps that one in the group.
+            // The API is late and still names the previous writer, which is no candidate. The API's veto keeps that
+            // target in the group.
             return;
         }
         let Some(address) = addresses.iter().next() else { return };

@@ -1,6 +1,6 @@
-//! Questions to the RDS API, which nothing may depend on.
+//! Questions to the RDS API. A run goes on without an answer.
 //!
-//! Another account's or Region's database of the same name is another database: an answer counts only if its own
+//! A database of the same name in another account or Region is another database. So an answer counts only if its
 //! endpoints lie in the zone of the database that DNS names.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What became of a binding.
+//! The result of one binding's reconciliation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub enum Status {
     InSync,
     /// The group holds the endpoint's addresses and nothing else, because it was changed.
     Updated,
-    /// Something waits, and `waiting` says for what; the next check continues.
+    /// A change waits, and `waiting` says for what. The next check continues.
     Pending,
     /// Not observed: there are many bindings, and the next check continues with this one.
     #[serde(rename = "pending")]
@@ -29,7 +29,7 @@ pub enum Status {
     Failed,
 }
 
-/// What became of one binding.
+/// The result of one binding's reconciliation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub endpoint: String,
@@ -49,7 +49,7 @@ pub struct Report {
     pub health: BTreeMap<SocketAddr, TargetState>,
     pub error: Option<String>,
     pub elapsed_ms: u64,
-    /// From the first lookup that gave an address until it was registered, in milliseconds. A metric.
+    /// Milliseconds from the first lookup that gave an address until it was registered. A metric.
     #[serde(skip)]
     pub registration_latency_ms: Option<u64>,
 }

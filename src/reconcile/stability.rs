@@ -55,8 +55,8 @@ impl AnswerStability {
         self.streak = None;
     }
 
-    /// Whether every lookup of the confirmation time gave this answer, and there were at least two.
-    /// Zero confirms at once.
+    /// Whether every lookup of the confirmation time gave this answer, and there were at least two lookups. A
+    /// confirmation time of zero needs one lookup.
     pub fn is_confirmed(&self) -> bool {
         self.streak.as_ref().is_some_and(|streak| {
             let length = streak.asked.saturating_duration_since(streak.since);

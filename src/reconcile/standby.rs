@@ -1,7 +1,7 @@
 //! Whether a Multi-AZ instance's standby may stay in the group.
 //!
-//! The RDS API is asked once, beside the loop. If it does not answer, the binding's setting stands: only an
-//! unhealthy target is ever kept, and the load balancer sends nothing to it.
+//! The RDS API is asked once, beside the loop. If it does not answer, the binding's setting applies. That is safe:
+//! only an unhealthy target stays, and the load balancer sends nothing to it.
 
 use std::cell::RefCell;
 
@@ -56,7 +56,7 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
     }
 
     /// Waits until it is known whether the standby may stay.
-    pub async fn known(&self) {
+    pub async fn wait_until_known(&self) {
         while self.is_unknown() {
             self.known.notified().await;
         }
@@ -105,14 +105,14 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
         if chain.iter().any(|name| is_of_a_cluster(name)) {
             return Ok(Some(NO_STANDBY_IN_A_CLUSTER.to_owned()));
         }
-        // A name that says nothing about its account may have a namesake here.
+        // The names do not show the account: a database of the same name in this account may be another one.
         let Some(zone) = zone(chain) else { return Ok(None) };
         let last = chain.last().and_then(|name| name.split('.').next());
         let identifier =
             self.binding.databases.first().map(String::as_str).or(last).unwrap_or(self.binding.first_label());
         let rds = &self.clients.rds;
         let instance = ask_instance(rds, self.deadline, identifier, &zone).await?;
-        // Without an instance of that name, it may be a cluster; or it is an alias that says nothing.
+        // If no instance has the name, a cluster may have it. If neither has it, the name is an alias.
         let is_cluster = match instance {
             None => ask_cluster(rds, self.deadline, identifier, &zone).await?.is_some(),
             Some(_) => false,
@@ -121,7 +121,7 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
     }
 }
 
-/// Why the instance has no standby to keep, as far as the RDS API's answers show it.
+/// Why there is no standby to keep. `None` if there is one, or if the RDS API's answers do not show it.
 fn why_not(identifier: &str, instance: Option<&Instance>, is_cluster: bool) -> Option<String> {
     match instance {
         Some(Instance { cluster: Some(_), .. }) => Some(NO_STANDBY_IN_A_CLUSTER.to_owned()),

@@ -20,7 +20,7 @@ pub(super) enum RdsVerdict {
     NoVeto,
     /// The API names another member as the writer.
     Disagrees,
-    /// The API reports a failover in progress, of which DNS has shown nothing yet.
+    /// The API reports a failover in progress, and DNS has not moved yet.
     FailoverInProgress,
 }
 
@@ -37,7 +37,7 @@ impl RdsVerdict {
         }
     }
 
-    /// How this limits a confirmation by DNS, if it does.
+    /// What the confirmation becomes with this veto; `None` without one.
     pub fn veto(self) -> Option<Confirmation> {
         match self {
             Self::NoVeto => None,
@@ -52,8 +52,8 @@ impl RdsVerdict {
 pub(super) struct Veto(Option<(Resolution, RdsVerdict, Instant)>);
 
 impl Veto {
-    /// The last verdict, if it is about this answer of DNS and was recent when the observation began: an API that
-    /// takes long to list the group must not outdate the verdict each time.
+    /// The last verdict, if it is about this DNS answer and was recent when the observation began. Its age now does
+    /// not count: if the group took long to list, every verdict would be too old.
     pub fn current(&self, resolution: &Resolution, began: Instant) -> Option<RdsVerdict> {
         let (about, verdict, at) = self.0.as_ref()?;
         let is_recent = began.saturating_duration_since(*at) < RDS_RECHECK_INTERVAL;

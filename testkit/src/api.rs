@@ -18,6 +18,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use super::malformed::{self, Malformed};
+use super::witness::{Origin, What};
 use super::{Action, ApiError, FakeAws, Fault, Instance, State};
 
 type Reply = Result<Response<Full<Bytes>>, Broken>;
@@ -43,11 +45,20 @@ impl std::error::Error for Broken {}
 #[derive(Clone)]
 struct Stalls;
 
+/// Marks an answer that goes on for very long.
+#[derive(Clone)]
+struct GoesOn;
+
 /// The answer as it is sent: the whole, or a beginning that nothing follows.
 fn sent(reply: Response<Full<Bytes>>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let stalls = reply.extensions().get::<Stalls>().is_some();
+    let goes_on = reply.extensions().get::<GoesOn>().is_some();
     reply.map(|whole| {
-        if stalls {
+        if goes_on {
+            let chunk = Bytes::from(vec![b'<'; 64 << 10]);
+            let chunks = stream::iter((0..malformed::CHUNKS).map(move |_| Ok(Frame::data(chunk.clone()))));
+            StreamBody::new(chunks).boxed_unsync()
+        } else if stalls {
             let beginning = stream::iter([Ok(Frame::data(Bytes::from("<Describe")))]);
             StreamBody::new(beginning.chain(stream::pending())).boxed_unsync()
         } else {
@@ -69,6 +80,11 @@ fn record(body: &[u8]) {
 impl FakeAws {
     /// Serves the AWS APIs until the process ends, and returns where.
     pub async fn serve_aws(&self) -> SocketAddr {
+        self.serve_aws_to(Origin::default()).await
+    }
+
+    /// Serves the AWS APIs to one process.
+    pub async fn serve_aws_to(&self, origin: Origin) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback socket");
         let address = listener.local_addr().expect("a bound socket");
         let aws = self.clone();
@@ -78,7 +94,7 @@ impl FakeAws {
                 let serving = aws.clone();
                 let service = service_fn(move |request| {
                     let aws = serving.clone();
-                    async move { aws.serve_call(request).await.map(sent) }
+                    async move { aws.serve_call(origin, request).await.map(sent) }
                 });
                 let connection = tokio::spawn(
                     hyper::server::conn::http1::Builder::new()
@@ -116,7 +132,7 @@ impl FakeAws {
         Some(Ok(reply.body(Full::from(answer.clone())).expect("a valid response")))
     }
 
-    async fn serve_call(&self, request: Request<Incoming>) -> Reply {
+    async fn serve_call(&self, origin: Origin, request: Request<Incoming>) -> Reply {
         if let Some(reply) = self.invocation(request.uri().path()) {
             return reply;
         }
@@ -161,14 +177,34 @@ impl FakeAws {
             Action::DescribeDBInstances => field("DBInstanceIdentifier"),
             _ => targets.iter().map(|(target, _)| target.to_string()).collect::<Vec<_>>().join(" "),
         };
-        let (fault, latency) = {
+        let (call, fault, latency) = {
             let mut state = self.state();
-            (state.begin(action, detail), state.latency)
+            let (call, fault) = state.begin_at(origin, action, &detail, 0);
+            (call, fault, state.latency)
         };
         // The shortest sleep lasts for a millisecond.
         if !latency.is_zero() {
             sleep(latency).await;
         }
+        let served = Served { origin, call, action, fault };
+        let reply = self.reply(served, &form, &targets).await;
+        let outcome = match (&reply, fault) {
+            (Err(Broken), _) => "broken".to_owned(),
+            (Ok(_), Some(Fault::Malformed(_) | Fault::Garbage | Fault::Stalls)) => "malformed".to_owned(),
+            (Ok(reply), _) if reply.status().is_success() => "ok".to_owned(),
+            (Ok(reply), _) => reply.status().as_str().to_owned(),
+        };
+        self.state().notify(origin, call, action, What::Answered { outcome: &outcome });
+        reply
+    }
+
+    async fn reply(
+        &self,
+        served: Served,
+        form: &BTreeMap<String, String>,
+        targets: &[(SocketAddr, Option<String>)],
+    ) -> Reply {
+        let Served { action, fault, .. } = served;
         let refuse =
             |status, code, message: &str| error(&ApiError { status, code, message: message.to_owned() });
         match fault {
@@ -190,21 +226,32 @@ impl FakeAws {
                 return Ok(reply);
             }
             Some(Fault::TakesEffectLate) => {
-                let aws = self.clone();
+                let (aws, form, targets) = (self.clone(), form.clone(), targets.to_vec());
                 tokio::spawn(async move {
                     sleep(LATE).await;
-                    let _ = aws.effect(
-                        action,
-                        form.get("TargetGroupArn").map_or("", String::as_str),
-                        &form,
-                        &targets,
-                    );
+                    let _ = aws.effect(served, &form, &targets);
                 });
                 return refuse(500, "InternalFailure", "An internal error has occurred");
             }
+            Some(Fault::Malformed(number)) => {
+                if Malformed::takes_effect(number) {
+                    let _ = self.effect(served, form, targets);
+                }
+                return Ok(match malformed::of_api(number) {
+                    Malformed::Whole(reply) => reply,
+                    Malformed::GoesOn => {
+                        let mut reply = Response::new(Full::default());
+                        reply.extensions_mut().insert(GoesOn);
+                        reply
+                    }
+                });
+            }
             _ => {}
         }
-        let reply = self.effect(action, &field("TargetGroupArn"), &form, &targets);
+        let reply = self.effect(served, form, targets);
+        if let Some(Fault::AnswerLate(time)) = fault {
+            sleep(time).await;
+        }
         if fault == Some(Fault::AnswerLost) {
             return Err(Broken);
         }
@@ -223,11 +270,12 @@ impl FakeAws {
 
     fn effect(
         &self,
-        action: Action,
-        group: &str,
+        served: Served,
         form: &BTreeMap<String, String>,
         targets: &[(SocketAddr, Option<String>)],
     ) -> Result<String, ApiError> {
+        let Served { origin, call, action, .. } = served;
+        let group = form.get("TargetGroupArn").map_or("", String::as_str);
         let mut state = self.state();
         match action {
             Action::DescribeTargetGroups => {
@@ -274,7 +322,9 @@ impl FakeAws {
                 let reason = state.estate.reason.map(|reason| format!("<Reason>{reason}</Reason>"));
                 let reason = reason.unwrap_or_default();
                 let zones = state.estate.target_zones.clone();
-                for (target, state) in state.health(group)? {
+                let listed = state.health(group)?;
+                state.notify(origin, call, action, What::Listed(&listed));
+                for (target, state) in listed {
                     let zone = zones.get(&target.ip());
                     let zone = zone.map(|zone| format!("<AvailabilityZone>{zone}</AvailabilityZone>"));
                     let _ = write!(
@@ -289,10 +339,15 @@ impl FakeAws {
                 }
                 Ok(format!("<TargetHealthDescriptions>{members}</TargetHealthDescriptions>"))
             }
-            Action::RegisterTargets => state.register(group, targets).map(|()| String::new()),
-            Action::DeregisterTargets => {
-                let targets: Vec<SocketAddr> = targets.iter().map(|(target, _)| *target).collect();
-                state.deregister(group, &targets).map(|()| String::new())
+            Action::RegisterTargets | Action::DeregisterTargets => {
+                let changed: Vec<SocketAddr> = targets.iter().map(|(target, _)| *target).collect();
+                match action {
+                    Action::RegisterTargets => state.register(group, targets)?,
+                    _ => state.deregister(group, &changed)?,
+                }
+                let active = state.active(group);
+                state.notify(origin, call, action, What::Effect { targets: &changed, active: &active });
+                Ok(String::new())
             }
             Action::DescribeDBClusters => {
                 let identifier = form.get("DBClusterIdentifier").cloned().unwrap_or_default().to_lowercase();
@@ -301,9 +356,15 @@ impl FakeAws {
                     code: "DBClusterNotFoundFault",
                     message: format!("DBCluster {identifier} not found."),
                 })?;
+                let named: Vec<String> = members.keys().cloned().collect();
+                let members = members.clone();
+                let endpoint = state.described_endpoint();
+                let writer = members.iter().find(|(_, writes)| **writes).map(|(member, _)| member.as_str());
+                let described = What::Members { endpoint: &endpoint, members: &named, writer };
+                state.notify(origin, call, action, described);
                 let status = if state.failing_over { "failing-over" } else { state.estate.status };
                 let mut list = String::new();
-                for (member, is_writer) in members {
+                for (member, is_writer) in &members {
                     let _ = write!(
                         list,
                         "<DBClusterMember><DBInstanceIdentifier>{member}</DBInstanceIdentifier>\
@@ -345,6 +406,15 @@ impl FakeAws {
             _ => state.inspect(action, form),
         }
     }
+}
+
+/// A call in progress.
+#[derive(Clone, Copy)]
+struct Served {
+    origin: Origin,
+    call: u64,
+    action: Action,
+    fault: Option<Fault>,
 }
 
 fn group_xml(state: &State, arn: &str) -> String {

@@ -27,6 +27,10 @@ pub enum Fault {
     Garbage,
     /// The answer arrives this much later; in the simulator, up to this much.
     Slow(Duration),
+    /// The call takes effect at once, and its answer arrives this much later. Over sockets only.
+    AnswerLate(Duration),
+    /// One of many answers that no service gives, by number. Over sockets only.
+    Malformed(u8),
 
     // Lookups only.
     /// The name does not exist.
@@ -55,6 +59,8 @@ impl Fault {
     pub fn kind(self) -> Self {
         match self {
             Self::Slow(_) => Self::Slow(Duration::ZERO),
+            Self::AnswerLate(_) => Self::AnswerLate(Duration::ZERO),
+            Self::Malformed(_) => Self::Malformed(0),
             other => other,
         }
     }

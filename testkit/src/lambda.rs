@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+pub use hyper::body::Bytes;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -41,10 +42,12 @@ pub fn sent_now(sample: &str) -> String {
 pub type Result = std::result::Result<Value, Value>;
 
 struct Invocation {
-    payload: String,
+    payload: Bytes,
     time: Duration,
     /// Further headers. One without a value is left out of the response.
     headers: Vec<(&'static str, Option<String>)>,
+    /// Called when the function takes it.
+    began: Box<dyn FnOnce() + Send>,
     done: oneshot::Sender<Result>,
 }
 
@@ -60,7 +63,7 @@ struct Api {
 pub struct Function {
     api: Arc<Api>,
     queue: mpsc::UnboundedSender<Invocation>,
-    process: Child,
+    process: Mutex<Child>,
     started: Instant,
     /// Every line that the function wrote.
     pub log: Arc<Mutex<Vec<String>>>,
@@ -118,7 +121,7 @@ impl Function {
         let log = Arc::<Mutex<Vec<String>>>::default();
         collect(process.stdout.take().expect("piped"), log.clone());
         collect(process.stderr.take().expect("piped"), log.clone());
-        Self { api, queue, process, started, log }
+        Self { api, queue, process: Mutex::new(process), started, log }
     }
 
     /// Invokes the function with this payload and time-out.
@@ -133,16 +136,28 @@ impl Function {
         time: Duration,
         headers: &[(&'static str, Option<&str>)],
     ) -> Result {
-        let (done, result) = oneshot::channel();
-        let headers = headers.iter().map(|(name, value)| (*name, value.map(str::to_owned))).collect();
-        let invocation = Invocation { payload: payload.to_string(), time, headers, done };
-        self.queue.send(invocation).unwrap_or_else(|_| panic!("the Runtime API is gone: {:?}", self.log));
+        let payload = Bytes::from(payload.to_string());
         // As Lambda does, with some room for a slow machine.
         let limit = time + Duration::from_secs(20);
-        tokio::time::timeout(limit, result)
+        tokio::time::timeout(limit, self.queue(payload, time, headers, Box::new(|| ())))
             .await
             .unwrap_or_else(|_| panic!("the function outlived its time-out: {:?}", self.log))
-            .expect("a result")
+    }
+
+    /// Queues an invocation with these bytes, says when the function takes it, and waits for its result without a
+    /// limit.
+    pub async fn queue(
+        &self,
+        payload: Bytes,
+        time: Duration,
+        headers: &[(&'static str, Option<&str>)],
+        began: Box<dyn FnOnce() + Send>,
+    ) -> Result {
+        let (done, result) = oneshot::channel();
+        let headers = headers.iter().map(|(name, value)| (*name, value.map(str::to_owned))).collect();
+        let invocation = Invocation { payload, time, headers, began, done };
+        self.queue.send(invocation).unwrap_or_else(|_| panic!("the Runtime API is gone: {:?}", self.log));
+        result.await.expect("a result")
     }
 
     /// Waits until the function has polled the Runtime API this often. Returns the duration of its init phase:
@@ -156,7 +171,8 @@ impl Function {
 
     /// Waits until the function has ended by itself, and returns its exit code and init error.
     pub async fn ended(&mut self) -> (Option<i32>, Option<Value>) {
-        let waiting = tokio::time::timeout(Duration::from_secs(20), self.process.wait());
+        let process = self.process.get_mut().unwrap();
+        let waiting = tokio::time::timeout(Duration::from_secs(20), process.wait());
         let status = waiting.await.expect("the function still runs").expect("a status");
         (status.code(), self.api.init_error.lock().unwrap().clone())
     }
@@ -167,7 +183,17 @@ impl Function {
     }
 
     pub fn process_id(&self) -> Option<u32> {
-        self.process.id()
+        self.process.lock().unwrap().id()
+    }
+
+    /// Kills the process, without a chance to end by itself.
+    pub fn kill(&self) {
+        let _ = self.process.lock().unwrap().start_kill();
+    }
+
+    /// How the process has ended, if it has.
+    pub fn exit_status(&self) -> Option<std::process::ExitStatus> {
+        self.process.lock().unwrap().try_wait().expect("a status")
     }
 }
 
@@ -226,11 +252,13 @@ impl Api {
             first.get_or_insert(now);
         });
         let (count, _) = *self.polls.borrow();
-        let Some(Invocation { payload, time, headers, done }) = self.queue.lock().await.recv().await else {
+        let Some(Invocation { payload, time, headers, began, done }) = self.queue.lock().await.recv().await
+        else {
             return Err(Broken);
         };
         let id = format!("00000000-0000-4000-8000-{count:012}");
         self.running.lock().unwrap().insert(id.clone(), done);
+        began();
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970") + time;
         let mut response = Response::builder()
             .header("lambda-runtime-aws-request-id", id)

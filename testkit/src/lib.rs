@@ -13,10 +13,12 @@ mod fault;
 pub mod fleet;
 pub mod lambda;
 pub mod log;
+mod malformed;
 pub mod name_server;
 pub mod network;
 pub mod ports;
 pub mod simulation;
+pub mod witness;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -195,6 +197,12 @@ pub struct State {
     /// Faults for every lookup of a name.
     pub names: BTreeMap<String, Fault>,
     pub chooser: Option<Chooser>,
+    /// Sees what happens over sockets, and chooses faults.
+    pub witness: Option<witness::Witness>,
+    /// Calls over sockets so far.
+    pub served: u64,
+    /// What single name servers give instead, by their number.
+    pub views: BTreeMap<usize, BTreeMap<String, Record>>,
     /// The latency of a call without a fault.
     pub latency: Duration,
     /// The latency of a lookup, if it differs.
@@ -403,6 +411,11 @@ impl State {
     }
 
     pub fn find(&mut self, name: &str, ipv6: bool) -> Found {
+        self.find_at(0, name, ipv6)
+    }
+
+    /// What the name server of this number gives.
+    pub fn find_at(&mut self, server: usize, name: &str, ipv6: bool) -> Found {
         let mut chain = vec![name.trim_end_matches('.').to_ascii_lowercase()];
         loop {
             let at = chain.last().expect("never empty").clone();
@@ -410,7 +423,8 @@ impl State {
                 records.rotate_left(1);
                 records.back().cloned()
             });
-            match flicker.or_else(|| self.zone.get(&at).cloned()) {
+            let of_server = self.views.get(&server).and_then(|view| view.get(&at)).cloned();
+            match flicker.or(of_server).or_else(|| self.zone.get(&at).cloned()) {
                 Some(Record::Cname(next)) if chain.len() < 8 => chain.push(next.to_ascii_lowercase()),
                 Some(Record::Cname(_)) => return Found { chain, addresses: Some(Vec::new()) },
                 Some(Record::Addresses(list)) => {
@@ -420,6 +434,14 @@ impl State {
                 None => return Found { chain, addresses: None },
             }
         }
+    }
+
+    /// The targets that are registered and not draining.
+    pub fn active(&mut self, group: &str) -> Vec<SocketAddr> {
+        self.expire();
+        let targets = self.groups.get(group).map(|group| &group.targets);
+        let active = targets.into_iter().flatten().filter(|(_, target)| target.drained.is_none());
+        active.map(|(address, _)| *address).collect()
     }
 
     /// Lets drained targets go.

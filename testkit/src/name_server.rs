@@ -10,10 +10,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::sleep;
 
+use super::malformed;
+use super::witness::{Origin, Via, What};
 use super::{Action, FakeAws, Fault, Record};
 
 /// RDS's zones.
 const TTL: u32 = 5;
+
+/// How long a connection over TCP stays open without an answer. A client gives up on the answer sooner.
+const SILENCE: Duration = Duration::from_secs(2);
 
 enum Reply {
     Bytes(Vec<u8>),
@@ -23,6 +28,11 @@ enum Reply {
 impl FakeAws {
     /// Serves the zone until the process ends, and returns the address.
     pub async fn serve_dns(&self) -> SocketAddr {
+        self.serve_dns_to(Origin::default()).await
+    }
+
+    /// Serves the zone, as the name server of this number gives it, to one process.
+    pub async fn serve_dns_to(&self, origin: Origin) -> SocketAddr {
         // A free UDP port need not be free for TCP: try until one is free for both.
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a loopback socket");
@@ -39,7 +49,8 @@ impl FakeAws {
             while let Ok((length, from)) = udp.recv_from(&mut buffer).await {
                 let (aws, udp, query) = (aws.clone(), udp.clone(), buffer[..length].to_vec());
                 tokio::spawn(async move {
-                    if let Reply::Bytes(bytes) = aws.answer(&query, true).await {
+                    let origin = Origin { via: Via::Udp, ..origin };
+                    if let Reply::Bytes(bytes) = aws.answer(&query, origin).await {
                         let _ = udp.send_to(&bytes, from).await;
                     }
                 });
@@ -48,22 +59,24 @@ impl FakeAws {
         let aws = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = tcp.accept().await {
-                tokio::spawn(serve_stream(aws.clone(), stream));
+                tokio::spawn(serve_stream(aws.clone(), stream, Origin { via: Via::Tcp, ..origin }));
             }
         });
         address
     }
 
-    async fn answer(&self, query: &[u8], udp: bool) -> Reply {
+    async fn answer(&self, query: &[u8], origin: Origin) -> Reply {
+        let udp = origin.via != Via::Tcp;
         let Ok(query) = Message::from_vec(query) else { return Reply::Nothing };
         let Some(question) = query.queries.first().cloned() else { return Reply::Nothing };
         let name = question.name().to_ascii();
-        let (fault, latency) = {
+        let (call, fault, latency) = {
             let mut state = self.state();
-            (
-                state.begin(Action::Lookup, format!("{name} {}", if udp { "udp" } else { "tcp" })),
-                state.lookup_latency.unwrap_or(state.latency),
-            )
+            let (call, fault) = state.begin_at(origin, Action::Lookup, &name, query.id);
+            (call, fault, state.lookup_latency.unwrap_or(state.latency))
+        };
+        let answered = |outcome: &str| {
+            self.state().notify(origin, call, Action::Lookup, What::Answered { outcome });
         };
         // The shortest sleep lasts for a millisecond.
         if !latency.is_zero() {
@@ -79,7 +92,12 @@ impl FakeAws {
             Some(Fault::Garbage) => {
                 let mut bytes = query.id.to_be_bytes().to_vec();
                 bytes.extend([0xff; 60]);
+                answered("malformed");
                 return Reply::Bytes(bytes);
+            }
+            Some(Fault::Malformed(number)) => {
+                answered("malformed");
+                return Reply::Bytes(malformed::of_dns(number, &query));
             }
             Some(Fault::Slow(time)) => {
                 sleep(time).await;
@@ -98,30 +116,50 @@ impl FakeAws {
                 | Fault::Several
                 | Fault::Public
                 | Fault::Loopback
-                | Fault::LinkLocal,
+                | Fault::LinkLocal
+                | Fault::AnswerLate(_),
             )
             | None => None,
         };
         let is_cut = fault == Some(Fault::TruncatedAlways) || (fault == Some(Fault::Truncated) && udp);
         if let Some(code) = fails_with {
             reply.metadata.response_code = code;
+            answered(&format!("{code:?}"));
         } else {
-            match fault.and_then(impossible_answer) {
-                Some(list) => list.into_iter().for_each(|address| add(&mut reply, &name, address.into())),
-                None => self.fill(&mut reply, &name, question.query_type()),
-            }
+            let mut found = match fault.and_then(impossible_answer) {
+                Some(list) => {
+                    list.iter().for_each(|address| add(&mut reply, &name, (*address).into()));
+                    list
+                }
+                None => self.fill(&mut reply, origin.server, &name, question.query_type()),
+            };
             reply.metadata.truncation = is_cut;
+            let is_alias_alone = fault == Some(Fault::CnameOnly) && reply.answers.len() > 1;
             if is_cut || fault == Some(Fault::CnameOnly) {
                 reply.answers.truncate(1);
+                found.retain(|address| {
+                    !is_cut && reply.answers.iter().any(|record| record.data.ip_addr() == Some(*address))
+                });
             }
+            self.state().notify(origin, call, Action::Lookup, What::Found(&found));
+            if let Some(Fault::AnswerLate(time)) = fault {
+                sleep(time).await;
+            }
+            answered(match reply.metadata.response_code {
+                _ if is_cut => "truncated",
+                ResponseCode::NoError if is_alias_alone => "alias",
+                ResponseCode::NoError => "ok",
+                _ => "NXDomain",
+            });
         }
         Reply::Bytes(reply.to_vec().expect("an encodable reply"))
     }
 
-    fn fill(&self, reply: &mut Message, name: &str, kind: RecordType) {
+    /// Returns the addresses.
+    fn fill(&self, reply: &mut Message, server: usize, name: &str, kind: RecordType) -> Vec<IpAddr> {
         let (found, stowaway) = {
             let mut state = self.state();
-            (state.find(name, kind == RecordType::AAAA), state.stowaway.clone())
+            (state.find_at(server, name, kind == RecordType::AAAA), state.stowaway.clone())
         };
         if let Some((name, Record::Addresses(list))) = stowaway {
             list.into_iter().for_each(|address| add(reply, &name, address.into()));
@@ -131,8 +169,14 @@ impl FakeAws {
         }
         let last = found.chain.last().expect("never empty");
         match found.addresses {
-            None => reply.metadata.response_code = ResponseCode::NXDomain,
-            Some(list) => list.into_iter().for_each(|address| add(reply, last, address.into())),
+            None => {
+                reply.metadata.response_code = ResponseCode::NXDomain;
+                Vec::new()
+            }
+            Some(list) => {
+                list.iter().for_each(|address| add(reply, last, (*address).into()));
+                list
+            }
         }
     }
 }
@@ -159,14 +203,14 @@ fn fully_qualified(name: &str) -> Name {
     name
 }
 
-async fn serve_stream(aws: FakeAws, mut stream: TcpStream) {
+async fn serve_stream(aws: FakeAws, mut stream: TcpStream, origin: Origin) {
     let mut length = [0; 2];
     while stream.read_exact(&mut length).await.is_ok() {
         let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
         if stream.read_exact(&mut query).await.is_err() {
             return;
         }
-        match aws.answer(&query, false).await {
+        match aws.answer(&query, origin).await {
             Reply::Bytes(bytes) => {
                 let mut framed = u16::try_from(bytes.len()).expect("a short reply").to_be_bytes().to_vec();
                 framed.extend(bytes);
@@ -174,7 +218,7 @@ async fn serve_stream(aws: FakeAws, mut stream: TcpStream) {
                     return;
                 }
             }
-            Reply::Nothing => sleep(Duration::from_secs(3600)).await,
+            Reply::Nothing => return sleep(SILENCE).await,
         }
     }
 }

@@ -134,7 +134,9 @@ impl Resolve for FakeAws {
         match fault {
             None => {}
             Some(Fault::Slow(time)) => sleep(time).await,
-            Some(Fault::Hangs | Fault::Stalls | Fault::TimesOut) => sleep(rds_nlb_sync::dns::LOOKUP).await,
+            Some(Fault::Hangs | Fault::Stalls | Fault::TimesOut) => {
+                sleep(rds_nlb_sync::dns::LOOKUP_TIMEOUT).await
+            }
             Some(_) => {}
         }
         match fault {

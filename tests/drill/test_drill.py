@@ -222,6 +222,13 @@ class Postgres:
     def stop(self):
         self.run("pg_ctl", "-D", self.folder, "-m", "immediate", "stop")
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if os.path.exists(f"{self.folder}/postmaster.pid"):
+            self.stop()
+
 
 class MariaDb:
     """A server on loopback, to which everybody may log in as drill."""
@@ -244,6 +251,7 @@ class MariaDb:
         try:
             eventually(lambda: self.query("drill", "select 1").stdout == "1\n", 60)
         except AssertionError:
+            self.stop()
             raise AssertionError(pathlib.Path(f"{folder}/log").read_text()) from None
 
     def query(self, user, text, port=None):
@@ -254,6 +262,12 @@ class MariaDb:
         self.process.kill()
         self.process.wait()
         self.log.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
 
 # Below the ports that the system gives to clients, one of which might take a port that is free for a moment.
@@ -440,8 +454,7 @@ class FailoverTest(Base):
     def test_postgres_reader_is_an_outage_until_promoted(self):
         with folder() as name, Balancer() as balancer:
             one, two = free_ports(2)
-            writer, reader = Postgres(f"{name}/one", one), Postgres(f"{name}/two", two, standby=True)
-            try:
+            with Postgres(f"{name}/one", one) as writer, Postgres(f"{name}/two", two, standby=True) as reader:
                 balancer.send_to(one)
                 drill = self.start(balancer.port, "--settle", "1", "--psql", "user=drill dbname=postgres")
                 drill.await_text("the writer")
@@ -453,8 +466,6 @@ class FailoverTest(Base):
                 time.sleep(1)
                 reader.promote()
                 text = self.finish(drill, 0)
-            finally:
-                reader.stop()
         first = rf"(?s)works +the writer, 127.0.0.1:{one}.* fails "
         self.assertRegex(text, rf"{first}.* reads only +the server is a reader, 127.0.0.1:{two}.* works again +the writer, 127.0.0.1:{two}")
         self.assertGreaterEqual(outage(text), 1.8, text)
@@ -463,8 +474,7 @@ class FailoverTest(Base):
     def test_mariadb_reader_is_an_outage_until_it_writes(self):
         with folder() as name, Balancer() as balancer:
             one, two = free_ports(2)
-            writer, reader = MariaDb(f"{name}/one", one), MariaDb(f"{name}/two", two, "--read-only=1")
-            try:
+            with MariaDb(f"{name}/one", one) as writer, MariaDb(f"{name}/two", two, "--read-only=1") as reader:
                 balancer.send_to(one)
                 drill = self.start(balancer.port, "--settle", "1", "--mysql", "no-defaults user=drill")
                 drill.await_text("the writer")
@@ -478,9 +488,6 @@ class FailoverTest(Base):
                 done = reader.query("root", "set global read_only = 0")
                 self.assertEqual(done.returncode, 0, done.stderr)
                 text = self.finish(drill, 0)
-            finally:
-                writer.stop()
-                reader.stop()
         host = re.escape(socket.gethostname())
         self.assertRegex(text, rf"(?s)works +the writer, {host}:{one}.* fails .*\(error \d+\).* reads only +the server is read-only, {host}:{two}.* works again +the writer, {host}:{two}")
         self.assertGreaterEqual(outage(text), 1.8, text)
@@ -518,8 +525,7 @@ class MySqlTest(Base):
         with folder() as name, Balancer(source="127.0.0.2") as balancer:
             [port] = free_ports(1)
             # As the image for tests has no name for 127.0.0.2, the lookup fails, and the cache has the address alone.
-            server = MariaDb(f"{name}/one", port, "--max-connect-errors=3")
-            try:
+            with MariaDb(f"{name}/one", port, "--max-connect-errors=3") as server:
                 balancer.send_to(port)
                 self.finish(self.start(balancer.port, "--mysql", "no-defaults user=drill", "--for", "4"), 3)
                 self.assertEqual(server.query("drill", "select 1", balancer.port).stdout, "1\n")
@@ -530,8 +536,6 @@ class MySqlTest(Base):
                 self.assertIn("1129", blocked)
                 # The server's answer to it is recognised as well.
                 self.assertIn("MySQL or MariaDB", self.finish(self.start(balancer.port), 2))
-            finally:
-                server.stop()
 
 
 class MeasureTest(Base):
@@ -581,8 +585,7 @@ class MeasureTest(Base):
     def test_postgres_target_differs_from_another(self):
         with folder() as name, Balancer() as balancer:
             one, two = free_ports(2)
-            servers = [Postgres(f"{name}/one", one), Postgres(f"{name}/two", two)]
-            try:
+            with Postgres(f"{name}/one", one) as server, Postgres(f"{name}/two", two):
                 with Aws(name, balancer, **{f"p{one}": "healthy", f"p{two}": "healthy"}) as aws:
                     login = ["--psql", "user=drill dbname=postgres", "--json"]
                     drill = self.measure(balancer, one, "deregister,register", *login, env=aws.environment())
@@ -594,8 +597,8 @@ class MeasureTest(Base):
                         self.assertEqual(step["all_work_after_seconds"], 0)
                     # It stops, and 1.5 s later the balancer notices.
                     unhealthy = [
-                        "--stop", shlex.join(servers[0].command(f"{self.postgres_bin()}/pg_ctl", "-D", f"{name}/one", "-m", "immediate", "stop")),
-                        "--start", shlex.join(servers[0].command(f"{self.postgres_bin()}/{servers[0].control('start')[0]}", *servers[0].control("start")[1:])),
+                        "--stop", shlex.join(server.command(f"{self.postgres_bin()}/pg_ctl", "-D", f"{name}/one", "-m", "immediate", "stop")),
+                        "--start", shlex.join(server.command(f"{self.postgres_bin()}/{server.control('start')[0]}", *server.control("start")[1:])),
                     ]
                     drill = self.measure(balancer, one, "unhealthy", *login, *unhealthy, env=aws.environment(), cwd="/")
                     eventually(lambda: self.closed(one), 40)
@@ -608,9 +611,6 @@ class MeasureTest(Base):
                     [step] = report["steps"]
                     self.assertAlmostEqual(step["seconds"], sent, delta=0.8 + step["slowest_connection_seconds"])
                     self.assertFalse(self.closed(one), "it is started again")
-            finally:
-                for server in servers:
-                    server.stop()
 
     @staticmethod
     def postgres_bin():
@@ -625,37 +625,33 @@ class MeasureTest(Base):
     def test_mariadb_target_differs_from_another(self):
         with folder() as name, Balancer() as balancer:
             one, two = free_ports(2)
-            servers = [MariaDb(f"{name}/one", one), MariaDb(f"{name}/two", two)]
-            try:
+            with MariaDb(f"{name}/one", one), MariaDb(f"{name}/two", two):
                 with Aws(name, balancer, **{f"p{one}": "healthy", f"p{two}": "healthy"}) as aws:
                     login = ["--mysql", "no-defaults user=drill", "--server", f"{socket.gethostname()}:{one}", "--json"]
                     drill = self.measure(balancer, one, "deregister,register", *login, env=aws.environment())
                     report = self.report(drill)
                 for step, event in zip(report["steps"], (balancer.went[one], balancer.came[one])):
                     self.assert_measured(step, event)
-            finally:
-                for server in servers:
-                    server.stop()
 
     def test_unhealthy_is_measured_from_first_to_last_failure_by_tcp(self):
         with folder() as name, silent_server() as one, silent_server() as two, Balancer(one, two) as balancer:
             aws = Aws(name, balancer, **{f"p{one}": "healthy", f"p{two}": "healthy"})
             mark = pathlib.Path(name) / "stopped"
-            unhealthy = ["--stop", f"sleep 1; touch {mark}", "--start", f"rm {mark}"]
+            unhealthy = ["--stop", f"touch {mark}; sleep 2", "--start", f"rm {mark}"]
             drill = self.measure(balancer, one, "unhealthy", "--json", *unhealthy, env=aws.environment())
             eventually(mark.exists)
-            for _ in range(5):
+            # The time before the first failure does not count.
+            time.sleep(1)
+            for _ in range(2):
                 balancer.send_to()
-                time.sleep(0.25)
+                time.sleep(0.8)
                 balancer.send_to(two)
-                time.sleep(0.25)
-                first = balancer.went.get(one, 0)
-                last = balancer.came[two]
+                time.sleep(0.5)
+            first, last = balancer.went[one], balancer.came[two]
             report = self.report(drill)
             self.assertFalse(mark.exists())
             self.assertEqual(aws.changes(), [])
-        # Not the second that the command slept.
-        self.assertAlmostEqual(report["steps"][0]["seconds"], last - first, delta=0.5)
+        self.assertAlmostEqual(report["steps"][0]["seconds"], last - first, delta=0.6)
 
     def test_unhealthy_without_a_failure_is_not_measured(self):
         with folder() as name, silent_server() as one, silent_server() as two, Balancer(one, two) as balancer:
@@ -818,6 +814,15 @@ class SafetyTest(Base):
             self.finish(drill, 130)
             self.assertEqual(aws.changes(), [])
 
+    def test_interrupt_before_a_first_registration_registers_nothing(self):
+        with folder() as name, silent_server() as target, Balancer() as balancer:
+            aws = Aws(name, balancer)
+            drill = self.measure(balancer, target, "register", env=aws.environment())
+            drill.await_text("It begins in 3 s")
+            drill.send(signal.SIGINT)
+            self.finish(drill, 130)
+            self.assertEqual(aws.changes(), [])
+
     def test_failed_deregistration_is_undone_and_named(self):
         with self.world() as (aws, balancer, target):
             aws.fail("deregister-targets", 9)
@@ -886,6 +891,22 @@ class SafetyTest(Base):
         for seconds, expected in zip(found, waited):
             self.assertAlmostEqual(float(seconds), expected, delta=0.5)
         self.assertIn("changes by hand", text)
+
+    def test_unhealthy_by_hand_needs_no_group(self):
+        with silent_server() as one, silent_server() as two, Balancer(one, two) as balancer:
+            words = ["--measure", "unhealthy", "--target", f"127.0.0.1:{one}", "--settle", "1.5"]
+            drill = self.start(balancer.port, *words, stdin=subprocess.PIPE)
+            drill.await_text("Press Enter here")
+            drill.press_enter()
+            time.sleep(0.5)
+            balancer.send_to()
+            time.sleep(1)
+            balancer.send_to(two)
+            text = self.finish(drill, 0)
+        self.assertIn(f"prepare to make 127.0.0.1:{one} stop answering", text)
+        self.assertIn("start it again: the way it was stopped", text)
+        [seconds] = re.findall(r"^\| target stops answering → .+? \| 1 \| ([0-9.]+) \|", text, re.MULTILINE)
+        self.assertAlmostEqual(float(seconds), 1, delta=0.5)
 
     def test_interrupt_by_hand_prints_the_command(self):
         with self.world() as (aws, balancer, target):
@@ -1038,10 +1059,10 @@ class DocumentsTest(unittest.TestCase):
         for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
             for block in re.findall(r"^ *```(?:sh|console)\n(.*?)^ *```", document.read_text(), re.MULTILINE | re.DOTALL):
                 for line in block.replace("\\\n", " ").splitlines():
-                    words = shlex.split(line, comments=True)
-                    if words[:1] == ["$"]:
-                        words = words[1:]
-                    if words[:1] == ["scripts/drill"] and "--help" not in words:
+                    # Other commands may have strings of several lines.
+                    command = line.removeprefix("$ ")
+                    words = shlex.split(command, comments=True) if command.startswith("scripts/drill") else []
+                    if words and "--help" not in words:
                         found += 1
                         error = io.StringIO()
                         try:

@@ -141,8 +141,7 @@ impl Moto {
         let mut members = Vec::new();
         for number in 1..=2 {
             let member = format!("{name}-{number}");
-            let created = rds
-                .create_db_instance()
+            rds.create_db_instance()
                 .db_instance_identifier(&member)
                 .db_instance_class("db.r6g.large")
                 .engine("aurora-postgresql")
@@ -152,7 +151,6 @@ impl Moto {
                 .send()
                 .await
                 .unwrap();
-            assert!(created.db_instance().is_some_and(|instance| instance.endpoint().is_some()));
             // On AWS, a cluster and its instances share a zone. moto gives each cluster another one.
             let endpoint = format!("{member}.{zone}");
             members.push(Member { name: member, endpoint });

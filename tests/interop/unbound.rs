@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const ZONE: &str = "us-east-1.rds.amazonaws.com";
+pub const ZONE: &str = "us-east-1.rds.amazonaws.com";
 
 pub struct Unbound {
     pub address: SocketAddr,
@@ -86,7 +86,8 @@ impl Unbound {
     }
 }
 
-fn free() -> SocketAddr {
+/// A port of loopback that is free for UDP and for TCP.
+pub fn free() -> SocketAddr {
     loop {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
         let address = udp.local_addr().expect("a bound socket");

@@ -38,7 +38,7 @@ const LISTING: [Fault; 4] = [Fault::ServerError, Fault::Denied, Fault::Hangs, SL
 const CHANGE: [Fault; 6] =
     [Fault::ServerError, Fault::Denied, Fault::Hangs, Fault::AnswerLost, Fault::TakesEffectLate, SLOW];
 const RDS: [Fault; 3] = [Fault::ServerError, Fault::Hangs, SLOW];
-const LOOKUP: [Fault; 3] = [Fault::ServerError, Fault::Hangs, Fault::Slow(seconds(3))];
+const LOOKUPS: [Fault; 3] = [Fault::ServerError, Fault::Hangs, Fault::Slow(seconds(3))];
 
 /// A hazard of the catalogue.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ fn catalogue() -> Vec<Item> {
         (Action::RegisterTargets, &CHANGE),
         (Action::DeregisterTargets, &CHANGE),
         (Action::DescribeDBClusters, &RDS),
-        (Action::Lookup, &LOOKUP),
+        (Action::Lookup, &LOOKUPS),
     ];
     let mut items =
         vec![Item::ListingsLag, Item::StaleServer, Item::RdsSilent, Item::UdpSilent, Item::PermitWaits];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use rds_nlb_sync::dns::LOOKUP;
+use rds_nlb_sync::dns::LOOKUP_TIMEOUT;
 use rds_nlb_sync::endpoint::RdsName;
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
@@ -223,7 +223,7 @@ impl Resolve for Ports {
         match fault {
             None => {}
             Some(Fault::Slow(_)) => self.pause(wait).await,
-            Some(Fault::Hangs) => self.pause(LOOKUP).await,
+            Some(Fault::Hangs) => self.pause(LOOKUP_TIMEOUT).await,
             Some(_) => {}
         }
         let understood = match fault {
