@@ -57,6 +57,9 @@ Examples:
   The same, by the deployed function, with its role and network:
     rds-nlb-sync doctor --function rds-nlb-sync
 
+  And what does a client see? On a host of the load balancer's VPC:
+    rds-nlb-sync doctor --through
+
   In a script, with the exit code or with jq:
     rds-nlb-sync plan --output json | jq '.bindings[] | .status'
 

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::connect_errors::is_unprotected;
 use super::context::CheckContext;
 use super::facts::{Database, Facts, Read};
 use super::finding::{Finding, Nature, Severity};
@@ -279,7 +280,8 @@ fn explain(context: CheckContext<'_>, reply: &Reply, expected: Protocol) -> (Str
              client",
             format!(
                 "log in to the database at its own endpoint, {endpoint}, and run FLUSH HOSTS (from MySQL 8.4 on: TRUNCATE \
-                 TABLE performance_schema.host_cache), or restart it; then raise max_connect_errors, see connect_errors"
+                 TABLE performance_schema.host_cache), or restart it{}",
+                if is_unprotected(context) { "; then raise max_connect_errors, see connect_errors" } else { "" }
             ),
         ),
         Outcome::MysqlError { code: 1040, .. } => (

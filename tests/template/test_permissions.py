@@ -106,6 +106,14 @@ def test_instances_of_this_region_are_readable(parameters):
     assert not permits(program(parameters), "rds:DescribeDBInstances", instance.replace(REGION, "eu-west-1"))
 
 
+@pytest.mark.parametrize("parameters", [TWO_PARAMETERS, BINDINGS, {"DiscoveryTag": "sync/endpoint"}])
+@pytest.mark.parametrize("action,kind", [("rds:DescribeDBParameters", "pg"), ("rds:DescribeDBClusterParameters", "cluster-pg")])
+def test_parameter_groups_of_this_region_are_readable(parameters, action, kind):
+    group = f"arn:aws:rds:{REGION}:{ACCOUNT}:{kind}:orders"
+    assert permits(program(parameters), action, group)
+    assert not permits(program(parameters), action, group.replace(REGION, "eu-west-1"))
+
+
 def test_eventbridge_may_use_the_queue_for_these_rules_alone():
     stack = Stack(TWO_PARAMETERS)
     queues = {}

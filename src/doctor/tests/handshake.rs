@@ -110,6 +110,17 @@ fn every_bad_answer_is_a_problem_with_a_fix() {
 }
 
 #[test]
+fn blocked_load_balancer_without_protection_refers_to_connect_errors() {
+    let blocked = Outcome::MysqlError { code: 1129, message: "blocked".into() };
+    let fix = |facts: &Facts| judge(facts, &replies(&[("10.0.1.5", blocked.clone())])).fix.unwrap();
+    let mut facts = healthy_facts();
+    mysql(&mut facts, "orders");
+    assert!(fix(&facts).ends_with("; then raise max_connect_errors, see connect_errors"));
+    facts.parameters = Some(Ok(strings([("max_connect_errors", "1000000000")]).into()));
+    assert!(fix(&facts).ends_with("or restart it"));
+}
+
+#[test]
 fn one_bad_address_of_several_is_named() {
     let good = Outcome::Postgres { offers_tls: true };
     let finding = judge(&healthy_facts(), &replies(&[("10.0.1.5", good), ("10.0.2.5", Outcome::Refused)]));
