@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -250,6 +251,40 @@ mod real {
             }
         });
         port
+    }
+
+    /// A TLS listener as a load balancer has it, by rustls.
+    async fn tls_listener() -> u16 {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![certificate.into()], key);
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(acceptor.accept(stream));
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn tls_listener_is_a_problem_before_postgresql_and_mysql() {
+        for engine in ["aurora-postgresql", "aurora-mysql"] {
+            let done = through(&before(tls_listener().await, engine)).await;
+            let handshake = finding(&done, "handshake");
+            assert_eq!(handshake["level"], "problem", "{engine}: {handshake}");
+            assert!(
+                handshake["observed"].as_str().unwrap().contains("TLS from the first byte"),
+                "{handshake}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -8,6 +8,8 @@ use crate::doctor::finding::Finding;
 const TRAFFIC: &str = "traffic";
 const BLOCKED: &str = "blocked_flows";
 const RESETS: &str = "resets";
+/// Fewer in an hour say nothing.
+const MANY: u64 = 10;
 
 pub fn findings(network: &Network) -> Vec<Finding> {
     let sums = match &network.metrics {
@@ -18,20 +20,29 @@ pub fn findings(network: &Network) -> Vec<Finding> {
         Ok(sums) => sums,
     };
     let is_private_link = network.services.as_ref().is_ok_and(|services| !services.is_empty());
-    vec![traffic(sums, is_private_link), check_blocked(sums), check_resets(sums)]
+    vec![check_traffic(sums, is_private_link), check_blocked(sums), check_resets(sums)]
 }
 
 fn sum(sums: &BTreeMap<Measured, u64>, of: Measured) -> u64 {
     sums.get(&of).copied().unwrap_or_default()
 }
 
-fn traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Finding {
+/// What enters by the endpoint service goes through the load balancer.
+fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Finding {
     let flows = sum(sums, Measured::NewFlows);
+    let through = sum(sums, Measured::NewConnections);
     let of_services = match is_private_link {
-        true => format!(", {} through the endpoint service", sum(sums, Measured::NewConnections)),
+        true => format!(", {through} through the endpoint service"),
         false => String::new(),
     };
-    Finding::ok(TRAFFIC, format!("{flows} new connections in the last hour{of_services}"))
+    let observed = format!("{flows} new connections in the last hour{of_services}");
+    // The two are counted by different services, some minutes apart.
+    if is_private_link && flows == 0 && through > MANY {
+        let impact = "vendors connect to the endpoint service, and nothing gets through the load balancer";
+        let fix = "see blocked_flows, security_groups and targets";
+        return Finding::warning(TRAFFIC, observed, impact, fix);
+    }
+    Finding::ok(TRAFFIC, observed)
 }
 
 /// The load balancer's security groups refuse nobody.
@@ -67,7 +78,7 @@ fn check_resets(sums: &BTreeMap<Measured, u64>) -> Finding {
     let client = sum(sums, Measured::ClientResets);
     let observed =
         format!("{own} by the load balancer, {target} by targets, {client} by clients in the last hour");
-    let are_many = |resets: u64| resets > 10 && resets * 2 > flows;
+    let are_many = |resets: u64| resets > MANY && resets.saturating_mul(2) > flows;
     if are_many(target) {
         let impact =
             "the database resets half of the connections or more: it may be restarting, full or blocking";

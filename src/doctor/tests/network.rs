@@ -344,6 +344,9 @@ const CASES: &[Case] = &[
     case("resets", Warning, "90 by the load balancer", "idle_timeout", |world| {
         metric(world, Measured::LoadBalancerResets, 90);
     }),
+    case("traffic", Warning, "0 new connections in the last hour, 100 through", "blocked_flows", |world| {
+        metric(world, Measured::NewFlows, 0);
+    }),
     case("traffic", NotExamined, "AccessDenied", "allow cloudwatch:GetMetricData", |world| {
         world.network.metrics = Err(denied("cloudwatch:GetMetricData"));
     }),
