@@ -41,7 +41,7 @@ CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-m
 CARGO_CYCLONEDX_VERSION := 0.5.9
 CARGO_CYCLONEDX := $(or $(shell command -v cargo-cyclonedx),target/tools/bin/cargo-cyclonedx)
 
-.PHONY: help demo pictures outage test words check check-network format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
+.PHONY: help demo pictures outage test words check check-network test-network format lint doc deny advisories build build-cli deploy invoke template emulate artifact terraform emulate-terraform arm64 release release-test workflows containers soak exhaust fuzz fuzz-live mutants bench bench-fleet clean
 
 help: ## Lists what there is to run
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -79,9 +79,11 @@ words: ## Lists where the words that docs/words.md avoids stand
 
 check: format lint doc deny test ## Runs everything that must pass before a commit
 
-# The default `make check` leaves it out: the library for EC2 alone takes minutes and gigabytes to build.
-check-network: ## Lints and tests the feature network
+# `make check` leaves it out: the library for EC2 alone takes minutes and gigabytes to build.
+check-network: test-network ## Lints and tests the feature network
 	cargo clippy --locked --all-targets --features network -- --deny warnings
+
+test-network: ## Tests the feature network
 	scripts/count-skips cargo test --locked --features network --lib --test tests -- doctor:: cli:: network:: through::
 
 format:
@@ -94,9 +96,20 @@ lint:
 doc:
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --lib --features cli
 
-deny: $(CARGO_DENY) ## Checks licences, sources and what is linked; advisories where their database can be had
+# Where cargo-deny looks for the database of its default address.
+ADVISORY_FOLDER := advisory-db-3157b0e258782691
+# ADVISORY_DB names a clone of the RustSec advisory database. Without it nothing is fetched: `make advisories` does that.
+deny: $(CARGO_DENY) ## Checks licences, sources and what is linked; and advisories: make deny ADVISORY_DB=folder
 	$(CARGO_DENY) --locked check bans licenses sources
-	@$(CARGO_DENY) --locked check advisories || echo "SKIPPED: the advisories' database could not be had, or see above" >&2
+	$(CARGO_DENY) --locked --features network check licenses sources
+ifneq ($(ADVISORY_DB),)
+	rm -rf target/advisories && mkdir -p target/advisories
+	ln -s "$(abspath $(ADVISORY_DB))" target/advisories/$(ADVISORY_FOLDER)
+	sed 's|^\[advisories\]|&\ndb-path = "$(CURDIR)/target/advisories"|' deny.toml > target/deny.toml
+	$(CARGO_DENY) --locked --offline --config target/deny.toml check advisories
+else
+	@echo "SKIPPED: no dependency was compared with the known advisories: ADVISORY_DB names no clone of their database" >&2
+endif
 
 advisories: $(CARGO_DENY) ## Checks whether an advisory is known for a dependency; fails without their database
 	$(CARGO_DENY) --locked check advisories
@@ -123,7 +136,7 @@ build: $(CARGO_LAMBDA) ## Builds the zip for Lambda: make build ARCH=arm64|x86_6
 
 # Without cargo-lambda's choice of a processor: a command line runs on older ones than Lambda's.
 build-cli: $(CARGO_LAMBDA)
-	$(LAMBDA_BUILD) --disable-optimizations --features cli --bin rds-nlb-sync
+	$(LAMBDA_BUILD) --disable-optimizations --features network --bin rds-nlb-sync
 
 release: $(CARGO_LAMBDA) $(CARGO_CYCLONEDX) ## Builds the files of a release: make release VERSION=x.y.z ARCHITECTURES="arm64 x86_64"
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" scripts/release "$(VERSION)" $(ARCHITECTURES)
