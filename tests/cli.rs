@@ -400,7 +400,7 @@ mod output {
         let done = run(&aws, &["doctor"]).await;
         let table = done.table();
         for message_text in [
-            "PROBLEM cross_zone: off",
+            "PROBLEM cross_zone: cross-zone balancing is off",
             "    aws elbv2 modify-target-group-attributes",
             "WARNING health_check: ",
             "Not examined: delivery, write_access",

@@ -146,7 +146,7 @@ impl TextReport {
         }
     }
 
-    /// The last line names the problems.
+    /// The last line names the problems, or the warnings where there is no problem.
     fn verdict(&mut self, report: &DoctorReport, all: bool) {
         let counts = report.counts;
         let hint = if all || counts.ok == 0 { "" } else { " (-v lists them)" };
@@ -156,13 +156,17 @@ impl TextReport {
             (0, _) => Severity::Warning,
             _ => Severity::Problem,
         });
-        if counts.problems == 0 {
-            let _ = writeln!(self.text, "{style}No problem found{style:#}: {warnings}, {ok}");
-            return;
-        }
-        let _ = writeln!(self.text, "{warnings}, {ok}");
-        let problems = format!("{}: {}", count(counts.problems, "problem"), problem_names(report));
-        for line in wrap(&problems, usize::from(self.width)) {
+        let problems = count(counts.problems, "problem");
+        let (counted, verdict) = match (counts.problems, counts.warnings) {
+            (0, 0) => {
+                let _ = writeln!(self.text, "{style}No problem found{style:#}: {warnings}, {ok}");
+                return;
+            }
+            (0, _) => (problems, format!("{warnings}: {}", names(report, Severity::Warning))),
+            _ => (warnings, format!("{problems}: {}", names(report, Severity::Problem))),
+        };
+        let _ = writeln!(self.text, "{counted}, {ok}");
+        for line in wrap(&verdict, usize::from(self.width)) {
             let _ = writeln!(self.text, "{style}{line}{style:#}");
         }
     }
@@ -257,10 +261,10 @@ fn level(level: Severity) -> (&'static str, Style) {
 }
 
 /// The checks that found a problem, such as `settings: dry_run; orders: listener, zones`, for a few bindings at most.
-fn problem_names(report: &DoctorReport) -> String {
+fn names(report: &DoctorReport, level: Severity) -> String {
     const FEW: usize = 3;
     let checks = |findings: &[Finding]| {
-        let problems = findings.iter().filter(|it| it.level == Severity::Problem && it.cause.is_none());
+        let problems = findings.iter().filter(|it| it.level == level && it.cause.is_none());
         problems.map(|finding| finding.check.to_string()).collect::<Vec<_>>().join(", ")
     };
     let general = ("settings", checks(&report.general));

@@ -82,7 +82,7 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
     let identifier = context.facts.identifier.as_str();
     if context.is_named("cluster-ro-") {
         let impact =
-            "it resolves to readers, so clients cannot write and the group must not hold its addresses";
+            "it resolves to readers: the function does not sync the group, and writes through it fail";
         return Some(problem("a reader endpoint", impact, Some(identifier)));
     }
     if context.is_named("cluster-custom-") {
@@ -125,8 +125,7 @@ fn proxy(context: CheckContext<'_>) -> Finding {
 
 fn unknown(context: CheckContext<'_>) -> Finding {
     let identifier = context.facts.identifier.as_str();
-    let observed =
-        format!("RDS has neither a cluster nor an instance called {identifier} in this account and Region");
+    let observed = format!("this account and Region have no cluster or instance called {identifier}");
     // An RDS name that resolves belongs to a database that exists, so it is in another account or Region.
     let is_its_name = |name: RdsName| name.identifier.eq_ignore_ascii_case(identifier);
     let is_elsewhere = context.facts.resolution.is_ok()
@@ -138,9 +137,10 @@ fn unknown(context: CheckContext<'_>) -> Finding {
     Finding::warning(
         "database",
         observed,
-        "the database's events do not match the binding, so a failover waits for the next check",
-        "set the binding's `database` to the identifier of the cluster or instance, and run the function in \
-         the database's account and Region",
+        "the database's events do not match the binding: after a failover, clients stay on the old address until the next \
+         scheduled check",
+        "if the identifier is wrong, set the binding's `database`; if the database is elsewhere, run the function in its \
+         account and Region",
     )
 }
 
@@ -184,7 +184,7 @@ fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding>
     Some(Finding::problem(
         "database_port",
         format!("the database listens on {listens}, and targets are registered with {registered}"),
-        "nothing answers at the targets' port",
+        "every connection through the load balancer fails",
         format!("set the binding's `port` to {listens}, then run a check"),
     ))
 }

@@ -66,28 +66,32 @@ fn check_target_type(context: CheckContext<'_>, target_type: &str) -> Finding {
 /// The fix for a wrong type or protocol of a group, which cannot be changed: another group.
 fn another_group(context: CheckContext<'_>) -> String {
     let create = context.create_group();
-    format!("create a TCP group of type ip, make the listener forward to it, and bind it instead: {create}")
+    format!(
+        "create a TCP group of type ip, bind it instead, run a check, then change the listener to TCP and let it forward \
+         to the new group: {create}"
+    )
 }
 
 fn check_protocol(context: CheckContext<'_>, protocol: &str) -> Finding {
     let begins_in_plain_text = context.database().is_some_and(Database::begins_in_plain_text);
+    let observed = format!("the target group's protocol is {protocol}, not TCP");
     match protocol {
         "TCP" | "TCP_UDP" => Finding::ok("protocol", protocol),
         "TLS" if !begins_in_plain_text => Finding::warning(
             "protocol",
-            protocol,
+            observed,
             "most databases begin in plain text and start TLS inside the connection",
             another_group(context),
         ),
         "TLS" => Finding::problem(
             "protocol",
-            protocol,
+            observed,
             "the load balancer begins with TLS and the database with plain text, so every connection fails",
             another_group(context),
         ),
-        other => {
+        _ => {
             let impact = "this protocol carries no database connection";
-            Finding::problem("protocol", other, impact, another_group(context))
+            Finding::problem("protocol", observed, impact, another_group(context))
         }
     }
 }
@@ -196,9 +200,12 @@ fn check_client_addresses(context: CheckContext<'_>, attributes: &Attributes) ->
     Finding::warning(
         "client_addresses",
         "client addresses are preserved",
-        "the database's security group must admit every client and not the load balancer alone; PrivateLink \
-         traffic never carries them",
-        context.set_attributes(&[(PRESERVE, "false")]),
+        "the database's security group sees the clients' addresses and not the load balancer's: clients that it does \
+         not admit are cut off; PrivateLink clients are not affected",
+        format!(
+            "first let the database's security group admit the load balancer, then: {}",
+            context.set_attributes(&[(PRESERVE, "false")])
+        ),
     )
 }
 

@@ -90,16 +90,22 @@ fn describe(listener: &Listener) -> String {
 fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding> {
     let group = context.binding.target_group.as_str();
     let others = listener.others(group).join(", ");
-    let fix = || format!("forward to this group alone: {}", modify(context, listener));
+    let fix =
+        || format!("if this weight is not meant, forward to this group alone: {}", modify(context, listener));
     match listener.share(group) {
         100 => None,
         0 => {
             let observed = format!("{} with weight 0", describe(listener));
-            Some(Finding::problem(CHECK, observed, format!("all connections go to {others}"), fix()))
+            Some(Finding::problem(
+                CHECK,
+                observed,
+                format!("all connections go to the target group {others}"),
+                fix(),
+            ))
         }
         share => {
             let observed = format!("{} with {share} % of the weight", describe(listener));
-            let impact = format!("the other connections go to {others}");
+            let impact = format!("the other connections go to the target group {others}");
             Some(Finding::warning(CHECK, observed, impact, fix()))
         }
     }
@@ -131,8 +137,8 @@ fn check_port(
     listener: &Listener,
 ) -> Option<Finding> {
     let port = context.port().filter(|port| *port != listener.port)?;
-    let impact = format!("clients that connect to the database's own port, {port}, are refused");
+    let impact = format!("clients that connect to the database's own port, {port}, cannot connect");
     let add = forward(context, load_balancer, &[]);
     let fix = format!("give the clients the port {}, or {add}", listener.port);
-    Some(Finding::warning(CHECK, describe(listener), impact, fix))
+    Some(Finding::warning(CHECK, format!("only {}", describe(listener)), impact, fix))
 }

@@ -88,7 +88,13 @@ fn check_registered(context: CheckContext<'_>, address: &str, targets: &BTreeMap
         }
         ("unavailable" | "unused", reason) if !["Target.NotInUse", "Target.IpUnusable"].contains(&reason) => {
             let impact = "it is not known whether clients reach it";
-            let fix = "check the group's listener and its health check";
+            let group = context.binding.target_group.as_str();
+            let words =
+                ["elbv2", "modify-target-group", "--target-group-arn", group, "--health-check-enabled"];
+            let fix = match reason {
+                "Target.HealthCheckDisabled" => format!("turn the health check on: {}", context.aws(words)),
+                _ => "check the group's listener and its health check".to_owned(),
+            };
             return Finding::warning("targets", observed, impact, fix).of(Nature::Unserved);
         }
         (_, "Target.NotInUse") => (

@@ -70,9 +70,11 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
     let subnets = context.aws(words.into_iter().chain([filter.as_str()]).chain(query));
     Finding::warning(
         "zones",
-        list,
-        "an outage of that zone cuts off every client, and vendors reach an endpoint service from its zones alone",
-        format!("add a zone with set-subnets, which takes one subnet per zone: {subnets}"),
+        format!("the load balancer is in one zone only, {list}"),
+        "an outage of that zone cuts off every client, and PrivateLink consumers can connect from that zone alone",
+        format!(
+            "add a zone with set-subnets; name the present subnet too, because it replaces the list: {subnets}"
+        ),
     )
 }
 
@@ -160,9 +162,9 @@ fn check_cross_zone(
         Err(unread) => Finding::unread("cross_zone", unread, "whether all zones reach the database"),
         Ok(false) => Finding::problem(
             "cross_zone",
-            format!("off, {whose}; no target in {}", without.join(", ")),
-            "clients that enter through these zones are cut off",
-            context.set_attributes(&[(CROSS_ZONE, "true")]),
+            format!("cross-zone balancing is off, {whose}, and there is no target in {}", without.join(", ")),
+            "clients that use the load balancer's addresses there are cut off",
+            format!("turn it on for this group: {}", context.set_attributes(&[(CROSS_ZONE, "true")])),
         ),
     }
 }

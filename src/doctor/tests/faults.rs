@@ -76,11 +76,11 @@ const CASES: &[Case] = &[
     warns("database", "AccessDenied", "allow rds:DescribeDBClusters", |facts| {
         facts.database = Err(denied("rds:DescribeDBClusters"));
     }),
-    skips("database", "neither a cluster nor an instance called orders", "account and Region", |facts| {
+    skips("database", "no cluster or instance called orders", "account and Region", |facts| {
         facts.database = Ok(None);
         facts.hosts = Ok(Vec::new());
     }),
-    warns("database", "neither a cluster nor an instance called db", "`database`", |facts| {
+    warns("database", "no cluster or instance called db", "`database`", |facts| {
         facts.resolution = Ok(resolution(&["db.example.com"]));
         facts.identifier = "db".into();
         facts.database = Ok(None);
@@ -288,7 +288,7 @@ const CASES: &[Case] = &[
     fails("targets", "(Target.IpUnusable)", "the endpoint's name", |facts| {
         set_health(facts, "unused", "Target.IpUnusable");
     }),
-    warns("targets", "(Target.HealthCheckDisabled)", "its health check", |facts| {
+    warns("targets", "(Target.HealthCheckDisabled)", "--health-check-enabled", |facts| {
         set_health(facts, "unavailable", "Target.HealthCheckDisabled");
     }),
     warns(
