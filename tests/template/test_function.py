@@ -130,3 +130,12 @@ def test_fleet_reserves_one_run_by_default(parameters, reserved):
 def test_failed_runs_are_kept():
     [config] = Stack(TWO_PARAMETERS).of_type("AWS::Lambda::EventInvokeConfig").values()
     assert config["DestinationConfig"]["OnFailure"]["Destination"].endswith(":FailedRuns")
+
+
+def test_outputs_name_what_an_operator_looks_for():
+    outputs = Stack(TWO_PARAMETERS).template["Outputs"]
+    referenced = {name: output["Value"].get("Ref") for name, output in source()["Outputs"].items() if isinstance(output["Value"], dict)}
+    expected = {"UndeliveredEventsUrl": "UndeliveredEvents", "FailedRunsUrl": "FailedRuns", "DatabaseRule": "FunctionDatabase",
+                "ScheduleRule": "FunctionDrift"}
+    assert expected.items() <= referenced.items()
+    assert {"FunctionArn", "RoleArn"} <= outputs.keys()
