@@ -186,7 +186,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             self.apply(&observation, &plan, confirmation).await.map_err(|error| (Stage::Change, error))?;
         if then == Then::Stop(Stop::Done) && self.standby.is_unknown() {
             // Whether the standby may stay decides whether a deregistration is left to do.
-            self.standby.wait_until_known().await;
+            let standby = self.standby;
+            self.observer.beside_lookups(standby.wait_until_known()).await;
             return Ok(self.control.recheck());
         }
         Ok(then)
@@ -630,12 +631,14 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             None => log_decision!(debug, self.binding, "end", status = ?status, "binding done"),
         }
         let plan = self.plan.unwrap_or_default();
+        let may_change_late = self.changes.may_apply_late();
         Report {
             addresses: self.observer.resolution().map(|found| found.addresses.clone()),
             registered: self.changes.registered,
             deregistered: self.changes.deregistered,
             waiting: waiting_lines(plan, self.mode),
             health: self.observer.health(),
+            may_change_late,
             error,
             elapsed_ms: millis(self.control.elapsed()),
             registration_latency_ms: self.registration_latency.map(millis),

@@ -315,6 +315,7 @@ fn message_of_a_thousand_failed_bindings_has_a_few_kilobytes() {
         deregistered: Default::default(),
         waiting: Vec::new(),
         health: Default::default(),
+        may_change_late: false,
         error: Some("r".repeat(5000) + ". Fix: allow it"),
         elapsed_ms: 1,
         registration_latency_ms: None,

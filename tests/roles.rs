@@ -156,6 +156,25 @@ mod readers {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn readers_of_an_alias_without_a_name_of_rds_are_not_listed() {
+        let aws = cluster();
+        aws.state().zone.insert("orders.example.com".into(), testkit::addresses(&[ONE]));
+        let binding = Binding {
+            role: Role::Readers,
+            databases: vec!["orders".to_owned()],
+            ..Binding::new("orders.example.com", GROUP.parse().unwrap())
+        };
+        let report = aws
+            .reconcile_binding(&binding, TIMING, Mode::Check, &Preregistration::Off, Duration::from_secs(60))
+            .await;
+        assert!(
+            report.error.as_ref().is_some_and(|error| error.contains("may be another one")),
+            "{report:?}"
+        );
+        assert_eq!(aws.writes(), Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn readers_watch_asks_rds_every_recheck_interval() {
         let aws = cluster();
         reconcile(&aws, Role::Readers, Mode::Watch).await;

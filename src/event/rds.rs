@@ -158,8 +158,10 @@ impl RdsEvent {
     ) -> Self {
         let Detail { event_categories, source_type, source_arn, source_identifier, message } = detail;
         let arn = source_arn.as_deref().and_then(Arn::parse);
-        let account =
-            arn.as_ref().map(|arn| arn.account.to_owned()).filter(|account| !account.is_empty()).or(account);
+        let is_database = arn.as_ref().is_some_and(|arn| arn.database().is_some());
+        let of_arn = arn.as_ref().map(|arn| arn.account.to_owned()).filter(|account| !account.is_empty());
+        // An ARN of another kind, such as a shared snapshot's, may be of another account than the event.
+        let account = if is_database { of_arn.or(account) } else { account.or(of_arn) };
         let region = region.or_else(|| arn.as_ref().map(|arn| arn.region.to_owned()));
         let region = region.filter(|region| !region.is_empty());
         let message = message.unwrap_or_default();

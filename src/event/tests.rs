@@ -380,6 +380,23 @@ fn source_arn_of_another_kind_hides_no_database() {
 }
 
 #[test]
+fn account_of_a_source_arn_of_another_kind_is_not_the_event_s() {
+    let account = |arn: &str| {
+        let mut event = failover_of(arn);
+        event["account"] = json!("210987654321");
+        match Event::parse(&event.to_string()).unwrap() {
+            Event::Rds(events) => events[0].account.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        account("arn:aws:rds:us-east-1:123456789012:cluster-snapshot:sales").as_deref(),
+        Some("210987654321")
+    );
+    assert_eq!(account("arn:aws:rds:us-east-1:123456789012:cluster:orders").as_deref(), Some("123456789012"));
+}
+
+#[test]
 fn source_arn_wins_over_resources() {
     assert_eq!(asks(&failover_of("arn:aws:rds:us-east-1:123456789012:db:billing")), "watch billing");
 }

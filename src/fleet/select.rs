@@ -15,13 +15,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::binding::Binding;
-use crate::plan::{Addresses, Targets};
+use crate::plan::{Addresses, TargetState, Targets};
 use crate::rate_limit::Priority;
 use crate::reconcile::{ReaderCache, Report, Status};
 
 /// How many groups a check lists at least, if there are as many. The default rate allows more routine calls at once
 /// (30).
 const MIN_LISTED: usize = 20;
+/// How many groups with an address that is not in service a check lists besides: their health is news.
+const MAX_NOT_IN_SERVICE: usize = 10;
 /// The part of the verification period within which every group is listed. The rest is for checks that start
 /// late.
 const PLANNED_PART: f64 = 0.9;
@@ -92,10 +94,20 @@ pub struct Selection {
     remaining_due: f64,
 }
 
+impl InSyncRecord {
+    /// Whether the load balancer sent traffic to every address of the endpoint.
+    fn is_in_service(&self) -> bool {
+        self.health.values().all(|state| *state == TargetState::Healthy)
+    }
+}
+
 impl LastResult {
     /// The result to remember of a report. `None` if the binding was not observed.
     fn of(binding: &Binding, report: &Report, now: Instant) -> Option<Self> {
         Some(match (report.status, &report.addresses) {
+            (Status::InSync | Status::Updated, Some(_)) if report.may_change_late => {
+                Self::NeedsSync { priority: Priority::Tidy, at: now }
+            }
             (Status::InSync | Status::Updated, Some(addresses)) => {
                 let record = InSyncRecord {
                     binding: binding.clone(),
@@ -210,9 +222,15 @@ fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> 
     }
     selection.list.splice(0..0, left_over);
     in_sync.sort_by_key(|(at, ..)| *at);
-    selection.compare = in_sync.into_iter().map(|(_, index, record)| (index, record)).collect();
+    let (mut first, mut others) = (Vec::new(), Vec::new());
+    for (_, index, record) in in_sync {
+        let is_first = !is_background && first.len() < MAX_NOT_IN_SERVICE && !record.is_in_service();
+        if is_first { first.push((index, record)) } else { others.push((index, record)) }
+    }
     let (due, remaining_due) = due(bindings.len(), memory, now, scope);
-    selection.due = due.min(selection.compare.len());
+    selection.due = (first.len() + due).min(first.len() + others.len());
+    first.append(&mut others);
+    selection.compare = first;
     selection.remaining_due = remaining_due;
     selection
 }

@@ -130,7 +130,14 @@ async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<Zone>) -> Re
             .with_fix("bind an endpoint of the cluster, or give the binding its identifier as \"database\"")
     })?;
     let Cluster { members, zone: described, .. } = cluster;
-    if let (Some(named), Some(described)) = (&zone, &described)
+    let Some(named) = &zone else {
+        return Err(Error::new(ErrorKind::Permanent, doing())
+            .with_source(
+                "neither the endpoint nor the answer of DNS has a name of RDS, so this cluster may be another one",
+            )
+            .with_fix("bind the cluster's own endpoint, or make the alias a CNAME to it"));
+    };
+    if let Some(described) = &described
         && named != described
     {
         return Err(Error::new(ErrorKind::Permanent, doing())

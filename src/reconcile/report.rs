@@ -47,6 +47,9 @@ pub struct Report {
     /// The health of the endpoint's targets in the last list.
     #[serde(serialize_with = "health_by_name")]
     pub health: BTreeMap<SocketAddr, TargetState>,
+    /// Whether an attempt of a change may still take effect.
+    #[serde(skip)]
+    pub may_change_late: bool,
     pub error: Option<String>,
     pub elapsed_ms: u64,
     /// Milliseconds from the first lookup that gave an address until it was registered. A metric.
@@ -66,6 +69,7 @@ impl Report {
             deregistered: BTreeSet::new(),
             waiting: Vec::new(),
             health: BTreeMap::new(),
+            may_change_late: false,
             error: None,
             elapsed_ms: 0,
             registration_latency_ms: None,

@@ -18,6 +18,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::api::Broken;
@@ -65,6 +66,8 @@ pub struct Function {
     queue: mpsc::UnboundedSender<Invocation>,
     process: Mutex<Child>,
     started: Instant,
+    /// What reads the function's log, until its end.
+    readers: [JoinHandle<()>; 2],
     /// Every line that the function wrote.
     pub log: Arc<Mutex<Vec<String>>>,
 }
@@ -119,9 +122,11 @@ impl Function {
             panic!("{program} does not start ({error}); run `cargo build --bin bootstrap` first")
         });
         let log = Arc::<Mutex<Vec<String>>>::default();
-        collect(process.stdout.take().expect("piped"), log.clone());
-        collect(process.stderr.take().expect("piped"), log.clone());
-        Self { api, queue, process: Mutex::new(process), started, log }
+        let readers = [
+            collect(process.stdout.take().expect("piped"), log.clone()),
+            collect(process.stderr.take().expect("piped"), log.clone()),
+        ];
+        Self { api, queue, process: Mutex::new(process), started, readers, log }
     }
 
     /// Invokes the function with this payload and time-out.
@@ -174,6 +179,10 @@ impl Function {
         let process = self.process.get_mut().unwrap();
         let waiting = tokio::time::timeout(Duration::from_secs(20), process.wait());
         let status = waiting.await.expect("the function still runs").expect("a status");
+        // Its last lines may still be in the pipes.
+        for reader in self.readers.iter_mut().filter(|reader| !reader.is_finished()) {
+            let _ = reader.await;
+        }
         (status.code(), self.api.init_error.lock().unwrap().clone())
     }
 
@@ -197,13 +206,16 @@ impl Function {
     }
 }
 
-fn collect(stream: impl tokio::io::AsyncRead + Unpin + Send + 'static, log: Arc<Mutex<Vec<String>>>) {
+fn collect(
+    stream: impl tokio::io::AsyncRead + Unpin + Send + 'static,
+    log: Arc<Mutex<Vec<String>>>,
+) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut lines = BufReader::new(stream).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             log.lock().unwrap().push(line);
         }
-    });
+    })
 }
 
 async fn serve(api: Arc<Api>) -> SocketAddr {

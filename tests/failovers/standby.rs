@@ -159,6 +159,19 @@ async fn standby_is_kept_while_the_rds_api_is_silent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn lookups_continue_while_the_standby_is_unknown() {
+    let aws = instance();
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Slow(seconds(2))));
+    moves(&aws, TWO);
+    aws.holds(&["10.0.1.10!", TWO]);
+    assert_eq!(keeps(&aws, Mode::Check).await.status, Status::InSync);
+    let lookups = aws.calls(Action::Lookup);
+    let longest = lookups.windows(2).map(|pair| pair[1].at - pair[0].at).max();
+    assert!(longest.is_some_and(|gap| gap <= seconds(1)), "{longest:?} in {} lookups", lookups.len());
+    assert!(lookups.len() >= 4, "{}", lookups.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn standby_is_kept_for_a_name_unknown_to_rds() {
     let aws = instance();
     aws.state().instances.clear();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::Targets;
+use crate::plan::{TargetState, Targets};
 use Scope::{Background, Whole};
 
 const PERIOD: Duration = Duration::from_secs(900);
@@ -23,7 +23,7 @@ fn bindings(count: usize) -> Vec<Binding> {
 }
 
 /// The bindings and the memory that the words describe, one for each binding, or several with `*30`:
-/// `-` unknown, `s10` in sync 10 s ago, `c` in sync with another binding, `f3` and `t3` a failover and a tidy-up
+/// `-` unknown, `s10` in sync 10 s ago, `x10` too, with an unhealthy address, `c` in sync with another binding, `f3` and `t3` a failover and a tidy-up
 /// left to do 3 s ago, `u` unresolved, and with `!` in progress.
 fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
     let mut memory = Memory::new(PERIOD);
@@ -40,12 +40,16 @@ fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
             let (kind, age) = kind.split_at(1);
             let at = now - seconds(age.parse().unwrap_or_default());
             let in_sync = |binding| {
-                let (addresses, health, reader_cache) = (addresses(), Targets::new(), ReaderCache::default());
+                let (addresses, reader_cache) = (addresses(), ReaderCache::default());
+                let mut health = Targets::new();
+                if kind == "x" {
+                    health.insert("10.0.1.10:5432".parse().unwrap(), TargetState::Unhealthy);
+                }
                 let record = InSyncRecord { binding, addresses, health, reader_cache };
                 LastResult::InSync { record: Rc::new(record), at }
             };
             let result = match kind {
-                "s" => in_sync(binding),
+                "s" | "x" => in_sync(binding),
                 "c" => in_sync(Binding { port: Some(1), ..binding }),
                 "f" => LastResult::NeedsSync { priority: Priority::Failover, at },
                 "t" => LastResult::NeedsSync { priority: Priority::Tidy, at },
@@ -270,4 +274,33 @@ async fn group_in_progress_is_started_once_until_it_is_finished() {
     assert!(memory.start(&group(1)));
     memory.finish(&group(0));
     assert!(memory.start(&group(0)));
+}
+
+#[test]
+fn group_out_of_service_is_listed_by_every_check_besides_those_due() {
+    let now = Instant::now();
+    let listed = |words: &str, scope| {
+        let (bindings, mut memory) = estate(words, now);
+        let selection = memory.select(&bindings, now, scope);
+        let due = &selection.compare[..selection.due];
+        ranges(&due.iter().map(|(index, _)| *index).collect::<Vec<_>>())
+    };
+    assert_eq!(listed("s100*30 x1", CHECK), "30 0-19");
+    assert_eq!(listed("s100*30 x1*40", CHECK), "30-39 0-19", "and no more than ten");
+    assert_eq!(listed("s100*30 x1", Background), "", "the next check lists it");
+}
+
+#[test]
+fn group_that_may_change_late_is_listed_by_the_next_check() {
+    let now = Instant::now();
+    let (bindings, mut memory) = estate("s100*30", now);
+    let binding = &bindings[7];
+    let report = Report {
+        addresses: Some(addresses()),
+        may_change_late: true,
+        ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::Updated)
+    };
+    memory.record(binding, &report, now);
+    let selection = memory.select(&bindings, now, CHECK);
+    assert_eq!(selection.reconcile, [(7, Priority::Tidy)]);
 }
