@@ -188,7 +188,8 @@ impl Memory {
 /// | unresolved | list | list | leave to the next check |
 ///
 /// With up to [`MIN_LISTED`] bindings, a check lists every group, and the background sync leaves a group without a
-/// result to the next check. The background sync leaves out the groups in progress.
+/// result to the next check. A check also lists up to [`MAX_NOT_IN_SERVICE`] groups with an address that is not in
+/// service. The background sync leaves out the groups in progress.
 fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> Selection {
     let mut selection = Selection::default();
     let (mut in_sync, mut left_over) = (Vec::new(), Vec::new());
