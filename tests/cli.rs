@@ -435,6 +435,17 @@ mod output {
     }
 
     #[tokio::test]
+    async fn tag_that_no_group_carries_is_a_failure() {
+        for command_name in ["check", "plan", "doctor"] {
+            let mut command = command(&FakeAws::new(), &[command_name]).await;
+            command.env_remove("BINDINGS").env("DISCOVERY_TAG", "rds-endpoint");
+            let done = finish(command).await;
+            assert_eq!(done.code, 1, "{command_name}: {done:?}");
+            assert!(done.stdout.contains("rds-endpoint"), "{command_name}: {done:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn colours_follow_the_environment() {
         let aws = FakeAws::new();
         for (variable, coloured) in [("CLICOLOR_FORCE", true), ("NO_COLOR", false)] {

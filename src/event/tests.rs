@@ -456,3 +456,13 @@ fn event_time_is_that_of_its_envelope() {
         assert_eq!(of_rds(&event).time, expected, "{time}");
     }
 }
+
+#[test]
+fn age_of_an_event_is_not_that_of_its_queue() {
+    let event = failover_with("/time", json!("2026-11-20T10:00:00Z"));
+    for sent in ["1577836800000", "1900000000000"] {
+        let attributes = json!({"SentTimestamp": sent, "ApproximateFirstReceiveTimestamp": sent});
+        let record = json!({"eventSource": "aws:sqs", "attributes": attributes, "body": event.to_string()});
+        assert_eq!(of_rds(&json!({"Records": [record]})).time, Some(ten()), "{sent}");
+    }
+}

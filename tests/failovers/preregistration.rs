@@ -170,6 +170,17 @@ async fn member_of_a_namesake_is_not_registered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn candidate_with_an_endpoint_elsewhere_is_not_registered() {
+    let aws = FakeAws::new();
+    aws.writer_per_rds("orders-2");
+    let elsewhere = "orders-2.xyz789.us-east-1.rds.amazonaws.com";
+    aws.state().zone.insert(elsewhere.into(), testkit::addresses(&[TWO]));
+    aws.state().instances.get_mut("orders-2").expect("a member").endpoint = Some(elsewhere.to_owned());
+    assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::InSync);
+    assert_eq!(aws.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn hanging_rds_api_does_not_delay_the_loop() {
     let aws = FakeAws::new();
     aws.always(Action::DescribeDBClusters, Some(ApiFault::Hangs));
