@@ -24,6 +24,9 @@ use crate::rate_limit::{Call, Permit, Priority};
 /// How old an observation of DNS and of the group may be when a deregistration acts on it. Several round trips fit
 /// in it. It is well below the default confirmation time, so DNS cannot have confirmed another address meanwhile.
 pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
+/// How long the second listing of an observation runs before a lookup begins beside it. Most listings end sooner. It is
+/// a quarter of the shortest gap between lookups that ends a confirmation of the template's settings (half of 4 s).
+const LISTING_ALONE: Duration = Duration::from_millis(500);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
 pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
@@ -143,7 +146,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             // DNS gives an address that the group may not hold, or the lookup took so long that the list is too old.
             // The group is listed again at once.
             let (permit, _) = self.permit(Priority::Failover, Call::Describe).await?;
-            self.list(permit, self.poll).await?;
+            // A slow lookup that began beside this listing would make the list too old again.
+            self.list(permit, self.poll.max(LISTING_ALONE)).await?;
         }
         self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
     }
