@@ -15,6 +15,10 @@ const CHECK_RETRIES: u32 = 2;
 /// observe, and two more.
 const ROUNDS_WITHOUT_PAUSE: u32 = 8;
 
+/// How long a check goes on after its limit for a new observation, once the answer is confirmed: two lookups of name
+/// servers that answer slowly, at most 4 s each.
+const RECHECK_TIME: Duration = Duration::from_secs(8);
+
 /// What the loop does after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
@@ -106,7 +110,7 @@ impl LoopControl {
 
     /// Observes again without a pause, because the observation is too old to act on. A check stops at its limit.
     pub fn recheck(&mut self) -> Then {
-        let limit = self.check_limit().max(MAX_OBSERVATION_AGE);
+        let limit = self.check_limit().max(MAX_OBSERVATION_AGE) + RECHECK_TIME;
         if self.mode == Mode::Check && self.waited() > limit {
             return Then::Stop(Stop::CheckLimit);
         }
@@ -286,8 +290,8 @@ mod tests {
         assert_eq!(control.poll(), POLL);
         advance(Duration::from_millis(1)).await;
         assert_eq!(control.poll(), Then::Stop(Stop::CheckLimit));
-        advance(Duration::from_millis(499)).await;
-        assert_eq!(control.recheck(), Then::Again, "12 s");
+        advance(Duration::from_millis(499) + RECHECK_TIME).await;
+        assert_eq!(control.recheck(), Then::Again, "12 s, and the time for a new observation");
         advance(Duration::from_millis(1)).await;
         assert_eq!(control.recheck(), Then::Stop(Stop::CheckLimit));
         assert_eq!(control.at_once(), Then::Again, "a change is always observed");

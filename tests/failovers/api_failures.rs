@@ -187,6 +187,20 @@ async fn listing_longer_than_a_poll_beside_slow_lookups_delays_no_deregistration
 }
 
 #[tokio::test(start_paused = true)]
+async fn slow_name_server_at_the_shortest_confirmation_delays_no_deregistration() {
+    for lookup in (2000..3000).step_by(50) {
+        let aws = FakeAws::new();
+        aws.holds(&[ONE, TWO]);
+        aws.always(Action::Lookup, Some(ApiFault::Slow(Duration::from_millis(lookup))));
+        let timing = Timing { poll: Duration::from_millis(850), confirm: seconds(4), ..TIMING };
+        for _ in 0..2 {
+            aws.reconcile_at(timing, Mode::Check, seconds(60)).await;
+        }
+        assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432~", "{lookup} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_listing_without_confirmation_is_acted_on() {
     let aws = FakeAws::new();
     aws.holds(&[ONE, TWO]);
