@@ -72,8 +72,10 @@ pub(super) struct Run {
     rds_answered: bool,
     /// The candidate of the event.
     candidate: Option<&'static str>,
-    /// The group at its first listing.
+    /// The group in its first complete observation.
     first_active: Option<Targets>,
+    /// Whether a listing is under way.
+    is_listing: bool,
     /// Addresses, by the instance whose own name gave them.
     found: BTreeSet<(String, IpAddr)>,
 }
@@ -179,13 +181,16 @@ impl Checker {
                     rds_answered: false,
                     candidate: *candidate,
                     first_active: None,
+                    is_listing: false,
                     found: BTreeSet::new(),
                 });
             }
             Event::Asked { run, action } => {
                 let run = &mut self.runs[*run];
-                if *action != Action::DescribeTargetHealth {
-                    // A listing belongs to the observation under way; any other call comes after it.
+                if *action == Action::DescribeTargetHealth {
+                    run.is_listing = true;
+                } else if !run.is_listing {
+                    // A listing under way belongs to the observation; any other call comes after it.
                     run.note_first();
                 }
                 run.counts.asked(*action);
@@ -216,6 +221,7 @@ impl Checker {
                 let targets = writer.map(|named| Targets::from([SocketAddr::new(named.address, self.port)]));
                 let is_in_sync = |writer| verdict::is_as_it_must_be(&active, &unhealthy, &writer, self.keep);
                 run.counts.differences += u64::from(!targets.is_some_and(is_in_sync));
+                run.is_listing = false;
                 run.listing = Some(Listing {
                     asked: *asked,
                     answered: self.now,
@@ -255,6 +261,7 @@ impl Checker {
             Event::Failed { run, failure, action } => {
                 self.runs[*run].failures.push(*failure);
                 self.runs[*run].counts.failed(*action);
+                self.runs[*run].is_listing &= *action != Action::DescribeTargetHealth;
             }
             Event::Ended { run, result } => self.end(*run, result.as_ref()),
             Event::Calm { writer, within } => {
@@ -401,8 +408,11 @@ impl Checker {
                     // An answer of RDS that is recent when an observation begins counts, however long its permits and
                     // its list take: other users of the API must not hold up a deregistration for ever.
                     let listed = state.listing.as_ref().map_or(self.now, |listing| listing.asked);
+                    // Each wait and each list ends with the lookup beside it.
+                    let slowest = state.lookups.iter().map(|lookup| lookup.answered - lookup.asked).max();
+                    let observes = PERMITS + 4 * slowest.unwrap_or_default();
                     let asked = state.asked_rds.is_some_and(|at| {
-                        at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT + PERMITS + 2 * SLACK >= listed
+                        at + RDS_RECHECK_INTERVAL + RDS_TIMEOUT + observes + 2 * SLACK >= listed
                     });
                     if !asked {
                         problems.push("deregisters without having asked the RDS API".to_owned());
