@@ -356,12 +356,13 @@ impl Checker {
     fn check_deregistration(&mut self, run: usize, targets: &Targets) {
         let state = &self.runs[run];
         let mut problems: Vec<String> = Vec::new();
-        if let Some(address) = self.named_throughout(self.now.saturating_sub(MAX_OBSERVATION_AGE))
+        // The age of an answer counts from its arrival.
+        let lookup = state.lookups.last().map(|lookup| lookup.answered - lookup.asked);
+        let age = MAX_OBSERVATION_AGE + lookup.unwrap_or_default();
+        if let Some(address) = self.named_throughout(self.now.saturating_sub(age))
             && targets.contains(&SocketAddr::new(address, self.port))
         {
-            problems.push(format!(
-                "deregisters {address}, which every name server has given for {MAX_OBSERVATION_AGE:?}"
-            ));
+            problems.push(format!("deregisters {address}, which every name server has given for {age:?}"));
         }
         let oldest = self.now.saturating_sub(MAX_OBSERVATION_AGE);
         let failed =

@@ -39,8 +39,9 @@
 //!      call of the same invocation counts only if it took effect after this one was sent, as a call may
 //!      that seemed to have failed. While DNS is stable, any number of invocations leaves a target.
 //! 2. **A stable address is never deregistered.** No deregistration is sent for an address that every name
-//!    server has given for the last `MAX_OBSERVATION_AGE`. **Nothing is deregistered on less than the
-//!    evidence**: the invocation's last lookup succeeded and was asked at most `MAX_OBSERVATION_AGE` before.
+//!    server has given for the last `MAX_OBSERVATION_AGE` and the time that the last lookup took: its answer
+//!    counts from its arrival, so that slow name servers delay no deregistration. **Nothing is deregistered on
+//!    less than the evidence**: the last lookup succeeded and was answered at most `MAX_OBSERVATION_AGE` before.
 //!    It ends a row of at least two equal answers, from the end of whose first lookup to the start of whose
 //!    last the confirmation time has passed, without a gap of more than half that time or two polls (for a
 //!    confirmation time of zero, one lookup). The last listing, asked at most `MAX_OBSERVATION_AGE` before,
