@@ -17,10 +17,12 @@ use tokio::time::{Instant, sleep};
 use crate::binding::{Binding, Role};
 use crate::endpoint::{cluster_identifier, member, zone};
 use crate::error::{Error, ErrorKind};
-use crate::plan::{AllowedExtras, Confirmation, Plan, active, list, plan_to_fixpoint};
+use crate::plan::{AllowedExtras, Confirmation, Plan, active, plan_to_fixpoint};
 use crate::rate_limit::{Call, Permit, Priority};
 
+mod baseline;
 mod change_log;
+mod decision_log;
 mod desired;
 mod loop_control;
 mod observe;
@@ -45,11 +47,14 @@ pub use rds_query::RDS_TIMEOUT;
 pub use report::{Report, Status};
 pub use veto::RDS_RECHECK_INTERVAL;
 
+use baseline::Baseline;
 use change_log::{Change, ChangeLog};
+use decision_log::DecisionLog;
 use loop_control::{LoopControl, Stage, Stop, Then};
 use observe::{Observation, Observer};
 use preregister::{Disagreement, Preregister, Snapshot};
 use rds_query::ask_cluster;
+use report::waiting_lines;
 use standby::StandbyCheck;
 use veto::{RdsVerdict, Veto};
 
@@ -83,7 +88,7 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         changes: ChangeLog::default(),
         registration_latency: None,
         write_permit: None,
-        logged: BTreeSet::new(),
+        log: DecisionLog::new(binding),
     };
     let result = match mode {
         Mode::DryRun => run.dry_run().await,
@@ -100,18 +105,6 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         }
     };
     run.into_report(result)
-}
-
-/// The endpoint's targets and the group's active targets at the first observation of both.
-struct Baseline {
-    wanted: BTreeSet<SocketAddr>,
-    active: BTreeSet<SocketAddr>,
-}
-
-impl Baseline {
-    fn of(observation: &Observation) -> Self {
-        Self { wanted: observation.wanted(), active: active(&observation.targets).collect() }
-    }
 }
 
 /// One reconciliation in progress.
@@ -132,8 +125,7 @@ struct Run<'a, D, T, C> {
     registration_latency: Option<Duration>,
     /// A permit that came after the observation had become too old. The next write uses it.
     write_permit: Option<Permit>,
-    /// The messages that this run has logged: each is logged once.
-    logged: BTreeSet<String>,
+    log: DecisionLog<'a>,
 }
 
 impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
@@ -236,7 +228,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             && member(&observation.resolution.chain) == Some(&dns)
         {
             // It counts as a veto: the next question of the loop may get no answer.
-            self.log_disagreement(&dns, &rds);
+            self.log.disagreement(&dns, &rds);
             self.veto.record(&observation.resolution, RdsVerdict::Disagrees, answered);
         }
         let verdict = match self.veto.current(&observation.resolution, began) {
@@ -281,10 +273,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let verdict = match answer {
             Ok(cluster) => self.verdict(member, cluster.as_ref(), observation),
             Err(error) => {
-                let reason = error.explain();
-                if self.is_new(&reason) {
-                    log_decision!(warn, self.binding, "rds_unavailable", reason = %reason, "continuing without the RDS API");
-                }
+                self.log.rds_unavailable(&error);
                 RdsVerdict::NoVeto
             }
         };
@@ -299,30 +288,11 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             RdsVerdict::NoVeto => {}
             RdsVerdict::Disagrees => {
                 let other = cluster.and_then(|cluster| cluster.other_writer(member));
-                self.log_disagreement(member, other.unwrap_or_default());
+                self.log.disagreement(member, other.unwrap_or_default());
             }
-            RdsVerdict::FailoverInProgress => {
-                if self.is_new("veto failover in progress") {
-                    let reason = "the RDS API reports a failover in progress";
-                    log_decision!(
-                        info,
-                        self.binding,
-                        "veto",
-                        dns = member,
-                        reason,
-                        "deregistration blocked by RDS"
-                    );
-                }
-            }
+            RdsVerdict::FailoverInProgress => self.log.failover_in_progress(member),
         }
         verdict
-    }
-
-    fn log_disagreement(&mut self, dns: &str, rds: &str) {
-        if self.is_new(&format!("veto {dns} {rds}")) {
-            let reason = "the RDS API names another writer than DNS";
-            log_decision!(info, self.binding, "veto", dns, rds, reason, "deregistration blocked by RDS");
-        }
     }
 
     /// Makes the plan's next change: registers first, and deregisters when there is nothing to register.
@@ -431,12 +401,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     }
 
     async fn register(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
-        let reason = match self.binding.role {
-            Role::Writer => "DNS names it as the writer",
-            Role::Readers => "it is a reader of the cluster",
-            Role::All => "DNS names it",
-        };
-        log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registering targets");
+        self.log.registering(&targets);
         let call =
             self.observer.clients.groups.register(permit, self.binding.target_group.as_str(), &targets);
         let result = self.observer.change("register the endpoint's addresses", call).await;
@@ -448,14 +413,12 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
 
     /// Best effort: a failure is logged and does not fail the binding.
     async fn register_candidates(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) {
-        let reason = "it is about to become the writer";
-        log_decision!(info, self.binding, "register", targets = %list(&targets), reason, "registering targets early");
+        self.log.registering_early(&targets);
         let call =
             self.observer.clients.groups.register(permit, self.binding.target_group.as_str(), &targets);
         let result = self.observer.change("register a candidate", call).await;
         if let Err(error) = self.record_change(Change::Register, &targets, result) {
-            let reason = error.explain();
-            log_decision!(warn, self.binding, "preregister", reason = %reason, "registering the candidate failed");
+            self.log.candidate_failed(&error);
             if error.kind() == ErrorKind::Permanent {
                 self.preregister.reject_addresses(&targets.iter().map(SocketAddr::ip).collect());
             }
@@ -463,8 +426,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     }
 
     async fn deregister(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
-        let reason = "DNS has confirmed the endpoint's addresses, which are registered";
-        log_decision!(info, self.binding, "deregister", targets = %list(&targets), reason, "deregistering targets");
+        self.log.deregistering(&targets);
         let call =
             self.observer.clients.groups.deregister(permit, self.binding.target_group.as_str(), &targets);
         let result = self.observer.change("deregister stale targets", call).await;
@@ -503,7 +465,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         {
             plan = outcome(veto);
         }
-        log_decision!(info, self.binding, "plan", plan = %plan, reason = "a dry run", "plan computed, nothing changed");
+        self.log.dry_run(&plan);
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
         self.changes.registered.clone_from(&plan.register);
         self.changes.deregistered.clone_from(&plan.deregister);
@@ -525,15 +487,9 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         (has_moved || !self.changes.registered.is_empty()).then_some(Priority::Tidy)
     }
 
-    /// Whether DNS has moved, as far as this run can know. A watch goes on until then. DNS has moved in two cases:
-    /// the group did not hold the present addresses at the first observation; or it held the first addresses, and
-    /// the present ones are others. A name that switched to another address and back has not moved.
+    /// Whether DNS has moved since the first observation. A watch goes on until then.
     fn dns_has_moved(&self, observation: &Observation) -> bool {
-        let wanted = observation.wanted();
-        self.baseline.as_ref().is_some_and(|first| {
-            !wanted.is_subset(&first.active)
-                || (first.wanted.is_subset(&first.active) && wanted != first.wanted)
-        })
+        self.baseline.as_ref().is_some_and(|first| first.has_moved(&observation.wanted()))
     }
 
     /// Passes the observation to the baseline, the snapshot and the change log.
@@ -559,8 +515,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     fn keep_plan(&mut self, plan: &Plan, confirmation: Confirmation) {
         // A stale observation is repeated at once; its plan is not logged.
         let is_worth_logging = !plan.is_empty() && confirmation != Confirmation::StaleObservation;
-        if is_worth_logging && self.is_new(&plan.to_string()) {
-            log_decision!(info, self.binding, "plan", plan = %plan, reason = "the group differs from DNS", "plan computed");
+        if is_worth_logging {
+            self.log.plan(plan);
         }
         self.plan = Some(plan.clone());
         // From now on, the end of a watch is no error.
@@ -578,29 +534,22 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         };
         let reason = error.explain();
         let then = self.control.retry(stage, error);
-        if then != Then::Stop(Stop::Failed) && self.is_new(&reason) {
-            log_decision!(warn, self.binding, "retry", reason = %reason, "retrying after error");
+        if then != Then::Stop(Stop::Failed) {
+            self.log.retrying(&reason);
         }
         then
     }
 
     fn clear_error(&mut self, stage: Stage) {
         if self.control.clear_error(stage) {
-            log_decision!(
-                info,
-                self.binding,
-                "recovered",
-                reason = "what failed before works again",
-                "error cleared"
-            );
+            self.log.recovered();
         }
     }
 
     /// The binding's status at the end, or why it failed.
     fn finish(&mut self, reason: Stop) -> Result<Status, Error> {
         if reason == Stop::Deadline {
-            let reason = "the invocation's time is over; the next one continues";
-            log_decision!(info, self.binding, "deadline", reason, "stopping early");
+            self.log.deadline();
         }
         if let Some(error) = self.control.take_pending_error() {
             return Err(error);
@@ -626,10 +575,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             Ok(status) => (status, None),
             Err(error) => (Status::Failed, Some(error.explain())),
         };
-        match &error {
-            Some(reason) => log_decision!(error, self.binding, "fail", reason = %reason, "binding failed"),
-            None => log_decision!(debug, self.binding, "end", status = ?status, "binding done"),
-        }
+        self.log.end(status, error.as_deref());
         let plan = self.plan.unwrap_or_default();
         let may_change_late = self.changes.may_apply_late();
         Report {
@@ -645,25 +591,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             ..Report::new(&self.binding.endpoint, self.binding.target_group.as_str(), status)
         }
     }
-
-    /// Whether this was not logged before in this run.
-    fn is_new(&mut self, message: &str) -> bool {
-        self.logged.insert(message.to_owned())
-    }
 }
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What is still to be done, in words.
-fn waiting_lines(plan: Plan, mode: Mode) -> Vec<String> {
-    let Plan { register, deregister, waiting } = plan;
-    let waiting = waiting.iter().map(|(target, reason)| format!("{target} {reason}"));
-    if mode == Mode::DryRun {
-        return waiting.collect();
-    }
-    let register = register.iter().map(|target| format!("{target} is not listed as registered yet"));
-    let deregister = deregister.iter().map(|target| format!("{target} is still listed as registered"));
-    register.chain(deregister).chain(waiting).collect()
 }

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
+use super::options::Mode;
 use crate::binding::Binding;
 use crate::error::Error;
-use crate::plan::{Addresses, TargetState};
+use crate::plan::{Addresses, Plan, TargetState};
 
 /// The state of a binding at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,4 +101,16 @@ fn list_addresses<S: Serializer>(addresses: &Option<Addresses>, serializer: S) -
         list.serialize_element(&address)?;
     }
     list.end()
+}
+
+/// What is still to be done, in words.
+pub(super) fn waiting_lines(plan: Plan, mode: Mode) -> Vec<String> {
+    let Plan { register, deregister, waiting } = plan;
+    let waiting = waiting.iter().map(|(target, reason)| format!("{target} {reason}"));
+    if mode == Mode::DryRun {
+        return waiting.collect();
+    }
+    let register = register.iter().map(|target| format!("{target} is not listed as registered yet"));
+    let deregister = deregister.iter().map(|target| format!("{target} is still listed as registered"));
+    register.chain(deregister).chain(waiting).collect()
 }
