@@ -44,19 +44,19 @@ pub struct RdsName {
     /// The first label: the identifier of the cluster or instance, or the endpoint's name.
     pub identifier: String,
     pub kind: RdsKind,
-    pub zone: Zone,
+    pub zone: DnsZone,
 }
 
 /// One account in one Region. This is not an Availability Zone. RDS gives the same hash to all instances and clusters
 /// in it, and an identifier names one database.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Zone {
+pub struct DnsZone {
     pub hash: String,
     /// `global` for a global cluster.
     pub region: String,
 }
 
-impl fmt::Display for Zone {
+impl fmt::Display for DnsZone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.hash, self.region)
     }
@@ -93,7 +93,7 @@ impl RdsName {
         (is_hash && !identifier.is_empty() && !region.is_empty()).then(|| Self {
             identifier: identifier.to_owned(),
             kind,
-            zone: Zone { hash: hash.to_owned(), region: region.to_owned() },
+            zone: DnsZone { hash: hash.to_owned(), region: region.to_owned() },
         })
     }
 
@@ -122,7 +122,7 @@ pub fn member(chain: &[String]) -> Option<&str> {
 
 /// The account and Region of the database that DNS names: those in the last RDS name of the chain. `None` if the chain
 /// has no RDS name.
-pub fn zone(chain: &[String]) -> Option<Zone> {
+pub fn zone(chain: &[String]) -> Option<DnsZone> {
     chain.iter().rev().find_map(|name| RdsName::parse(name)).map(|name| name.zone)
 }
 
@@ -262,7 +262,7 @@ mod tests {
                 "us-isob-east-1",
             ),
         ] {
-            let zone = Zone { hash: hash.to_owned(), region: region.to_owned() };
+            let zone = DnsZone { hash: hash.to_owned(), region: region.to_owned() };
             let expected = RdsName { identifier: identifier.to_owned(), kind, zone };
             assert_eq!(RdsName::parse(name), Some(expected), "{name}");
         }

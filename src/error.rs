@@ -80,7 +80,7 @@ impl Error {
     }
 
     /// The failure and all reasons in its chain of sources, in one line.
-    pub fn story(&self) -> String {
+    pub fn message(&self) -> String {
         let mut text = self.to_string();
         let mut next = self.source();
         while let Some(error) = next {
@@ -96,10 +96,10 @@ impl Error {
 
     /// The failure, all reasons, and the fix at the end.
     pub fn explain(&self) -> String {
-        let story = self.story();
+        let message = self.message();
         match &self.fix {
-            Some(fix) => format!("{story}. Fix: {fix}"),
-            None => story,
+            Some(fix) => format!("{message}. Fix: {fix}"),
+            None => message,
         }
     }
 }

@@ -57,7 +57,7 @@ impl Rds {
 impl RdsApi for Rds {
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error> {
         let described = self.describe_cluster(identifier).await?;
-        Ok(described.as_ref().map(members))
+        Ok(described.as_ref().map(parse_cluster))
     }
 
     async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error> {
@@ -71,7 +71,7 @@ impl RdsApi for Rds {
     }
 }
 
-fn members(cluster: &DbCluster) -> Cluster {
+fn parse_cluster(cluster: &DbCluster) -> Cluster {
     let members = cluster.db_cluster_members().iter().filter_map(|member| {
         let identifier = member.db_instance_identifier()?.to_ascii_lowercase();
         Some((identifier, member.is_cluster_writer().unwrap_or(false)))

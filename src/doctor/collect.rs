@@ -87,7 +87,7 @@ struct Reader<'a, D, T, C> {
 }
 
 /// The facts about the endpoint and the database behind it.
-struct Behind {
+struct DatabaseSide {
     resolution: Read<Resolution>,
     identifier: String,
     database: Read<Option<Database>>,
@@ -97,7 +97,7 @@ struct Behind {
 }
 
 /// The load balancers that the group is attached to, or those that it could be attached to.
-struct InFront {
+struct LoadBalancerSide {
     load_balancers: Read<Vec<Attached>>,
     candidates: Read<Vec<Attached>>,
 }
@@ -106,13 +106,14 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     async fn facts(&self) -> Facts {
         let arn = self.binding.target_group.as_str();
         let groups = &self.clients.groups;
-        let ((group, behind, in_front), attributes, targets) = tokio::join!(
+        let ((group, database_side, load_balancer_side), attributes, targets) = tokio::join!(
             self.about_group(),
             self.read("read the group's attributes", groups.attributes(arn)),
             self.read("list the group's targets", groups.health(arn)),
         );
-        let Behind { resolution, identifier, database, hosts, parameters, tls_parameters } = behind;
-        let InFront { load_balancers, candidates } = in_front;
+        let DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters } =
+            database_side;
+        let LoadBalancerSide { load_balancers, candidates } = load_balancer_side;
         Facts {
             resolution,
             identifier,
@@ -129,19 +130,20 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     }
 
     /// The group, then the facts that depend on it: its address family decides which records are looked up.
-    async fn about_group(&self) -> (Read<Group>, Behind, InFront) {
+    async fn about_group(&self) -> (Read<Group>, DatabaseSide, LoadBalancerSide) {
         let describing = self.clients.groups.group(self.binding.target_group.as_str());
         let group = self.read("describe the target group", describing).await;
         let family = match &group {
             Ok(group) if group.address_type == "ipv6" => Family::V6,
             _ => Family::V4,
         };
-        let (behind, in_front) = tokio::join!(self.behind(family), self.in_front(group.as_ref().ok()));
-        (group, behind, in_front)
+        let (database_side, load_balancer_side) =
+            tokio::join!(self.database_side(family), self.load_balancer_side(group.as_ref().ok()));
+        (group, database_side, load_balancer_side)
     }
 
     /// The endpoint's addresses and, by the names in the answer, the database.
-    async fn behind(&self, family: Family) -> Behind {
+    async fn database_side(&self, family: Family) -> DatabaseSide {
         let resolving = resolve(self.clients, self.binding, family);
         let resolution = self.read("resolve the endpoint", resolving).await;
         let identifier = match (&resolution, self.binding.databases.first()) {
@@ -167,7 +169,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             }
             other => tokio::join!(self.parameters(group), self.parameters(other)),
         };
-        Behind { resolution, identifier, database, hosts, parameters, tls_parameters }
+        DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters }
     }
 
     async fn hosts(&self, database: &Database) -> Result<Vec<Host>, Error> {
@@ -188,20 +190,21 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         Some(self.read("read the database's parameters", reading).await)
     }
 
-    async fn in_front(&self, group: Option<&Group>) -> InFront {
+    async fn load_balancer_side(&self, group: Option<&Group>) -> LoadBalancerSide {
         let nothing = || Ok(Vec::new());
         match group {
-            None => InFront { load_balancers: nothing(), candidates: nothing() },
-            Some(Group { load_balancers, vpc, .. }) if load_balancers.is_empty() => {
-                InFront { load_balancers: nothing(), candidates: self.candidates(vpc.as_deref()).await }
-            }
+            None => LoadBalancerSide { load_balancers: nothing(), candidates: nothing() },
+            Some(Group { load_balancers, vpc, .. }) if load_balancers.is_empty() => LoadBalancerSide {
+                load_balancers: nothing(),
+                candidates: self.candidates(vpc.as_deref()).await,
+            },
             Some(Group { load_balancers, port, .. }) => {
                 let described = self.load_balancers(load_balancers).await;
                 let attached = match described {
                     Ok(described) => Ok(self.attached(described, *port).await),
                     Err(unread) => Err(unread),
                 };
-                InFront { load_balancers: attached, candidates: nothing() }
+                LoadBalancerSide { load_balancers: attached, candidates: nothing() }
             }
         }
     }

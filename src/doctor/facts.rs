@@ -14,14 +14,14 @@ pub type Read<T> = Result<T, Unread>;
 pub struct Unread {
     pub kind: ErrorKind,
     /// What failed and why, in one line.
-    pub story: String,
+    pub reason: String,
     /// How to fix it, such as the missing permission.
     pub fix: Option<String>,
 }
 
 impl From<Error> for Unread {
     fn from(error: Error) -> Self {
-        Self { kind: error.kind(), story: error.story(), fix: error.fix().map(str::to_owned) }
+        Self { kind: error.kind(), reason: error.message(), fix: error.fix().map(str::to_owned) }
     }
 }
 

@@ -89,7 +89,7 @@ impl Finding {
     /// An important fact that could not be read. `could_not` names the checks that need it.
     pub(super) fn unread(check: &'static str, unread: &Unread, could_not: &str) -> Self {
         let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
-        let finding = Self::warning(check, &unread.story, format!("not checked: {could_not}"), fix);
+        let finding = Self::warning(check, &unread.reason, format!("not checked: {could_not}"), fix);
         finding.of(Nature::Unread(unread.clone()))
     }
 
@@ -107,7 +107,7 @@ impl Finding {
     /// An optional fact that could not be read.
     pub(super) fn unread_optional(check: &'static str, unread: &Unread, could_not: &str) -> Self {
         let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
-        Self::not_examined(check, format!("{could_not}: {}", unread.story), fix)
+        Self::not_examined(check, format!("{could_not}: {}", unread.reason), fix)
     }
 
     pub(super) fn of(self, nature: Nature) -> Self {
@@ -123,7 +123,7 @@ impl Finding {
 
 impl Unread {
     /// Whether both calls failed in the same way because an API did not answer.
-    pub(super) fn is_same_silence(&self, other: &Self) -> bool {
+    pub(super) fn failed_alike(&self, other: &Self) -> bool {
         let is_silence = matches!(self.kind, ErrorKind::Transient | ErrorKind::DeadlineExceeded);
         is_silence && self.kind == other.kind && self.fix == other.fix
     }

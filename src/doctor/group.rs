@@ -7,12 +7,12 @@ use super::finding::Finding;
 
 /// The doctor warns if a dead target is unhealthy only after more than this many seconds. The API's shortest setting is
 /// two checks five seconds apart; its default is two checks thirty seconds apart.
-const SLOW: u32 = 20;
+const SLOW_DETECTION: u32 = 20;
 /// The shortest good drain time in seconds. After a failover DNS can alternate between two addresses for some
 /// 30 s, and a draining target is the only record that it was removed.
-const MEMORY: u32 = 30;
+const MIN_DRAIN_TIME: u32 = 30;
 /// The longest good drain time in seconds. In Aurora, the previous writer serves its old connections as a reader.
-const LINGER: u32 = 120;
+const MAX_DRAIN_TIME: u32 = 120;
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     let mut findings = match &context.facts.group {
@@ -124,7 +124,7 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     let observed = format!(
         "TCP every {interval} s, {unhealthy_threshold} failures: a dead target is unhealthy after {seconds} s"
     );
-    if seconds > SLOW {
+    if seconds > SLOW_DETECTION {
         let impact =
             "for that long, new connections go to a dead target, and a new target waits for its first check";
         // More health checks reach the limit of a MySQL server sooner.
@@ -167,11 +167,11 @@ fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> F
         );
     }
     let observed = format!("a removed target drops its connections after {delay} s");
-    if delay > LINGER {
+    if delay > MAX_DRAIN_TIME {
         let impact = "for that long clients stay on the ex-writer, which in Aurora serves them as a reader";
         return Finding::warning("deregistration", observed, impact, fix);
     }
-    if delay < MEMORY {
+    if delay < MIN_DRAIN_TIME {
         let impact = "DNS can alternate between two addresses for 30 s after a failover, and an address that no \
                       longer drains is registered again at once";
         return Finding::warning("deregistration", observed, impact, fix);

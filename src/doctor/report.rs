@@ -149,7 +149,7 @@ const KEEPS_CLIENTS_OUT: [&str; 12] = [
 fn is_cause(cause: &Finding, finding: &Finding) -> bool {
     let checks = (cause.check.as_ref(), finding.check.as_ref());
     match (&cause.nature, &finding.nature, checks) {
-        (Nature::Unread(one), Nature::Unread(other), _) => one.is_same_silence(other),
+        (Nature::Unread(one), Nature::Unread(other), _) => one.failed_alike(other),
         (_, _, ("endpoint_kind", "database") | ("target_type", "protocol") | ("protocol", "listener")) => {
             true
         }

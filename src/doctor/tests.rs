@@ -148,7 +148,7 @@ fn mysql(facts: &mut Facts, parameter_group: &str) {
 fn denied(action: &str) -> Unread {
     Unread {
         kind: ErrorKind::Permanent,
-        story: "could not ask: AccessDenied".into(),
+        reason: "could not ask: AccessDenied".into(),
         fix: Some(format!("allow {action} in the function's role")),
     }
 }

@@ -48,13 +48,13 @@ pub struct RdsEvent {
 /// A database that an event names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
-    pub kind: DatabaseKind,
+    pub kind: SourceKind,
     pub identifier: String,
     pub region: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatabaseKind {
+pub enum SourceKind {
     Cluster,
     Instance,
     Global,
@@ -172,18 +172,18 @@ impl RdsEvent {
                 let listed = resources.iter().filter_map(|arn| Arn::parse(arn)?.database());
                 let named = source_identifier.and_then(|identifier| {
                     let identifier = identifier.strip_prefix("rds:").unwrap_or(&identifier);
-                    let kind = DatabaseKind::of_source_type(source_type.as_deref().unwrap_or_default());
+                    let kind = SourceKind::of_source_type(source_type.as_deref().unwrap_or_default());
                     Database::new(kind, identifier, region.clone())
                 });
                 let is_deployment = arn.as_ref().is_some_and(|arn| arn.kind == "deployment")
                     || source_type.as_deref().is_some_and(|kind| letters(kind) == "bluegreendeployment");
                 let switched = words(&message).filter(|_| is_deployment);
                 let switched =
-                    switched.filter_map(|word| Database::new(DatabaseKind::Unknown, word, region.clone()));
+                    switched.filter_map(|word| Database::new(SourceKind::Unknown, word, region.clone()));
                 listed.chain(named).chain(switched).collect()
             }
         };
-        let is_of_cluster = databases.iter().any(|database| database.kind == DatabaseKind::Cluster);
+        let is_of_cluster = databases.iter().any(|database| database.kind == SourceKind::Cluster);
         Self {
             time,
             account,
@@ -196,12 +196,12 @@ impl RdsEvent {
 }
 
 impl Database {
-    fn new(kind: DatabaseKind, identifier: &str, region: Option<String>) -> Option<Self> {
+    fn new(kind: SourceKind, identifier: &str, region: Option<String>) -> Option<Self> {
         is_identifier(identifier).then(|| Self { kind, identifier: identifier.to_owned(), region })
     }
 }
 
-impl DatabaseKind {
+impl SourceKind {
     /// From EventBridge's `DB_INSTANCE`, or an event subscription's `db-instance`.
     fn of_source_type(source_type: &str) -> Self {
         match letters(source_type).as_str() {
@@ -229,9 +229,9 @@ impl<'a> Arn<'a> {
 
     fn database(&self) -> Option<Database> {
         let kind = match self.kind {
-            "cluster" => DatabaseKind::Cluster,
-            "db" => DatabaseKind::Instance,
-            "global-cluster" => DatabaseKind::Global,
+            "cluster" => SourceKind::Cluster,
+            "db" => SourceKind::Instance,
+            "global-cluster" => SourceKind::Global,
             _ => return None,
         };
         Database::new(kind, self.name, Some(self.region.to_owned()).filter(|region| !region.is_empty()))

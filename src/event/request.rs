@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::command::Action;
 use super::kind::Event;
-use super::rds::{Database, DatabaseKind, RdsEvent};
+use super::rds::{Database, RdsEvent, SourceKind};
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, RdsName};
 
@@ -77,7 +77,7 @@ pub fn unknown_instances(event: &Event, bindings: &[Binding], members: &Members)
     let has_cluster = bindings.iter().any(may_be_of_cluster);
     let events = events.iter().filter(|event| has_readers || (has_cluster && event.may_move_address));
     let instances = events.flat_map(|event| &event.databases).filter(|database| {
-        database.kind == DatabaseKind::Instance
+        database.kind == SourceKind::Instance
             && !members.contains_key(&database.identifier.to_ascii_lowercase())
             && (has_readers || !bindings.iter().any(|binding| is_about_database(database, binding)))
     });
@@ -114,12 +114,12 @@ fn is_about(event: &RdsEvent, binding: &Binding, members: &Members) -> bool {
     event.databases.iter().any(|database| {
         let cluster = members.get(&database.identifier.to_ascii_lowercase()).and_then(Option::as_ref);
         let of_cluster = cluster.map(|cluster| Database {
-            kind: DatabaseKind::Cluster,
+            kind: SourceKind::Cluster,
             identifier: cluster.clone(),
             region: database.region.clone(),
         });
         is_about_database(database, binding)
-            || (database.kind == DatabaseKind::Instance
+            || (database.kind == SourceKind::Instance
                 && of_cluster.is_some_and(|cluster| is_about_database(&cluster, binding)))
     })
 }
@@ -132,7 +132,7 @@ fn is_about_database(database: &Database, binding: &Binding) -> bool {
         (Some(name), Some(region)) if !is_global => !name.zone.region.eq_ignore_ascii_case(region),
         _ => false,
     };
-    let is_of_kind = database.kind != DatabaseKind::Global || is_global;
+    let is_of_kind = database.kind != SourceKind::Global || is_global;
     is_of_kind && !is_elsewhere && binding.is_about(&database.identifier)
 }
 

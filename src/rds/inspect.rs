@@ -58,7 +58,7 @@ impl Rds {
             port: cluster.port().and_then(|port| u16::try_from(port).ok()),
             engine: cluster.engine().unwrap_or_default().to_owned(),
             is_multi_az: cluster.multi_az().unwrap_or(false),
-            members: super::members(&cluster),
+            members: super::parse_cluster(&cluster),
             cluster: None,
             security_groups: security_groups(cluster.vpc_security_groups()),
             parameter_group: cluster.db_cluster_parameter_group().map(str::to_owned),

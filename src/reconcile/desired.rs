@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use crate::binding::{Binding, Role};
-use crate::endpoint::{Zone, cluster_identifier, reader_endpoint, zone};
+use crate::endpoint::{DnsZone, cluster_identifier, reader_endpoint, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family};
 
@@ -122,7 +122,7 @@ pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error
 /// That endpoint gives one reader at a time, so it cannot replace this list.
 ///
 /// A cluster of the same name in another account or Region is another database, and an error.
-async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<Zone>) -> Result<Vec<String>, Error> {
+async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<DnsZone>) -> Result<Vec<String>, Error> {
     let doing = || format!("list the readers of the cluster {identifier}");
     let cluster = rds.cluster(identifier).await?.ok_or_else(|| {
         Error::new(ErrorKind::Permanent, doing())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use crate::endpoint::{RdsName, Zone};
+use crate::endpoint::{DnsZone, RdsName};
 use crate::error::Error;
 use crate::plan::{Addresses, Family, Targets};
 use crate::rate_limit::{Call, Permit, Priority};
@@ -33,7 +33,7 @@ pub struct Cluster {
     /// Whether the API reports a failover in progress.
     pub is_failing_over: bool,
     /// The account and Region in the cluster's own endpoints.
-    pub zone: Option<Zone>,
+    pub zone: Option<DnsZone>,
 }
 
 impl Cluster {
@@ -61,7 +61,7 @@ pub struct Instance {
 
 impl Instance {
     /// The account and Region in the instance's own endpoint.
-    pub fn zone(&self) -> Option<Zone> {
+    pub fn zone(&self) -> Option<DnsZone> {
         RdsName::parse(self.endpoint.as_ref()?).map(|name| name.zone)
     }
 }

@@ -17,7 +17,7 @@ use super::desired::single_address;
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use super::rds_query::{ask, ask_cluster};
 use crate::binding::{Binding, Role};
-use crate::endpoint::{Zone, cluster_identifier, member, zone};
+use crate::endpoint::{DnsZone, cluster_identifier, member, zone};
 use crate::error::Error;
 use crate::plan::{Addresses, Family};
 
@@ -158,20 +158,20 @@ impl State {
 /// The members of clusters that the RDS API has listed to this process, and their endpoints if they are known. An
 /// event alone cannot add a member.
 #[derive(Debug, Default)]
-pub struct KnownMembers(RefCell<BTreeMap<(Zone, String), Endpoints>>);
+pub struct KnownMembers(RefCell<BTreeMap<(DnsZone, String), Endpoints>>);
 
 /// By the member's identifier; `None` where its endpoint is not known.
 type Endpoints = BTreeMap<String, Option<String>>;
 
 impl KnownMembers {
-    fn record(&self, zone: &Zone, cluster: &str, found: &Cluster) {
+    fn record(&self, zone: &DnsZone, cluster: &str, found: &Cluster) {
         let mut clusters = self.0.borrow_mut();
         let known = clusters.entry((zone.clone(), cluster.to_ascii_lowercase())).or_default();
         let endpoint = |name: &String| known.get(name).cloned().flatten();
         *known = found.members.keys().map(|name| (name.clone(), endpoint(name))).collect();
     }
 
-    fn record_endpoint(&self, zone: &Zone, cluster: &str, member: &str, endpoint: &str) {
+    fn record_endpoint(&self, zone: &DnsZone, cluster: &str, member: &str, endpoint: &str) {
         let mut clusters = self.0.borrow_mut();
         let known = clusters.get_mut(&(zone.clone(), cluster.to_ascii_lowercase()));
         if let Some(known) = known.and_then(|members| members.get_mut(member)) {
@@ -180,7 +180,7 @@ impl KnownMembers {
     }
 
     /// The member's endpoint, if it is known; `None` if the RDS API has not listed it.
-    fn member(&self, zone: &Zone, cluster: &str, member: &str) -> Option<Option<String>> {
+    fn member(&self, zone: &DnsZone, cluster: &str, member: &str) -> Option<Option<String>> {
         self.0.borrow().get(&(zone.clone(), cluster.to_ascii_lowercase()))?.get(member).cloned()
     }
 }
@@ -301,7 +301,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
 
     /// Asks for the cluster. A disagreement is recorded as soon as the answer is there, because the questions that
     /// follow may take longer. The answer is compared with the member that DNS names at that time.
-    async fn ask_cluster(&self, identifier: &str, zone: &Zone) -> Result<Option<Cluster>, Error> {
+    async fn ask_cluster(&self, identifier: &str, zone: &DnsZone) -> Result<Option<Cluster>, Error> {
         let cluster = ask_cluster(&self.clients.rds, self.deadline, identifier, zone).await?;
         self.record_cluster(cluster.as_ref());
         let Some(found) = &cluster else { return Ok(None) };
@@ -322,7 +322,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
     async fn resolve_candidate(
         &self,
         snapshot: &Snapshot,
-        zone: &Zone,
+        zone: &DnsZone,
         cluster: &str,
         by: NamedBy,
         name: &str,
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn members_are_known_by_zone_and_cluster() {
-        let zone = |hash: &str| Zone { hash: hash.into(), region: "us-east-1".into() };
+        let zone = |hash: &str| DnsZone { hash: hash.into(), region: "us-east-1".into() };
         let known = KnownMembers::default();
         known.record(&zone("abc123"), "Orders", &cluster(&["orders-1", "orders-2"]));
         known.record_endpoint(&zone("abc123"), "orders", "orders-2", "orders-2.abc123.rds.example");

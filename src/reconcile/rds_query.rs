@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::ports::{Cluster, Instance, RdsApi};
-use crate::endpoint::Zone;
+use crate::endpoint::DnsZone;
 use crate::error::{Error, ErrorKind};
 
 /// How long the RDS API may take to answer: some round trips. No answer is no veto, because a failover that
@@ -31,7 +31,7 @@ pub(super) async fn ask_cluster<C: RdsApi>(
     rds: &C,
     deadline: Instant,
     identifier: &str,
-    zone: &Zone,
+    zone: &DnsZone,
 ) -> Result<Option<Cluster>, Error> {
     let cluster = ask(deadline, rds.cluster(identifier)).await?;
     Ok(cluster.filter(|cluster| cluster.zone.as_ref() == Some(zone)))
@@ -42,7 +42,7 @@ pub(super) async fn ask_instance<C: RdsApi>(
     rds: &C,
     deadline: Instant,
     identifier: &str,
-    zone: &Zone,
+    zone: &DnsZone,
 ) -> Result<Option<Instance>, Error> {
     let instance = ask(deadline, rds.instance(identifier)).await?;
     Ok(instance.filter(|instance| instance.zone().as_ref() == Some(zone)))

@@ -25,7 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rds_nlb_sync::endpoint::{RdsName, Zone};
+use rds_nlb_sync::endpoint::{DnsZone, RdsName};
 use tokio::time::Instant;
 
 pub use fault::Fault;
@@ -386,7 +386,7 @@ impl State {
         if self.is_namesake { ENDPOINT.replace("abc123", "xyz789") } else { ENDPOINT.to_owned() }
     }
 
-    pub fn rds_zone(&self) -> Option<Zone> {
+    pub fn rds_zone(&self) -> Option<DnsZone> {
         RdsName::parse(&self.described_endpoint()).map(|name| name.zone)
     }
 

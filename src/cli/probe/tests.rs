@@ -150,7 +150,7 @@ async fn dropped_packets_are_a_time_out() {
 async fn unknown_name_and_deadline_are_reasons() {
     let deadline = Instant::now() + Duration::from_secs(20);
     let unknown = shake("no-such-name.invalid", 5432, Protocol::Postgres, SHORT, deadline).await;
-    assert!(unknown.replies.unwrap_err().story.contains("could not resolve no-such-name.invalid"));
+    assert!(unknown.replies.unwrap_err().reason.contains("could not resolve no-such-name.invalid"));
     let port = server(b"", b"").await;
     let soon = Instant::now() + Duration::from_millis(50);
     let late = shake("127.0.0.1", port, Protocol::Postgres, SHORT, soon).await;

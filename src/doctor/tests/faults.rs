@@ -56,13 +56,13 @@ fn place_writer(facts: &mut Facts, zone: &str) {
 
 const CASES: &[Case] = &[
     fails("endpoint", "NXDOMAIN", "check the endpoint's name", |facts| {
-        let story = "could not resolve it: the name does not exist (NXDOMAIN)".into();
+        let reason = "could not resolve it: the name does not exist (NXDOMAIN)".into();
         let fix = Some("check the endpoint's name".into());
-        facts.resolution = Err(Unread { kind: ErrorKind::NoAnswer, story, fix });
+        facts.resolution = Err(Unread { kind: ErrorKind::NoAnswer, reason, fix });
     }),
     fails("endpoint", "ran out", "run the doctor again", |facts| {
-        let story = "could not resolve it before the time ran out".into();
-        facts.resolution = Err(Unread { kind: ErrorKind::DeadlineExceeded, story, fix: None });
+        let reason = "could not resolve it before the time ran out".into();
+        facts.resolution = Err(Unread { kind: ErrorKind::DeadlineExceeded, reason, fix: None });
     }),
     fails("endpoint_kind", "a reader endpoint", "--db-cluster-identifier orders", |facts| {
         rename_endpoint(facts, "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com");
@@ -375,7 +375,7 @@ fn one_cause_is_reported_once() {
         (&["problem target_group"], |facts| {
             let silent = || Unread {
                 kind: ErrorKind::DeadlineExceeded,
-                story: "could not ask before the time ran out".into(),
+                reason: "could not ask before the time ran out".into(),
                 fix: None,
             };
             facts.group = Err(silent());
