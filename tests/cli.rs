@@ -477,6 +477,43 @@ mod output {
     }
 }
 
+mod credentials {
+    use super::*;
+
+    /// Runs a check with a profile of this configuration file instead of keys in the environment.
+    async fn check_as(profile: &str, config: &str) -> Done {
+        let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(profile);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("config");
+        std::fs::write(&file, config).expect("a file");
+        let mut command = command(&FakeAws::new(), &["check", "--output", "json"]).await;
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        command.env("AWS_PROFILE", profile).env("AWS_CONFIG_FILE", file).env("HOME", folder);
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
+        finish(command).await
+    }
+
+    #[tokio::test]
+    async fn unknown_profile_names_the_variable_and_the_fix() {
+        let done = check_as("no-such-profile", "[profile other]\nregion = us-east-1\n").await;
+        assert_eq!(done.code, 1, "{done:?}");
+        for part in ["no-such-profile", "AWS_PROFILE", "aws configure list-profiles"] {
+            assert!(done.stdout.contains(part), "{part}: {done:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn profile_that_is_not_signed_in_names_the_command() {
+        let config = "[profile signed-out]\nsso_session = work\nsso_account_id = 123456789012\nsso_role_name = ReadOnly\n\
+                      [sso-session work]\nsso_region = us-east-1\nsso_start_url = https://example.awsapps.com/start\n";
+        let done = check_as("signed-out", config).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        for part in ["aws sso login", "AWS_PROFILE"] {
+            assert!(done.stdout.contains(part), "{part}: {done:?}");
+        }
+    }
+}
+
 #[cfg(unix)]
 mod watch {
     use super::*;

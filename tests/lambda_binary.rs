@@ -529,6 +529,39 @@ async fn connection_closed_during_a_freeze_costs_no_call() {
     assert!(is_quiet(&function));
 }
 
+/// A name server whose true answer arrives after twenty forged ones, which guess the id of the query.
+async fn forger(name_server: std::net::SocketAddr) -> std::net::SocketAddr {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut query = [0; 1500];
+        loop {
+            let (length, client) = socket.recv_from(&mut query).await.unwrap();
+            let upstream = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            upstream.send_to(&query[..length], name_server).await.unwrap();
+            let mut answer = [0; 1500];
+            let length = upstream.recv(&mut answer).await.unwrap();
+            for guess in 1..=20 {
+                let mut forged = answer;
+                forged[0] ^= guess;
+                socket.send_to(&forged[..length], client).await.unwrap();
+            }
+            socket.send_to(&answer[..length], client).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn forged_packets_cost_neither_a_warning_nor_an_answer() {
+    let aws = FakeAws::new();
+    let name_servers = forger(aws.serve_dns().await).await.to_string();
+    let function = start(&aws, &[("NAMESERVERS", &name_servers)]).await;
+    let result = function.invoke(check(), TIME).await.unwrap();
+    assert_eq!(result["bindings"][0]["addresses"], json!([ONE]));
+    assert!(is_quiet(&function));
+}
+
 fn is_quiet(function: &Function) -> bool {
     function.lines().iter().all(|line| line["level"] != "WARN" && line["level"] != "ERROR")
 }

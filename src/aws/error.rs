@@ -135,7 +135,7 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Option<&'static str> {
         }
         _ => {
             "give the function a role; at a command line, sign in (`aws sso login` or `aws configure`), and set AWS_PROFILE \
-             to a profile that exists"
+             to a profile that exists (`aws configure list-profiles`)"
         }
     })
 }
