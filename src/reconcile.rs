@@ -47,7 +47,6 @@ pub use rds_query::RDS_TIMEOUT;
 pub use report::{Report, Status};
 pub use veto::RDS_RECHECK_INTERVAL;
 
-use baseline::Baseline;
 use change_log::{Change, ChangeLog};
 use decision_log::DecisionLog;
 use loop_control::{LoopControl, Stage, Stop, Then};
@@ -83,7 +82,6 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         standby: &standby,
         preregister: &preregister,
         veto: Veto::default(),
-        baseline: None,
         plan: None,
         changes: ChangeLog::default(),
         registration_latency: None,
@@ -118,7 +116,6 @@ struct Run<'a, D, T, C> {
     standby: &'a StandbyCheck<'a, D, T, C>,
     preregister: &'a Preregister<'a, D, T, C>,
     veto: Veto,
-    baseline: Option<Baseline>,
     /// The last plan.
     plan: Option<Plan>,
     changes: ChangeLog,
@@ -200,10 +197,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         {
             // The last complete observation counts.
             return Ok(self.control.time_is_over());
-        }
-        // The baseline is taken now: before the next observation, another invocation may register the writer.
-        if let Some(seen) = self.observer.last() {
-            self.baseline.get_or_insert_with(|| Baseline::of(&seen));
         }
         Err((Stage::Observation, error))
     }
@@ -487,21 +480,20 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         (has_moved || !self.changes.registered.is_empty()).then_some(Priority::Tidy)
     }
 
-    /// Whether DNS has moved since the first observation. A watch goes on until then.
+    /// Whether DNS has moved since the run began. A watch goes on until then.
     fn dns_has_moved(&self, observation: &Observation) -> bool {
-        self.baseline.as_ref().is_some_and(|first| first.has_moved(&observation.wanted()))
+        self.observer.baseline().has_moved(&observation.wanted())
     }
 
-    /// Passes the observation to the baseline, the snapshot and the change log.
+    /// Passes the observation to the snapshot and the change log.
     fn record(&mut self, observation: &Observation, is_backing_off: bool) {
-        let baseline = self.baseline.get_or_insert_with(|| Baseline::of(observation));
         if self.preregister.is_open() || self.standby.is_unknown() {
             let Observation { resolution, targets, group } = observation;
             let held = active(targets).filter(|target| target.port() == group.port);
             self.snapshot.send_replace(Some(Snapshot {
                 resolution: resolution.clone(),
                 family: group.family,
-                first: baseline.active.iter().map(SocketAddr::ip).collect(),
+                first: self.observer.baseline().active().map(SocketAddr::ip).collect(),
                 held: held.map(|target| target.ip()).collect(),
             }));
         }

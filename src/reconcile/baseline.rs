@@ -1,26 +1,40 @@
-//! The first observation of a run. Whether DNS has moved is judged by it.
+//! How a run found things: the first answer of DNS and the first list of the group. Whether DNS has moved is judged by
+//! them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::observe::Observation;
-use crate::plan::active;
+use crate::plan::{Targets, active};
 
-/// The endpoint's targets and the group's active targets at the first observation of both.
+#[derive(Default)]
 pub(super) struct Baseline {
-    wanted: BTreeSet<SocketAddr>,
-    pub active: BTreeSet<SocketAddr>,
+    /// The endpoint's targets by the first answer.
+    wanted: Option<BTreeSet<SocketAddr>>,
+    /// The active targets in the first list.
+    active: Option<BTreeSet<SocketAddr>>,
 }
 
 impl Baseline {
-    pub fn of(observation: &Observation) -> Self {
-        Self { wanted: observation.wanted(), active: active(&observation.targets).collect() }
+    /// Keeps the endpoint's targets if they are the first.
+    pub fn record_wanted(&mut self, wanted: impl Iterator<Item = SocketAddr>) {
+        self.wanted.get_or_insert_with(|| wanted.collect());
+    }
+
+    /// Keeps the group's active targets if they are the first.
+    pub fn record_list(&mut self, targets: &Targets) {
+        self.active.get_or_insert_with(|| active(targets).collect());
+    }
+
+    /// The group's targets at first.
+    pub fn active(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.active.iter().flatten()
     }
 
     /// Whether DNS has moved, as far as this run can know. DNS has moved in two cases: the group did not hold the
-    /// present addresses at the first observation; or it held the first addresses, and the present ones are others.
-    /// A name that switched to another address and back has not moved.
+    /// present addresses at first; or it held the first addresses, and the present ones are others. A name that
+    /// switched to another address and back has not moved.
     pub fn has_moved(&self, wanted: &BTreeSet<SocketAddr>) -> bool {
-        !wanted.is_subset(&self.active) || (self.wanted.is_subset(&self.active) && *wanted != self.wanted)
+        let (Some(first), Some(active)) = (&self.wanted, &self.active) else { return false };
+        !wanted.is_subset(active) || (first.is_subset(active) && wanted != first)
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::baseline::Baseline;
 use super::desired::ReaderCache;
 use super::options::{FirstPermit, Timing};
 use super::ports::{Clients, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo};
@@ -88,6 +89,7 @@ pub(super) struct Observer<'a, D, T, C> {
     relist_often_until: Option<Instant>,
     /// What the group is, with the binding's port, once it was described.
     group: Option<TargetGroupInfo>,
+    baseline: Baseline,
     /// Every answer so far: an answer that comes back is not logged again.
     known: BTreeSet<Addresses>,
 }
@@ -118,6 +120,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             list: None,
             relist_often_until: None,
             group: None,
+            baseline: Baseline::default(),
             known: BTreeSet::new(),
         }
     }
@@ -168,6 +171,10 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let Some(Observation { resolution, targets, group }) = self.last() else { return Targets::new() };
         let mut wanted: BTreeSet<SocketAddr> = resolution.addresses.targets(group.port).collect();
         targets.into_iter().filter(|(target, _)| wanted.remove(target)).collect()
+    }
+
+    pub fn baseline(&self) -> &Baseline {
+        &self.baseline
     }
 
     pub fn resolution(&self) -> Option<&Resolution> {
@@ -321,6 +328,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let listing = async { listing.await.map(|targets| (targets, Instant::now())) };
         let (targets, lookup) = self.beside_lookups_after(pause, listing).await;
         let listed = targets.map(|(targets, answered)| {
+            self.baseline.record_list(&targets);
             self.list = Some(TargetList { targets, answered, is_outdated: false })
         });
         lookup.and(listed)
@@ -348,6 +356,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                 }
             }
             _ => {}
+        }
+        if let Some(group) = self.group {
+            self.baseline.record_wanted(resolution.addresses.targets(group.port));
         }
         self.resolution = Some(resolution);
         Ok(())

@@ -72,10 +72,8 @@ pub(super) struct Run {
     rds_answered: bool,
     /// The candidate of the event.
     candidate: Option<&'static str>,
-    /// The group in its first complete observation.
+    /// The group in its first listing.
     first_active: Option<Targets>,
-    /// Whether a listing is under way.
-    is_listing: bool,
     /// Addresses, by the instance whose own name gave them.
     found: BTreeSet<(String, IpAddr)>,
 }
@@ -181,18 +179,11 @@ impl Checker {
                     rds_answered: false,
                     candidate: *candidate,
                     first_active: None,
-                    is_listing: false,
                     found: BTreeSet::new(),
                 });
             }
             Event::Asked { run, action } => {
                 let run = &mut self.runs[*run];
-                if *action == Action::DescribeTargetHealth {
-                    run.is_listing = true;
-                } else if !run.is_listing {
-                    // A listing under way belongs to the observation; any other call comes after it.
-                    run.note_first();
-                }
                 run.counts.asked(*action);
                 if *action == Action::DescribeDBClusters {
                     (run.asked_rds, run.rds_verdict) = (Some(at), None);
@@ -221,7 +212,7 @@ impl Checker {
                 let targets = writer.map(|named| Targets::from([SocketAddr::new(named.address, self.port)]));
                 let is_in_sync = |writer| verdict::is_as_it_must_be(&active, &unhealthy, &writer, self.keep);
                 run.counts.differences += u64::from(!targets.is_some_and(is_in_sync));
-                run.is_listing = false;
+                run.first_active.get_or_insert_with(|| active.clone());
                 run.listing = Some(Listing {
                     asked: *asked,
                     answered: self.now,
@@ -261,7 +252,6 @@ impl Checker {
             Event::Failed { run, failure, action } => {
                 self.runs[*run].failures.push(*failure);
                 self.runs[*run].counts.failed(*action);
-                self.runs[*run].is_listing &= *action != Action::DescribeTargetHealth;
             }
             Event::Ended { run, result } => self.end(*run, result.as_ref()),
             Event::Calm { writer, within } => {
@@ -503,13 +493,6 @@ impl Checker {
 }
 
 impl Run {
-    /// Keeps the group as the run first saw it together with an answer.
-    fn note_first(&mut self) {
-        if self.first_active.is_none() && self.lookups.iter().any(|lookup| lookup.named.is_some()) {
-            self.first_active = self.listing.as_ref().map(|listing| listing.active.clone());
-        }
-    }
-
     /// Whether this is a candidate's address: the event or the RDS API named the instance, the RDS API does not
     /// deny that it is a member, and its own name resolved to the address. Only a watch has candidates, and
     /// only until DNS has moved from its first answer and settled.
