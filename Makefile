@@ -214,8 +214,9 @@ template: $(VENV)/template $(VENV)/checkov/installed $(VENV)/awscli/installed ##
 	$(VENV)/bin/pytest -q tests/template --ignore tests/template/emulate
 
 # MiniStack and moto, on loopback. MiniStack runs the function's binary.
-emulate: $(VENV)/emulate/installed ## Creates, updates and deletes the stacks on emulators of AWS
+emulate: $(VENV)/emulate/installed $(VENV)/template $(VENV)/awscli/installed ## Plays the stacks, a failover and every alarm on emulators of AWS, and prints timelines
 	cargo build --locked --quiet --bin bootstrap
+	cargo build --locked --quiet --features cli --bin rds-nlb-sync
 	$(VENV)/emulate/bin/pytest -q tests/template/emulate
 
 # Terraform's provider comes from TF_PLUGIN_DIR, or from the registry where that is not set. Without Terraform or provider,

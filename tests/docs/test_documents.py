@@ -401,7 +401,7 @@ class Blocks(unittest.TestCase):
                 if words[0] != "jq":
                     continue
                 # A file's name at the end stands for what the file would hold.
-                arguments = [word for word in words[1:] if word != "answer.json"]
+                arguments = [word for word in words[1:] if word not in ("answer.json", "log.json")]
                 for given in (log if "fromjson" in line else wanted, failed):
                     # After the answer stands the AWS CLI's summary.
                     summary = "" if given is log else '{"StatusCode": 200}' if "-s" in arguments else ""

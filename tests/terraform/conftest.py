@@ -81,7 +81,7 @@ def ministack(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ministack")
     # It listens on every address unless it is given one, and its functions take AWS_ENDPOINT_URL from it.
     yield from serve(
-        [Path(sys.executable).with_name("ministack")], port, folder / "log",
+        [sys.executable, runner.ROOT / "tests/template/emulate/launcher.py"], port, folder / "log",
         BIND_HOST="127.0.0.1", GATEWAY_PORT=str(port), AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
         IOT_MTLS_ENABLED="0", SFTP_ENABLED="0", AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test",
         TMPDIR=str(folder),

@@ -12,10 +12,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
 
-from emulator import free_port, skipped  # noqa: E402
+from emulator import free_port, skipped, timeline  # noqa: E402
+from limits import LIMITS  # noqa: E402
 
 
 def pytest_terminal_summary(terminalreporter):
+    for line in timeline:
+        terminalreporter.write_line(line)
+    terminalreporter.write_line("\nWhat the emulators cannot do, and what was done instead:")
+    for lacking, instead in LIMITS:
+        terminalreporter.write_line(f"  {lacking}: {instead}")
     for reason in sorted(skipped):
         terminalreporter.write_line(f"SKIPPED: {reason}", red=True)
 
@@ -42,16 +48,19 @@ def serve(command, port, log, **variables):
             process.kill()
 
 
-@pytest.fixture(scope="session")
-def ministack(tmp_path_factory):
+def serve_ministack(folder):
     port = free_port()
-    folder = tmp_path_factory.mktemp("ministack")
     # It listens on every address unless it is given one, and its functions take AWS_ENDPOINT_URL from it.
     yield from serve(
-        [Path(sys.executable).with_name("ministack")], port, folder / "log",
+        [sys.executable, Path(__file__).with_name("launcher.py")], port, folder / "log",
         BIND_HOST="127.0.0.1", GATEWAY_PORT=str(port), AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
         IOT_MTLS_ENABLED="0", SFTP_ENABLED="0", AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", TMPDIR=str(folder),
     )
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory):
+    yield from serve_ministack(tmp_path_factory.mktemp("ministack"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Stacks of the templates on an emulator of AWS, through create, update and delete.
 
-The templates are changed only where the emulator lacks something, in `adapted`, which says what.
+The templates are changed only where the emulator lacks something, in `adapt`. limits.py has the list.
 """
 
 import json
@@ -12,13 +12,21 @@ import time
 import zipfile
 
 import boto3
+from botocore.config import Config
 
 from stack import REGION, ROOT, expand
 
 BUCKET = "code"
 
-# The reasons of skipped tests, for the end of the run.
+# This machine's architecture, in Lambda's words.
+MACHINE = "arm64" if os.uname().machine in ("aarch64", "arm64") else "x86_64"
+
+# For the clients of calls that last as long as a run, and are made once.
+PATIENT = Config(read_timeout=300, retries={"total_max_attempts": 1})
+
+# For the end of the run: the reasons of skipped tests, and the lines of the timelines.
 skipped = set()
+timeline = []
 
 
 def free_port():
@@ -27,17 +35,29 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def client(service, endpoint):
+def client(service, endpoint, **settings):
     return boto3.client(service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id="test",
-                        aws_secret_access_key="test")
+                        aws_secret_access_key="test", **settings)
 
 
-def adapted(name, parameters=None):
-    """The expanded template as MiniStack 1.5 can create it."""
-    template = expand(name, parameters=parameters)
-    # Its target groups have ids of all letters.
-    text = json.dumps(template).replace("[0-9a-f]{16}", "[0-9a-z]{16}").replace('"bucket"', f'"{BUCKET}"').replace("bucket.s3.amazonaws.com/", f"s3.amazonaws.com/{BUCKET}/")
-    template = json.loads(text)
+def program(name, variable):
+    """A program that `make emulate` builds."""
+    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
+    return os.environ.get(variable, f"{target}/debug/{name}")
+
+
+def wait_for(what, seconds=60):
+    """Polls until there is something, and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what.__name__}"
+        time.sleep(0.05)
+    return found
+
+
+def adapt(template):
+    """The template, expanded or not, as MiniStack 1.5 can create it."""
+    template = json.loads(json.dumps(template).replace("[0-9a-f]{16}", "[0-9a-z]{16}"))
     for key, resource in list(template["Resources"].items()):
         kind, properties = resource["Type"], resource.get("Properties", {})
         if kind == "AWS::IAM::RolePolicy":
@@ -51,29 +71,42 @@ def adapted(name, parameters=None):
         elif kind in ("AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress", "AWS::EC2::VPCEndpointService",
                       "AWS::EC2::VPCEndpointServicePermissions"):
             del template["Resources"][key]
+    return template
+
+
+def adapted(name, parameters=None):
+    """The expanded template, adapted, with the code in the bucket."""
+    template = adapt(expand(name, parameters=parameters))
+    text = json.dumps(template).replace('"bucket"', f'"{BUCKET}"').replace("bucket.s3.amazonaws.com/", f"s3.amazonaws.com/{BUCKET}/")
+    template = json.loads(text)
     if name == "deploy/privatelink.yaml":
         for output in ("ServiceName", "ServiceId"):
             del template["Outputs"][output]
     return template
 
 
+def stripped(folder, binary):
+    """A copy of the binary, named and made small as in a package."""
+    path = folder / "bootstrap"
+    shutil.copy(binary, path)
+    if shutil.which("strip"):
+        subprocess.run(["strip", path], check=True)
+    return path
+
+
 def package(folder, binary):
     """The zip for Lambda of a binary that was built for this machine."""
-    stripped = folder / "bootstrap"
-    shutil.copy(binary, stripped)
-    if shutil.which("strip"):
-        subprocess.run(["strip", stripped], check=True)
+    code = stripped(folder, binary)
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
     entry.external_attr = 0o755 << 16
     path = folder / "code.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(entry, stripped.read_bytes(), zipfile.ZIP_DEFLATED, 1)
+        archive.writestr(entry, code.read_bytes(), zipfile.ZIP_DEFLATED, 1)
     return path.read_bytes()
 
 
 def binary():
-    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    return os.environ.get("BOOTSTRAP", f"{target}/debug/bootstrap")
+    return program("bootstrap", "BOOTSTRAP")
 
 
 class Failed(Exception):

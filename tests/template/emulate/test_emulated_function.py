@@ -7,7 +7,8 @@ import time
 import pytest
 
 import emulator
-from emulator import Deployed, Failed, client, free_port, skipped
+from emulator import MACHINE, Deployed, Failed, client, skipped
+from names import Names
 from stack import ENDPOINT, REGION
 
 BILLING = "billing.abc123.us-east-1.rds.amazonaws.com"
@@ -189,37 +190,6 @@ def test_cloudformation_refuses_before_it_creates(ministack, code, parameters, r
     assert left_over(ministack) == before
 
 
-class Names:
-    """A name server whose answers the test changes."""
-
-    def __init__(self, addresses):
-        from dnslib import QTYPE, RCODE, RR, A
-        from dnslib.server import BaseResolver, DNSLogger, DNSServer
-
-        self.addresses = addresses
-
-        class Resolver(BaseResolver):
-            def resolve(resolver, request, handler):
-                reply = request.reply()
-                address = self.addresses.get(str(request.q.qname).rstrip(".").lower())
-                if address is None:
-                    reply.header.rcode = RCODE.NXDOMAIN
-                elif request.q.qtype == QTYPE.A:
-                    reply.add_answer(RR(request.q.qname, QTYPE.A, ttl=5, rdata=A(address)))
-                return reply
-
-        port = free_port()
-        self.address = f"127.0.0.1:{port}"
-        quiet = DNSLogger("-request,-reply,-truncated,-error")
-        self.servers = [DNSServer(Resolver(), address="127.0.0.1", port=port, tcp=tcp, logger=quiet) for tcp in (False, True)]
-        for server in self.servers:
-            server.start_thread()
-
-    def close(self):
-        for server in self.servers:
-            server.stop()
-
-
 @pytest.fixture
 def names():
     names = Names({ENDPOINT: "10.0.1.10", BILLING: "10.0.5.50"})
@@ -248,8 +218,7 @@ def test_function_works_through_the_updates(ministack, code, two, groups, names)
         assert "FunctionError" not in answer, body
         return [binding["status"] for binding in body["bindings"]]
 
-    machine = "arm64" if os.uname().machine in ("aarch64", "arm64") else "x86_64"
-    stack = Deployed(ministack, "works").deploy(**two, Architecture=machine, Nameservers=names.address, ConfirmSeconds=4,
+    stack = Deployed(ministack, "works").deploy(**two, Architecture=MACHINE, Nameservers=names.address, ConfirmSeconds=4,
                                                WatchSeconds=60, DryRun="true", DriftCheckRate="15")
     assert check(stack) == ["planned"] and targets(groups["orders"]) == set()
     stack.deploy(DryRun="false")
