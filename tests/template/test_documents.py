@@ -178,14 +178,6 @@ def test_deployer_may_create_update_and_delete_the_stack():
     assert all(f"`{action}`" in text for action in called if action.startswith("kms:"))
 
 
-def test_policies_name_no_partition():
-    for document in commands.DOCUMENTS:
-        text = (ROOT / document).read_text()
-        for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            if "Effect" in block:
-                assert "arn:aws:" not in block, document
-
-
 def test_key_policy_has_no_source_condition_for_eventbridge():
     [key] = [block for block in json_blocks("docs/deploy.md") if isinstance(block, list)]
     by_service = {statement["Principal"]["Service"]: statement for statement in key}
