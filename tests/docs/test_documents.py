@@ -1,7 +1,7 @@
 """What the documents say, compared with the files that they speak of: links, names, commands and blocks of code.
 
-`make test` runs it. The AWS CLI is needed for some (tests/install puts version 1 in .venv/awscli, and installs Debian's package of version 2), jq and Terraform for others; what
-lacks its program is skipped, loudly.
+`make test` runs it. The AWS CLI is needed for some (tests/install puts version 1 in .venv/awscli, and installs Debian's package of
+version 2), jq and Terraform for others; what lacks its program is skipped, loudly.
 """
 
 import concurrent.futures
@@ -202,6 +202,8 @@ class Names(unittest.TestCase):
                 file = re.search(r"--template(?:-file)? (deploy/\w+\.yaml)", line)
                 template = file.group(1) if file else "deploy/privatelink.yaml" if "orders-path" in line else "template.yaml"
                 names = set(re.findall(r"(?:^|[\s\"])([A-Z][a-z]\w*)=", given[0]))
+                if "file://" in given[0]:
+                    names = set(re.findall(r"^([A-Z]\w*):", "".join(re.findall(r"^```yaml\n(.*?)^```", read(document), re.M | re.S)), re.M))
                 self.assertTrue(names, line)
                 self.assertEqual(names - PARAMETERS[template], set(), f"{document}: {line}")
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import commands
 from aws import VERSION_1, VERSION_2, Aws, version
-from stack import ROOT, Stack, expand, listed, policies
+from stack import ROOT, Refused, Stack, expand, listed, policies
 
 LINES = commands.everywhere()
 NAMED = [("template.yaml", "CheckCommand"), ("template.yaml", "DoctorCommand"), ("deploy/privatelink.yaml", "AvailabilityZoneIdsCommand"),
@@ -75,16 +75,21 @@ SAM_LINES = [p for p in of("sam") if re.search(r"\bsam (build|deploy)", p.values
 
 
 @pytest.mark.parametrize("line", SAM_LINES)
-def test_sam_commands_have_an_architecture(line, monkeypatch, tmp_path):
+def test_sam_commands_have_an_architecture(line, monkeypatch, stubbed):
     # What sam build builds and what sam deploy deploys: an update keeps a value that is not given, and the two would differ.
     for words in commands.simple(line):
         if words[0] == "sam" and words[1] in ("build", "deploy"):
-            assert sam(stub_template(words), monkeypatch)["Architecture"] in ("arm64", "x86_64"), words
+            assert sam(stubbed(words), monkeypatch)["Architecture"] in ("arm64", "x86_64"), words
 
 
-def stub_template(words):
-    """SAM wants the file of --template to exist; nothing is built here."""
-    return [str(ROOT / "template.yaml") if word == ".aws-sam/build/template.yaml" else word for word in words]
+@pytest.fixture(scope="module")
+def stubbed(tmp_path_factory):
+    """A command with the files that it needs: of --template, as nothing is built here, and of the documented parameters."""
+    parameters = tmp_path_factory.mktemp("sam") / "parameters.yaml"
+    [block] = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE | re.DOTALL)
+    parameters.write_text(block)
+    files = {".aws-sam/build/template.yaml": str(ROOT / "template.yaml"), "file://parameters.yaml": f"file://{parameters}"}
+    return lambda words: [files.get(word, word) for word in words]
 
 
 @pytest.mark.parametrize("line", [p for p in SAM_LINES if "&&" in p.values[0]])
@@ -93,20 +98,55 @@ def test_build_and_deploy_agree_on_the_architecture(line, monkeypatch):
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("line", [p for p in SAM_LINES if "Endpoint=" in p.values[0]])
-def test_sam_parameters_are_accepted_by_the_template(line, monkeypatch):
+@pytest.mark.parametrize("line", [p for p in SAM_LINES if "Endpoint=" in p.values[0] or "file://" in p.values[0]])
+def test_sam_parameters_are_accepted_by_the_template(line, monkeypatch, stubbed):
     [words] = [words for words in commands.simple(line) if words[1] == "deploy"]
     template = "deploy/privatelink.yaml" if "Port=5432" in line else "template.yaml"
-    Stack(sam(stub_template(words), monkeypatch), template)
+    Stack(sam(stubbed(words), monkeypatch), template)
 
 
-def test_json_survives_the_sam_command_line(monkeypatch):
-    [words] = [words for _, line in LINES if "Bindings=" in line and line.startswith("sam") for words in commands.simple(line)]
-    given = sam(words, monkeypatch)
+@pytest.mark.parametrize("form", ["Bindings=", "file://"])
+def test_json_survives_the_sam_command_line(form, monkeypatch, stubbed):
+    [words] = [words for _, line in LINES if form in line and line.startswith("sam") for words in commands.simple(line)]
+    given = sam(stubbed(words), monkeypatch)
     # An update keeps what is not given, so the way from Endpoint to Bindings empties the former.
     assert given["Endpoint"] == given["TargetGroupArn"] == ""
     bindings = json.loads(given["Bindings"])
     assert [b["target_group"] for b in bindings] == given["BindingsTargetGroupArns"].split(",")
+
+
+DEPLOY = ["sam", "deploy", "--parameter-overrides"]
+
+
+def test_sam_cuts_a_value_at_a_space_and_prints_what_is_left(monkeypatch, capsys):
+    from samcli.commands.deploy.utils import print_deploy_args
+
+    given = sam([*DEPLOY, "Architecture=arm64 DiscoveryTag=team data"], monkeypatch)
+    # The template takes it, so the documents say where the user sees it.
+    Stack(given)
+    print_deploy_args("sync", None, None, "us-east-1", [], given, False, None, True, False)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if '"DiscoveryTag": "team"' in line]
+    assert line.strip().startswith("Parameter overrides ")
+    assert "prints what it took in the line `Parameter overrides`" in (ROOT / "docs/deploy.md").read_text()
+
+
+def test_template_refuses_a_whole_value_with_a_space(monkeypatch, tmp_path):
+    file = tmp_path / "parameters.yaml"
+    file.write_text("Architecture: arm64\nDiscoveryTag: team data\n")
+    for value in ("Architecture=arm64 DiscoveryTag='team data'", f"file://{file}"):
+        given = sam([*DEPLOY, value], monkeypatch)
+        assert given["DiscoveryTag"] == "team data"
+        with pytest.raises(Refused, match="^DiscoveryTag: .* without spaces"):
+            Stack(given)
+
+
+def test_truth_values_in_a_file_need_quotes(monkeypatch, tmp_path):
+    file = tmp_path / "parameters.yaml"
+    file.write_text("Architecture: arm64\nDiscoveryTag: sync\nDryRun: true\nConfirmSeconds: 8\n")
+    with pytest.raises(Refused, match="^DryRun: True is not among"):
+        Stack(sam([*DEPLOY, f"file://{file}"], monkeypatch))
+    file.write_text(file.read_text().replace("true", "'true'"))
+    Stack(sam([*DEPLOY, f"file://{file}"], monkeypatch, {}))
 
 
 @pytest.mark.parametrize("line", [p for p in of("aws") if "cloudformation deploy" in p.values[0] and "packaged" not in p.values[0]])
