@@ -55,12 +55,12 @@ def sam(words, monkeypatch, _cache={}):
     return _cache[tuple(words)]
 
 
-def parsed_by_sam(words, monkeypatch):
+def parsed_by_sam(words, monkeypatch, folder=ROOT):
     from samcli.commands.build import command as build
     from samcli.commands.deploy import command as deploy
 
     module = {"build": build, "deploy": deploy}[words[1]]
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(folder)
     caught = {}
     monkeypatch.setattr(module, "do_cli", lambda *arguments, **named: caught.update(named, positional=arguments))
     result = CliRunner().invoke(module.cli, words[2:], catch_exceptions=False, obj=None)
