@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 import commands
 from aws import VERSION_1, VERSION_2, Aws, version
-from stack import ROOT, TEMPLATES, Refused, Stack, expand, listed, policies
+from iam import allows
+from stack import ACCOUNT, PARTITIONS, ROOT, TEMPLATES, TWO_PARAMETERS, Refused, Stack, expand, listed, policies, source
 
 LINES = commands.everywhere()
 NAMED = [("template.yaml", "CheckCommand"), ("template.yaml", "DoctorCommand"), ("deploy/privatelink.yaml", "AvailabilityZoneIdsCommand"),
@@ -248,14 +249,96 @@ def test_deployer_may_create_update_and_delete_the_stack(template):
     assert all(f"`{action}`" in text for action in all_called if action.startswith("kms:"))
 
 
-def test_key_policy_has_no_source_condition_for_eventbridge():
-    [key] = [block for block in json_blocks("docs/deploy.md") if isinstance(block, list)]
-    by_service = {statement["Principal"]["Service"]: statement for statement in key}
-    # EventBridge's calls to KMS do not have these keys (Amazon SNS guide, key management).
-    assert "Condition" not in by_service["events.amazonaws.com"]
-    assert by_service["cloudwatch.amazonaws.com"]["Condition"] == {"StringEquals": {"aws:SourceAccount": "ACCOUNT"}}
-    for service in ("events.amazonaws.com", "cloudwatch.amazonaws.com"):
-        assert {"kms:Decrypt", "kms:GenerateDataKey*"} == set(by_service[service]["Action"])
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0a"
+
+
+def key_policy(stack):
+    """The documented statements for a key, filled in as the document says."""
+    [(block, text)] = re.findall(r"^```json\n(\[.*?)^```\n(.*?)^#", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE | re.DOTALL)
+    if stack.partition == "aws-cn":
+        assert "In China the first service is `logs.REGION.amazonaws.com.cn`." in text
+        block = block.replace("logs.REGION.amazonaws.com", "logs.REGION.amazonaws.com.cn", 1)
+    for name, value in {"PARTITION": stack.partition, "REGION": stack.region, "ACCOUNT": ACCOUNT, "STACK": "sync"}.items():
+        block = re.sub(rf"\b{name}\b", value, block)
+    return json.loads(block)
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_key_admits_each_service_that_writes_to_the_stack_s_queues_and_topic(partition):
+    stack = Stack({"DiscoveryTag": "sync", "KmsKeyArn": KEY}, partition=partition)
+    key = key_policy(stack)
+    policies_of = [*stack.of_type("AWS::SQS::QueuePolicy").values(), *stack.of_type("AWS::SNS::TopicPolicy").values()]
+    writers = {s["Principal"]["Service"] for p in policies_of for s in p["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"}
+    # What each sends along to KMS. EventBridge's calls have neither the account nor the rule (Amazon SNS guide, key management).
+    sent = {"events.amazonaws.com": {}, "cloudwatch.amazonaws.com": {"aws:SourceAccount": ACCOUNT}}
+    assert writers == sent.keys()
+    for service, context in sent.items():
+        for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+            assert allows(key, action, KEY, context, service), (service, action)
+        assert not allows(key, "kms:CreateGrant", KEY, context, service)
+    assert not allows(key, "kms:Decrypt", KEY, {"aws:SourceAccount": "210987654321"}, "cloudwatch.amazonaws.com")
+    assert not allows(key, "kms:Decrypt", KEY, {"aws:SourceAccount": ACCOUNT}, "sns.amazonaws.com")
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_key_admits_the_stack_s_log_group_alone(partition):
+    stack = Stack({"DiscoveryTag": "sync", "KmsKeyArn": KEY}, partition=partition)
+    [group] = stack.of_type("AWS::Logs::LogGroup").values()
+    service = f"logs.{stack.region}.{PARTITIONS[partition][1]}"
+
+    def admits(name, service=service, action="kms:GenerateDataKey"):
+        arn = f"arn:{partition}:logs:{stack.region}:{ACCOUNT}:log-group:{name}"
+        return allows(key_policy(stack), action, KEY, {"kms:EncryptionContext:aws:logs:arn": arn}, service)
+
+    # Those of AWS's own example (CloudWatch Logs guide, encrypting log data).
+    for action in ("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:DescribeKey"):
+        assert admits(group["LogGroupName"], action=action)
+    assert not admits(group["LogGroupName"] + "-other")
+    assert not admits(group["LogGroupName"], service="logs.eu-west-1.amazonaws.com")
+    assert not admits(group["LogGroupName"], action="kms:CreateGrant")
+
+
+# The rules as AWS Config's guide describes them, each over the resources of its type.
+CONFIG_RULES = {
+    "lambda-dlq-check": ("AWS::Lambda::Function", lambda function: "DeadLetterConfig" in function),
+    "lambda-concurrency-check": ("AWS::Lambda::Function", lambda function: "ReservedConcurrentExecutions" in function),
+    "lambda-inside-vpc": ("AWS::Lambda::Function", lambda function: "VpcConfig" in function),
+    "sns-encrypted-kms": ("AWS::SNS::Topic", lambda topic: "KmsMasterKeyId" in topic),
+    "cloudwatch-log-group-encrypted": ("AWS::Logs::LogGroup", lambda group: "KmsKeyId" in group),
+    "iam-no-inline-policy-check": ("AWS::IAM::Role", lambda role: "Policies" not in role),
+    "cw-loggroup-retention-period-check": ("AWS::Logs::LogGroup", lambda group: int(group["RetentionInDays"]) > 0),
+    "cloudwatch-alarm-action-check": ("AWS::CloudWatch::Alarm", lambda alarm: bool(alarm["AlarmActions"])),
+}
+
+
+def found_by_config(parameters):
+    stack = Stack(parameters)
+    return {rule for rule, (kind, passes) in CONFIG_RULES.items() if not all(map(passes, stack.of_type(kind).values()))}
+
+
+def test_rules_of_aws_config_find_what_the_document_says():
+    text = (ROOT / "docs/deploy.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", text.split("Some rules of AWS Config", 1)[1].split("\n### ", 1)[0], re.MULTILINE)
+    documented = {rule: re.findall(r"`(\w+)(?:=(\w+))?`", passes_with) for rule, passes_with, _ in rows}
+    assert all(reason for *_, reason in rows)
+    assert found_by_config(TWO_PARAMETERS) == documented.keys()
+    values = {"KmsKeyArn": KEY, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/sync", "SubnetIds": "subnet-0a", "SecurityGroupIds": "sg-0b"}
+    everything = {}
+    for rule, parameters in documented.items():
+        given = {name: value or values[name] for name, value in parameters}
+        assert (rule in found_by_config(TWO_PARAMETERS | given)) is (not given), rule
+        everything |= given
+    assert found_by_config(TWO_PARAMETERS | everything) == {"lambda-dlq-check"}
+
+
+def test_failed_runs_are_kept_without_a_dead_letter_queue():
+    # The reason of the one rule that nothing passes.
+    stack = Stack(TWO_PARAMETERS)
+    [failed] = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    assert failed["DestinationConfig"]["OnFailure"]["Destination"].endswith(":FailedRuns")
+    # checkov asks for the same; each exemption of it in the template has a reason.
+    skips = source()["Resources"]["Function"]["Metadata"]["checkov"]["skip"]
+    assert all(skip["comment"] for skip in skips) and "CKV_AWS_116" in {skip["id"] for skip in skips}
 
 
 def test_first_command_asks_no_question():
