@@ -317,6 +317,16 @@ class Names(unittest.TestCase):
         for command in named - {"command", "option", "exit code", "0", "1", "2", "---"}:
             self.assertTrue(re.search(rf"^    {command.capitalize()}[( ]", code, re.MULTILINE), f"no command {command}")
 
+    def test_functions_are_not_named(self):
+        # CloudFormation makes the name up, and Terraform takes it from an input.
+        for document in commands.DOCUMENTS:
+            text = read(document)
+            named = re.findall(r"--function(?:-name)? ([\w-]+)", text)
+            self.assertEqual([name for name in named if name not in ("FUNCTION", "OLD_FUNCTION", "NAME")], [], document)
+            if "FUNCTION" in named:
+                said = r"FUNCTION is (`rds-nlb-sync` with Terraform, and )?the output `FunctionName`|FUNCTION by the function's name"
+                self.assertTrue(re.search(said, " ".join(text.split())), document)
+
     def test_make_targets_exist(self):
         targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
         for document in commands.DOCUMENTS:
