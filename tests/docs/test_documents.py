@@ -275,7 +275,7 @@ class Names(unittest.TestCase):
         self.assertEqual(set(answer["bindings"][0]), fields)
         statuses = re.findall(r"^    (\w+),$", report.split("pub enum Status")[1].split("}")[0], re.MULTILINE)
         states = re.findall(r'Self::\w+ => "(\w+)"', read("src/plan.rs").split("fn name(self)")[1].split("}")[0])
-        triggers = re.findall(r'Self::\w+ => "(\w+)"', read("src/service.rs").split("fn name(self)")[1].split("}")[0])
+        triggers = re.findall(r'Self::\w+ => "(\w+)"', read("src/service/result.rs").split("fn name(self)")[1].split("}")[0])
         types = re.findall(r'"(EventRefused|BindingsFailed|InvalidConfiguration)"', rust())
         words = spans(text)
         for status in statuses:
