@@ -211,7 +211,7 @@ template: $(VENV)/template $(VENV)/checkov/installed $(VENV)/awscli/installed ##
 	$(VENV)/bin/cfn-lint --regions $(REGIONS) -- $(TEMPLATES)
 	$(VENV)/bin/cfn-lint --regions $(PARTITIONS) -- $(filter-out deploy/lattice.yaml,$(TEMPLATES))
 	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet -f $(TEMPLATES)
-	$(VENV)/bin/pytest -q tests/template --ignore tests/template/emulate
+	$(VENV)/bin/pytest -q -rs tests/template --ignore tests/template/emulate
 
 # MiniStack and moto, on loopback. MiniStack runs the function's binary.
 emulate: $(VENV)/emulate/installed $(VENV)/template $(VENV)/awscli/installed ## Plays the stacks, a failover and every alarm on emulators of AWS, and prints timelines

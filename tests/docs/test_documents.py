@@ -1,9 +1,10 @@
 """What the documents say, compared with the files that they speak of: links, names, commands and blocks of code.
 
-`make test` runs it. The AWS CLI is needed for some (tests/install puts it in .venv/awscli), jq and Terraform for others; what
-lacks its program is skipped, loudly.
+`make test` runs it. The AWS CLI is needed for some (tests/install puts version 1 in .venv/awscli, and installs Debian's package of
+version 2), jq and Terraform for others; what lacks its program is skipped, loudly.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -201,6 +202,8 @@ class Names(unittest.TestCase):
                 file = re.search(r"--template(?:-file)? (deploy/\w+\.yaml)", line)
                 template = file.group(1) if file else "deploy/privatelink.yaml" if "orders-path" in line else "template.yaml"
                 names = set(re.findall(r"(?:^|[\s\"])([A-Z][a-z]\w*)=", given[0]))
+                if "file://" in given[0]:
+                    names = set(re.findall(r"^([A-Z]\w*):", "".join(re.findall(r"^```yaml\n(.*?)^```", read(document), re.M | re.S)), re.M))
                 self.assertTrue(names, line)
                 self.assertEqual(names - PARAMETERS[template], set(), f"{document}: {line}")
 
@@ -272,7 +275,7 @@ class Names(unittest.TestCase):
         self.assertEqual(set(answer["bindings"][0]), fields)
         statuses = re.findall(r"^    (\w+),$", report.split("pub enum Status")[1].split("}")[0], re.MULTILINE)
         states = re.findall(r'Self::\w+ => "(\w+)"', read("src/plan.rs").split("fn name(self)")[1].split("}")[0])
-        triggers = re.findall(r'Self::\w+ => "(\w+)"', read("src/service.rs").split("fn name(self)")[1].split("}")[0])
+        triggers = re.findall(r'Self::\w+ => "(\w+)"', read("src/service/result.rs").split("fn name(self)")[1].split("}")[0])
         types = re.findall(r'"(EventRefused|BindingsFailed|InvalidConfiguration)"', rust())
         words = spans(text)
         for status in statuses:
@@ -313,6 +316,16 @@ class Names(unittest.TestCase):
         named = {row[0].strip("`") for row in rows(read("docs/cli.md")) if len(row) == 2 and "--" not in row[0] and "-v" not in row[0]}
         for command in named - {"command", "option", "exit code", "0", "1", "2", "---"}:
             self.assertTrue(re.search(rf"^    {command.capitalize()}[( ]", code, re.MULTILINE), f"no command {command}")
+
+    def test_functions_are_not_named(self):
+        # CloudFormation makes the name up, and Terraform takes it from an input.
+        for document in commands.DOCUMENTS:
+            text = read(document)
+            named = re.findall(r"--function(?:-name)? ([\w-]+)", text)
+            self.assertEqual([name for name in named if name not in ("FUNCTION", "OLD_FUNCTION", "NAME")], [], document)
+            if "FUNCTION" in named:
+                said = r"FUNCTION is (`rds-nlb-sync` with Terraform, and )?the output `FunctionName`|FUNCTION by the function's name"
+                self.assertTrue(re.search(said, " ".join(text.split())), document)
 
     def test_make_targets_exist(self):
         targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
@@ -415,37 +428,78 @@ class Blocks(unittest.TestCase):
         self.assertTrue(any(output.endswith("10.0.1.10:5432 waits") for output in outputs), outputs)
 
 
-@needs(aws.PYTHON.is_file(), "the AWS CLI is not in .venv/awscli")
+INSTALLED = {number: python for number, python in ((1, aws.VERSION_1), (2, aws.VERSION_2)) if (aws.version(python) or [0])[0] == number}
+needs_version_2 = needs(
+    2 in INSTALLED, "version 2 of the AWS CLI (Debian's package awscli) is not installed: version 1 alone parsed the documents' commands",
+    is_installed_by_tests_install=False,
+)
+
+
+@needs(1 in INSTALLED, "the AWS CLI is not in .venv/awscli")
 class AwsCommands(unittest.TestCase):
+    """Every command goes through each version of the AWS CLI that is installed."""
+
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.cli = aws.Aws(pathlib.Path(cls.folder.name))
+        cls.folders, cls.clis, cls.understood = {}, {}, {}
+        for number, python in INSTALLED.items():
+            cls.folders[number] = tempfile.TemporaryDirectory()
+            cls.clis[number] = aws.Aws(pathlib.Path(cls.folders[number].name), python)
 
     @classmethod
     def tearDownClass(cls):
-        cls.cli.close()
-        cls.folder.cleanup()
+        for number, cli in cls.clis.items():
+            cli.close()
+            cls.folders[number].cleanup()
 
-    def test_every_aws_command_reaches_aws(self):
-        lines = commands.of("aws")
-        self.assertGreater(len(lines), 30)
-        for document, line in lines:
-            # tests/terraform plays docs/terraform.md.
-            with self.subTest(f"{document}: {line}"):
-                for seen, output in self.cli.run(line):
+    def run_in_each(self, line):
+        """What each version makes of the line's commands, by its number."""
+        if line not in self.understood:
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                done = pool.map(lambda cli: cli.understood(line), self.clis.values())
+                self.understood[line] = dict(zip(self.clis, done))
+        return self.understood[line]
+
+    def reaches(self, document, line):
+        for number, results in self.run_in_each(line).items():
+            with self.subTest(f"{document}, version {number}: {line}"):
+                for seen, output, operations in results:
+                    if not aws.knows(INSTALLED[number], line):
+                        self.assertEqual(operations, [], "it is known: take it off the list of later ones")
+                        continue
                     # generate-db-auth-token makes no call.
                     self.assertTrue(seen or "generate-db-auth-token" in line and "X-Amz-Signature" in output, output)
                     if "lambda invoke" in line:
-                        # Version 2 of the CLI takes a payload for base64, unless an option says otherwise that version 1
-                        # does not have. Both read a file named by fileb:// as it is.
+                        # Version 2 takes a payload for base64, unless an option says otherwise that version 1 does not have.
+                        # Both read a file named by fileb:// as it is.
                         self.assertIn("--payload fileb://", line)
                         self.assertIn("command", json.loads(seen[0][1]))
 
+    def test_every_aws_command_reaches_aws(self):
+        # tests/terraform plays docs/terraform.md.
+        lines = commands.of("aws")
+        self.assertGreater(len(lines), 30)
+        for document, line in lines:
+            self.reaches(document, line)
+
+    @needs_version_2
+    def test_versions_1_and_2_ask_for_the_same(self):
+        compared = [line for _, line in commands.of("aws") if aws.knows(aws.VERSION_2, line)]
+        self.assertGreater(len(compared), 30)
+        for line in compared:
+            with self.subTest(line):
+                first, second = self.run_in_each(line).values()
+                self.assertEqual([operations for *_, operations in first], [operations for *_, operations in second])
+
+    def test_documents_say_which_version_a_later_command_needs(self):
+        everything = "\n".join(map(read, commands.DOCUMENTS))
+        for words, entry in aws.LATER.items():
+            self.assertIn(f"({entry['since']})", everything, words)
+
     def test_release_s_zip_takes_the_place_of_the_source(self):
         [line] = [line for document, line in commands.of("sed") if document == "docs/deploy.md"]
-        subprocess.run(["bash", "-c", line], cwd=self.cli.folder, check=True)
-        made = (self.cli.folder / "with-zip.yaml").read_text()
+        subprocess.run(["bash", "-c", line], cwd=self.folders[1].name, check=True)
+        made = pathlib.Path(self.folders[1].name, "with-zip.yaml").read_text()
         self.assertEqual(made.count("CodeUri: rds-nlb-sync.zip\n"), 1)
         self.assertNotIn("CodeUri: .\n", made)
 
@@ -454,9 +508,7 @@ class AwsCommands(unittest.TestCase):
             for span in spans(read(document)):
                 # A command's name alone, or with an ellipsis, is a mention.
                 if re.match(r"aws \w[\w-]* [a-z][\w-]* -", span) and "…" not in span:
-                    with self.subTest(f"{document}: {span}"):
-                        for seen, output in self.cli.run(span):
-                            self.assertTrue(seen, output)
+                    self.reaches(document, span)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def _holds(operator, key, values, context):
             return str(actual is None).lower() in values
         case "Bool":
             return actual is not None and actual.lower() in values
-        case "ArnEquals":
+        case "ArnEquals" | "ArnLike":
             return actual is not None and any(_like(value, actual) for value in values)
         case "StringEquals":
             return actual is not None and actual in values

@@ -1,14 +1,18 @@
 """The architecture: what SAM builds, what it deploys, and the check between them; the release's metadata."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 
 import pytest
+from click.testing import CliRunner
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 
-from stack import ROOT, source
+import commands
+from stack import GROUP, ROOT, Stack, source
+from test_documents import parsed_by_sam
 
 CONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 
@@ -26,6 +30,69 @@ def test_samconfig_environments_differ_in_architecture_only():
         return deploy
 
     assert without("default") == without("x86_64")
+
+
+@pytest.fixture
+def guided(tmp_path, monkeypatch):
+    """Answers the questions of `sam deploy --guided`, in a copy of what it reads; returns the copy."""
+    import samcli.commands.deploy.guided_context as asking
+    from samcli.commands.deploy import command
+    from samcli.commands.deploy.deploy_context import DeployContext
+    from samcli.commands.package.package_context import PackageContext
+
+    # What comes between the answers and AWS.
+    monkeypatch.setattr(asking, "manage_stack", lambda **_: "bucket")
+    monkeypatch.setattr(asking, "print_managed_s3_bucket_info", lambda _: None)
+    monkeypatch.setattr(asking.GuidedContext, "prompt_image_repository", lambda *_: {})
+    monkeypatch.setattr(PackageContext, "run", lambda _: None)
+    monkeypatch.setattr(DeployContext, "run", lambda _: None)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    for name in ("samconfig.toml", "template.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    def guided(*options, **answers):
+        monkeypatch.chdir(tmp_path)
+        parameters = [answers.get(name, "") for name in source()["Parameters"]]
+        # Stack and Region; after the parameters: confirm, create roles, disable rollback; then sign the code. Nothing to that is a yes.
+        lines = ["", "", *parameters, "", "", "", answers.get("sign", "n"), "", "", ""]
+        result = CliRunner().invoke(command.cli, ["--guided", *options], input="\n".join(lines) + "\n", obj=None)
+        assert "Do you want to sign your code? [Y/n]" in result.output and "Saved arguments to config file" in result.output, result.output
+        return tmp_path
+
+    return guided
+
+
+def upgrade(folder, monkeypatch, *options):
+    """The parameters that the documented upgrade gives to sam build and to sam deploy, by SAM's own reader of samconfig.toml."""
+    [line] = [line for line in commands.lines("docs/deploy.md") if line == "sam build && sam deploy"]
+    return [parsed_by_sam([*words, *options], monkeypatch, folder) for words in commands.simple(line)]
+
+
+X86_64 = ("--config-env", "x86_64")
+
+
+@pytest.mark.parametrize("options,architecture", [((), "arm64"), (X86_64, "x86_64")])
+def test_upgrade_as_shipped(options, architecture, monkeypatch):
+    # What it does not name keeps its value.
+    assert upgrade(ROOT, monkeypatch, *options) == [{"Architecture": architecture}] * 2
+
+
+@pytest.mark.parametrize("options,architecture", [((), "arm64"), (X86_64, "x86_64")])
+def test_upgrade_after_guided_answers(guided, options, architecture, monkeypatch):
+    folder = guided(*options, Endpoint="orders.example.com", TargetGroupArn=GROUP, DryRun="true")
+    built, deployed = upgrade(folder, monkeypatch, *options)
+    assert built["Architecture"] == deployed["Architecture"] == architecture
+    # The document warns of that: each later run gives them again.
+    assert deployed.keys() == source()["Parameters"].keys()
+    assert (deployed["DryRun"], deployed["TargetGroupArn"]) == ("true", GROUP)
+    Stack(deployed)
+
+
+def test_another_answer_for_the_architecture_is_not_what_sam_builds(guided, monkeypatch):
+    # SAM saves it for sam deploy alone. While that is so, docs/deploy.md asks for --config-env.
+    built, deployed = upgrade(guided(DiscoveryTag="sync", Architecture="x86_64"), monkeypatch)
+    assert (built["Architecture"], deployed["Architecture"]) == ("arm64", "x86_64")
 
 
 @pytest.mark.parametrize("template", ["template.yaml", "deploy/privatelink.yaml"])

@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 import commands
-from aws import Aws
-from stack import ROOT, Stack, expand, listed, policies
+from aws import VERSION_1, VERSION_2, Aws, version
+from iam import allows
+from stack import ACCOUNT, PARTITIONS, ROOT, TEMPLATES, TWO_PARAMETERS, Refused, Stack, expand, listed, policies, source
 
 LINES = commands.everywhere()
 NAMED = [("template.yaml", "CheckCommand"), ("template.yaml", "DoctorCommand"), ("deploy/privatelink.yaml", "AvailabilityZoneIdsCommand"),
@@ -22,9 +23,14 @@ def of(program):
     return [pytest.param(line, id=f"{document}: {line[:50]}") for document, line in commands.of(program)]
 
 
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory):
-    cli = Aws(tmp_path_factory.mktemp("documents"))
+@pytest.fixture(scope="module", params=[1, 2])
+def aws(request, tmp_path_factory):
+    python = VERSION_1 if request.param == 1 else VERSION_2
+    if (version(python) or [0])[0] != request.param:
+        # `make template` installs version 1 itself.
+        assert request.param == 2, "the AWS CLI is not in .venv/awscli"
+        pytest.skip("version 2 of the AWS CLI (Debian's package awscli) is not installed: it parsed no command of an output")
+    cli = Aws(tmp_path_factory.mktemp("documents"), python)
     yield cli
     cli.close()
 
@@ -50,12 +56,12 @@ def sam(words, monkeypatch, _cache={}):
     return _cache[tuple(words)]
 
 
-def parsed_by_sam(words, monkeypatch):
+def parsed_by_sam(words, monkeypatch, folder=ROOT):
     from samcli.commands.build import command as build
     from samcli.commands.deploy import command as deploy
 
     module = {"build": build, "deploy": deploy}[words[1]]
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(folder)
     caught = {}
     monkeypatch.setattr(module, "do_cli", lambda *arguments, **named: caught.update(named, positional=arguments))
     result = CliRunner().invoke(module.cli, words[2:], catch_exceptions=False, obj=None)
@@ -70,16 +76,21 @@ SAM_LINES = [p for p in of("sam") if re.search(r"\bsam (build|deploy)", p.values
 
 
 @pytest.mark.parametrize("line", SAM_LINES)
-def test_sam_commands_have_an_architecture(line, monkeypatch, tmp_path):
+def test_sam_commands_have_an_architecture(line, monkeypatch, stubbed):
     # What sam build builds and what sam deploy deploys: an update keeps a value that is not given, and the two would differ.
     for words in commands.simple(line):
         if words[0] == "sam" and words[1] in ("build", "deploy"):
-            assert sam(stub_template(words), monkeypatch)["Architecture"] in ("arm64", "x86_64"), words
+            assert sam(stubbed(words), monkeypatch)["Architecture"] in ("arm64", "x86_64"), words
 
 
-def stub_template(words):
-    """SAM wants the file of --template to exist; nothing is built here."""
-    return [str(ROOT / "template.yaml") if word == ".aws-sam/build/template.yaml" else word for word in words]
+@pytest.fixture(scope="module")
+def stubbed(tmp_path_factory):
+    """A command with the files that it needs: of --template, as nothing is built here, and of the documented parameters."""
+    parameters = tmp_path_factory.mktemp("sam") / "parameters.yaml"
+    [block] = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE | re.DOTALL)
+    parameters.write_text(block)
+    files = {".aws-sam/build/template.yaml": str(ROOT / "template.yaml"), "file://parameters.yaml": f"file://{parameters}"}
+    return lambda words: [files.get(word, word) for word in words]
 
 
 @pytest.mark.parametrize("line", [p for p in SAM_LINES if "&&" in p.values[0]])
@@ -88,20 +99,55 @@ def test_build_and_deploy_agree_on_the_architecture(line, monkeypatch):
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("line", [p for p in SAM_LINES if "Endpoint=" in p.values[0]])
-def test_sam_parameters_are_accepted_by_the_template(line, monkeypatch):
+@pytest.mark.parametrize("line", [p for p in SAM_LINES if "Endpoint=" in p.values[0] or "file://" in p.values[0]])
+def test_sam_parameters_are_accepted_by_the_template(line, monkeypatch, stubbed):
     [words] = [words for words in commands.simple(line) if words[1] == "deploy"]
     template = "deploy/privatelink.yaml" if "Port=5432" in line else "template.yaml"
-    Stack(sam(stub_template(words), monkeypatch), template)
+    Stack(sam(stubbed(words), monkeypatch), template)
 
 
-def test_json_survives_the_sam_command_line(monkeypatch):
-    [words] = [words for _, line in LINES if "Bindings=" in line and line.startswith("sam") for words in commands.simple(line)]
-    given = sam(words, monkeypatch)
+@pytest.mark.parametrize("form", ["Bindings=", "file://"])
+def test_json_survives_the_sam_command_line(form, monkeypatch, stubbed):
+    [words] = [words for _, line in LINES if form in line and line.startswith("sam") for words in commands.simple(line)]
+    given = sam(stubbed(words), monkeypatch)
     # An update keeps what is not given, so the way from Endpoint to Bindings empties the former.
     assert given["Endpoint"] == given["TargetGroupArn"] == ""
     bindings = json.loads(given["Bindings"])
     assert [b["target_group"] for b in bindings] == given["BindingsTargetGroupArns"].split(",")
+
+
+DEPLOY = ["sam", "deploy", "--parameter-overrides"]
+
+
+def test_sam_cuts_a_value_at_a_space_and_prints_what_is_left(monkeypatch, capsys):
+    from samcli.commands.deploy.utils import print_deploy_args
+
+    given = sam([*DEPLOY, "Architecture=arm64 DiscoveryTag=team data"], monkeypatch)
+    # The template takes it, so the documents say where the user sees it.
+    Stack(given)
+    print_deploy_args("sync", None, None, "us-east-1", [], given, False, None, True, False)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if '"DiscoveryTag": "team"' in line]
+    assert line.strip().startswith("Parameter overrides ")
+    assert "prints what it took in the line `Parameter overrides`" in (ROOT / "docs/deploy.md").read_text()
+
+
+def test_template_refuses_a_whole_value_with_a_space(monkeypatch, tmp_path):
+    file = tmp_path / "parameters.yaml"
+    file.write_text("Architecture: arm64\nDiscoveryTag: team data\n")
+    for value in ("Architecture=arm64 DiscoveryTag='team data'", f"file://{file}"):
+        given = sam([*DEPLOY, value], monkeypatch)
+        assert given["DiscoveryTag"] == "team data"
+        with pytest.raises(Refused, match="^DiscoveryTag: .* without spaces"):
+            Stack(given)
+
+
+def test_truth_values_in_a_file_need_quotes(monkeypatch, tmp_path):
+    file = tmp_path / "parameters.yaml"
+    file.write_text("Architecture: arm64\nDiscoveryTag: sync\nDryRun: true\nConfirmSeconds: 8\n")
+    with pytest.raises(Refused, match="^DryRun: True is not among"):
+        Stack(sam([*DEPLOY, f"file://{file}"], monkeypatch))
+    file.write_text(file.read_text().replace("true", "'true'"))
+    Stack(sam([*DEPLOY, f"file://{file}"], monkeypatch, {}))
 
 
 @pytest.mark.parametrize("line", [p for p in of("aws") if "cloudformation deploy" in p.values[0] and "packaged" not in p.values[0]])
@@ -149,46 +195,150 @@ def test_documented_role_allows_what_the_template_s_role_allows():
     assert actions(documented[0]) == {a for statements in plain.values() for a in actions(statements)}
 
 
-# Actions of features that the template does not use. Those of KMS and of the bucket have sentences of their own.
+# Actions of features that the templates do not use. Those of KMS and of the bucket have sentences of their own.
 UNUSED = re.compile(
-    "(elasticfilesystem|s3files|firehose|s3|kms):.*|lambda:(PassCapacityProvider|AssociateRuntimeAlias|GetLayerVersion|PublishVersion"
+    "(elasticfilesystem|s3files|firehose|s3|kms|cognito-idp):.*"
+    "|lambda:(PassCapacityProvider|AssociateRuntimeAlias|GetLayerVersion|PublishVersion"
     "|Put(FunctionScalingConfig|FunctionRecursionConfig|RuntimeManagementConfig))|sns:PutDataProtectionPolicy"
     "|logs:(CreateLogDelivery|(Put|Delete)(DataProtectionPolicy|IndexPolicy|ResourcePolicy)"
-    "|Put(BearerTokenAuthentication|LogGroupDeletionProtection))")
+    "|Put(BearerTokenAuthentication|LogGroupDeletionProtection))"
+    "|cloudwatch:(DeleteInsightRules|(List|Put)ManagedInsightRules)|vpc-lattice:(Create|Describe)ServiceNetworkVpcEndpointAssociation"
+    "|ec2:(DescribeIpamPools|ModifyVpcEndpointServicePayerResponsibility)"
+    # CloudFormation lists them, and IAM has no such actions (Service Authorization Reference).
+    "|ec2:(Create|Delete)VpcEndpointServicePermissions"
+    # The targets are the function's, not the template's.
+    "|elasticloadbalancing:(ModifyCapacityReservation|ModifyIpPools|RegisterTargets|DeregisterTargets)")
 
 
-def test_deployer_may_create_update_and_delete_the_stack():
-    # CloudFormation's own list of what the handler of each type of resource calls.
+def called(template):
+    """CloudFormation's own list of what the handlers of a template's types of resources call."""
     from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-    called = set()
-    for kind in {resource["Type"] for resource in expand()["Resources"].values()}:
+    found = set()
+    for kind in {resource["Type"] for resource in expand(template)["Resources"].values()}:
         handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema["handlers"]
         for handler in ("create", "read", "update", "delete"):
-            called |= set(handlers.get(handler, {}).get("permissions", []))
-    needed = {action for action in called if not UNUSED.fullmatch(action)}
-    documented = actions(json_blocks("docs/deploy.md")[2]["Statement"])
-    assert {a for a in documented if not a.startswith("cloudformation:")} == needed
+            found |= set(handlers.get(handler, {}).get("permissions", []))
+    return found
+
+
+def deployer():
+    """The documented actions by template."""
+    text = (ROOT / "docs/deploy.md").read_text().split("### The deployer's permissions\n", 1)[1].split("\n### ", 1)[0]
+    blocks = [actions(json.loads(block)["Statement"]) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    assert len(blocks) == len(TEMPLATES)
+    found = dict(zip(TEMPLATES, blocks))
+    stack = {action for action in found["template.yaml"] if action.startswith("cloudformation:")}
+    # As the document says of them.
+    found["deploy/privatelink.yaml"] |= found["template.yaml"]
+    for template in ("deploy/database.yaml", "deploy/lattice.yaml"):
+        found[template] |= stack
+    return found, stack
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_deployer_may_create_update_and_delete_the_stack(template):
+    found, stack = deployer()
+    # Those of the function's template are in the path's stack too.
+    all_called = called(template) | (called("template.yaml") if template == "deploy/privatelink.yaml" else set())
+    needed = {action for action in all_called if not UNUSED.fullmatch(action)}
+    assert found[template] == needed | stack
+    # What IAM takes as one managed policy.
+    assert len(json.dumps(sorted(found[template]), separators=(",", ":"))) < 6_144
     text = (ROOT / "docs/deploy.md").read_text()
-    assert all(f"`{action}`" in text for action in called if action.startswith("kms:"))
+    assert all(f"`{action}`" in text for action in all_called if action.startswith("kms:"))
 
 
-def test_policies_name_no_partition():
-    for document in commands.DOCUMENTS:
-        text = (ROOT / document).read_text()
-        for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            if "Effect" in block:
-                assert "arn:aws:" not in block, document
+KEY = "arn:aws:kms:us-east-1:123456789012:key/0a"
 
 
-def test_key_policy_has_no_source_condition_for_eventbridge():
-    [key] = [block for block in json_blocks("docs/deploy.md") if isinstance(block, list)]
-    by_service = {statement["Principal"]["Service"]: statement for statement in key}
-    # EventBridge's calls to KMS do not have these keys (Amazon SNS guide, key management).
-    assert "Condition" not in by_service["events.amazonaws.com"]
-    assert by_service["cloudwatch.amazonaws.com"]["Condition"] == {"StringEquals": {"aws:SourceAccount": "ACCOUNT"}}
-    for service in ("events.amazonaws.com", "cloudwatch.amazonaws.com"):
-        assert {"kms:Decrypt", "kms:GenerateDataKey*"} == set(by_service[service]["Action"])
+def key_policy(stack):
+    """The documented statements for a key, filled in as the document says."""
+    [(block, text)] = re.findall(r"^```json\n(\[.*?)^```\n(.*?)^#", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE | re.DOTALL)
+    if stack.partition == "aws-cn":
+        assert "In China the first service is `logs.REGION.amazonaws.com.cn`." in text
+        block = block.replace("logs.REGION.amazonaws.com", "logs.REGION.amazonaws.com.cn", 1)
+    for name, value in {"PARTITION": stack.partition, "REGION": stack.region, "ACCOUNT": ACCOUNT, "STACK": "sync"}.items():
+        block = re.sub(rf"\b{name}\b", value, block)
+    return json.loads(block)
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_key_admits_each_service_that_writes_to_the_stack_s_queues_and_topic(partition):
+    stack = Stack({"DiscoveryTag": "sync", "KmsKeyArn": KEY}, partition=partition)
+    key = key_policy(stack)
+    policies_of = [*stack.of_type("AWS::SQS::QueuePolicy").values(), *stack.of_type("AWS::SNS::TopicPolicy").values()]
+    writers = {s["Principal"]["Service"] for p in policies_of for s in p["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"}
+    # What each sends along to KMS. EventBridge's calls have neither the account nor the rule (Amazon SNS guide, key management).
+    sent = {"events.amazonaws.com": {}, "cloudwatch.amazonaws.com": {"aws:SourceAccount": ACCOUNT}}
+    assert writers == sent.keys()
+    for service, context in sent.items():
+        for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+            assert allows(key, action, KEY, context, service), (service, action)
+        assert not allows(key, "kms:CreateGrant", KEY, context, service)
+    assert not allows(key, "kms:Decrypt", KEY, {"aws:SourceAccount": "210987654321"}, "cloudwatch.amazonaws.com")
+    assert not allows(key, "kms:Decrypt", KEY, {"aws:SourceAccount": ACCOUNT}, "sns.amazonaws.com")
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+def test_key_admits_the_stack_s_log_group_alone(partition):
+    stack = Stack({"DiscoveryTag": "sync", "KmsKeyArn": KEY}, partition=partition)
+    [group] = stack.of_type("AWS::Logs::LogGroup").values()
+    service = f"logs.{stack.region}.{PARTITIONS[partition][1]}"
+
+    def admits(name, service=service, action="kms:GenerateDataKey"):
+        arn = f"arn:{partition}:logs:{stack.region}:{ACCOUNT}:log-group:{name}"
+        return allows(key_policy(stack), action, KEY, {"kms:EncryptionContext:aws:logs:arn": arn}, service)
+
+    # Those of AWS's own example (CloudWatch Logs guide, encrypting log data).
+    for action in ("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:DescribeKey"):
+        assert admits(group["LogGroupName"], action=action)
+    assert not admits(group["LogGroupName"] + "-other")
+    assert not admits(group["LogGroupName"], service="logs.eu-west-1.amazonaws.com")
+    assert not admits(group["LogGroupName"], action="kms:CreateGrant")
+
+
+# The rules as AWS Config's guide describes them, each over the resources of its type.
+CONFIG_RULES = {
+    "lambda-dlq-check": ("AWS::Lambda::Function", lambda function: "DeadLetterConfig" in function),
+    "lambda-concurrency-check": ("AWS::Lambda::Function", lambda function: "ReservedConcurrentExecutions" in function),
+    "lambda-inside-vpc": ("AWS::Lambda::Function", lambda function: "VpcConfig" in function),
+    "sns-encrypted-kms": ("AWS::SNS::Topic", lambda topic: "KmsMasterKeyId" in topic),
+    "cloudwatch-log-group-encrypted": ("AWS::Logs::LogGroup", lambda group: "KmsKeyId" in group),
+    "iam-no-inline-policy-check": ("AWS::IAM::Role", lambda role: "Policies" not in role),
+    "cw-loggroup-retention-period-check": ("AWS::Logs::LogGroup", lambda group: int(group["RetentionInDays"]) > 0),
+    "cloudwatch-alarm-action-check": ("AWS::CloudWatch::Alarm", lambda alarm: bool(alarm["AlarmActions"])),
+}
+
+
+def found_by_config(parameters):
+    stack = Stack(parameters)
+    return {rule for rule, (kind, passes) in CONFIG_RULES.items() if not all(map(passes, stack.of_type(kind).values()))}
+
+
+def test_rules_of_aws_config_find_what_the_document_says():
+    text = (ROOT / "docs/deploy.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+?) \| (.+?) \|$", text.split("Some rules of AWS Config", 1)[1].split("\n### ", 1)[0], re.MULTILINE)
+    documented = {rule: re.findall(r"`(\w+)(?:=(\w+))?`", passes_with) for rule, passes_with, _ in rows}
+    assert all(reason for *_, reason in rows)
+    assert found_by_config(TWO_PARAMETERS) == documented.keys()
+    values = {"KmsKeyArn": KEY, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/sync", "SubnetIds": "subnet-0a", "SecurityGroupIds": "sg-0b"}
+    everything = {}
+    for rule, parameters in documented.items():
+        given = {name: value or values[name] for name, value in parameters}
+        assert (rule in found_by_config(TWO_PARAMETERS | given)) is (not given), rule
+        everything |= given
+    assert found_by_config(TWO_PARAMETERS | everything) == {"lambda-dlq-check"}
+
+
+def test_failed_runs_are_kept_without_a_dead_letter_queue():
+    # The reason of the one rule that nothing passes.
+    stack = Stack(TWO_PARAMETERS)
+    [failed] = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    assert failed["DestinationConfig"]["OnFailure"]["Destination"].endswith(":FailedRuns")
+    # checkov asks for the same; each exemption of it in the template has a reason.
+    skips = source()["Resources"]["Function"]["Metadata"]["checkov"]["skip"]
+    assert all(skip["comment"] for skip in skips) and "CKV_AWS_116" in {skip["id"] for skip in skips}
 
 
 def test_first_command_asks_no_question():

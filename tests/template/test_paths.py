@@ -23,7 +23,7 @@ def database(path, **parameters):
     """Another database behind the path's load balancer."""
     given = {"PathStack": "sync", "ListenerPort": "5433", "Endpoint": "billing.abc123.us-east-1.rds.amazonaws.com",
              "Port": "5432", "DatabaseSecurityGroupId": "sg-0e"}
-    return Stack(given | parameters, "deploy/database.yaml", imports=path.exports())
+    return Stack(given | parameters, "deploy/database.yaml", path.partition, imports=path.exports())
 
 
 def lattice(**parameters):

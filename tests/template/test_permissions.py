@@ -161,14 +161,20 @@ def test_lambda_s_own_calls_have_no_source_function():
         assert "lambda:SourceFunctionArn" not in str(statement.get("Condition"))
 
 
-@pytest.mark.parametrize("partition,suffix", [("aws", "amazonaws.com"), ("aws-cn", "amazonaws.com.cn")])
-def test_key_is_usable_through_lambda_and_sqs_only(partition, suffix):
+# AWS's documents do not say how kms:ViaService ends in China, so the template admits both.
+@pytest.mark.parametrize("partition,suffix", [
+    ("aws", "amazonaws.com"), ("aws-us-gov", "amazonaws.com"), ("aws-cn", "amazonaws.com.cn"), ("aws-cn", "amazonaws.com")])
+@pytest.mark.parametrize("action", ["kms:Decrypt", "kms:GenerateDataKey"])
+def test_key_is_usable_through_lambda_and_sqs_only(partition, suffix, action):
     stack = Stack(EVERYTHING, partition=partition)
     statements = policies(stack)["Lambda"]
-    for service, allowed in {"lambda": True, "sqs": True, "s3": False}.items():
-        context = {"kms:ViaService": f"{service}.{stack.region}.{suffix}"}
-        assert allows(statements, "kms:Decrypt", EVERYTHING["KmsKeyArn"], context) is allowed
-    assert not allows(statements, "kms:Decrypt", EVERYTHING["KmsKeyArn"])
+
+    def usable(service, region=stack.region, key=EVERYTHING["KmsKeyArn"]):
+        return allows(statements, action, key, {"kms:ViaService": f"{service}.{region}.{suffix}"})
+
+    assert usable("lambda") and usable("sqs")
+    assert not usable("s3") and not usable("sqs", region="eu-west-1") and not usable("sqs", key=EVERYTHING["KmsKeyArn"] + "1")
+    assert not allows(statements, action, EVERYTHING["KmsKeyArn"])
 
 
 def test_existing_role_replaces_role_and_policies():

@@ -172,7 +172,9 @@ Databases:
                     vendor_cidrs=["10.20.0.0/16"], in_vpc=True)
     [service] = client("ec2").describe_vpc_endpoint_service_configurations()["ServiceConfigurations"]
     assert not service["AcceptanceRequired"]
+    # The service's own Region too, which the choice leaves out.
     assert {region["Region"] for region in service["SupportedRegions"]} == {"us-east-1", "eu-west-1"}
+    assert "Supported Regions: eu-west-1, us-east-1\n" in outputs["handover"]
     endpoints = client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
     assert {endpoint["ServiceName"].rsplit(".", 1)[1] for endpoint in endpoints} == {"elasticloadbalancing", "rds"}
 
