@@ -73,10 +73,14 @@ pub mod lambda;
 pub mod logging;
 pub mod metrics;
 pub mod plan;
+#[cfg(feature = "network")]
+pub mod ram;
 pub mod rate_limit;
 pub mod rds;
 pub mod reconcile;
 pub mod service;
 pub mod startup;
+#[cfg(feature = "network")]
+pub mod vpclattice;
 
 pub use plan::plan;

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 #[cfg(feature = "network")]
 use aws_config::SdkConfig;
+#[cfg(feature = "network")]
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::probe::{LIMITS, shake};
@@ -15,9 +17,13 @@ use crate::doctor::{
     Facts, Finding, InspectPath, PathFindings, Protocol, handshake_findings, handshake_unknown,
 };
 #[cfg(feature = "network")]
-use crate::doctor::{LoadBalancer, network};
+use crate::doctor::{LoadBalancer, Read, network};
 #[cfg(feature = "network")]
 use crate::ec2::Ec2;
+#[cfg(feature = "network")]
+use crate::ram::Ram;
+#[cfg(feature = "network")]
+use crate::vpclattice::Lattice;
 
 /// Where a handshake goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +72,10 @@ impl InspectPath for Path {
 pub struct Network {
     ec2: Ec2,
     cloudwatch: CloudWatch,
+    lattice: Lattice,
+    ram: Ram,
+    /// The account's resource configurations, read once for all bindings.
+    configurations: OnceCell<Read<Vec<network::ResourceConfiguration>>>,
     principal: Option<String>,
 }
 
@@ -73,7 +83,14 @@ pub struct Network {
 impl Network {
     pub fn new(sdk: &SdkConfig, now: SystemTime, principal: Option<String>) -> Self {
         let cloudwatch = CloudWatch::new(&aws_sdk_cloudwatch::Client::new(sdk), now);
-        Self { ec2: Ec2::new(&aws_sdk_ec2::Client::new(sdk)), cloudwatch, principal }
+        Self {
+            ec2: Ec2::new(&aws_sdk_ec2::Client::new(sdk)),
+            cloudwatch,
+            lattice: Lattice::new(&aws_sdk_vpclattice::Client::new(sdk)),
+            ram: Ram::new(&aws_sdk_ram::Client::new(sdk)),
+            configurations: OnceCell::new(),
+            principal,
+        }
     }
 
     /// The network around a load balancer.
@@ -87,6 +104,32 @@ impl Network {
     }
 
     async fn findings(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
+        let (mut findings, of_lattice) = tokio::join!(
+            self.around_load_balancers(binding, facts, deadline),
+            self.by_lattice(binding, facts, deadline)
+        );
+        findings.extend(of_lattice);
+        findings
+    }
+
+    async fn by_lattice(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
+        let (lattice, shares, network) = (&self.lattice, &self.ram, &self.ec2);
+        let reader = network::LatticeReader { lattice, shares, network, deadline };
+        let account = binding.target_group.account();
+        let configurations = self.configurations.get_or_init(|| reader.configurations(account)).await;
+        let paths = match configurations {
+            Ok(configurations) => Ok(reader.paths(binding, facts, configurations).await),
+            Err(unread) => Err(unread.clone()),
+        };
+        network::lattice_findings(binding, facts, &paths, self.principal.as_deref())
+    }
+
+    async fn around_load_balancers(
+        &self,
+        binding: &Binding,
+        facts: &Facts,
+        deadline: Instant,
+    ) -> Vec<Finding> {
         let mut findings = Vec::new();
         for attached in facts.load_balancers.as_deref().unwrap_or_default() {
             if attached.load_balancer.kind == "network" {

@@ -1,22 +1,26 @@
 //! The network around the load balancer: the endpoint service before it, and security groups, network ACLs and routes
-//! between it and the database. Only a command line with the feature `network` reads it.
+//! between it and the database. Beside it, the paths to the same database by VPC Lattice. Only a command line with the
+//! feature `network` reads it.
 
 mod acls;
 mod database_side;
 mod endpoint_service;
 mod facts;
+mod lattice;
 mod metrics;
 mod read;
 mod routes;
 mod security_groups;
+mod shares;
 
 pub use facts::{
-    Acl, AclEntry, Connection, Measured, Network, Peer, Ports, Route, RouteTable, Rule, Service, Subnet,
+    Acl, AclEntry, Connection, LatticePath, Measured, Network, Peer, Ports, Principal, Resource,
+    ResourceConfiguration, ResourceGateway, Route, RouteTable, Rule, Service, Share, Subnet,
 };
-pub use read::{InspectMetrics, InspectNetwork, read_network};
+pub use read::{InspectLattice, InspectMetrics, InspectNetwork, InspectShares, LatticeReader, read_network};
 
 use super::context::CheckContext;
-use super::facts::{Attached, Facts};
+use super::facts::{Attached, Facts, Read};
 use super::finding::Finding;
 use crate::binding::Binding;
 
@@ -36,4 +40,15 @@ pub fn network_findings(
     findings.extend(routes::findings(context, &attached.load_balancer, network));
     findings.extend(metrics::findings(network));
     findings
+}
+
+/// The findings about the paths by VPC Lattice to the binding's database. `principal` is an ARN that it should be shared
+/// with where it is shared with nobody.
+pub fn lattice_findings(
+    binding: &Binding,
+    facts: &Facts,
+    paths: &Read<Vec<LatticePath>>,
+    principal: Option<&str>,
+) -> Vec<Finding> {
+    lattice::findings(CheckContext { binding, facts }, paths, principal)
 }

@@ -13,6 +13,8 @@ mod faults;
 #[cfg(feature = "cli")]
 mod handshake;
 #[cfg(feature = "cli")]
+mod lattice;
+#[cfg(feature = "cli")]
 mod network;
 mod settings;
 

@@ -1,4 +1,5 @@
-//! The ELBv2 and RDS APIs of the fake AWS, on a loopback socket: the AWS query protocol in plain HTTP.
+//! The ELBv2 and RDS APIs of the fake AWS, on a loopback socket: the AWS query protocol in plain HTTP. Other modules answer
+//! for the other APIs on the same socket.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use super::lattice;
 use super::malformed::{self, Malformed};
 use super::witness::{Origin, What};
 use super::{Action, ApiError, FakeAws, Fault, Instance, State};
@@ -136,10 +138,18 @@ impl FakeAws {
         if let Some(reply) = self.invocation(request.uri().path()) {
             return reply;
         }
-        let is_cloudwatch = request.uri().path().ends_with("/operation/GetMetricData");
-        let body = request.into_body().collect().await.map_err(|_| Broken)?.to_bytes();
-        if is_cloudwatch {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+        if head.uri.path().ends_with("/operation/GetMetricData") {
             return Ok(self.state().network.cloudwatch(&body));
+        }
+        if lattice::is_for(head.uri.path()) {
+            return Ok(lattice::answer(
+                self.state().network.lattice.as_mut(),
+                &head.method,
+                &head.uri,
+                &body,
+            ));
         }
         record(&body);
         let form: BTreeMap<String, String> = form_urlencoded::parse(&body).into_owned().collect();

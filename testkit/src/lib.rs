@@ -12,6 +12,7 @@ pub mod estate;
 mod fault;
 pub mod fleet;
 pub mod lambda;
+pub mod lattice;
 pub mod log;
 mod malformed;
 pub mod name_server;

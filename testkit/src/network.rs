@@ -7,16 +7,19 @@ use hyper::Response;
 use hyper::body::Bytes;
 
 use super::estate::LOAD_BALANCER;
+use super::lattice::Lattice;
 
 pub const SERVICE: &str = "vpce-svc-0123456789abcdef0";
 
-/// The answers of both APIs.
+/// The answers of these APIs.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkApis {
     /// EC2's answer to each action, in its XML without the root.
     pub ec2: BTreeMap<&'static str, String>,
     /// The sum of each metric. `None` denies.
     pub metrics: Option<BTreeMap<&'static str, f64>>,
+    /// VPC Lattice and RAM. `None` denies.
+    pub lattice: Option<Lattice>,
     /// What was asked: EC2's forms, and CloudWatch's bodies as text.
     pub asked: Vec<String>,
 }
@@ -39,7 +42,7 @@ pub fn rule(group: &str, is_egress: bool, peer: &str) -> String {
 }
 
 impl NetworkApis {
-    /// The network of the default estate, without a fault.
+    /// The network of the default estate, without a fault and without a path by VPC Lattice.
     pub fn without_faults() -> Self {
         let subnet = |id: &str, zone: &str, third: u8| {
             format!(
@@ -98,7 +101,8 @@ impl NetworkApis {
             ("DescribeRouteTables", list("routeTableSet", &[table.to_owned()])),
         ];
         let metrics = BTreeMap::from([("NewFlowCount", 120.0), ("NewConnections", 100.0)]);
-        Self { ec2: ec2.into(), metrics: Some(metrics), asked: Vec::new() }
+        let lattice = Some(Lattice::default());
+        Self { ec2: ec2.into(), metrics: Some(metrics), lattice, asked: Vec::new() }
     }
 
     /// Sets the security groups' rules.

@@ -285,6 +285,20 @@ class Names(unittest.TestCase):
         for word in states + triggers + types:
             self.assertIn(word, words)
 
+    def test_policy_of_the_doctor_has_every_action_that_it_calls(self):
+        services = "elasticloadbalancing|rds|ec2|cloudwatch|vpc-lattice|ram"
+        called = set(re.findall(rf'"((?:{services}):(?:Describe|Get|List)\w+)"', rust()))
+        policy = json.loads(re.search(r"```json\n(.*?)```", section("docs/doctor.md", "Permissions"), re.DOTALL).group(1))
+        allowed = [action for statement in policy["Statement"] for action in statement["Action"]]
+        # Only with a tag, as the sentence below the policy says.
+        self.assertEqual(set(allowed) | {"elasticloadbalancing:DescribeTags"}, called)
+
+    def test_checks_of_the_network_are_those_of_the_program(self):
+        named = set(re.findall(r'const \w+: &str = "([a-z]\w+)";', rust("src/doctor/network"))) - {"local"}
+        documented = {name for row in rows(section("docs/doctor.md", "What it checks")) for name in re.findall(r"`(\w+)`", row[0])}
+        self.assertGreater(len(named), 10)
+        self.assertEqual(named - documented, set())
+
     def test_categories_are_those_that_start_a_watch(self):
         code = re.search(r"const WATCHED: .*?= \[(.*?)\];", read("src/event/rds.rs"), re.DOTALL).group(1)
         text = section("docs/reference.md", "Events")

@@ -99,6 +99,11 @@ impl Moto {
         client!(aws_sdk_elasticloadbalancingv2, &self.url)
     }
 
+    #[cfg(feature = "network")]
+    pub fn ram(&self) -> aws_sdk_ram::Client {
+        client!(aws_sdk_ram, &self.url)
+    }
+
     fn rds(&self) -> aws_sdk_rds::Client {
         client!(aws_sdk_rds, &self.url)
     }

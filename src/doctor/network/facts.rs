@@ -1,4 +1,4 @@
-//! The facts about the network, in the words of the EC2 and CloudWatch APIs.
+//! The facts about the network, in the words of the EC2, CloudWatch, VPC Lattice and RAM APIs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -199,4 +199,76 @@ impl Measured {
             Self::NewConnections => "NewConnections",
         }
     }
+}
+
+/// A path to the database by VPC Lattice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatticePath {
+    pub configuration: ResourceConfiguration,
+    /// `None` where the configuration names none.
+    pub gateway: Option<Read<ResourceGateway>>,
+    /// The rules of the gateway's and the database's security groups. Empty where the gateway could not be read.
+    pub rules: Read<Vec<Rule>>,
+    /// The gateway's subnets, by id. Empty where the gateway could not be read.
+    pub subnets: Read<BTreeMap<String, Subnet>>,
+    pub shares: Read<Vec<Share>>,
+}
+
+/// A resource configuration of VPC Lattice: what a vendor's endpoint of type *resource* connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceConfiguration {
+    /// Such as `rcfg-0123456789abcdef0`.
+    pub id: String,
+    pub name: String,
+    /// The ARN that is shared: its own, or that of its group, with which alone a child is shared.
+    pub shared_arn: String,
+    /// `ACTIVE`, or `CREATE_`, `UPDATE_` or `DELETE_` with `IN_PROGRESS` or `FAILED`.
+    pub status: String,
+    pub failure: Option<String>,
+    pub gateway: Option<String>,
+    pub resource: Resource,
+    /// The ports that it carries. Empty where it does not say, as one with an ARN.
+    pub ports: Vec<Ports>,
+    /// Whether it may be in service networks that are shared with other accounts.
+    pub is_for_shared_networks: bool,
+}
+
+/// Where a resource configuration connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    Name(String),
+    Address(IpAddr),
+    Arn(String),
+}
+
+/// A resource gateway of VPC Lattice, from which the connections come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceGateway {
+    /// Such as `rgw-0123456789abcdef0`.
+    pub id: String,
+    /// As that of a resource configuration.
+    pub status: String,
+    /// Only their outbound rules apply (VPC Lattice guide, "Resource gateways").
+    pub security_groups: Vec<String>,
+    pub subnets: Vec<String>,
+}
+
+/// A resource share that a resource configuration is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub arn: String,
+    pub name: String,
+    /// Whether the configuration is in it, in the words of [`Principal::status`].
+    pub status: String,
+    pub principals: Vec<Principal>,
+}
+
+/// Somebody that a resource is shared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// An account's id, or the ARN of an organization, a unit of it, a role or a user.
+    pub id: String,
+    /// `ASSOCIATED`; `ASSOCIATING`, until the account accepts the invitation; `DISASSOCIATING` or `DISASSOCIATED`, after
+    /// the invitation expired as well; `FAILED`, `SUSPENDING`, `SUSPENDED` or `RESTORING`.
+    pub status: String,
 }

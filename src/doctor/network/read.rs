@@ -5,7 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::facts::{Acl, Connection, Measured, Network, RouteTable, Rule, Service, Subnet};
+use super::facts::{
+    Acl, Connection, LatticePath, Measured, Network, ResourceConfiguration, ResourceGateway, RouteTable,
+    Rule, Service, Share, Subnet,
+};
+use super::lattice;
+use crate::binding::Binding;
+use crate::doctor::context::CheckContext;
 use crate::doctor::facts::{Facts, LoadBalancer, Read};
 use crate::doctor::reading::read_until;
 use crate::error::Error;
@@ -35,6 +41,21 @@ pub trait InspectMetrics {
     ) -> Result<BTreeMap<Measured, u64>, Error>;
 }
 
+/// The VPC Lattice API as the doctor reads it.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait InspectLattice {
+    /// The resource configurations of this account.
+    async fn configurations(&self, account: &str) -> Result<Vec<ResourceConfiguration>, Error>;
+    async fn gateway(&self, id: &str) -> Result<ResourceGateway, Error>;
+}
+
+/// The RAM API as the doctor reads it.
+#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
+pub trait InspectShares {
+    /// The shares that the resource of this ARN is in, or was in.
+    async fn shares(&self, resource: &str) -> Result<Vec<Share>, Error>;
+}
+
 /// Reads the network around a load balancer.
 pub async fn read_network(
     api: &impl InspectNetwork,
@@ -44,10 +65,7 @@ pub async fn read_network(
     deadline: Instant,
 ) -> Network {
     let hosts = facts.hosts.as_deref().unwrap_or_default();
-    let database = facts.database.as_ref().ok().and_then(Option::as_ref);
-    let of_hosts = hosts.iter().flat_map(|host| &host.security_groups);
-    let of_database = database.into_iter().flat_map(|database| &database.security_groups);
-    let groups = distinct(load_balancer.security_groups.iter().chain(of_hosts).chain(of_database));
+    let groups = distinct(load_balancer.security_groups.iter().chain(groups_of_database(facts)));
     let of_hosts = hosts.iter().flat_map(|host| host.subnets.iter().map(|(id, _)| id));
     let ids = distinct(load_balancer.zones.values().chain(of_hosts));
     let vpcs = distinct(load_balancer.vpc.iter().chain(hosts.iter().filter_map(|host| host.vpc.as_ref())));
@@ -67,8 +85,76 @@ pub async fn read_network(
         read_some(deadline, "describe the network ACLs", &ids, api.acls(&ids)),
         read_some(deadline, "describe the route tables", &vpcs, api.route_tables(&vpcs)),
     );
-    let subnets = subnets.map(|list| list.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect());
-    Network { services, rules, subnets, acls, route_tables, metrics }
+    Network { services, rules, subnets: subnets.map(by_id), acls, route_tables, metrics }
+}
+
+/// The APIs that the paths by VPC Lattice are read from, until a deadline.
+#[derive(Clone, Copy, Debug)]
+pub struct LatticeReader<'a, L, S, N> {
+    pub lattice: &'a L,
+    pub shares: &'a S,
+    pub network: &'a N,
+    pub deadline: Instant,
+}
+
+impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L, S, N> {
+    /// The account's resource configurations, for the paths of every binding.
+    pub async fn configurations(&self, account: &str) -> Read<Vec<ResourceConfiguration>> {
+        let listing = self.lattice.configurations(account);
+        read_until(self.deadline, "list the resource configurations", listing).await
+    }
+
+    /// The paths to the binding's database.
+    pub async fn paths(
+        &self,
+        binding: &Binding,
+        facts: &Facts,
+        configurations: &[ResourceConfiguration],
+    ) -> Vec<LatticePath> {
+        let context = CheckContext { binding, facts };
+        let own = configurations.iter().filter(|one| lattice::designation(context, &one.resource).is_some());
+        join_all(own.map(|configuration| self.path(facts, configuration))).await
+    }
+
+    async fn path(&self, facts: &Facts, configuration: &ResourceConfiguration) -> LatticePath {
+        let reading = self.shares.shares(&configuration.shared_arn);
+        let ((gateway, rules, subnets), shares) = tokio::join!(
+            self.around_gateway(facts, configuration.gateway.as_deref()),
+            read_until(self.deadline, "list the resource shares", reading),
+        );
+        LatticePath { configuration: configuration.clone(), gateway, rules, subnets, shares }
+    }
+
+    async fn around_gateway(
+        &self,
+        facts: &Facts,
+        id: Option<&str>,
+    ) -> (Option<Read<ResourceGateway>>, Read<Vec<Rule>>, Read<BTreeMap<String, Subnet>>) {
+        let nothing = |gateway| (gateway, Ok(Vec::new()), Ok(BTreeMap::new()));
+        let Some(id) = id else { return nothing(None) };
+        let (deadline, api) = (self.deadline, self.network);
+        let gateway = read_until(deadline, "describe the resource gateway", self.lattice.gateway(id)).await;
+        let Ok(found) = &gateway else { return nothing(Some(gateway)) };
+        let groups = distinct(found.security_groups.iter().chain(groups_of_database(facts)));
+        let ids = distinct(found.subnets.iter());
+        let (rules, subnets) = tokio::join!(
+            read_some(deadline, "read the rules of the security groups", &groups, api.rules(&groups)),
+            read_some(deadline, "describe the subnets", &ids, api.subnets(&ids)),
+        );
+        (Some(gateway), rules, subnets.map(by_id))
+    }
+}
+
+/// The security groups of the database and its instances.
+fn groups_of_database(facts: &Facts) -> impl Iterator<Item = &String> {
+    let hosts = facts.hosts.as_deref().unwrap_or_default();
+    let database = facts.database.as_ref().ok().and_then(Option::as_ref);
+    let of_database = database.into_iter().flat_map(|database| &database.security_groups);
+    hosts.iter().flat_map(|host| &host.security_groups).chain(of_database)
+}
+
+fn by_id(subnets: Vec<Subnet>) -> BTreeMap<String, Subnet> {
+    subnets.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect()
 }
 
 async fn services(api: &impl InspectNetwork, load_balancer: &str, deadline: Instant) -> Read<Vec<Service>> {

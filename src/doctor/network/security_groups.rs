@@ -1,9 +1,8 @@
 //! Security groups: the load balancer's admit clients and let it out to the database, and the database's admit the
-//! load balancer.
+//! load balancer. A resource gateway of VPC Lattice needs the last two as well.
 //!
 //! Rules only allow. A prefix list may hold any address, so no missing rule is reported beside one.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -15,8 +14,41 @@ use crate::doctor::facts::{Attached, LoadBalancer};
 use crate::doctor::finding::Finding;
 
 const OF_CLIENTS: &str = "security_groups";
-const TO_DATABASE: &str = "load_balancer_egress";
 const OF_DATABASE: &str = "database_ingress";
+
+/// What connects to the database: a load balancer, or a resource gateway.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// What the findings call it.
+    pub name: &'static str,
+    /// The name of the check of its own groups.
+    pub egress: &'static str,
+    /// The name of the check of the database's groups.
+    pub ingress: &'static str,
+    pub security_groups: &'a [String],
+    pub subnets: &'a [&'a Subnet],
+    /// Whether a healthy target shows that it gets through, from one of its subnets at least.
+    pub has_health_checks: bool,
+}
+
+impl Source<'_> {
+    fn cut_off(
+        self,
+        context: CheckContext<'_>,
+        check: &'static str,
+        observed: String,
+        fix: String,
+    ) -> Finding {
+        let impact = match check == self.egress {
+            true => format!("{} cannot connect to the database", self.name),
+            false => format!("the database drops the connections of {}", self.name),
+        };
+        if self.has_health_checks {
+            return database_side::cut_off(context, check, observed, &impact, fix);
+        }
+        Finding::problem(check, observed, format!("{impact}: clients are cut off"), fix)
+    }
+}
 
 pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Network) -> Vec<Finding> {
     let load_balancer = &attached.load_balancer;
@@ -29,14 +61,23 @@ pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Networ
         Ok(rules) => rules,
     };
     let serving = attached.serving(context.binding.target_group.as_str(), context.port());
+    let subnets = network.subnets.as_ref().ok();
+    let of_zones = subnets.map(|subnets| database_side::of_load_balancer(load_balancer, subnets));
+    let source = Source {
+        name: "the load balancer",
+        egress: "load_balancer_egress",
+        ingress: OF_DATABASE,
+        security_groups: &load_balancer.security_groups,
+        subnets: of_zones.as_deref().unwrap_or_default(),
+        has_health_checks: true,
+    };
     let mut findings = Vec::new();
     if !load_balancer.security_groups.is_empty() {
         let port = serving.map(|listener| listener.port);
         findings.extend(port.and_then(|port| check_clients(context, load_balancer, rules, port)));
-        findings.extend(check_egress(context, load_balancer, rules));
     }
-    let subnets = network.subnets.as_ref().ok();
-    findings.extend(subnets.and_then(|subnets| check_database(context, load_balancer, rules, subnets)));
+    findings.extend(check_egress(context, source, rules));
+    findings.extend(subnets.and_then(|_| check_database(context, source, rules)));
     findings
 }
 
@@ -95,9 +136,10 @@ fn check_clients(
     ))
 }
 
-/// The load balancer's groups let it connect to the database.
-fn check_egress(context: CheckContext<'_>, load_balancer: &LoadBalancer, rules: &[Rule]) -> Option<Finding> {
-    let (port, groups) = (context.port()?, &load_balancer.security_groups);
+/// The source's groups let it connect to the database. `None` where it has no groups, or the endpoint no known address.
+pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
+    let Source { name, egress, security_groups: groups, .. } = source;
+    let (port, own) = (context.port()?, groups.first()?);
     let of_database = database_side::security_groups(context);
     let addresses = database_side::addresses(context);
     let allowed: Vec<&Rule> = allowing(rules, groups, true, port).collect();
@@ -108,11 +150,11 @@ fn check_egress(context: CheckContext<'_>, load_balancer: &LoadBalancer, rules: 
             Peer::PrefixList(_) => true,
         })
     };
+    addresses.first()?;
     let missing: Vec<&IpAddr> = addresses.iter().filter(|address| !reaches(address)).collect();
-    let own = groups.first()?;
     if missing.is_empty() {
-        let observed = format!("{} lets the load balancer out to port {port}", groups.join(", "));
-        return Some(Finding::ok(TO_DATABASE, observed));
+        let observed = format!("{} lets {name} out to port {port}", groups.join(", "));
+        return Some(Finding::ok(egress, observed));
     }
     let rule = ["ec2", "authorize-security-group-egress", "--group-id", own, "--ip-permissions"];
     let permission = match of_database.first() {
@@ -122,53 +164,45 @@ fn check_egress(context: CheckContext<'_>, load_balancer: &LoadBalancer, rules: 
         None => permission(port, missing.iter().map(|address| IpNet::from(**address))),
     };
     let to = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Some(database_side::cut_off(
-        context,
-        TO_DATABASE,
-        format!("{} does not let the load balancer out to {to} port {port}", groups.join(", ")),
-        "the load balancer cannot connect to the database",
-        format!("add the rule: {}", context.aws(rule.into_iter().chain([permission.as_str()]))),
-    ))
+    let observed = format!("{} does not let {name} out to {to} port {port}", groups.join(", "));
+    let fix = format!("add the rule: {}", context.aws(rule.into_iter().chain([permission.as_str()])));
+    Some(source.cut_off(context, egress, observed, fix))
 }
 
-/// The database's groups admit the load balancer from each of its zones.
-fn check_database(
-    context: CheckContext<'_>,
-    load_balancer: &LoadBalancer,
-    rules: &[Rule],
-    subnets: &BTreeMap<String, Subnet>,
-) -> Option<Finding> {
+/// The database's groups admit the source from each of its subnets. `None` where the database's groups are not known,
+/// or where they admit no group of the source's and its subnets are not known.
+pub fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
+    let Source { name, ingress, security_groups, subnets, .. } = source;
     let port = context.port()?;
     let groups = database_side::security_groups(context);
     let own = groups.first()?;
     let family = database_side::addresses(context).first()?.is_ipv4();
     let allowed: Vec<&Rule> = allowing(rules, &groups, false, port).collect();
-    let of_load_balancer = |rule: &&&Rule| match &rule.peer {
-        Peer::Group(group) => load_balancer.security_groups.contains(group),
+    let of_source = |rule: &&&Rule| match &rule.peer {
+        Peer::Group(group) => security_groups.contains(group),
         Peer::PrefixList(_) => true,
         Peer::Cidr(_) => false,
     };
-    // A rule for a part of a subnet may be for the load balancer's own addresses.
+    // A rule for a part of a subnet may be for the source's own addresses.
     let meets = |cidr: &IpNet| {
         allowed.iter().any(|rule| match &rule.peer {
             Peer::Cidr(other) => other.contains(cidr) || cidr.contains(other),
             _ => false,
         })
     };
-    let is_admitted = allowed.iter().any(|rule| of_load_balancer(&rule));
-    let of_zones = database_side::of_load_balancer(load_balancer, subnets);
-    let cidrs = || of_zones.iter().flat_map(|subnet| &subnet.cidrs);
+    let is_admitted = allowed.iter().any(|rule| of_source(&rule));
+    let cidrs = || subnets.iter().flat_map(|subnet| &subnet.cidrs);
     let missing: Vec<&IpNet> =
         cidrs().filter(|cidr| cidr.addr().is_ipv4() == family && !meets(cidr)).collect();
-    if is_admitted || (missing.is_empty() && !of_zones.is_empty()) {
-        let observed = format!("{} admits the load balancer to port {port}", groups.join(", "));
-        return Some(Finding::ok(OF_DATABASE, observed));
+    if is_admitted || (missing.is_empty() && !subnets.is_empty()) {
+        let observed = format!("{} admits {name} to port {port}", groups.join(", "));
+        return Some(Finding::ok(ingress, observed));
     }
-    if of_zones.is_empty() {
+    if subnets.is_empty() {
         return None;
     }
     let admit = ["ec2", "authorize-security-group-ingress", "--group-id", own, "--ip-permissions"];
-    let permission = match load_balancer.security_groups.first() {
+    let permission = match security_groups.first() {
         Some(source) => {
             format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={source}}}]")
         }
@@ -177,13 +211,9 @@ fn check_database(
     let from = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let present = Some(list(allowed.into_iter())).filter(|list| !list.is_empty());
     let present = present.map_or_else(|| "nobody".to_owned(), |list| format!("only {list}"));
-    Some(database_side::cut_off(
-        context,
-        OF_DATABASE,
-        format!("{} admits {present} to port {port}, and not the load balancer ({from})", groups.join(", ")),
-        "the database drops the load balancer's connections",
-        format!("add the rule: {}", context.aws(admit.into_iter().chain([permission.as_str()]))),
-    ))
+    let observed = format!("{} admits {present} to port {port}, and not {name} ({from})", groups.join(", "));
+    let fix = format!("add the rule: {}", context.aws(admit.into_iter().chain([permission.as_str()])));
+    Some(source.cut_off(context, ingress, observed, fix))
 }
 
 /// A rule for these ranges, in the AWS CLI's shorthand.

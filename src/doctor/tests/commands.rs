@@ -28,7 +28,8 @@ driver.session.register("before-send", stop)
 for line in sys.stdin:
     for command in line.strip().split(" | xargs -n 1 "):
         words = shlex.split(command)
-        words += ["10.0.1.0/24"] if words[-1] == "--cidr" else []
+        # What `xargs` would add.
+        words += {"--cidr": ["10.0.1.0/24"], "--resource-share-invitation-arn": ["arn:aws:ram"]}.get(words[-1], [])
         sent.clear()
         err = io.StringIO()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
@@ -69,9 +70,9 @@ fn refused(python: &str, commands: &[String]) -> String {
 
 fn all_commands() -> impl Iterator<Item = String> {
     #[cfg(feature = "cli")]
-    let of_network = super::network::commands();
+    let of_network = super::network::commands().into_iter().chain(super::lattice::commands());
     #[cfg(not(feature = "cli"))]
-    let of_network = std::collections::BTreeSet::new();
+    let of_network = std::iter::empty();
     commands().into_iter().chain(of_network)
 }
 

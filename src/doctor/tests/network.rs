@@ -15,7 +15,7 @@ struct World {
     principal: Option<&'static str>,
 }
 
-fn subnet(id: &str, zone: char, cidr: &str) -> (String, Subnet) {
+pub fn subnet(id: &str, zone: char, cidr: &str) -> (String, Subnet) {
     let subnet = Subnet {
         id: id.into(),
         vpc: "vpc-1".into(),
@@ -26,11 +26,11 @@ fn subnet(id: &str, zone: char, cidr: &str) -> (String, Subnet) {
     (id.into(), subnet)
 }
 
-fn rule(group: &str, is_egress: bool, from: u16, to: u16, peer: Peer) -> Rule {
+pub fn rule(group: &str, is_egress: bool, from: u16, to: u16, peer: Peer) -> Rule {
     Rule { group: group.into(), is_egress, ports: Some(Ports { from, to }), peer }
 }
 
-fn cidr(text: &str) -> Peer {
+pub fn cidr(text: &str) -> Peer {
     Peer::Cidr(text.parse().unwrap())
 }
 

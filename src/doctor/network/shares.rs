@@ -1,0 +1,175 @@
+//! The resource shares of a resource configuration: a vendor's account is invited, and accepted.
+//!
+//! An account outside the organization is invited. RAM names it as `ASSOCIATING` until it accepts, and removes it if it
+//! declines or if the invitation expires, within 12 hours or 7 days (RAM guide, "Accepting and rejecting resource share
+//! invitations").
+
+use super::facts::{ResourceConfiguration, Share};
+use crate::doctor::context::CheckContext;
+use crate::doctor::facts::Read;
+use crate::doctor::finding::Finding;
+use crate::doctor::shell::command;
+
+const SHARE: &str = "lattice_share";
+
+/// What the states of a principal mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acceptance {
+    Accepted,
+    /// The invitation waits.
+    Pending,
+    /// The invitation was declined or expired, or the principal was removed.
+    Gone,
+    Failed,
+}
+
+fn acceptance(status: &str) -> Acceptance {
+    match status {
+        "ASSOCIATED" => Acceptance::Accepted,
+        "ASSOCIATING" => Acceptance::Pending,
+        "DISASSOCIATED" | "DISASSOCIATING" => Acceptance::Gone,
+        _ => Acceptance::Failed,
+    }
+}
+
+/// A vendor has accepted the share, and no invitation waits.
+pub fn check_share(
+    context: CheckContext<'_>,
+    configuration: &ResourceConfiguration,
+    shares: &Read<Vec<Share>>,
+    principal: Option<&str>,
+) -> Finding {
+    let shares = match shares {
+        Err(unread) => {
+            let could_not =
+                "the accounts that the resource configuration is shared with, and whether they accepted";
+            return Finding::unread_optional(SHARE, unread, could_not);
+        }
+        Ok(shares) => shares.iter(),
+    };
+    let shares: Vec<&Share> = shares.filter(|share| acceptance(&share.status) != Acceptance::Gone).collect();
+    let observed = observed(configuration, &shares);
+    let with = |wanted: Acceptance| {
+        let pairs = shares.iter().flat_map(|share| share.principals.iter().map(|it| (*share, it)));
+        pairs.filter(move |(_, principal)| acceptance(&principal.status) == wanted)
+    };
+    let mut fixes = Vec::new();
+    for share in shares.iter().filter(|share| acceptance(&share.status) != Acceptance::Accepted) {
+        let words = ["--resource-share-arn", &share.arn, "--resource-arns", &configuration.shared_arn];
+        let put = ram(context, "associate-resource-share", words);
+        fixes.push(format!("wait some minutes, otherwise put it into the share again: {put}"));
+    }
+    let is_pending =
+        |share: &&&Share| share.principals.iter().any(|it| acceptance(&it.status) == Acceptance::Pending);
+    fixes.extend(shares.iter().filter(is_pending).map(|share| accept(context, share)));
+    for (share, principal) in with(Acceptance::Failed) {
+        let words = ["--resource-share-arn", &share.arn, "--principals", &principal.id];
+        let (remove, add) = (
+            ram(context, "disassociate-resource-share", words),
+            ram(context, "associate-resource-share", words),
+        );
+        fixes.push(format!("share it again: {remove} and, when that is done, {add}"));
+    }
+    if !fixes.is_empty() {
+        let impact =
+            "an account sees the resource configuration only after the share is complete and accepted";
+        return Finding::warning(SHARE, observed, impact, fixes.join("; "));
+    }
+    if with(Acceptance::Accepted).next().is_some() {
+        return Finding::ok(SHARE, observed);
+    }
+    let gone: Vec<String> = with(Acceptance::Gone)
+        .map(|(share, gone)| {
+            let words = ["--resource-share-arn", &share.arn, "--principals", &gone.id];
+            ram(context, "associate-resource-share", words)
+        })
+        .collect();
+    if !gone.is_empty() {
+        let impact = "no vendor connects by this path: the invitation was declined or has expired, or the account was \
+                      removed";
+        let fix = format!("if the account is a vendor's, invite it again: {}", gone.join(" "));
+        return Finding::warning(SHARE, observed, impact, fix);
+    }
+    shared_with_nobody(context, configuration, &shares, principal)
+}
+
+fn observed(configuration: &ResourceConfiguration, shares: &[&Share]) -> String {
+    let of_share = |share: &&Share| {
+        let principals: Vec<String> = share
+            .principals
+            .iter()
+            .map(|principal| {
+                let word = match acceptance(&principal.status) {
+                    Acceptance::Accepted => "accepted",
+                    Acceptance::Pending => "invited, not accepted",
+                    Acceptance::Gone => "removed, or its invitation declined or expired",
+                    Acceptance::Failed => principal.status.as_str(),
+                };
+                format!("{} ({word})", principal.id)
+            })
+            .collect();
+        let list = if principals.is_empty() { "nobody".to_owned() } else { principals.join(", ") };
+        let state = match acceptance(&share.status) {
+            Acceptance::Accepted => String::new(),
+            _ => format!(", where it is {}", share.status),
+        };
+        format!("{list} by the share {}{state}", share.name)
+    };
+    let list: Vec<String> = shares.iter().map(of_share).collect();
+    let list = if list.is_empty() { "nobody".to_owned() } else { list.join("; ") };
+    format!("{} is shared with {list}", configuration.id)
+}
+
+fn ram<'w>(context: CheckContext<'w>, action: &'w str, options: impl IntoIterator<Item = &'w str>) -> String {
+    context.aws(["ram", action].into_iter().chain(options))
+}
+
+/// What the invited account runs. The invitation's ARN is known there alone.
+fn accept(context: CheckContext<'_>, share: &Share) -> String {
+    let query = "resourceShareInvitations[?status=='PENDING'].resourceShareInvitationArn";
+    let list = ["--resource-share-arns", &share.arn, "--query", query, "--output", "text"];
+    let list = ram(context, "get-resource-share-invitations", list);
+    let accept = ["aws", "ram", "accept-resource-share-invitation", "--region", context.region()];
+    let accept = command(accept.into_iter().chain(["--resource-share-invitation-arn"]));
+    format!(
+        "let the invited account run this before the invitation expires: `{} | xargs -n 1 {}`",
+        list.trim_matches('`'),
+        accept.trim_matches('`')
+    )
+}
+
+fn shared_with_nobody(
+    context: CheckContext<'_>,
+    configuration: &ResourceConfiguration,
+    shares: &[&Share],
+    principal: Option<&str>,
+) -> Finding {
+    let ResourceConfiguration { id, name, shared_arn, is_for_shared_networks, .. } = configuration;
+    let observed = observed(configuration, shares);
+    if *is_for_shared_networks {
+        let words = ["vpc-lattice", "list-service-network-resource-associations"];
+        let list = context.aws(words.into_iter().chain(["--resource-configuration-identifier", id]));
+        let observed = format!("{observed}; a service network that it is in may be shared");
+        return Finding::not_examined(SHARE, observed, format!("see its service networks: {list}"));
+    }
+    let fix = match (principal.and_then(account), shares.first()) {
+        (None, _) => {
+            "ask the vendor for the ARN of its principal, then run the doctor with --principal and that ARN"
+                .to_owned()
+        }
+        (Some(account), Some(share)) => {
+            let words = ["--resource-share-arn", &share.arn, "--principals", account];
+            format!("share it: {}", ram(context, "associate-resource-share", words))
+        }
+        (Some(account), None) => {
+            let words = ["--name", name, "--resource-arns", shared_arn, "--principals", account];
+            format!("share it: {}", ram(context, "create-resource-share", words))
+        }
+    };
+    Finding::warning(SHARE, observed, "no other account connects by this path", fix)
+}
+
+/// The account of a principal's ARN.
+fn account(principal: &str) -> Option<&str> {
+    principal.split(':').nth(4).filter(|account| !account.is_empty())
+}

@@ -1,0 +1,132 @@
+//! VPC Lattice, by `aws-sdk-vpclattice`. Only this module knows it.
+
+use aws_sdk_vpclattice::Client;
+use aws_sdk_vpclattice::operation::get_resource_configuration::GetResourceConfigurationOutput;
+use aws_sdk_vpclattice::types::{
+    ResourceConfigurationDefinition, ResourceConfigurationSummary, ResourceConfigurationType,
+};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use crate::aws::{self, Bounded};
+use crate::doctor::network::{InspectLattice, Ports, Resource, ResourceConfiguration, ResourceGateway};
+use crate::error::Error;
+
+/// How many configurations are read at once. AWS documents no limit of calls for VPC Lattice.
+const AT_ONCE: usize = 4;
+
+/// The account's resource configurations and gateways.
+pub struct Lattice {
+    client: Client,
+}
+
+impl Lattice {
+    pub fn new(client: &Client) -> Self {
+        Self { client: Client::from_conf(client.config().to_builder().interceptor(Bounded).build()) }
+    }
+
+    /// The configuration of this id, or `None` if it was deleted since it was listed.
+    async fn configuration(&self, id: &str) -> Result<Option<GetResourceConfigurationOutput>, Error> {
+        let call = self.client.get_resource_configuration().resource_configuration_identifier(id);
+        match Box::pin(call.send()).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => {
+                let doing = "describe the resource configuration".to_owned();
+                Err(aws::call_error(doing, "vpc-lattice:GetResourceConfiguration", error))
+            }
+        }
+    }
+
+    /// The configuration with what it has from its group, if it is a child.
+    async fn complete(
+        &self,
+        summary: &ResourceConfigurationSummary,
+    ) -> Result<Option<ResourceConfiguration>, Error> {
+        let Some(found) = self.configuration(summary.id().unwrap_or_default()).await? else {
+            return Ok(None);
+        };
+        let group = match found.resource_configuration_group_id() {
+            Some(group) => self.configuration(group).await?,
+            None => None,
+        };
+        Ok(configuration(&found, group.as_ref()))
+    }
+}
+
+impl InspectLattice for Lattice {
+    async fn configurations(&self, account: &str) -> Result<Vec<ResourceConfiguration>, Error> {
+        let mut pages = self.client.list_resource_configurations().into_paginator().items().send();
+        let mut listed = Vec::new();
+        while let Some(summary) = Box::pin(pages.next()).await {
+            let doing = || "list the resource configurations".to_owned();
+            let action = "vpc-lattice:ListResourceConfigurations";
+            listed.push(summary.map_err(|error| aws::call_error(doing(), action, error))?);
+        }
+        listed.retain(|summary| may_be_a_path(summary, account));
+        let complete = listed.iter().map(|summary| self.complete(summary));
+        let found = stream::iter(complete).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn gateway(&self, id: &str) -> Result<ResourceGateway, Error> {
+        let call = self.client.get_resource_gateway().resource_gateway_identifier(id);
+        let found = Box::pin(call.send()).await.map_err(|error| {
+            let doing = "describe the resource gateway".to_owned();
+            aws::call_error(doing, "vpc-lattice:GetResourceGateway", error)
+        })?;
+        Ok(ResourceGateway {
+            id: id.to_owned(),
+            status: found.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+            security_groups: found.security_group_ids().to_vec(),
+            subnets: found.subnet_ids().to_vec(),
+        })
+    }
+}
+
+/// Whether it is this account's own, made by a person, and of one resource. The list has those that other accounts
+/// share, and those that AWS manages.
+fn may_be_a_path(summary: &ResourceConfigurationSummary, account: &str) -> bool {
+    let is_own = summary.arn().and_then(|arn| arn.split(':').nth(4)) == Some(account);
+    let is_managed = summary.amazon_managed().unwrap_or(false);
+    let is_group = summary.r#type() == Some(&ResourceConfigurationType::Group);
+    is_own && !is_managed && !is_group
+}
+
+/// `None` for a range of addresses, and for what the library does not know.
+fn configuration(
+    found: &GetResourceConfigurationOutput,
+    group: Option<&GetResourceConfigurationOutput>,
+) -> Option<ResourceConfiguration> {
+    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+    let resource = match found.resource_configuration_definition()? {
+        ResourceConfigurationDefinition::DnsResource(dns) => Resource::Name(text(dns.domain_name())),
+        ResourceConfigurationDefinition::IpResource(ip) => Resource::Address(ip.ip_address()?.parse().ok()?),
+        ResourceConfigurationDefinition::ArnResource(resource) => Resource::Arn(text(resource.arn())),
+        _ => return None,
+    };
+    let of_both = [Some(found), group].into_iter().flatten();
+    let ranges = of_both.map(GetResourceConfigurationOutput::port_ranges).find(|ranges| !ranges.is_empty());
+    let shared = group.unwrap_or(found);
+    let gateway = found.resource_gateway_id().or(group.and_then(|group| group.resource_gateway_id()));
+    Some(ResourceConfiguration {
+        id: text(found.id()),
+        name: text(found.name()),
+        shared_arn: text(shared.arn()),
+        status: text(found.status().map(|status| status.as_str())),
+        failure: found.failure_reason().map(str::to_owned),
+        gateway: gateway.map(str::to_owned),
+        resource,
+        ports: ranges.unwrap_or_default().iter().filter_map(|range| ports(range)).collect(),
+        is_for_shared_networks: shared.allow_association_to_shareable_service_network().unwrap_or(false),
+    })
+}
+
+/// `5432`, or `1-65535`.
+fn ports(range: &str) -> Option<Ports> {
+    let (from, to) = range.split_once('-').unwrap_or((range, range));
+    Some(Ports { from: from.parse().ok()?, to: to.parse().ok()? })
+}
