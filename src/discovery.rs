@@ -22,9 +22,9 @@ use crate::reconcile::{Report, Status};
 /// How old the list of tagged groups may be for a check, in an account of up to 300 groups. A listing makes a
 /// call for each twenty of them, and tags change by deployments.
 pub const TAG_MAX_AGE: Duration = Duration::from_secs(300);
-/// How old the list may be when an event is about a database without a binding. The database may be new, but in
-/// most accounts it has no binding.
-pub const TAG_MAX_AGE_UNKNOWN_DB: Duration = Duration::from_secs(60);
+/// How old the list may be when no tag binds a group, or when an event is about a database without a binding. The database
+/// may be new, but in most accounts it has no binding.
+pub const TAG_MAX_AGE_UNBOUND: Duration = Duration::from_secs(60);
 /// How many attempts to list the tagged groups are made if there are no other bindings. From the second attempt on,
 /// the calls pause after a refusal, so that failovers elsewhere in the account come first.
 const ATTEMPTS: usize = 10;

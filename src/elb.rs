@@ -21,6 +21,7 @@ use aws_sdk_elasticloadbalancingv2::config::http::HttpResponse;
 use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
 use aws_sdk_elasticloadbalancingv2::config::{Config, Region};
 use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_elasticloadbalancingv2::operation::describe_target_health::DescribeTargetHealthError;
 use aws_sdk_elasticloadbalancingv2::operation::register_targets::RegisterTargetsError;
 use aws_sdk_elasticloadbalancingv2::types::builders::TargetDescriptionBuilder;
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -121,6 +122,10 @@ impl Elb {
     ) -> Result<Vec<TargetHealthDescription>, Error> {
         let request = self.client.describe_target_health().target_group_arn(group);
         let health = spend(permit, request.send()).await.map_err(|error| {
+            let is_gone = DescribeTargetHealthError::is_target_group_not_found_exception;
+            if error.as_service_error().is_some_and(is_gone) {
+                self.group_is_gone(group);
+            }
             let action = "elasticloadbalancing:DescribeTargetHealth";
             aws::call_error(format!("list the targets of {group}"), action, error)
         })?;

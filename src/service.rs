@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::binding::{Binding, Role};
 use crate::config::Config;
-use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
+use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNBOUND};
 use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, check_settings, examine};
 use crate::endpoint::{cluster_identifier, member};
 use crate::event::{
@@ -245,7 +245,11 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             Request::Watch(_) => return (request, BindingSet { failed: Vec::new(), ..known }),
             _ if known.are_new => return (request, known),
             _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
-                Ok(load(TAG_MAX_AGE_UNKNOWN_DB, priority).await)
+                Ok(load(TAG_MAX_AGE_UNBOUND, priority).await)
+            }
+            // No tag binds a group.
+            _ if known.bindings.len() == self.config.bindings.len() => {
+                timeout(REFRESH, load(TAG_MAX_AGE_UNBOUND, Priority::Routine)).await
             }
             _ => timeout(REFRESH, load(TAG_MAX_AGE, Priority::Routine)).await,
         };

@@ -128,6 +128,20 @@ async fn warm_function_keeps_the_list_of_tagged_groups() {
 }
 
 #[tokio::test]
+async fn deleted_group_fails_one_check() {
+    let (aws, group) = tagged();
+    aws.tagged("sales", &[(TAG, ENDPOINT)]);
+    let function = discovering(&aws, "").await;
+    check(&function).await.unwrap();
+    aws.state().groups.remove(&group);
+    aws.state().tags.remove(&group);
+    let error = check(&function).await.unwrap_err();
+    assert!(message(&error).contains("TargetGroupNotFound"), "{error}");
+    let result = check(&function).await.unwrap();
+    assert_eq!(result["bindings"].as_array().map(Vec::len), Some(1), "{result}");
+}
+
+#[tokio::test]
 async fn tag_without_groups_fails_and_changes_nothing() {
     let (aws, group) = tagged();
     aws.state().tags.clear();

@@ -34,6 +34,15 @@ pub(super) struct TagList {
     /// How many groups the account has, with and without the tag.
     all: usize,
     tagged: Vec<Tagged>,
+    /// Set when one of the groups has been deleted.
+    is_outdated: bool,
+}
+
+impl TagList {
+    fn is_young(&self, max_age: Duration) -> bool {
+        let is_outdated = self.is_outdated && max_age != Duration::MAX;
+        !is_outdated && is_young(self.started, self.all, max_age)
+    }
 }
 
 /// A listing that is not finished. A listing that failed or ran out of time continues where it stopped: if the API has
@@ -130,9 +139,16 @@ impl Elb {
         }
         let tagged: Vec<Tagged> = scan.read.values().flatten().cloned().collect();
         let (started, all) = (scan.started, scan.arns.len());
-        *self.tag_list() = Some(TagList { started, all, tagged: tagged.clone() });
+        *self.tag_list() = Some(TagList { started, all, tagged: tagged.clone(), is_outdated: false });
         *unfinished = None;
         Ok(tagged)
+    }
+
+    /// Has the next check list the tagged groups again if this group, which does not exist, is one of them.
+    pub(super) fn group_is_gone(&self, group: &str) {
+        if let Some(list) = &mut *self.tag_list() {
+            list.is_outdated |= list.tagged.iter().any(|tagged| tagged.group == group);
+        }
     }
 
     fn tag_list(&self) -> MutexGuard<'_, Option<TagList>> {
@@ -143,9 +159,7 @@ impl Elb {
 impl Discover for Elb {
     async fn tagged(&self, key: &str, max_age: Duration, priority: Priority) -> Result<Tags, Error> {
         let known = self.tag_list().clone();
-        if let Some(TagList { tagged, .. }) =
-            known.as_ref().filter(|list| is_young(list.started, list.all, max_age))
-        {
+        if let Some(TagList { tagged, .. }) = known.as_ref().filter(|list| list.is_young(max_age)) {
             return Ok(Tags { groups: tagged.clone(), are_new: false });
         }
         match (self.list_tagged(key, max_age, priority).await, known) {
