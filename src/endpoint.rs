@@ -283,6 +283,7 @@ mod tests {
             "orders.cluster-.us-east-1.rds.amazonaws.com",
             ".abc123.us-east-1.rds.amazonaws.com",
             "a.orders.abc123.us-east-1.rds.amazonaws.com",
+            "reader.endpoint.abc123.us-east-1.rds.amazonaws.com",
             "orders.abc-123.us-east-1.rds.amazonaws.com",
             "orders.abc123.us-east-1.redshift.amazonaws.com",
             "orders.abc123.us-east-1.rdsamazonaws.com",

@@ -161,6 +161,7 @@ fn plan_with_standby_matches_the_truth_table() {
     case_with_extras("turned healthy", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
     case_with_extras("turned healthy, unconfirmed", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the writer");
     case_with_extras("not in service yet is no standby", &keep, "10.0.2.20", "10.0.1.10+ 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
+    case_with_extras("both not in service yet", &keep, "10.0.2.20", "10.0.1.10+ 10.0.2.20+", Confirmed, "- 10.0.1.10:5432");
     case_with_extras("one at most", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20 10.0.3.30!", Confirmed, "- 10.0.3.30:5432");
     case_with_extras("the place is reserved for who was healthy last", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20+ 10.0.3.30", Confirmed, &format!("- 10.0.1.10:5432, {}", waits("10.0.3.30")));
     case_with_extras("the writer is not in yet", &keep, "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");

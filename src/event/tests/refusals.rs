@@ -100,6 +100,32 @@ fn oversized_event_is_refused() {
 }
 
 #[test]
+fn event_and_batch_of_the_largest_size_are_accepted() {
+    let padded = |bytes: usize| {
+        let empty = json!({"source": "aws.rds", "note": ""}).to_string().len();
+        json!({"source": "aws.rds", "note": "x".repeat(bytes - empty)})
+    };
+    assert_eq!(asks(&padded(1 << 20)), "check");
+    assert!(asks(&padded((1 << 20) + 1)).starts_with("the event has 1048577 bytes"));
+    // Six records, five commas and two brackets.
+    let batch = |bytes: usize| {
+        let mut records = vec![padded((1 << 20) - 2); 6];
+        let length = json!(records).to_string().len();
+        records[5] = padded((1 << 20) - 2 + bytes - length);
+        json!(records)
+    };
+    assert_eq!(asks(&batch(6 << 20)), "check");
+    assert!(asks(&batch((6 << 20) + 1)).starts_with("the event has 6291457 bytes"));
+}
+
+#[test]
+fn records_beside_a_source_or_a_command_are_no_batch() {
+    let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event", "Records": []});
+    assert_eq!(asks(&schedule), "check");
+    assert!(asks(&json!({"command": "check", "Records": []})).contains("unknown field `Records`"));
+}
+
+#[test]
 fn text_that_is_not_json_is_refused_with_the_reason() {
     for (body, reason) in [
         ("", "EOF while parsing a value at line 1 column 0"),
