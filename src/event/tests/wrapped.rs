@@ -55,10 +55,24 @@ fn every_nesting_is_unwrapped() {
 }
 
 #[test]
-fn nesting_without_end_is_refused() {
-    let nested = (0..6).fold(started(), |event, _| sqs(event));
-    let refused = asks(&nested);
-    assert!(refused.starts_with("the event lies too deep inside others"), "{refused}");
+fn nesting_deeper_than_four_is_refused() {
+    let nested = |times: usize, wrap: fn(Value) -> Value| (0..times).fold(started(), |event, _| wrap(event));
+    let wraps: [(&str, fn(Value) -> Value); 4] = [
+        ("SQS", |event| sqs(event)),
+        ("SNS", |event| notification(event)),
+        ("arrays", |event| json!([event])),
+        ("records", |event| json!({"Records": [event]})),
+    ];
+    for (name, wrap) in wraps {
+        // The outermost array or list of records is the batch itself.
+        let most = if matches!(name, "arrays" | "records") { 5 } else { 4 };
+        assert_eq!(asks(&nested(most, wrap)), "watch orders", "{name}");
+        let refused = asks(&nested(most + 1, wrap));
+        assert!(refused.contains("the event lies too deep inside others"), "{name}: {refused}");
+    }
+    let text = |event: Value| json!(event.to_string());
+    assert_eq!(asks(&json!([nested(4, text)])), "watch orders");
+    assert!(asks(&json!([nested(5, text)])).contains("the event lies too deep inside others"));
 }
 
 #[test]
