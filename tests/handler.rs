@@ -257,6 +257,20 @@ async fn log_counts_bindings_in_sync_and_lists_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn records_that_are_no_events_are_logged_and_counted() {
+    let (aws, log) = (two_databases(), Log::open());
+    invoke(&aws, json!([failover("billing"), schedule()]), minute()).await.unwrap();
+    assert!(!log.decisions().contains(&"skip".to_owned()));
+    let others = (0..20).map(|number| json!({"source": format!("aws.other-{number}")}));
+    let batch: Vec<Value> = std::iter::once(schedule()).chain(others).collect();
+    invoke(&aws, json!(batch), minute()).await.unwrap();
+    let skips: Vec<Value> = log.lines().into_iter().filter(|line| line["decision"] == "skip").collect();
+    assert_eq!(skips.len(), 10 + 1, "{skips:?}");
+    assert!(skips[0]["reason"].as_str().is_some_and(|reason| reason.contains("aws.other-0")));
+    assert_eq!((&skips[10]["records"], &skips[10]["unsupported"]), (&json!(21), &json!(20)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn failure_is_logged_by_its_message() {
     let aws = two_databases();
     aws.state().names.insert(BILLING.into(), ApiFault::NxDomain);
