@@ -56,8 +56,9 @@ fn every_nesting_is_unwrapped() {
 
 #[test]
 fn nesting_deeper_than_four_is_refused() {
-    let nested = |times: usize, wrap: fn(Value) -> Value| (0..times).fold(started(), |event, _| wrap(event));
-    let wraps: [(&str, fn(Value) -> Value); 4] = [
+    type Wrap = fn(Value) -> Value;
+    let nested = |times: usize, wrap: Wrap| (0..times).fold(started(), |event, _| wrap(event));
+    let wraps: [(&str, Wrap); 4] = [
         ("SQS", |event| sqs(event)),
         ("SNS", |event| notification(event)),
         ("arrays", |event| json!([event])),
