@@ -214,7 +214,7 @@ template: $(VENV)/template $(VENV)/checkov/installed $(VENV)/awscli/installed ##
 	$(VENV)/bin/pytest -q -rs tests/template --ignore tests/template/emulate
 
 # MiniStack and moto, on loopback. MiniStack runs the function's binary.
-emulate: $(VENV)/emulate/installed $(VENV)/template $(VENV)/awscli/installed ## Plays the stacks, a failover and every alarm on emulators of AWS, and prints timelines
+emulate: $(VENV)/emulate/installed $(VENV)/template $(VENV)/awscli/installed ## Plays the stacks, a failover, the alarms and the doctor on emulators of AWS, and prints timelines
 	cargo build --locked --quiet --bin bootstrap
 	cargo build --locked --quiet --features cli --bin rds-nlb-sync
 	$(VENV)/emulate/bin/pytest -q tests/template/emulate

@@ -1,4 +1,4 @@
-//! The configuration, connections and errors that `elb` and `rds` share.
+//! The configuration, connections and errors that the adapters of the AWS APIs share.
 
 pub mod client;
 mod error;

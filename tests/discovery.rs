@@ -204,6 +204,27 @@ async fn doctor_examines_discovered_groups() {
 }
 
 #[tokio::test]
+async fn tag_scan_begins_anew_if_a_group_was_deleted_meanwhile() {
+    let (aws, _) = tagged();
+    let others: Vec<String> =
+        (0..39).map(|number| aws.tagged(&format!("other-{number:02}"), &[("team", "other")])).collect();
+    let mut asked = 0;
+    aws.state().chooser = Some(Box::new(move |action| {
+        asked += usize::from(action == Action::DescribeTags);
+        (action == Action::DescribeTags && asked > 1).then_some(ApiFault::Throttled)
+    }));
+    let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
+    let function = discovering(&aws, &bindings).await;
+    check(&function).await.unwrap_err();
+    aws.state().chooser = None;
+    for group in others {
+        aws.state().groups.remove(&group);
+    }
+    let result = check(&function).await.unwrap();
+    assert_eq!(result["bindings"].as_array().map(Vec::len), Some(2), "{result}");
+}
+
+#[tokio::test]
 async fn tag_scan_continues_where_a_throttle_stopped_it() {
     let (aws, group) = tagged();
     for number in 0..98 {

@@ -529,7 +529,11 @@ async fn connection_closed_during_a_freeze_costs_no_call() {
     assert!(is_quiet(&function));
 }
 
-/// A name server whose true answer arrives after twenty forged ones, which guess the id of the query.
+fn address_of(text: &str) -> [u8; 4] {
+    text.parse::<std::net::Ipv4Addr>().unwrap().octets()
+}
+
+/// A name server whose true answer arrives after twenty forged ones, with another address and a guessed id.
 async fn forger(name_server: std::net::SocketAddr) -> std::net::SocketAddr {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -541,9 +545,11 @@ async fn forger(name_server: std::net::SocketAddr) -> std::net::SocketAddr {
             upstream.send_to(&query[..length], name_server).await.unwrap();
             let mut answer = [0; 1500];
             let length = upstream.recv(&mut answer).await.unwrap();
+            let at = answer.windows(4).position(|bytes| bytes == address_of(ONE)).unwrap();
             for guess in 1..=20 {
                 let mut forged = answer;
                 forged[0] ^= guess;
+                forged[at..at + 4].copy_from_slice(&address_of(TWO));
                 socket.send_to(&forged[..length], client).await.unwrap();
             }
             socket.send_to(&answer[..length], client).await.unwrap();

@@ -39,6 +39,7 @@ pub(super) struct TagList {
 }
 
 impl TagList {
+    /// Whether the list is young enough for this age. A caller that accepts any age must not wait: it takes any list.
     fn is_young(&self, max_age: Duration) -> bool {
         let is_outdated = self.is_outdated && max_age != Duration::MAX;
         !is_outdated && is_young(self.started, self.all, max_age)
@@ -134,8 +135,19 @@ impl Elb {
             Ok((batch, self.with_tag(permit, key, &arns).await?))
         });
         let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
-        while let Some((batch, tagged)) = calls.try_next().await? {
-            scan.read.insert(batch, tagged);
+        let result: Result<(), Error> = async {
+            while let Some((batch, tagged)) = calls.try_next().await? {
+                scan.read.insert(batch, tagged);
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = result {
+            // The API refuses a batch with a group that has been deleted since. A new listing leaves the group out.
+            if error.kind() == ErrorKind::Permanent {
+                *unfinished = None;
+            }
+            return Err(error);
         }
         let tagged: Vec<Tagged> = scan.read.values().flatten().cloned().collect();
         let (started, all) = (scan.started, scan.arns.len());
@@ -144,7 +156,7 @@ impl Elb {
         Ok(tagged)
     }
 
-    /// Has the next check list the tagged groups again if this group, which does not exist, is one of them.
+    /// This group does not exist. If it is in the list of tagged groups, the next check lists them again.
     pub(super) fn group_is_gone(&self, group: &str) {
         if let Some(list) = &mut *self.tag_list() {
             list.is_outdated |= list.tagged.iter().any(|tagged| tagged.group == group);

@@ -1,5 +1,5 @@
-//! How a run found things: the first answer of DNS and the first list of the group. Whether DNS has moved is judged by
-//! them.
+//! The first answer of DNS and the first list of the group in a run. Later answers are compared with them to tell whether
+//! DNS has moved.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The log lines of one reconciliation: one for every decision. A message that repeats is logged once in a run.
+//! The log lines of the loop. A plan, a veto or an error that repeats is logged once in a run.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

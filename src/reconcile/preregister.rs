@@ -44,7 +44,7 @@ pub enum Preregistration {
 pub(super) struct Snapshot {
     pub resolution: Resolution,
     pub family: Family,
-    /// The addresses in the group at the first observation.
+    /// The addresses in the first list of the group.
     pub first: BTreeSet<IpAddr>,
     /// The addresses in the group now.
     pub held: BTreeSet<IpAddr>,

@@ -312,6 +312,13 @@ impl FakeAws {
                         message: "more than 20 resources".into(),
                     });
                 }
+                if let Some(gone) = arns.iter().find(|arn| !state.groups.contains_key(**arn)) {
+                    return Err(ApiError {
+                        status: 400,
+                        code: "TargetGroupNotFound",
+                        message: format!("Target groups '{gone}' not found"),
+                    });
+                }
                 let mut members = String::new();
                 for arn in arns {
                     let tags = state.tags.get(arn).into_iter().flatten().fold(
