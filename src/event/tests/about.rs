@@ -123,3 +123,20 @@ fn event_of_another_region_is_about_another_database() {
     let member = failover_of("arn:aws:rds:eu-west-1:123456789012:db:orders-1");
     assert_eq!(asks_with(&bindings(), &[("orders-1", "orders")], &member), "check");
 }
+
+#[test]
+fn source_type_says_the_kind_where_no_arn_does() {
+    for (source_type, kind) in [
+        ("DB_INSTANCE", SourceKind::Instance),
+        ("db-instance", SourceKind::Instance),
+        ("CLUSTER", SourceKind::Cluster),
+        ("db-cluster", SourceKind::Cluster),
+        ("SNAPSHOT", SourceKind::Unknown),
+    ] {
+        let mut event = failover_with("/detail/SourceType", source_type);
+        event["resources"] = json!([]);
+        event["detail"]["SourceArn"].take();
+        let kinds: Vec<SourceKind> = of_rds(&event).databases.iter().map(|database| database.kind).collect();
+        assert_eq!(kinds, [kind], "{source_type}");
+    }
+}
