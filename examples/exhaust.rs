@@ -22,6 +22,8 @@ use testkit::simulation::exhaust::{count, schedule};
 use testkit::simulation::play::{Broken, play_schedule_caught};
 
 const CHUNK: u64 = 5_000;
+/// Chunks are played in the order of their number times this, modulo their count. It is prime, so the order spreads them.
+const STRIDE: u64 = 367;
 /// How many violations are printed.
 const PRINTED: usize = 20;
 
@@ -34,14 +36,14 @@ fn main() -> ExitCode {
     let total = count();
     let progress = Progress::resume();
     let limit = number("CHUNKS").unwrap_or(u64::MAX);
-    let chunks: Vec<u64> = (0..total.div_ceil(CHUNK))
-        .filter(|chunk| !progress.done.lock().expect("no panic").contains_key(chunk))
-        .take(usize::try_from(limit).unwrap_or(usize::MAX))
-        .collect();
-    println!(
-        "{total} schedules, {} of them played before",
-        total.saturating_sub(chunks.len() as u64 * CHUNK)
-    );
+    let all = total.div_ceil(CHUNK);
+    let before = progress.done.lock().expect("no panic").len() as u64;
+    // A run that is stopped has played chunks from the whole range.
+    let mut chunks: Vec<u64> =
+        (0..all).filter(|chunk| !progress.done.lock().expect("no panic").contains_key(chunk)).collect();
+    chunks.sort_by_key(|chunk| chunk * STRIDE % all);
+    chunks.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    println!("{total} schedules, {} of them played before", (before * CHUNK).min(total));
     let (next, began) = (AtomicU64::new(0), Instant::now());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
