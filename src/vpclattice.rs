@@ -96,7 +96,7 @@ fn may_be_a_path(summary: &ResourceConfigurationSummary, account: &str) -> bool 
     is_own && !is_managed && !is_group
 }
 
-/// `None` for a range of addresses, and for what the library does not know.
+/// `None` for a group, which has no resource of its own.
 fn configuration(
     found: &GetResourceConfigurationOutput,
     group: Option<&GetResourceConfigurationOutput>,
@@ -104,9 +104,12 @@ fn configuration(
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let resource = match found.resource_configuration_definition()? {
         ResourceConfigurationDefinition::DnsResource(dns) => Resource::Name(text(dns.domain_name())),
-        ResourceConfigurationDefinition::IpResource(ip) => Resource::Address(ip.ip_address()?.parse().ok()?),
+        ResourceConfigurationDefinition::IpResource(ip) => {
+            ip.ip_address().and_then(|ip| ip.parse().ok()).map_or(Resource::Other, Resource::Address)
+        }
         ResourceConfigurationDefinition::ArnResource(resource) => Resource::Arn(text(resource.arn())),
-        _ => return None,
+        ResourceConfigurationDefinition::CidrResource(cidr) => ranges(cidr.cidr_ranges()),
+        _ => Resource::Other,
     };
     let of_both = [Some(found), group].into_iter().flatten();
     let ranges = of_both.map(GetResourceConfigurationOutput::port_ranges).find(|ranges| !ranges.is_empty());
@@ -123,6 +126,12 @@ fn configuration(
         ports: ranges.unwrap_or_default().iter().filter_map(|range| ports(range)).collect(),
         is_for_shared_networks: shared.allow_association_to_shareable_service_network().unwrap_or(false),
     })
+}
+
+/// What one of the ranges holds is unknown if it cannot be read.
+fn ranges(texts: &[String]) -> Resource {
+    let ranges: Result<Vec<_>, _> = texts.iter().map(|range| range.parse()).collect();
+    ranges.map_or(Resource::Other, Resource::Ranges)
 }
 
 /// `5432`, or `1-65535`.

@@ -42,8 +42,8 @@ pub fn network_findings(
     findings
 }
 
-/// The findings about the paths by VPC Lattice to the binding's database. `principal` is an ARN that it should be shared
-/// with where it is shared with nobody.
+/// The findings about the paths by VPC Lattice to the binding's database. A path that is shared with nobody gets the
+/// command that shares it with the account of `principal`.
 pub fn lattice_findings(
     binding: &Binding,
     facts: &Facts,

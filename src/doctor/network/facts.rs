@@ -239,6 +239,9 @@ pub enum Resource {
     Name(String),
     Address(IpAddr),
     Arn(String),
+    Ranges(Vec<IpNet>),
+    /// What the library does not know.
+    Other,
 }
 
 /// A resource gateway of VPC Lattice, from which the connections come.
@@ -263,7 +266,7 @@ pub struct Share {
     pub principals: Vec<Principal>,
 }
 
-/// Somebody that a resource is shared with.
+/// An account, organization, role or user that a resource is shared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// An account's id, or the ARN of an organization, a unit of it, a role or a user.

@@ -9,10 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use super::facts::{LatticePath, Ports, Resource, ResourceConfiguration, ResourceGateway};
 use super::security_groups::{self, Source};
 use super::{database_side, shares};
+use crate::binding::Role;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Read, Unread};
+use crate::doctor::facts::{Database, DatabaseKind, Facts, Read, Unread};
 use crate::doctor::finding::Finding;
-use crate::endpoint::{RdsKind, RdsName, is_of_a_cluster};
+use crate::endpoint::{self, RdsKind, RdsName, is_of_a_cluster};
 use crate::error::ErrorKind;
 
 const CONFIGURATION: &str = "lattice_configuration";
@@ -22,13 +23,20 @@ const GATEWAY: &str = "lattice_gateway";
 const EGRESS: &str = "lattice_egress";
 const INGRESS: &str = "lattice_ingress";
 
+const INSTANCE: Designation = Designation::Fixed("the name of one instance of the cluster");
+const INSTANCE_ARN: Designation = Designation::Fixed("the ARN of one instance of the cluster");
+
 /// How a resource configuration designates the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Designation {
-    /// By a name or an ARN that stays the database's.
+    /// By a name or an ARN that leads to the new writer after a failover.
     Follows,
-    /// By what stays the same in a failover.
+    /// By an address or a name that a failover leaves behind.
     Fixed(&'static str),
+    /// By the cluster's reader endpoint. It may be a path for readers.
+    Readers,
+    /// Perhaps: it has this, and the doctor does not know what that holds after a failover.
+    Unjudged(&'static str),
 }
 
 pub fn findings(
@@ -38,10 +46,21 @@ pub fn findings(
 ) -> Vec<Finding> {
     match paths {
         Err(unread) => vec![unread_paths(unread)],
-        Ok(paths) if paths.is_empty() => {
-            vec![Finding::ok(CONFIGURATION, "this account has no resource configuration for the database")]
-        }
+        Ok(paths) if paths.is_empty() => vec![no_path(context)],
         Ok(paths) => paths.iter().flat_map(|path| of(context, path, principal)).collect(),
+    }
+}
+
+/// No configuration designates the database, as far as the facts for it could be read.
+fn no_path(context: CheckContext<'_>) -> Finding {
+    let Facts { resolution, targets, database, .. } = context.facts;
+    let unread = [resolution.as_ref().err(), targets.as_ref().err(), database.as_ref().err()];
+    match unread.into_iter().flatten().next() {
+        Some(unread) => {
+            let could_not = "whether a resource configuration is for the database";
+            Finding::unread_optional(CONFIGURATION, unread, could_not)
+        }
+        None => Finding::ok(CONFIGURATION, "this account has no resource configuration for the database"),
     }
 }
 
@@ -55,32 +74,104 @@ fn unread_paths(unread: &Unread) -> Finding {
 
 /// How the resource designates the binding's database, or `None` if it is another resource.
 pub fn designation(context: CheckContext<'_>, resource: &Resource) -> Option<Designation> {
+    let is_here = |address: &IpAddr| is_target(context, *address);
     match resource {
         Resource::Name(name) => by_name(context, name),
         Resource::Address(address) => {
-            let is_here = database_side::addresses(context).contains(address) || is_target(context, *address);
+            let is_here = database_side::addresses(context).contains(address) || is_here(address);
             is_here.then_some(Designation::Fixed("an address"))
         }
-        Resource::Arn(arn) => is_database(context, arn).then_some(Designation::Follows),
+        Resource::Arn(arn) => by_arn(context, arn),
+        Resource::Ranges(ranges) => {
+            let addresses = database_side::addresses(context);
+            let holds = addresses.is_empty()
+                || ranges.is_empty()
+                || addresses.iter().any(|address| ranges.iter().any(|range| range.contains(address)));
+            holds.then_some(Designation::Unjudged("a range of addresses"))
+        }
+        Resource::Other => Some(Designation::Unjudged("a resource of a kind that the doctor does not know")),
     }
 }
 
 fn by_name(context: CheckContext<'_>, name: &str) -> Option<Designation> {
     let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
     let names: Vec<String> = context.names().into_iter().map(plain).collect();
-    let index = names.iter().position(|other| *other == plain(name))?;
+    let parsed = RdsName::parse(name);
+    let Some(index) = names.iter().position(|other| *other == plain(name)) else {
+        return beside_chain(context, &names, &parsed?);
+    };
     let last_of_rds = names.iter().rposition(|name| RdsName::parse(name).is_some());
-    if index == 0 {
-        return Some(Designation::Follows);
-    }
     if last_of_rds.is_some_and(|last| index > last) {
         return Some(Designation::Fixed("the name of a host"));
     }
-    let is_instance = RdsName::parse(name).is_some_and(|name| name.kind == RdsKind::Instance);
-    if is_instance && names.iter().any(|name| is_of_a_cluster(name)) {
-        return Some(Designation::Fixed("the name of one instance of the cluster"));
+    let kind = parsed.map(|name| name.kind);
+    let is_member = kind == Some(RdsKind::Instance) && names.iter().any(|name| is_of_a_cluster(name));
+    if is_member || is_bound_to_a_member(context) {
+        return Some(INSTANCE);
+    }
+    if kind == Some(RdsKind::Cluster) && is_global(names.iter().take(index).map(String::as_str)) {
+        return Some(Designation::Fixed("the name of one Region's cluster"));
     }
     Some(Designation::Follows)
+}
+
+/// By a name of the same database that DNS does not lead through now.
+fn beside_chain(context: CheckContext<'_>, names: &[String], name: &RdsName) -> Option<Designation> {
+    let database = context.database()?;
+    if endpoint::zone(names)? != name.zone {
+        return None;
+    }
+    let is_of_the_cluster = cluster(database).is_some_and(|id| id.eq_ignore_ascii_case(&name.identifier))
+        && context.binding.role == Role::Writer;
+    match name.kind {
+        RdsKind::Instance if database.members.members.contains_key(&name.identifier) => Some(INSTANCE),
+        RdsKind::ClusterReader if is_of_the_cluster => Some(Designation::Readers),
+        RdsKind::Cluster if is_of_the_cluster => Some(Designation::Follows),
+        _ => None,
+    }
+}
+
+/// By `arn:PARTITION:rds:REGION:ACCOUNT:cluster:ID`, or `…:db:ID`.
+fn by_arn(context: CheckContext<'_>, arn: &str) -> Option<Designation> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let ["arn", _, "rds", _, _, kind @ ("cluster" | "db"), id] = parts.as_slice() else { return None };
+    let is_asked_for = id.eq_ignore_ascii_case(&context.facts.identifier);
+    let Some(database) = context.database() else { return is_asked_for.then_some(Designation::Follows) };
+    if *kind == "cluster" {
+        let is_this = cluster(database).is_some_and(|cluster| cluster.eq_ignore_ascii_case(id));
+        let designation = match is_global(context.names().into_iter()) {
+            true => Designation::Fixed("the ARN of one Region's cluster"),
+            false => Designation::Follows,
+        };
+        return is_this.then_some(designation);
+    }
+    match database.kind {
+        DatabaseKind::Cluster => {
+            database.members.members.contains_key(&id.to_ascii_lowercase()).then_some(INSTANCE_ARN)
+        }
+        DatabaseKind::Instance if is_bound_to_a_member(context) => is_asked_for.then_some(INSTANCE_ARN),
+        DatabaseKind::Instance => is_asked_for.then_some(Designation::Follows),
+    }
+}
+
+/// The cluster, or the one that the instance belongs to.
+fn cluster(database: &Database) -> Option<&str> {
+    match database.kind {
+        DatabaseKind::Cluster => Some(&database.identifier),
+        DatabaseKind::Instance => database.cluster.as_deref(),
+    }
+}
+
+/// Whether the binding's endpoint is the one of an instance of a cluster. The check of the endpoint's kind says so.
+fn is_bound_to_a_member(context: CheckContext<'_>) -> bool {
+    let is_member =
+        |database: &Database| database.kind == DatabaseKind::Instance && database.cluster.is_some();
+    context.binding.role == Role::Writer && context.database().is_some_and(is_member)
+}
+
+/// Whether a global cluster's endpoint is among these names.
+fn is_global<'n>(mut names: impl Iterator<Item = &'n str>) -> bool {
+    names.any(|name| RdsName::parse(name).is_some_and(|name| name.kind == RdsKind::Global))
 }
 
 /// Whether the group holds this address, whatever DNS says now.
@@ -89,15 +180,12 @@ fn is_target(context: CheckContext<'_>, address: IpAddr) -> bool {
     targets.keys().filter_map(|target| target.parse::<SocketAddr>().ok()).any(|target| target.ip() == address)
 }
 
-/// Whether it is the ARN of the database, `arn:PARTITION:rds:REGION:ACCOUNT:cluster:NAME` or `…:db:NAME`.
-fn is_database(context: CheckContext<'_>, arn: &str) -> bool {
-    let parts: Vec<&str> = arn.split(':').collect();
-    matches!(parts.as_slice(), ["arn", _, "rds", _, _, "cluster" | "db", name]
-        if name.eq_ignore_ascii_case(&context.facts.identifier))
-}
-
 fn of(context: CheckContext<'_>, path: &LatticePath, principal: Option<&str>) -> Vec<Finding> {
     let LatticePath { configuration, gateway, rules: _, subnets: _, shares } = path;
+    // It may be another database's, and so is everything else about it.
+    if let Some(Designation::Unjudged(what)) = designation(context, &configuration.resource) {
+        return vec![not_judged(context, configuration, what)];
+    }
     let mut findings = vec![check_configuration(context, configuration)];
     findings.extend(check_resource(context, configuration));
     findings.extend(check_port(context, configuration));
@@ -120,8 +208,24 @@ fn of(context: CheckContext<'_>, path: &LatticePath, principal: Option<&str>) ->
 fn check_configuration(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Finding {
     let ResourceConfiguration { id, name, status, failure, .. } = configuration;
     let reason = failure.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let words = ["vpc-lattice", "get-resource-configuration", "--resource-configuration-identifier", id];
-    check_status(CONFIGURATION, format!("{name} ({id}), {status}{reason}"), status, &context.aws(words))
+    let observed = format!("{name} ({id}), {status}{reason}");
+    check_status(CONFIGURATION, observed, status, &show(context, configuration))
+}
+
+/// The command that shows the configuration.
+fn show(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> String {
+    let id = &configuration.id;
+    context.aws(["vpc-lattice", "get-resource-configuration", "--resource-configuration-identifier", id])
+}
+
+fn not_judged(
+    context: CheckContext<'_>,
+    configuration: &ResourceConfiguration,
+    what: &'static str,
+) -> Finding {
+    let observed = format!("whether {} is for the database: it has {what}", configuration.id);
+    let fix = format!("see its configuration: {}", show(context, configuration));
+    Finding::not_examined(RESOURCE, observed, fix)
 }
 
 fn check_gateway(context: CheckContext<'_>, gateway: &ResourceGateway) -> Finding {
@@ -148,29 +252,51 @@ fn check_resource(context: CheckContext<'_>, configuration: &ResourceConfigurati
     let resource_text = match resource {
         Resource::Name(text) | Resource::Arn(text) => text.clone(),
         Resource::Address(address) => address.to_string(),
+        Resource::Ranges(_) | Resource::Other => return None,
     };
     let observed = format!("{id} has {resource_text}");
-    let Designation::Fixed(what) = designation(context, resource)? else {
-        return Some(Finding::ok(RESOURCE, observed));
+    match designation(context, resource)? {
+        Designation::Follows => Some(Finding::ok(RESOURCE, observed)),
+        Designation::Fixed(what) => {
+            let impact = "it stays where it is: the next failover cuts clients off, or leads them to a database that \
+                          they cannot write to";
+            let fix = follow(context, configuration);
+            Some(Finding::problem(RESOURCE, format!("{observed}, {what}"), impact, fix))
+        }
+        Designation::Readers => {
+            let impact = "it leads to a reader, which clients cannot write to";
+            let fix = format!("if clients write by this path, {}", follow(context, configuration));
+            Some(Finding::warning(RESOURCE, format!("{observed}, the reader endpoint"), impact, fix))
+        }
+        Designation::Unjudged(_) => None,
+    }
+}
+
+/// How the configuration gets a name that follows a failover.
+fn follow(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> String {
+    let Some(name) = name_to_follow(context) else {
+        return "give it the cluster's writer endpoint, as the binding: see the finding endpoint_kind"
+            .to_owned();
     };
-    let is_v4 = database_side::addresses(context).first().is_none_or(IpAddr::is_ipv4);
+    let group = context.facts.group.as_ref();
+    let is_v4 = match configuration.resource {
+        Resource::Address(address) => address.is_ipv4(),
+        _ => group.map_or(true, |group| group.address_type != "ipv6"),
+    };
     let family = if is_v4 { "IPV4" } else { "IPV6" };
-    let definition = format!("dnsResource={{domainName={},ipAddressType={family}}}", name_to_follow(context));
-    let update = update(context, id, ["--resource-configuration-definition", &definition]);
-    Some(Finding::problem(
-        RESOURCE,
-        format!("{observed}, {what}"),
-        "it stays where it is: the next failover cuts clients off, or leads them to a database that they cannot write to",
-        format!("give it the name that follows a failover: {update}"),
-    ))
+    let definition = format!("dnsResource={{domainName={name},ipAddressType={family}}}");
+    let update = update(context, &configuration.id, ["--resource-configuration-definition", &definition]);
+    format!("give it the name that follows a failover: {update}")
 }
 
 /// The name that RDS gives and that follows the writer, or the endpoint. VPC Lattice resolves names of RDS from outside
 /// the VPC, and other names perhaps not.
-fn name_to_follow<'a>(context: CheckContext<'a>) -> &'a str {
-    let follows =
-        |name: &&str| RdsName::parse(name).is_some() && by_name(context, name) == Some(Designation::Follows);
-    context.names().into_iter().find(follows).unwrap_or(&context.binding.endpoint)
+fn name_to_follow<'a>(context: CheckContext<'a>) -> Option<&'a str> {
+    let follows = |name: &&str| by_name(context, name) == Some(Designation::Follows);
+    let is_of_rds = |name: &&str| RdsName::parse(name).is_some();
+    let names = context.names();
+    let of_rds = names.iter().copied().find(|name| is_of_rds(name) && follows(name));
+    of_rds.or_else(|| names.first().copied().filter(follows))
 }
 
 fn update<'w>(context: CheckContext<'w>, id: &'w str, options: impl IntoIterator<Item = &'w str>) -> String {
@@ -200,10 +326,10 @@ fn check_port(context: CheckContext<'_>, configuration: &ResourceConfiguration) 
 
 fn no_gateway(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Finding {
     let id = &configuration.id;
-    let words = ["vpc-lattice", "get-resource-configuration", "--resource-configuration-identifier", id];
     let observed =
         format!("security groups between the resource gateway and the database: {id} names no gateway");
-    Finding::not_examined(GATEWAY, observed, format!("see its configuration: {}", context.aws(words)))
+    let fix = format!("see its configuration: {}", show(context, configuration));
+    Finding::not_examined(GATEWAY, observed, fix)
 }
 
 /// The gateway's groups let it out to the database, and the database's groups admit it.
@@ -241,7 +367,10 @@ fn ingress_unknown(path: &LatticePath) -> Finding {
         Err(unread) => Finding::unread_optional(INGRESS, unread, could_not),
         Ok(_) => Finding::not_examined(
             INGRESS,
-            format!("{could_not}: the database's port, addresses or security groups are not known"),
+            format!(
+                "{could_not}: the database's port, addresses or security groups are not known, or the gateway's \
+                 subnets have no range of the address's family"
+            ),
             "see the findings endpoint, database and target_group",
         ),
     }

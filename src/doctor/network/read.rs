@@ -16,7 +16,7 @@ use crate::doctor::facts::{Facts, LoadBalancer, Read};
 use crate::doctor::reading::read_until;
 use crate::error::Error;
 
-/// The EC2 API as the doctor reads them.
+/// The EC2 API as the doctor reads it.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectNetwork {
     /// The endpoint services on this load balancer, without principals and connections.

@@ -1,7 +1,8 @@
 //! Security groups: the load balancer's admit clients and let it out to the database, and the database's admit the
 //! load balancer. A resource gateway of VPC Lattice needs the last two as well.
 //!
-//! Rules only allow. A prefix list may hold any address, so no missing rule is reported beside one.
+//! Rules only allow. A prefix list may hold any address, so no missing rule is reported beside one. Only where health
+//! checks show that connections get through does it count as a rule for the other side.
 
 use std::net::IpAddr;
 
@@ -47,6 +48,44 @@ impl Source<'_> {
             return database_side::cut_off(context, check, observed, &impact, fix);
         }
         Finding::problem(check, observed, format!("{impact}: clients are cut off"), fix)
+    }
+
+    /// The rules `open` may be for the two sides, and the facts do not tell.
+    fn not_judged(
+        self,
+        context: CheckContext<'_>,
+        check: &'static str,
+        whether: &str,
+        open: &[&Rule],
+    ) -> Finding {
+        let mut looks = Vec::new();
+        for rule in open {
+            looks.push(match &rule.peer {
+                Peer::PrefixList(id) => {
+                    let entries = ["ec2", "get-managed-prefix-list-entries", "--prefix-list-id", id];
+                    format!("see the prefix list's addresses: {}", context.aws(entries))
+                }
+                Peer::Group(_) => "see the finding database".to_owned(),
+                Peer::Cidr(_) => format!("see the addresses of {}: {}", self.name, self.interfaces(context)),
+            });
+        }
+        looks.sort_unstable();
+        looks.dedup();
+        let rules = list(open.iter().copied());
+        let observed = format!("{whether}: the rule for {rules} may do so, and the facts do not tell");
+        Finding::not_examined(check, observed, looks.join("; "))
+    }
+
+    /// The command that shows the source's network interfaces.
+    fn interfaces(self, context: CheckContext<'_>) -> String {
+        let filter = match self.security_groups {
+            [] => {
+                let subnets: Vec<&str> = self.subnets.iter().map(|subnet| subnet.id.as_str()).collect();
+                format!("Name=subnet-id,Values={}", subnets.join(","))
+            }
+            groups => format!("Name=group-id,Values={}", groups.join(",")),
+        };
+        context.aws(["ec2", "describe-network-interfaces", "--filters", &filter])
     }
 }
 
@@ -136,7 +175,7 @@ fn check_clients(
     ))
 }
 
-/// The source's groups let it connect to the database. `None` where it has no groups, or the endpoint no known address.
+/// The source's groups let it connect to the database. `None` without a port or an address, or where it has no groups.
 pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
     let Source { name, egress, security_groups: groups, .. } = source;
     let (port, own) = (context.port()?, groups.first()?);
@@ -147,7 +186,7 @@ pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule
         allowed.iter().any(|rule| match &rule.peer {
             Peer::Cidr(cidr) => cidr.contains(address),
             Peer::Group(group) => of_database.contains(group),
-            Peer::PrefixList(_) => true,
+            Peer::PrefixList(_) => source.has_health_checks,
         })
     };
     addresses.first()?;
@@ -156,6 +195,17 @@ pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule
         let observed = format!("{} lets {name} out to port {port}", groups.join(", "));
         return Some(Finding::ok(egress, observed));
     }
+    let to = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let may_reach = |rule: &&Rule| match &rule.peer {
+        Peer::Cidr(_) => false,
+        Peer::Group(_) => of_database.is_empty(),
+        Peer::PrefixList(_) => true,
+    };
+    let open: Vec<&Rule> = allowed.into_iter().filter(may_reach).collect();
+    if !open.is_empty() {
+        let whether = format!("whether {} lets {name} out to {to} port {port}", groups.join(", "));
+        return Some(source.not_judged(context, egress, &whether, &open));
+    }
     let rule = ["ec2", "authorize-security-group-egress", "--group-id", own, "--ip-permissions"];
     let permission = match of_database.first() {
         Some(database) => {
@@ -163,50 +213,58 @@ pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule
         }
         None => permission(port, missing.iter().map(|address| IpNet::from(**address))),
     };
-    let to = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let observed = format!("{} does not let {name} out to {to} port {port}", groups.join(", "));
     let fix = format!("add the rule: {}", context.aws(rule.into_iter().chain([permission.as_str()])));
     Some(source.cut_off(context, egress, observed, fix))
 }
 
-/// The database's groups admit the source from each of its subnets. `None` where the database's groups are not known,
-/// or where they admit no group of the source's and its subnets are not known.
+/// The database's groups admit the source from each of its subnets. `None` without a port or an address, where the
+/// database's groups are not known, or where they admit no group of the source's and no range of the address's family
+/// is known of its subnets.
 pub fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
-    let Source { name, ingress, security_groups, subnets, .. } = source;
+    let Source { name, ingress, security_groups, subnets, has_health_checks, .. } = source;
     let port = context.port()?;
     let groups = database_side::security_groups(context);
     let own = groups.first()?;
-    let family = database_side::addresses(context).first()?.is_ipv4();
+    let is_v4 = database_side::addresses(context).first()?.is_ipv4();
     let allowed: Vec<&Rule> = allowing(rules, &groups, false, port).collect();
-    let of_source = |rule: &&&Rule| match &rule.peer {
+    let is_admitted = allowed.iter().any(|rule| match &rule.peer {
         Peer::Group(group) => security_groups.contains(group),
-        Peer::PrefixList(_) => true,
+        Peer::PrefixList(_) => has_health_checks,
         Peer::Cidr(_) => false,
-    };
+    });
+    let cidrs = subnets.iter().flat_map(|subnet| &subnet.cidrs).filter(|cidr| cidr.addr().is_ipv4() == is_v4);
+    let cidrs: Vec<&IpNet> = cidrs.collect();
+    if cidrs.is_empty() && !is_admitted {
+        return None;
+    }
+    let admitted = IpNet::aggregate(&allowed.iter().filter_map(|rule| range(rule)).collect());
+    let is_covered = |cidr: &IpNet| admitted.iter().any(|other| other.contains(cidr));
+    let uncovered: Vec<&IpNet> = cidrs.into_iter().filter(|cidr| !is_covered(cidr)).collect();
     // A rule for a part of a subnet may be for the source's own addresses.
-    let meets = |cidr: &IpNet| {
-        allowed.iter().any(|rule| match &rule.peer {
-            Peer::Cidr(other) => other.contains(cidr) || cidr.contains(other),
-            _ => false,
-        })
+    let may_admit = |rule: &Rule, cidr: &IpNet| match &rule.peer {
+        Peer::Cidr(other) => cidr.contains(other),
+        Peer::PrefixList(_) => true,
+        Peer::Group(_) => false,
     };
-    let is_admitted = allowed.iter().any(|rule| of_source(&rule));
-    let cidrs = || subnets.iter().flat_map(|subnet| &subnet.cidrs);
-    let missing: Vec<&IpNet> =
-        cidrs().filter(|cidr| cidr.addr().is_ipv4() == family && !meets(cidr)).collect();
-    if is_admitted || (missing.is_empty() && !subnets.is_empty()) {
+    let missing = uncovered.iter().filter(|cidr| !allowed.iter().any(|rule| may_admit(rule, cidr)));
+    let missing: Vec<IpNet> = missing.map(|cidr| **cidr).collect();
+    if is_admitted || uncovered.is_empty() || (missing.is_empty() && has_health_checks) {
         let observed = format!("{} admits {name} to port {port}", groups.join(", "));
         return Some(Finding::ok(ingress, observed));
     }
-    if subnets.is_empty() {
-        return None;
+    if missing.is_empty() {
+        let may_be_for_it = |rule: &&Rule| uncovered.iter().any(|cidr| may_admit(rule, cidr));
+        let open: Vec<&Rule> = allowed.into_iter().filter(may_be_for_it).collect();
+        let whether = format!("whether {} admits {name} to port {port}", groups.join(", "));
+        return Some(source.not_judged(context, ingress, &whether, &open));
     }
     let admit = ["ec2", "authorize-security-group-ingress", "--group-id", own, "--ip-permissions"];
     let permission = match security_groups.first() {
         Some(source) => {
             format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={source}}}]")
         }
-        None => permission(port, missing.iter().map(|cidr| **cidr)),
+        None => permission(port, missing.iter().copied()),
     };
     let from = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let present = Some(list(allowed.into_iter())).filter(|list| !list.is_empty());
@@ -214,6 +272,10 @@ pub fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Ru
     let observed = format!("{} admits {present} to port {port}, and not {name} ({from})", groups.join(", "));
     let fix = format!("add the rule: {}", context.aws(admit.into_iter().chain([permission.as_str()])));
     Some(source.cut_off(context, ingress, observed, fix))
+}
+
+fn range(rule: &Rule) -> Option<IpNet> {
+    if let Peer::Cidr(cidr) = &rule.peer { Some(*cidr) } else { None }
 }
 
 /// A rule for these ranges, in the AWS CLI's shorthand.

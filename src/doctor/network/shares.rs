@@ -1,10 +1,10 @@
 //! The resource shares of a resource configuration: a vendor's account is invited, and accepted.
 //!
 //! An account outside the organization is invited. RAM names it as `ASSOCIATING` until it accepts, and removes it if it
-//! declines or if the invitation expires, within 12 hours or 7 days (RAM guide, "Accepting and rejecting resource share
-//! invitations").
+//! declines or if the invitation expires, after 12 hours or 7 days, by the type of the resource (RAM guide, "Accepting and
+//! rejecting resource share invitations").
 
-use super::facts::{ResourceConfiguration, Share};
+use super::facts::{Principal, ResourceConfiguration, Share};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::Read;
 use crate::doctor::finding::Finding;
@@ -59,9 +59,12 @@ pub fn check_share(
         let put = ram(context, "associate-resource-share", words);
         fixes.push(format!("wait some minutes, otherwise put it into the share again: {put}"));
     }
-    let is_pending =
-        |share: &&&Share| share.principals.iter().any(|it| acceptance(&it.status) == Acceptance::Pending);
-    fixes.extend(shares.iter().filter(is_pending).map(|share| accept(context, share)));
+    let is_pending = |it: &&Principal| acceptance(&it.status) == Acceptance::Pending;
+    let is_invited = |share: &&&Share| share.principals.iter().filter(is_pending).any(is_account);
+    fixes.extend(shares.iter().filter(is_invited).map(|share| accept(context, share)));
+    if with(Acceptance::Pending).any(|(_, principal)| !is_account(principal)) {
+        fixes.push("wait some minutes, then run the doctor again".to_owned());
+    }
     for (share, principal) in with(Acceptance::Failed) {
         let words = ["--resource-share-arn", &share.arn, "--principals", &principal.id];
         let (remove, add) = (
@@ -91,6 +94,11 @@ pub fn check_share(
         return Finding::warning(SHARE, observed, impact, fix);
     }
     shared_with_nobody(context, configuration, &shares, principal)
+}
+
+/// Whether it is an account, which is invited. An organization or a unit of one has no invitation to accept.
+fn is_account(principal: &Principal) -> bool {
+    principal.id.len() == 12 && principal.id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn observed(configuration: &ResourceConfiguration, shares: &[&Share]) -> String {
@@ -132,7 +140,8 @@ fn accept(context: CheckContext<'_>, share: &Share) -> String {
     let accept = ["aws", "ram", "accept-resource-share-invitation", "--region", context.region()];
     let accept = command(accept.into_iter().chain(["--resource-share-invitation-arn"]));
     format!(
-        "let the invited account run this before the invitation expires: `{} | xargs -n 1 {}`",
+        "let the invited account run this before the invitation expires (no output means that no invitation waits): \
+         `{} | xargs -r -n 1 {}`",
         list.trim_matches('`'),
         accept.trim_matches('`')
     )

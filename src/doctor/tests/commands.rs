@@ -26,7 +26,7 @@ def stop(request, **_):
     raise RuntimeError("the command is valid")
 driver.session.register("before-send", stop)
 for line in sys.stdin:
-    for command in line.strip().split(" | xargs -n 1 "):
+    for command in line.strip().replace(" xargs -r ", " xargs ").split(" | xargs -n 1 "):
         words = shlex.split(command)
         # What `xargs` would add.
         words += {"--cidr": ["10.0.1.0/24"], "--resource-share-invitation-arn": ["arn:aws:ram"]}.get(words[-1], [])

@@ -11,10 +11,14 @@ const GATEWAY: &str = "rgw-0123456789abcdef0";
 const ARN: &str = "arn:aws:vpc-lattice:us-east-1:123456789012:resourceconfiguration/rcfg-0123456789abcdef0";
 const SHARE: &str = "arn:aws:ram:us-east-1:123456789012:resource-share/12345678-1234-1234-1234-123456789012";
 const VENDOR: &str = "210987654321";
+const UNIT: &str = "arn:aws:organizations::123456789012:ou/o-1234567890/ou-1234-12345678";
 const MEMBER: &str = "orders-1.abc123.us-east-1.rds.amazonaws.com";
+const READER: &str = "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com";
+const GLOBAL: &str = "world.global-abc123.global.rds.amazonaws.com";
 
 /// A cluster, and a path to it that a vendor has accepted.
 struct World {
+    endpoint: &'static str,
     facts: Facts,
     paths: Read<Vec<LatticePath>>,
     principal: Option<&'static str>,
@@ -58,7 +62,7 @@ fn world() -> World {
         ),
         shares: Ok(vec![share(&[(VENDOR, "ASSOCIATED")])]),
     };
-    World { facts: healthy_facts(), paths: Ok(vec![path]), principal: None }
+    World { endpoint: ENDPOINT, facts: healthy_facts(), paths: Ok(vec![path]), principal: None }
 }
 
 fn path(world: &mut World) -> &mut LatticePath {
@@ -81,9 +85,36 @@ fn shared_with(world: &mut World, principals: &[(&str, &str)]) {
     path(world).shares = Ok(vec![share(principals)]);
 }
 
+fn ranges(texts: &[&str]) -> Resource {
+    Resource::Ranges(texts.iter().map(|range| range.parse().unwrap()).collect())
+}
+
+/// The endpoint is the one of an instance of a cluster.
+fn is_bound_to_a_member(world: &mut World) {
+    world.endpoint = MEMBER;
+    world.facts.identifier = "orders-1".into();
+    world.facts.resolution = Ok(resolution(&[MEMBER]));
+    let database = database(&mut world.facts);
+    database.kind = DatabaseKind::Instance;
+    database.identifier = "orders-1".into();
+    database.cluster = Some("orders".into());
+    database.members = Cluster::default();
+}
+
+/// The endpoint is an alias of a global cluster's.
+fn is_global(world: &mut World) {
+    world.endpoint = "db.example.com";
+    world.facts.resolution = Ok(resolution(&["db.example.com", GLOBAL, ENDPOINT, MEMBER]));
+}
+
+fn set_address(facts: &mut Facts, address: &str) {
+    facts.resolution.as_mut().unwrap().addresses = Addresses::parse([address.parse().unwrap()]).unwrap();
+}
+
 /// What the doctor reads of a path is only what belongs to this database.
 fn judge(world: &World) -> Vec<Finding> {
-    lattice_findings(&binding(), &world.facts, &world.paths, world.principal)
+    let binding = Binding { endpoint: world.endpoint.into(), ..binding() };
+    lattice_findings(&binding, &world.facts, &world.paths, world.principal)
 }
 
 type Case = (&'static str, Severity, &'static str, &'static str, fn(&mut World));
@@ -137,6 +168,85 @@ const CASES: &[Case] = &[
         world.facts.resolution = Ok(resolution(&[ENDPOINT, MEMBER, host]));
         configuration(world).resource = Resource::Name(host.into());
     }),
+    // After a failover DNS names the other instance, and the name of this one is in no chain.
+    (
+        "lattice_resource",
+        Problem,
+        "orders-2.abc123.us-east-1.rds.amazonaws.com, the name of one instance of the cluster",
+        "domainName=orders.cluster-abc123.us-east-1.rds.amazonaws.com",
+        |world| {
+            configuration(world).resource =
+                Resource::Name("orders-2.abc123.us-east-1.rds.amazonaws.com".into());
+        },
+    ),
+    (
+        "lattice_resource",
+        Problem,
+        "db:Orders-2, the ARN of one instance of the cluster",
+        "domainName=orders.cluster-abc123.us-east-1.rds.amazonaws.com",
+        |world| {
+            let arn = "arn:aws:rds:us-east-1:123456789012:db:Orders-2";
+            configuration(world).resource = Resource::Arn(arn.into());
+        },
+    ),
+    (
+        "lattice_resource",
+        Warning,
+        "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com, the reader endpoint",
+        "if clients write by this path, give it the name that follows a failover: `aws vpc-lattice update-",
+        |world| configuration(world).resource = Resource::Name(READER.into()),
+    ),
+    // The binding's endpoint follows no failover either.
+    ("lattice_resource", Problem, "the name of one instance", "see the finding endpoint_kind", |world| {
+        is_bound_to_a_member(world);
+        configuration(world).resource = Resource::Name(MEMBER.into());
+    }),
+    ("lattice_resource", Problem, "the ARN of one instance", "see the finding endpoint_kind", |world| {
+        is_bound_to_a_member(world);
+        let arn = "arn:aws:rds:us-east-1:123456789012:db:orders-1";
+        configuration(world).resource = Resource::Arn(arn.into());
+    }),
+    // The endpoint is an alias of a global cluster's.
+    (
+        "lattice_resource",
+        Problem,
+        "the name of one Region's cluster",
+        "domainName=world.global-abc123.global.rds.amazonaws.com",
+        |world| {
+            is_global(world);
+            configuration(world).resource = Resource::Name(ENDPOINT.into());
+        },
+    ),
+    (
+        "lattice_resource",
+        Problem,
+        "the ARN of one Region's cluster",
+        "domainName=world.global-abc123.global.rds.amazonaws.com",
+        |world| {
+            is_global(world);
+            let arn = "arn:aws:rds:us-east-1:123456789012:cluster:orders";
+            configuration(world).resource = Resource::Arn(arn.into());
+        },
+    ),
+    // The group has IPv6, and so has the endpoint beside its IPv4.
+    ("lattice_resource", Problem, "10.0.1.10, an address", "ipAddressType=IPV4}", |world| {
+        group(&mut world.facts).address_type = "ipv6".into();
+        configuration(world).resource = Resource::Address("10.0.1.10".parse().unwrap());
+    }),
+    ("lattice_resource", Problem, "one instance of the cluster", "ipAddressType=IPV6}", |world| {
+        group(&mut world.facts).address_type = "ipv6".into();
+        configuration(world).resource = Resource::Name(MEMBER.into());
+    }),
+    (
+        "lattice_resource",
+        NotExamined,
+        "whether rcfg-0123456789abcdef0 is for the database: it has a range of addresses",
+        "see its configuration: `aws vpc-lattice get-resource-configuration",
+        |world| configuration(world).resource = ranges(&["192.168.0.0/16", "10.0.0.0/16"]),
+    ),
+    ("lattice_resource", NotExamined, "a kind that the doctor does not know", "see its conf", |world| {
+        configuration(world).resource = Resource::Other;
+    }),
     (
         "lattice_port",
         Problem,
@@ -177,6 +287,39 @@ const CASES: &[Case] = &[
             rules(world).remove(0);
         },
     ),
+    (
+        "lattice_egress",
+        NotExamined,
+        "whether sg-gateway lets the resource gateway out to 10.0.1.10 port 5432: the rule for pl-1 may do so",
+        "see the prefix list's addresses: `aws ec2 get-managed-prefix-list-entries --prefix-list-id pl-1",
+        |world| rules(world)[0].peer = Peer::PrefixList("pl-1".into()),
+    ),
+    (
+        "lattice_ingress",
+        NotExamined,
+        "whether sg-database admits the resource gateway to port 5432: the rule for pl-1 may do so",
+        "see the prefix list's addresses: `aws ec2 get-managed-prefix-list-entries --prefix-list-id pl-1",
+        |world| rules(world)[1].peer = Peer::PrefixList("pl-1".into()),
+    ),
+    // Only a part of one subnet is admitted.
+    (
+        "lattice_ingress",
+        NotExamined,
+        "the rule for 10.0.102.7/32 may do so",
+        "see the addresses of the resource gateway: `aws ec2 describe-network-interfaces --filters \
+         Name=group-id,Values=sg-gateway ",
+        |world| {
+            rules(world)[1].peer = cidr("10.0.101.0/24");
+            let second = rule("sg-database", false, 5432, 5432, cidr("10.0.102.7/32"));
+            rules(world).push(second);
+        },
+    ),
+    ("lattice_ingress", NotExamined, "10.0.101.7/32, 10.0.102.7/32", "Values=subnet-a,subnet-b ", |world| {
+        gateway(world).security_groups.clear();
+        rules(world)[1].peer = cidr("10.0.101.7/32");
+        let second = rule("sg-database", false, 5432, 5432, cidr("10.0.102.7/32"));
+        rules(world).push(second);
+    }),
     (
         "lattice_ingress",
         Problem,
@@ -254,9 +397,20 @@ const CASES: &[Case] = &[
         "lattice_share",
         Warning,
         "210987654321 (invited, not accepted) by the share orders",
-        "| xargs -n 1 aws ram accept-resource-share-invitation --region us-east-1 --resource-share-invitation-arn",
+        "(no output means that no invitation waits): `aws ram get-resource-share-invitations",
         |world| shared_with(world, &[(VENDOR, "ASSOCIATING")]),
     ),
+    (
+        "lattice_share",
+        Warning,
+        "210987654321 (invited, not accepted) by the share orders",
+        "| xargs -r -n 1 aws ram accept-resource-share-invitation --region us-east-1 --resource-share-invitation-arn`",
+        |world| shared_with(world, &[(VENDOR, "ASSOCIATING")]),
+    ),
+    // An organization has no invitation.
+    ("lattice_share", Warning, "ou-1234-12345678 (invited", "wait some minutes, then run", |world| {
+        shared_with(world, &[(UNIT, "ASSOCIATING")]);
+    }),
     // Another vendor has accepted.
     ("lattice_share", Warning, "111111111111 (accepted), 210987654321 (invited", "?status==", |world| {
         shared_with(world, &[("111111111111", "ASSOCIATED"), (VENDOR, "ASSOCIATING")]);
@@ -335,7 +489,7 @@ fn every_check_of_a_path_has_a_fault() {
 
 #[test]
 fn unusual_but_healthy_paths_have_no_fault() {
-    let worlds: [fn(&mut World); 12] = [
+    let worlds: [fn(&mut World); 16] = [
         |world| world.paths = Ok(Vec::new()),
         |world| configuration(world).resource = Resource::Name(format!("{}.", ENDPOINT.to_uppercase())),
         |world| {
@@ -357,6 +511,26 @@ fn unusual_but_healthy_paths_have_no_fault() {
             rules(world)[1].peer = cidr("10.0.0.0/16");
         },
         |world| rules(world)[0].peer = cidr("10.0.0.0/16"),
+        // Two rules together admit a subnet.
+        |world| {
+            rules(world)[1].peer = cidr("10.0.101.0/24");
+            rules(world).push(rule("sg-database", false, 0, 65535, cidr("10.0.102.0/25")));
+            rules(world).push(rule("sg-database", false, 0, 65535, cidr("10.0.102.128/25")));
+        },
+        |world| {
+            is_global(world);
+            configuration(world).resource = Resource::Name(GLOBAL.into());
+        },
+        // The binding has the name of an instance, and the configuration the cluster's.
+        |world| {
+            is_bound_to_a_member(world);
+            configuration(world).resource = Resource::Name(ENDPOINT.into());
+        },
+        |world| {
+            is_bound_to_a_member(world);
+            let arn = "arn:aws:rds:us-east-1:123456789012:cluster:orders";
+            configuration(world).resource = Resource::Arn(arn.into());
+        },
         // The subnets are not needed where the group is admitted.
         |world| path(world).subnets = Err(denied("ec2:DescribeSubnets")),
         // One vendor has left.
@@ -380,12 +554,17 @@ fn unusual_but_healthy_paths_have_no_fault() {
 
 #[test]
 fn unknown_addresses_and_groups_are_not_judged() {
-    let faults: [fn(&mut World); 2] = [
+    let faults: [fn(&mut World); 3] = [
         |world| world.facts.resolution = Err(denied("everything")),
         |world| {
             rules(world).pop();
             world.facts.database = Ok(None);
             world.facts.hosts = Ok(Vec::new());
+        },
+        // The subnets have IPv4 alone.
+        |world| {
+            set_address(&mut world.facts, "fd00::10");
+            rules(world)[1].peer = cidr("::/0");
         },
     ];
     for fault in faults {
@@ -395,11 +574,63 @@ fn unknown_addresses_and_groups_are_not_judged() {
         let ingress = findings.iter().find(|finding| finding.check == "lattice_ingress").unwrap();
         assert_eq!(ingress.level, NotExamined, "{findings:#?}");
         assert!(ingress.observed.contains("addresses or security groups are not known"), "{ingress:?}");
+        assert!(findings.iter().all(|finding| finding.level <= Fine), "{findings:#?}");
     }
     // Without an address nothing is let out to it.
     let mut world = world();
     world.facts.resolution = Err(denied("everything"));
     assert!(!judge(&world).iter().any(|finding| finding.check == "lattice_egress"));
+}
+
+/// Without a path, whatever a configuration could be compared with must have been read.
+#[test]
+fn account_without_a_path_is_ok_only_where_the_facts_were_read() {
+    let faults: [fn(&mut Facts); 3] = [
+        |facts| facts.resolution = Err(denied("everything")),
+        |facts| facts.targets = Err(denied("everything")),
+        |facts| facts.database = Err(denied("everything")),
+    ];
+    for fault in faults {
+        let mut world = World { paths: Ok(Vec::new()), ..world() };
+        fault(&mut world.facts);
+        let [finding] = judge(&world).try_into().expect("one finding");
+        assert_eq!((finding.level, finding.check.as_ref()), (NotExamined, "lattice_configuration"));
+        let expected = "whether a resource configuration is for the database: could not ask: AccessDenied";
+        assert_eq!(finding.observed, expected);
+    }
+}
+
+/// Only an account is invited.
+#[test]
+fn only_accounts_accept_an_invitation() {
+    let mut world = world();
+    shared_with(&mut world, &[(UNIT, "ASSOCIATING")]);
+    let share = |world: &World| judge(world).pop().and_then(|finding| finding.fix).unwrap_or_default();
+    assert!(!share(&world).contains("accept-resource-share-invitation"), "{}", share(&world));
+    shared_with(&mut world, &[(UNIT, "ASSOCIATING"), (VENDOR, "ASSOCIATING")]);
+    assert_eq!(share(&world).matches("accept-resource-share-invitation").count(), 1, "{}", share(&world));
+}
+
+/// Names and ARNs that are like the database's.
+#[test]
+fn other_databases_are_not_designated() {
+    let resources = [
+        Resource::Name("orders-3.abc123.us-east-1.rds.amazonaws.com".into()),
+        Resource::Name("orders-2.xyz789.us-east-1.rds.amazonaws.com".into()),
+        Resource::Name("orders.cluster-ro-xyz789.us-east-1.rds.amazonaws.com".into()),
+        Resource::Name("other.cluster-ro-abc123.us-east-1.rds.amazonaws.com".into()),
+        Resource::Name("orders.cluster-custom-abc123.us-east-1.rds.amazonaws.com".into()),
+        Resource::Arn("arn:aws:rds:us-east-1:123456789012:db:orders".into()),
+        Resource::Arn("arn:aws:rds:us-east-1:123456789012:cluster:orders-2".into()),
+        ranges(&["10.0.2.0/24", "fd00::/8"]),
+    ];
+    for resource in resources {
+        let mut world = world();
+        configuration(&mut world).resource = resource.clone();
+        let findings = judge(&world);
+        let is_designated = findings.iter().any(|it| it.check == "lattice_resource");
+        assert!(!is_designated, "{resource:?}: {findings:#?}");
+    }
 }
 
 #[test]
