@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{
 };
 use ipnet::IpNet;
 
-use crate::aws::{self, Bounded};
+use crate::aws::{Bounded, all};
 use crate::doctor::network::{
     Acl, AclEntry, Connection, InspectNetwork, Peer, Ports, Route, RouteTable, Rule, Service, Subnet,
 };
@@ -29,22 +29,10 @@ impl Ec2 {
     }
 }
 
-/// All items of a paginated call. The SDK's own paginator repeats the call until there are no more pages.
-macro_rules! all {
-    ($call:expr, $doing:expr, $action:literal) => {{
-        let mut pages = $call.into_paginator().items().send();
-        let mut items = Vec::new();
-        while let Some(item) = Box::pin(pages.next()).await {
-            items.push(item.map_err(|error| aws::call_error($doing.to_owned(), $action, error))?);
-        }
-        items
-    }};
-}
-
 impl InspectNetwork for Ec2 {
     async fn services(&self, load_balancer: &str) -> Result<Vec<Service>, Error> {
         let listed = all!(
-            self.client.describe_vpc_endpoint_service_configurations(),
+            self.client.describe_vpc_endpoint_service_configurations().into_paginator().items(),
             "list the endpoint services",
             "ec2:DescribeVpcEndpointServiceConfigurations"
         );
@@ -56,7 +44,11 @@ impl InspectNetwork for Ec2 {
 
     async fn principals(&self, service: &str) -> Result<Vec<String>, Error> {
         let listed = all!(
-            self.client.describe_vpc_endpoint_service_permissions().service_id(service),
+            self.client
+                .describe_vpc_endpoint_service_permissions()
+                .service_id(service)
+                .into_paginator()
+                .items(),
             "list the allowed principals",
             "ec2:DescribeVpcEndpointServicePermissions"
         );
@@ -66,7 +58,11 @@ impl InspectNetwork for Ec2 {
 
     async fn connections(&self, service: &str) -> Result<Vec<Connection>, Error> {
         let listed = all!(
-            self.client.describe_vpc_endpoint_connections().filters(filter("service-id", [service])),
+            self.client
+                .describe_vpc_endpoint_connections()
+                .filters(filter("service-id", [service]))
+                .into_paginator()
+                .items(),
             "list the endpoint connections",
             "ec2:DescribeVpcEndpointConnections"
         );
@@ -80,7 +76,11 @@ impl InspectNetwork for Ec2 {
 
     async fn rules(&self, groups: &[String]) -> Result<Vec<Rule>, Error> {
         let listed = all!(
-            self.client.describe_security_group_rules().filters(filter("group-id", groups)),
+            self.client
+                .describe_security_group_rules()
+                .filters(filter("group-id", groups))
+                .into_paginator()
+                .items(),
             "read the rules of the security groups",
             "ec2:DescribeSecurityGroupRules"
         );
@@ -90,7 +90,7 @@ impl InspectNetwork for Ec2 {
     async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>, Error> {
         // A subnet that is gone would fail the call if it were asked for by its id.
         let listed = all!(
-            self.client.describe_subnets().filters(filter("subnet-id", ids)),
+            self.client.describe_subnets().filters(filter("subnet-id", ids)).into_paginator().items(),
             "describe the subnets",
             "ec2:DescribeSubnets"
         );
@@ -99,7 +99,11 @@ impl InspectNetwork for Ec2 {
 
     async fn acls(&self, subnets: &[String]) -> Result<Vec<Acl>, Error> {
         let listed = all!(
-            self.client.describe_network_acls().filters(filter("association.subnet-id", subnets)),
+            self.client
+                .describe_network_acls()
+                .filters(filter("association.subnet-id", subnets))
+                .into_paginator()
+                .items(),
             "describe the network ACLs",
             "ec2:DescribeNetworkAcls"
         );
@@ -108,7 +112,7 @@ impl InspectNetwork for Ec2 {
 
     async fn route_tables(&self, vpcs: &[String]) -> Result<Vec<RouteTable>, Error> {
         let listed = all!(
-            self.client.describe_route_tables().filters(filter("vpc-id", vpcs)),
+            self.client.describe_route_tables().filters(filter("vpc-id", vpcs)).into_paginator().items(),
             "describe the route tables",
             "ec2:DescribeRouteTables"
         );

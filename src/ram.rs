@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_ram::Client;
 use aws_sdk_ram::types::{ResourceShareAssociation, ResourceShareAssociationType};
 
-use crate::aws::{self, Bounded};
+use crate::aws::{Bounded, all};
 use crate::doctor::network::{InspectShares, Principal, Share};
 use crate::error::Error;
 
@@ -31,16 +31,9 @@ impl Ram {
         };
         let call = self.client.get_resource_share_associations().association_type(kind);
         let call = call.set_resource_arn(resource.map(str::to_owned)).set_resource_share_arns(shares);
-        let mut pages = call.into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = Box::pin(pages.next()).await {
-            let page = page.map_err(|error| {
-                let doing = "list the resource shares".to_owned();
-                aws::call_error(doing, "ram:GetResourceShareAssociations", error)
-            })?;
-            found.extend(page.resource_share_associations.unwrap_or_default());
-        }
-        Ok(found)
+        let pages =
+            all!(call.into_paginator(), "list the resource shares", "ram:GetResourceShareAssociations");
+        Ok(pages.into_iter().flat_map(|page| page.resource_share_associations.unwrap_or_default()).collect())
     }
 }
 

@@ -7,7 +7,7 @@ use aws_sdk_vpclattice::types::{
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::aws::{self, Bounded};
+use crate::aws::{self, Bounded, all};
 use crate::doctor::network::{InspectLattice, Ports, Resource, ResourceConfiguration, ResourceGateway};
 use crate::error::Error;
 
@@ -59,13 +59,11 @@ impl Lattice {
 
 impl InspectLattice for Lattice {
     async fn configurations(&self, account: &str) -> Result<Vec<ResourceConfiguration>, Error> {
-        let mut pages = self.client.list_resource_configurations().into_paginator().items().send();
-        let mut listed = Vec::new();
-        while let Some(summary) = Box::pin(pages.next()).await {
-            let doing = || "list the resource configurations".to_owned();
-            let action = "vpc-lattice:ListResourceConfigurations";
-            listed.push(summary.map_err(|error| aws::call_error(doing(), action, error))?);
-        }
+        let mut listed = all!(
+            self.client.list_resource_configurations().into_paginator().items(),
+            "list the resource configurations",
+            "vpc-lattice:ListResourceConfigurations"
+        );
         listed.retain(|summary| may_be_a_path(summary, account));
         let complete = listed.iter().map(|summary| self.complete(summary));
         let found = stream::iter(complete).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
@@ -138,4 +136,33 @@ fn ranges(texts: &[String]) -> Resource {
 fn ports(range: &str) -> Option<Ports> {
     let (from, to) = range.split_once('-').unwrap_or((range, range));
     Some(Ports { from: from.parse().ok()?, to: to.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_vpclattice::types::{CidrResource, IpResource};
+
+    use super::*;
+
+    #[test]
+    fn resource_that_cannot_be_judged_is_kept() {
+        let ip = |ip: &str| {
+            ResourceConfigurationDefinition::IpResource(IpResource::builder().ip_address(ip).build())
+        };
+        let cidr = |range: &str| {
+            ResourceConfigurationDefinition::CidrResource(CidrResource::builder().cidr_ranges(range).build())
+        };
+        for (definition, expected) in [
+            (ip("10.0.1.10"), Resource::Address("10.0.1.10".parse().unwrap())),
+            (ip("10.0.0.0/16"), Resource::Other),
+            (cidr("10.0.0.0/16"), Resource::Ranges(vec!["10.0.0.0/16".parse().unwrap()])),
+            (cidr("all"), Resource::Other),
+        ] {
+            let found =
+                GetResourceConfigurationOutput::builder().resource_configuration_definition(definition);
+            let found = configuration(&found.build(), None).expect("it is kept");
+            assert_eq!(found.resource, expected);
+        }
+        assert_eq!(configuration(&GetResourceConfigurationOutput::builder().build(), None), None);
+    }
 }

@@ -38,7 +38,8 @@ pub struct DoctorArguments {
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = Through::parse)]
     #[arg(conflicts_with_all = ["function", "answer"])]
     through: Option<Option<Through>>,
-    /// Checks whether this principal may connect to the endpoint service
+    /// Checks whether this principal may connect to the endpoint service, and gives the command that shares a path by
+    /// VPC Lattice with its account
     #[cfg(feature = "network")]
     #[arg(long, value_name = "ARN", conflicts_with_all = ["function", "answer"])]
     principal: Option<String>,

@@ -244,6 +244,10 @@ const CASES: &[Case] = &[
         "see its configuration: `aws vpc-lattice get-resource-configuration",
         |world| configuration(world).resource = ranges(&["192.168.0.0/16", "10.0.0.0/16"]),
     ),
+    ("lattice_resource", NotExamined, "it has a range of addresses", "see its configuration", |world| {
+        configuration(world).resource = ranges(&["192.168.0.0/16"]);
+        world.facts.resolution = Err(denied("everything"));
+    }),
     ("lattice_resource", NotExamined, "a kind that the doctor does not know", "see its conf", |world| {
         configuration(world).resource = Resource::Other;
     }),
