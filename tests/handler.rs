@@ -271,6 +271,19 @@ async fn records_that_are_no_events_are_logged_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn unreadable_event_of_rds_is_logged_and_checks_all() {
+    let (aws, log) = (two_databases(), Log::open());
+    let mut event = failover("billing");
+    event["detail"] = json!(7);
+    let outcome = invoke(&aws, event, minute()).await.unwrap();
+    assert_eq!((outcome.trigger, outcome.bindings.len()), (Trigger::Check, 2));
+    let lines = log.lines();
+    let warning = lines.iter().find(|line| line["decision"] == "check").expect("a warning");
+    assert_eq!(warning["level"], "WARN");
+    assert!(warning["reason"].as_str().is_some_and(|reason| reason.contains("integer `7`")), "{warning}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failure_is_logged_by_its_message() {
     let aws = two_databases();
     aws.state().names.insert(BILLING.into(), ApiFault::NxDomain);

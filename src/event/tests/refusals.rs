@@ -107,11 +107,12 @@ fn event_and_batch_of_the_largest_size_are_accepted() {
     };
     assert_eq!(asks(&padded(1 << 20)), "check");
     assert!(asks(&padded((1 << 20) + 1)).starts_with("the event has 1048577 bytes"));
-    // Six records, five commas and two brackets.
+    assert_eq!(asks(&json!([padded(1 << 20)])), "check");
+    assert!(asks(&json!([padded((1 << 20) + 1)])).starts_with("the event has 1048577 bytes"));
     let batch = |bytes: usize| {
-        let mut records = vec![padded((1 << 20) - 2); 6];
+        let mut records = vec![padded(1 << 19); 12];
         let length = json!(records).to_string().len();
-        records[5] = padded((1 << 20) - 2 + bytes - length);
+        records[11] = padded((1 << 19) + bytes - length);
         json!(records)
     };
     assert_eq!(asks(&batch(6 << 20)), "check");
