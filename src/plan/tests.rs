@@ -248,3 +248,10 @@ fn failback_registers_the_draining_writer() {
         ],
     );
 }
+
+#[test]
+fn states_have_the_names_of_the_api() {
+    use TargetState::*;
+    let names = [Healthy, Unavailable, Unused, Initial, Unhealthy, Unknown, Draining].map(TargetState::name);
+    assert_eq!(names, ["healthy", "unavailable", "unused", "initial", "unhealthy", "unknown", "draining"]);
+}
