@@ -96,6 +96,7 @@ def test_impossible_together(parameters, reason):
     ("DiscoveryEndpoints", "*.RDS.amazonaws.com"),
     ("ConfirmSeconds", "3"),
     ("PollMillis", "99"),
+    ("PollMillis", "60001"),
     ("RolePath", "service"),
     ("RoleArn", "sync"),
     ("Monitoring", "some"),
