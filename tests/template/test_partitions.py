@@ -130,7 +130,8 @@ def test_documented_policies_pass_parliament():
         # The doctor only reads, and reads any database that somebody names.
         ("docs/doctor.md", "RESOURCE_STAR", "['rds:DescribeDBClusters', 'rds:DescribeDBInstances']"),
         ("docs/doctor.md", "RESOURCE_STAR", "['rds:DescribeDBClusterParameters', 'rds:DescribeDBParameters']"),
-        ("docs/doctor.md", "RESOURCE_STAR", "['ec2:DescribeVpcEndpointServicePermissions']"),
+        ("docs/doctor.md", "RESOURCE_STAR", "['ec2:DescribeVpcEndpointServicePermissions', "
+                                            "'vpc-lattice:GetResourceConfiguration', 'vpc-lattice:GetResourceGateway']"),
     }
 
 
