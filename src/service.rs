@@ -56,7 +56,8 @@ pub struct Service<'a, D, T, C> {
     clients: &'a Clients<D, T, C>,
     fleet: &'a Fleet,
     program: Program,
-    /// The RDS API's last answers about instances. They count if the API does not answer.
+    /// The members of bound clusters by the RDS API's answers. It is not asked again about them, so that their events wait
+    /// for nothing. If one has moved to another cluster, its event watches the former, and checks the other bindings.
     members: RefCell<Members>,
 }
 
@@ -265,7 +266,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     }
 
     /// Decides what the event asks for. An event about an instance may be about its cluster. If no binding names the
-    /// instance, the RDS API is asked for its cluster.
+    /// instance, the RDS API is asked for its cluster, once.
     async fn find_request(
         &self,
         event: &Event,
@@ -273,7 +274,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         oldest: SystemTime,
         deadline: Instant,
     ) -> (Request, Members) {
-        let mut members = Members::new();
+        let mut members = self.members.borrow().clone();
         let asked = request(event, bindings, &members, oldest);
         let unknown = unknown_instances(event, bindings, &members);
         if unknown.is_empty() || matches!(asked, Request::Watch(_)) {
@@ -285,7 +286,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                 Ok(Ok(Some(described))) => {
                     Some(described.cluster.map(|cluster| cluster.to_ascii_lowercase()))
                 }
-                _ => self.members.borrow().get(&instance).cloned(),
+                _ => None,
             };
             (instance, cluster)
         };

@@ -128,6 +128,26 @@ async fn watch_without_a_move_lasts_watch_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn watch_with_slow_or_silent_dns_lasts_watch_seconds() {
+    let timing = Timing { watch: seconds(25), ..TIMING };
+    let watched = async |aws: FakeAws| {
+        let started = Instant::now();
+        let report = aws.reconcile_at(timing, Mode::Watch, seconds(600)).await;
+        (report.status, started.elapsed())
+    };
+    let slow = FakeAws::new();
+    slow.state().lookup_latency = Some(Duration::from_millis(2900));
+    let (status, elapsed) = watched(slow).await;
+    assert_eq!(status, Status::InSync);
+    assert!((seconds(24)..=seconds(28)).contains(&elapsed), "{elapsed:?}");
+    let silent = FakeAws::new();
+    silent.always(Action::Lookup, Some(ApiFault::Hangs));
+    let (status, elapsed) = watched(silent).await;
+    assert_eq!(status, Status::Failed);
+    assert!((seconds(24)..=seconds(28)).contains(&elapsed), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn check_follows_a_failover_without_an_event() {
     let aws = FakeAws::new();
     aws.resolves_to(&[TWO]);

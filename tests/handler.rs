@@ -52,11 +52,36 @@ async fn invoke_with(
     event: Value,
     time: Duration,
 ) -> Result<InvocationResult, InvocationError> {
+    let config = config(tag);
+    let ports = ports(aws);
+    let fleet = Fleet::new(&config);
+    invoke_on(&Service::new(&config, &ports, &fleet, Program::Lambda), event, time).await
+}
+
+type Ports = reconcile::Clients<FakeAws, FakeAws, FakeAws>;
+
+fn ports(aws: &FakeAws) -> Ports {
+    reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() }
+}
+
+/// One more invocation of the same process.
+async fn invoke_on(
+    service: &Service<'_, FakeAws, FakeAws, FakeAws>,
+    event: Value,
+    time: Duration,
+) -> Result<InvocationResult, InvocationError> {
+    match handle(service, &event.to_string(), noon(), time).await? {
+        Answer::InvocationResult(outcome) => Ok(outcome),
+        other => panic!("expected bindings, not {other:?}"),
+    }
+}
+
+fn config(tag: Option<&str>) -> Config {
     let bindings = vec![
         Binding::new(ENDPOINT, GROUP.parse().unwrap()),
         Binding::new(BILLING, billing_group().parse().unwrap()),
     ];
-    let config = Config {
+    Config {
         bindings,
         discovery: tag.map(str::to_owned),
         discovery_endpoints: AllowedEndpoints::default(),
@@ -66,13 +91,6 @@ async fn invoke_with(
         verify: Duration::from_secs(900),
         elb_calls: 5,
         dry_run: false,
-    };
-    let ports = reconcile::Clients { dns: aws.clone(), groups: aws.clone(), rds: aws.clone() };
-    let fleet = Fleet::new(&config);
-    let service = Service::new(&config, &ports, &fleet, Program::Lambda);
-    match handle(&service, &event.to_string(), noon(), time).await? {
-        Answer::InvocationResult(outcome) => Ok(outcome),
-        other => panic!("expected bindings, not {other:?}"),
     }
 }
 
@@ -314,6 +332,22 @@ async fn event_about_a_member_is_a_check_while_the_rds_api_is_silent() {
     let check = invoke(&aws, failover("orders-2"), minute()).await.unwrap();
     assert_eq!((check.trigger, check.bindings.len()), (Trigger::Check, 2));
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_about_a_known_member_waits_for_no_answer_of_the_rds_api() {
+    let aws = two_databases();
+    let (config, ports) = (config(None), ports(&aws));
+    let fleet = Fleet::new(&config);
+    let service = Service::new(&config, &ports, &fleet, Program::Lambda);
+    invoke_on(&service, failover("orders-2"), minute()).await.unwrap();
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
+    aws.forget_calls();
+    let started = Instant::now();
+    let watch = invoke_on(&service, failover("orders-2"), minute()).await.unwrap();
+    assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 1));
+    let [first, ..] = &aws.calls(Action::Lookup)[..] else { panic!("a lookup") };
+    assert!(first.at < started + Duration::from_millis(100), "{:?}", first.at - started);
 }
 
 #[tokio::test(start_paused = true)]

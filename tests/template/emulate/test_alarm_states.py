@@ -1,4 +1,4 @@
-"""alarms.py on made-up metrics: the alarm that no emulator can play, and the rules that the rehearsals rely on."""
+"""alarms.py on made-up metrics: every loss of events, and the rules that the rehearsals rely on."""
 
 import pytest
 
