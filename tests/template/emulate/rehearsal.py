@@ -204,5 +204,5 @@ VARYING = [
 def alike(output, *varying):
     """An output without what differs from run to run."""
     for pattern, name in [*VARYING, *varying]:
-        output = re.sub(pattern, name, output)
+        output = re.sub(pattern, name, output, flags=re.MULTILINE)
     return "\n".join(" ".join(line.split()) for line in output.strip().splitlines())

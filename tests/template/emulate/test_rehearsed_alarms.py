@@ -164,7 +164,7 @@ def test_losteventsalarm_goes_off_with_a_run_that_no_queue_keeps(rehearse):
     lost = [Sample("AWS/Lambda", "DestinationDeliveryFailures", (("FunctionName", rehearsal.function),), 1.0)]
     assert goes_off_with(alarm, [[], [], lost, *[[]] * 9]) == 3
     assert state(alarm, [lost, *[[]] * 10]) == "OK"
-    shows(rehearsal, "LostEventsAlarm", (r"-(\w+)-[0-9A-Za-z]{6,}(?=\W|$)", r"-\1-ID"))
+    shows(rehearsal, "LostEventsAlarm", (r"https?://[^/]+/\d{12}/", "URL/"), (r"-[0-9A-Z]{12,13}$", "-ID"))
 
 
 def test_nothingboundalarm_goes_off_with_the_third_check(rehearse):
