@@ -187,10 +187,10 @@ artifact: $(CARGO_LAMBDA) $(VENV)/template $(VENV)/release/installed ## Builds t
 	cmp $(TARGET)/artifact/bootstrap .aws-sam/build/Function/bootstrap
 	BUILT=$(TARGET)/artifact/bootstrap $(VENV)/release/bin/pytest -q tests/release/test_linked.py
 
-bench: $(VENV)/bench ## Measures the function, an echo function and a Python handler in one run
+bench: $(VENV)/bench ## Measures the function, an echo function and a Python handler in one run; with OTHER=PATH, two builds of the function
 	cargo build --locked --quiet --release --bin bootstrap
 	cargo build --locked --quiet --release --features bench --bin echo
-	cargo bench --locked --quiet --profile dev --bench side_by_side
+	OTHER=$(OTHER) cargo bench --locked --quiet --profile dev --bench side_by_side
 
 bench-fleet: ## Measures a thousand databases in an account with limits; takes ten minutes
 	cargo build --locked --quiet --release --bin bootstrap

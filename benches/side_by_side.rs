@@ -43,12 +43,13 @@ const TIME: Duration = Duration::from_secs(30);
 const SCHEDULE: &str = include_str!("../events/schedule.json");
 const STARTED: &str = include_str!("../events/cluster-failover-started.json");
 
-/// The three that are compared.
+/// The three that are compared, and another build of this function, which is compared alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
     This,
     Floor,
     Python,
+    Other,
 }
 
 impl Subject {
@@ -58,6 +59,7 @@ impl Subject {
         let command = match self {
             Self::This => Command::new(built("BOOTSTRAP", "bootstrap")),
             Self::Floor => Command::new(built("ECHO", "echo")),
+            Self::Other => Command::new(std::env::var_os("OTHER").expect("OTHER names another build")),
             Self::Python => {
                 let root = Path::new(env!("CARGO_MANIFEST_DIR"));
                 let mut command = Command::new(root.join(".venv/bin/python"));
@@ -89,6 +91,10 @@ fn aws() -> FakeAws {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if std::env::var_os("OTHER").is_some_and(|path| !path.is_empty()) {
+        compare().await;
+        return ExitCode::SUCCESS;
+    }
     let inits = inits().await;
     let [this, floor, python] = inits;
     let round_trip = round_trip().await;
@@ -117,6 +123,19 @@ async fn main() -> ExitCode {
     };
     println!("{report}");
     if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The processor time of a check, of this build and of another at the same time: whatever else slows the machine slows both.
+async fn compare() {
+    println!("| processor time of a check | this build | the other | ratio |\n|---|---|---|---|");
+    let worlds: [(_, fn() -> FakeAws); 2] =
+        [("the API takes 20 ms, DNS 4 ms", aws), ("both answer at once", FakeAws::new)];
+    for (answers, world) in worlds {
+        let (this, other) =
+            tokio::join!(Checks::of(Subject::This, world()), Checks::of(Subject::Other, world()));
+        let ratio = this.cpu.median().as_secs_f64() / other.cpu.median().as_secs_f64();
+        println!("| {answers} | {:.2} | {:.2} | {ratio:.2} |", this.cpu, other.cpu);
+    }
 }
 
 /// From the start of the process to its first poll of the Runtime API: this function and the floor in
@@ -200,7 +219,7 @@ impl Checks {
             if number == CHECKS / 10 {
                 early_memory = peak_memory(process);
             }
-            if subject == Subject::This && number % IN_A_ROW == IN_A_ROW - 1 {
+            if matches!(subject, Subject::This | Subject::Other) && number % IN_A_ROW == IN_A_ROW - 1 {
                 sleep(PAUSE).await;
             }
             samples.push(check(&mut polls).await);
