@@ -52,9 +52,9 @@ where
     let kind = kind(&error, &code, status);
     let fix = match invalid_credentials(&code).or_else(|| unanswered(&error)) {
         Some(fix) => Some(fix.to_owned()),
-        None if is_denied(&code, status) => {
-            Some(format!("allow {action} in the function's role, and check its credentials"))
-        }
+        None if is_denied(&code, status) => Some(format!(
+            "allow {action} in the role that makes the call (the function's; at a command line, yours)"
+        )),
         None => None,
     };
     let failure = Error::new(kind, doing);

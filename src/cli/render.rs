@@ -93,7 +93,7 @@ impl TextReport {
             self.finding(finding);
             let follows = findings.iter().filter(|it| it.cause.as_ref() == Some(&finding.check));
             for Finding { check, observed, .. } in follows {
-                self.lines(&format!("It also causes {check}: {observed}"));
+                self.lines(&format!("It is also the cause of {check}: {observed}"));
             }
         }
         // The cause of these is among the settings, so the loop above has not printed them.

@@ -59,7 +59,7 @@ fn blocks(context: CheckContext<'_>, database: &Database, kind: DatabaseKind, gr
         CHECK,
         format!("the parameter group {group} of {identifier} leaves max_connect_errors low"),
         "health checks are connections without a login: after max_connect_errors of them in a row (100 by \
-         default, some 17 minutes at 10 s) the server refuses the load balancer's addresses with error 1129",
+         default, about 17 minutes of a check every 10 s) the server refuses the load balancer's addresses with error 1129",
         match group.strip_prefix(DEFAULT_PARAMETER_GROUP) {
             Some(family) => replace_group(context, database, kind, family),
             None => format!("raise it: {}", set_parameter(context, kind, group)),

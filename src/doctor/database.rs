@@ -42,7 +42,7 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     match &context.facts.database {
         Err(unread) => {
             let could_not =
-                "whether the database is available, its port, and whether RDS names the same writer";
+                "whether the database is available, its port, and whether RDS names the same writer as DNS";
             findings.push(Finding::unread("database", unread, could_not));
         }
         Ok(None) => findings.push(unknown(context)),
@@ -76,7 +76,10 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
         return None;
     }
     let problem = |what: &str, impact: &str, cluster: Option<&str>| {
-        let fix = format!("bind the cluster's writer endpoint: {}", writer_endpoint(context, cluster));
+        let fix = format!(
+            "bind the cluster's writer endpoint, which this prints: {}",
+            writer_endpoint(context, cluster)
+        );
         Finding::problem("endpoint_kind", format!("{} is {what}", context.binding.endpoint), impact, fix)
     };
     let identifier = context.facts.identifier.as_str();

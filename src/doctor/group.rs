@@ -117,8 +117,9 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     let is_traffic_port =
         port == "traffic-port" || context.port().is_some_and(|ours| *port == ours.to_string());
     if !is_traffic_port && protocol == "TCP" {
-        let impact = "it does not check the database's port";
-        return Finding::warning("health_check", format!("of port {port}"), impact, repaired());
+        let impact = "it does not show whether the database answers";
+        let fix = format!("let it check the database's port: {}", repaired());
+        return Finding::warning("health_check", format!("checks port {port}"), impact, fix);
     }
     let seconds = interval * unhealthy_threshold;
     let observed = format!(

@@ -61,7 +61,7 @@ fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &
         let others = listener.others(context.binding.target_group.as_str()).join(", ");
         let modify = modify(context, listener);
         return format!(
-            "the listener on {} forwards to {others} now; let it forward here: {modify}",
+            "the listener on {} forwards to the group {others}; let it forward to this group: {modify}",
             listener.port
         );
     }

@@ -11,8 +11,8 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     if group.load_balancers.is_empty() {
         return vec![Finding::problem(
             "load_balancer",
-            "the group is attached to none",
-            "no client reaches the database through it",
+            "the target group is attached to no load balancer",
+            "no client reaches the database through this group",
             listeners::attach(context),
         )];
     }

@@ -105,7 +105,10 @@ fn check_registered(context: CheckContext<'_>, address: &str, targets: &BTreeMap
         (_, "Target.IpUnusable") => {
             ("a load balancer uses this address", "check what the endpoint's name resolves to".to_owned())
         }
-        _ => ("clients are cut off: the health check does not reach the database", admit(context)),
+        _ => {
+            let fix = format!("if the database is available, {}", admit(context));
+            ("clients are cut off: the health check does not reach the database", fix)
+        }
     };
     Finding::problem("targets", observed, impact, fix).of(Nature::Unserved)
 }

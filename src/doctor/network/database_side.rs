@@ -1,7 +1,9 @@
 //! Where the database is in the network, as far as the facts tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::facts::Subnet;
 use crate::doctor::context::CheckContext;
@@ -30,6 +32,15 @@ pub fn subnets<'n>(context: CheckContext<'_>, subnets: &'n BTreeMap<String, Subn
         of_hosts().any(|id| *id == subnet.id) && addresses.iter().any(|address| subnet.holds(*address))
     };
     subnets.values().filter(is_here).collect()
+}
+
+/// The ranges of all the database's subnets, of the family of the endpoint's addresses.
+pub fn ranges(context: CheckContext<'_>, subnets: &BTreeMap<String, Subnet>) -> Vec<IpNet> {
+    let ids: BTreeSet<&String> =
+        context.hosts().iter().flat_map(|host| &host.subnets).map(|(id, _)| id).collect();
+    let is_v4 = addresses(context).iter().all(IpAddr::is_ipv4);
+    let ranges = ids.into_iter().filter_map(|id| subnets.get(id)).flat_map(|subnet| &subnet.cidrs);
+    ranges.filter(|range| range.addr().is_ipv4() == is_v4).copied().collect()
 }
 
 /// The load balancer's subnets, one in each zone.

@@ -39,9 +39,9 @@ fn no_service(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findin
     let create = context.aws(words.into_iter().chain(["--network-load-balancer-arns", &load_balancer.arn]));
     Finding::warning(
         "endpoint_service",
-        format!("no endpoint service of this account is on {}", load_balancer.name),
-        "no vendor reaches the load balancer by PrivateLink",
-        format!("if vendors come by PrivateLink, create one: {create}"),
+        format!("no endpoint service of this account uses the load balancer {}", load_balancer.name),
+        "no vendor reaches the load balancer through PrivateLink",
+        format!("if vendors connect through PrivateLink, create one, and allow their principals: {create}"),
     )
 }
 

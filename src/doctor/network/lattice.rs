@@ -340,8 +340,7 @@ fn check_security_groups(
 ) -> Vec<Finding> {
     let rules = match &path.rules {
         Err(unread) => {
-            let could_not =
-                "whether the database's security group admits the resource gateway, and its own let it out";
+            let could_not = "whether the database's security group admits the resource gateway, and its own allow the connections";
             return vec![Finding::unread_optional(INGRESS, unread, could_not)];
         }
         Ok(rules) => rules,
@@ -355,7 +354,7 @@ fn check_security_groups(
         subnets: &subnets,
         has_health_checks: false,
     };
-    let mut findings = Vec::from_iter(security_groups::check_egress(context, source, rules));
+    let mut findings = Vec::from_iter(security_groups::check_egress(context, source, rules, Vec::new()));
     let of_database = security_groups::check_database(context, source, rules);
     findings.push(of_database.unwrap_or_else(|| ingress_unknown(path)));
     findings

@@ -84,7 +84,7 @@ fn broken(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> Find
     let Way { table, subnet, to, route: found } = way;
     let observed = match found {
         Some(route) => format!(
-            "{} of {}: the route to {} leads nowhere ({})",
+            "{} of {}: the route to {} through {} is a blackhole",
             table.id, subnet.id, route.to, route.target
         ),
         None => format!("{} of {} has no route to {to}", table.id, subnet.id),
@@ -99,19 +99,27 @@ fn broken(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> Find
         "tgw" => Some(("--transit-gateway-id", *target)),
         _ => None,
     });
-    let fix = match through.filter(|_| !by.contains(LOCAL)) {
+    let fix = match through
+        .filter(|(_, id)| !by.contains(LOCAL) && found.is_none_or(|route| route.target != *id))
+    {
         Some((option, id)) => {
             let create = if found.is_some() { "replace-route" } else { "create-route" };
             let family =
                 if to.is_ipv4() { "--destination-cidr-block" } else { "--destination-ipv6-cidr-block" };
             let words = ["ec2", create, "--route-table-id", &table.id, family, &destination, option, id];
-            format!("route it as the other direction: {}", context.aws(words))
+            format!("use {id}, as the other direction does: {}", context.aws(words))
         }
         None => {
             let words = ["ec2", "describe-route-tables", "--route-table-ids", &table.id];
-            format!("add a route by the connection of the two VPCs to this table: {}", context.aws(words))
+            let advice = match found {
+                Some(_) => {
+                    "what a blackhole leads to is deleted or not active; route through an active connection of the two VPCs"
+                }
+                None => "add a route through the connection of the two VPCs to this table",
+            };
+            format!("{advice}: {}", context.aws(words))
         }
     };
-    let impact = "packets between the load balancer and the database have no way";
+    let impact = "packets between the load balancer and the database are lost";
     database_side::cut_off(context, CHECK, observed, impact, fix)
 }

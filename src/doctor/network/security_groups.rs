@@ -42,7 +42,7 @@ impl Source<'_> {
     ) -> Finding {
         let impact = match check == self.egress {
             true => format!("{} cannot connect to the database", self.name),
-            false => format!("the database drops the connections of {}", self.name),
+            false => format!("the database's security group blocks {}", self.name),
         };
         if self.has_health_checks {
             return database_side::cut_off(context, check, observed, &impact, fix);
@@ -93,8 +93,7 @@ pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Networ
     let load_balancer = &attached.load_balancer;
     let rules = match &network.rules {
         Err(unread) => {
-            let could_not =
-                "whether the database's security group admits the load balancer, and its own let it out";
+            let could_not = "whether the database's security group admits the load balancer, and its own allow the connections";
             return vec![Finding::unread_optional(OF_DATABASE, unread, could_not)];
         }
         Ok(rules) => rules,
@@ -115,7 +114,8 @@ pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Networ
         let port = serving.map(|listener| listener.port);
         findings.extend(port.and_then(|port| check_clients(context, load_balancer, rules, port)));
     }
-    findings.extend(check_egress(context, source, rules));
+    let ranges = subnets.map(|subnets| database_side::ranges(context, subnets)).unwrap_or_default();
+    findings.extend(check_egress(context, source, rules, ranges));
     findings.extend(subnets.and_then(|_| check_database(context, source, rules)));
     findings
 }
@@ -166,7 +166,7 @@ fn check_clients(
         context.aws(words.chain(["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"]));
     Some(Finding::problem(
         OF_CLIENTS,
-        format!("{} admits nobody to port {port}", groups.join(", ")),
+        format!("{} has no rule for port {port}", groups.join(", ")),
         "the load balancer drops every client's connection",
         format!(
             "leave the admission of PrivateLink clients to the endpoint service: {off} or add inbound rules for the \
@@ -175,8 +175,14 @@ fn check_clients(
     ))
 }
 
-/// The source's groups let it connect to the database. `None` without a port or an address, or where it has no groups.
-pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
+/// The source's groups let it connect to the database, whose subnets have these ranges. `None` without a port or an
+/// address, or where it has no groups.
+pub fn check_egress(
+    context: CheckContext<'_>,
+    source: Source<'_>,
+    rules: &[Rule],
+    ranges: Vec<IpNet>,
+) -> Option<Finding> {
     let Source { name, egress, security_groups: groups, .. } = source;
     let (port, own) = (context.port()?, groups.first()?);
     let of_database = database_side::security_groups(context);
@@ -192,7 +198,7 @@ pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule
     addresses.first()?;
     let missing: Vec<&IpAddr> = addresses.iter().filter(|address| !reaches(address)).collect();
     if missing.is_empty() {
-        let observed = format!("{} lets {name} out to port {port}", groups.join(", "));
+        let observed = format!("{} allows {name} outbound connections to port {port}", groups.join(", "));
         return Some(Finding::ok(egress, observed));
     }
     let to = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -203,7 +209,8 @@ pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule
     };
     let open: Vec<&Rule> = allowed.into_iter().filter(may_reach).collect();
     if !open.is_empty() {
-        let whether = format!("whether {} lets {name} out to {to} port {port}", groups.join(", "));
+        let whether =
+            format!("whether {} allows {name} outbound connections to {to} port {port}", groups.join(", "));
         return Some(source.not_judged(context, egress, &whether, &open));
     }
     let rule = ["ec2", "authorize-security-group-egress", "--group-id", own, "--ip-permissions"];
@@ -211,10 +218,13 @@ pub fn check_egress(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule
         Some(database) => {
             format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={database}}}]")
         }
+        // After a failover the database has another address, but in the same subnets.
+        None if !ranges.is_empty() => permission(port, ranges.into_iter()),
         None => permission(port, missing.iter().map(|address| IpNet::from(**address))),
     };
-    let observed = format!("{} does not let {name} out to {to} port {port}", groups.join(", "));
-    let fix = format!("add the rule: {}", context.aws(rule.into_iter().chain([permission.as_str()])));
+    let observed =
+        format!("{} does not allow {name} outbound connections to {to} port {port}", groups.join(", "));
+    let fix = format!("add an outbound rule: {}", context.aws(rule.into_iter().chain([permission.as_str()])));
     Some(source.cut_off(context, egress, observed, fix))
 }
 
@@ -268,8 +278,11 @@ pub fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Ru
     };
     let from = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let present = Some(list(allowed.into_iter())).filter(|list| !list.is_empty());
-    let present = present.map_or_else(|| "nobody".to_owned(), |list| format!("only {list}"));
-    let observed = format!("{} admits {present} to port {port}, and not {name} ({from})", groups.join(", "));
+    let groups = groups.join(", ");
+    let observed = match present {
+        Some(list) => format!("{groups} admits only {list} to port {port}, and not {name} ({from})"),
+        None => format!("{groups} has no rule for port {port}, so it does not admit {name} ({from})"),
+    };
     let fix = format!("add the rule: {}", context.aws(admit.into_iter().chain([permission.as_str()])));
     Some(source.cut_off(context, ingress, observed, fix))
 }

@@ -120,7 +120,7 @@ const CASES: &[Case] = &[
         group(facts).health_check.protocol = "HTTP".into();
         set_health(facts, "unhealthy", "Target.ResponseCodeMismatch");
     }),
-    warns("health_check", "of port 80", "--health-check-port traffic-port", |facts| {
+    warns("health_check", "checks port 80", "--health-check-port traffic-port", |facts| {
         group(facts).health_check.port = "80".into();
     }),
     warns("health_check", "unhealthy after 60 s", "--health-check-interval-seconds 10", |facts| {
@@ -147,20 +147,25 @@ const CASES: &[Case] = &[
     fails("proxy_protocol", "on", "proxy_protocol_v2.enabled,Value=false", |facts| {
         set_attribute(facts, "proxy_protocol_v2.enabled", "true");
     }),
-    fails("load_balancer", "attached to none", "describe-load-balancers", |facts| {
+    fails("load_balancer", "attached to no load balancer", "describe-load-balancers", |facts| {
         group(facts).load_balancers.clear();
         facts.load_balancers = Ok(Vec::new());
     }),
-    fails("load_balancer", "attached to none", LISTENER, |facts| {
+    fails("load_balancer", "attached to no load balancer", LISTENER, |facts| {
         detach(facts);
         listener(facts).forwards = vec![(OTHER.into(), 1)];
         facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
     }),
-    fails("load_balancer", "attached to none", "create-listener --load-balancer-arn arn:aws", |facts| {
-        detach(facts);
-        listener(facts).port = 1;
-        facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
-    }),
+    fails(
+        "load_balancer",
+        "attached to no load balancer",
+        "create-listener --load-balancer-arn arn:aws",
+        |facts| {
+            detach(facts);
+            listener(facts).port = 1;
+            facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
+        },
+    ),
     warns("load_balancer", "AccessDenied", "allow elasticloadbalancing:DescribeLoadBalancers", |facts| {
         facts.load_balancers = Err(denied("elasticloadbalancing:DescribeLoadBalancers"));
     }),
@@ -219,7 +224,7 @@ const CASES: &[Case] = &[
     warns("cross_zone", "AccessDenied", "DescribeLoadBalancerAttributes", |facts| {
         attached(facts).cross_zone = Err(denied("elasticloadbalancing:DescribeLoadBalancerAttributes"));
     }),
-    fails("listener", "none of orders forwards", "forwards to other now", |facts| {
+    fails("listener", "none of orders forwards", "forwards to the group other", |facts| {
         listener(facts).forwards = vec![(OTHER.into(), 1)];
     }),
     fails("listener", "none of orders forwards", "--protocol TCP --port 5432", |facts| {

@@ -284,7 +284,7 @@ const CASES: &[Case] = &[
     (
         "lattice_egress",
         Problem,
-        "sg-gateway does not let the resource gateway out to 10.0.1.10 port 5432",
+        "sg-gateway does not allow the resource gateway outbound connections to 10.0.1.10 port 5432",
         "authorize-security-group-egress --group-id sg-gateway --ip-permissions \
          'IpProtocol=tcp,FromPort=5432,ToPort=5432,UserIdGroupPairs=[{GroupId=sg-database}]'",
         |world| {
@@ -294,7 +294,7 @@ const CASES: &[Case] = &[
     (
         "lattice_egress",
         NotExamined,
-        "whether sg-gateway lets the resource gateway out to 10.0.1.10 port 5432: the rule for pl-1 may do so",
+        "whether sg-gateway allows the resource gateway outbound connections to 10.0.1.10 port 5432: the rule for pl-1 may do so",
         "see the prefix list's addresses: `aws ec2 get-managed-prefix-list-entries --prefix-list-id pl-1",
         |world| rules(world)[0].peer = Peer::PrefixList("pl-1".into()),
     ),
@@ -462,7 +462,10 @@ fn path_without_a_fault_is_ok() {
     assert!(findings.iter().all(|finding| finding.level == Fine), "{findings:#?}");
     let observed = |check: &str| findings.iter().find(|it| it.check == check).unwrap().observed.clone();
     assert_eq!(observed("lattice_resource"), format!("{CONFIGURATION} has {ENDPOINT}"));
-    assert_eq!(observed("lattice_egress"), "sg-gateway lets the resource gateway out to port 5432");
+    assert_eq!(
+        observed("lattice_egress"),
+        "sg-gateway allows the resource gateway outbound connections to port 5432"
+    );
     assert_eq!(observed("lattice_ingress"), "sg-database admits the resource gateway to port 5432");
     let shared = format!("{CONFIGURATION} is shared with 210987654321 (accepted) by the share orders");
     assert_eq!(observed("lattice_share"), shared);

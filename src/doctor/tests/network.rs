@@ -229,7 +229,7 @@ const CASES: &[Case] = &[
     case("zone_ids", NotExamined, "AccessDenied", "allow ec2:DescribeSubnets", |world| {
         world.network.subnets = Err(denied("ec2:DescribeSubnets"));
     }),
-    case("security_groups", Problem, "sg-balancer admits nobody to port 5432", "traffic off", |world| {
+    case("security_groups", Problem, "sg-balancer has no rule for port 5432", "traffic off", |world| {
         rules(world).remove(0);
     }),
     case(
@@ -242,16 +242,22 @@ const CASES: &[Case] = &[
             rules(world).remove(1);
         },
     ),
-    case("load_balancer_egress", Problem, "does not let", "{CidrIp=10.0.1.10/32}", |world| {
-        is_cut_off(world);
-        rules(world).remove(1);
-        database(&mut world.facts).security_groups.clear();
-        world.facts.hosts.as_mut().unwrap().iter_mut().for_each(|host| host.security_groups.clear());
-    }),
+    case(
+        "load_balancer_egress",
+        Problem,
+        "does not allow",
+        "{CidrIp=10.0.1.0/24},{CidrIp=10.0.2.0/24}",
+        |world| {
+            is_cut_off(world);
+            rules(world).remove(1);
+            database(&mut world.facts).security_groups.clear();
+            world.facts.hosts.as_mut().unwrap().iter_mut().for_each(|host| host.security_groups.clear());
+        },
+    ),
     case(
         "database_ingress",
         Problem,
-        "admits nobody to port 5432",
+        "sg-database has no rule for port 5432",
         "UserIdGroupPairs=[{GroupId=sg-balancer}]",
         |world| {
             is_cut_off(world);
@@ -270,7 +276,7 @@ const CASES: &[Case] = &[
         },
     ),
     // Of the other port, or of UDP.
-    case("database_ingress", Problem, "admits nobody", "--group-id sg-database", |world| {
+    case("database_ingress", Problem, "has no rule", "--group-id sg-database", |world| {
         is_cut_off(world);
         rules(world)[2].ports = Some(Ports::one(3306));
         let of_udp = Rule { ports: None, ..rules(world)[2].clone() };
@@ -324,7 +330,14 @@ const CASES: &[Case] = &[
             world.network.route_tables.as_mut().unwrap()[1].routes.pop();
         },
     ),
-    case("routes", Problem, "leads nowhere (pcx-1)", "replace-route --route-table-id rtb-main", |world| {
+    case("routes", Problem, "through pcx-2 is a blackhole", "--vpc-peering-connection-id pcx-1", |world| {
+        is_cut_off(world);
+        peer(world);
+        let route = &mut world.network.route_tables.as_mut().unwrap()[0].routes[1];
+        (route.target, route.is_blackhole) = ("pcx-2".into(), true);
+    }),
+    // The other direction would lead to the same peering, which is gone.
+    case("routes", Problem, "through pcx-1 is a blackhole", "deleted or not active", |world| {
         is_cut_off(world);
         peer(world);
         world.network.route_tables.as_mut().unwrap()[0].routes[1].is_blackhole = true;
