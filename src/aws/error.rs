@@ -53,7 +53,7 @@ where
     let fix = match invalid_credentials(&code).or_else(|| unanswered(&error)) {
         Some(fix) => Some(fix.to_owned()),
         None if is_denied(&code, status) => Some(format!(
-            "allow {action} in the role that makes the call (the function's; at a command line, yours)"
+            "allow {action} in the role that makes the call (the function's; at a command line, yours), and check its credentials"
         )),
         None => None,
     };

@@ -29,3 +29,14 @@ async fn watch_without_a_move_keeps_its_priority() {
     let permits = aws.state().permits.clone();
     assert!(permits.len() > 1 && permits.iter().all(|permit| *permit == (Routine, Describe)), "{permits:?}");
 }
+
+/// The writer is in the group already, so other bindings' failovers come first.
+#[tokio::test(start_paused = true)]
+async fn watch_that_finds_the_writer_registered_gives_way() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    later(&aws, 3, |aws| aws.resolves_to(&[TWO]));
+    assert_eq!(aws.watch().await.status, Status::Updated);
+    let permits = aws.state().permits.clone();
+    assert_eq!(permits[permits.len() - 3..], [(Tidy, Describe), (Tidy, Write), (Tidy, Describe)], "{permits:?}");
+}

@@ -142,6 +142,22 @@ async fn event_candidate_unknown_to_rds_is_not_registered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn event_candidate_is_registered_once_the_rds_api_answers() {
+    let aws = FakeAws::new();
+    aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
+    later(&aws, 15, |aws| aws.always(Action::DescribeDBClusters, None));
+    later(&aws, 30, both);
+    later(&aws, 40, |aws| {
+        aws.promote("orders-2");
+        aws.writer_per_rds("orders-2");
+    });
+    let started = Instant::now();
+    assert_eq!(aws.watch_preregistering("orders-2").await.status, Status::Updated);
+    let registered = aws.calls(Action::RegisterTargets)[0].at - started;
+    assert!((seconds(15)..=seconds(26)).contains(&registered), "{registered:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn member_of_an_earlier_run_is_registered_without_rds() {
     for fault in [ApiFault::Hangs, ApiFault::Denied, ApiFault::Throttled, ApiFault::ServerError] {
         let aws = FakeAws::new();
