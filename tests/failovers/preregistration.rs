@@ -72,6 +72,19 @@ async fn candidate_neither_ends_the_watch_nor_outlives_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn candidate_that_leaves_the_cluster_is_deregistered() {
+    let aws = FakeAws::new();
+    later(&aws, 20, |aws| {
+        both(aws);
+        let mut state = aws.state();
+        state.clusters.get_mut("orders").expect("a cluster").remove("orders-2");
+    });
+    let report = aws.watch_preregistering("orders-2").await;
+    assert_eq!(report.status, Status::Updated, "{report:?}");
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.2.20:5432"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failover_to_other_member_deregisters_the_candidate() {
     let aws = FakeAws::new();
     later(&aws, 20, |aws| aws.resolves_to(&[THREE]));
