@@ -300,6 +300,7 @@ impl Common {
         let Self { endpoint, target_group, port, database, role, standby, output: _, timeout: _, verbose: _ } =
             self;
         let endpoint = endpoint.as_ref()?;
+        let database = database.as_ref().map(|list| list.split(',').map(str::trim).collect::<Vec<_>>());
         let binding = json!({
             "endpoint": endpoint, "target_group": target_group, "port": port, "database": database,
             "role": role, "standby": standby,

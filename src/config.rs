@@ -6,7 +6,7 @@
 mod allowed_endpoints;
 mod bindings;
 mod problems;
-mod urls;
+mod sdk;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -92,7 +92,7 @@ impl Config {
             elb_calls: environment.number(ELB_CALLS_PER_SECOND, 5, 1..=10),
             dry_run: environment.flag(DRY_RUN, false),
         };
-        environment.check_urls();
+        environment.check_variables_of_the_sdk();
         let Problems(problems) = environment.problems;
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
@@ -183,8 +183,8 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     }
 
     /// Checks the variables that the SDK reads by itself. It ignores an invalid value without a message.
-    fn check_urls(&mut self) {
-        for (name, check) in urls::VARIABLES {
+    fn check_variables_of_the_sdk(&mut self) {
+        for (name, check) in sdk::VARIABLES {
             if let Some(problem) = self.text(name).and_then(|text| check(text.trim())) {
                 self.problems.add(name, problem);
             }

@@ -44,6 +44,8 @@ pub struct Tags {
     pub groups: Vec<Tagged>,
     /// Whether this call listed them. Otherwise they were known.
     pub are_new: bool,
+    /// Why the known list could not be made anew, if that does not pass by itself.
+    pub failure: Option<String>,
 }
 
 /// The tags of the account's target groups.
@@ -78,15 +80,17 @@ pub async fn binding_set<T: Discover>(
     let Some(key) = &config.discovery else { return set };
     // Without other bindings there is nothing else to do. A new attempt continues where the last one stopped.
     let attempts = if config.bindings.is_empty() { ATTEMPTS } else { 1 };
-    let Tags { groups, are_new } = match list_tagged(groups, key, max_age, priority, attempts, deadline).await
-    {
-        Ok(tags) => tags,
-        Err(error) => {
-            set.failed.push(failed("", &all_tagged(key), error.explain()));
-            return set;
-        }
-    };
+    let Tags { groups, are_new, failure } =
+        match list_tagged(groups, key, max_age, priority, attempts, deadline).await {
+            Ok(tags) => tags,
+            Err(error) => {
+                set.failed.push(failed("", &all_tagged(key), error.explain()));
+                return set;
+            }
+        };
     set.are_new = are_new;
+    // The groups of the known list are bound all the same.
+    set.failed.extend(failure.map(|reason| failed("", &all_tagged(key), reason)));
     if groups.is_empty() {
         let reason = format!(
             "no target group carries the tag {key}. Fix: tag a target group with {key}=ENDPOINT, or unset DISCOVERY_TAG"
@@ -179,8 +183,34 @@ mod tests {
 
     impl Discover for Listed {
         async fn tagged(&self, _: &str, _: Duration, _: Priority) -> Result<Tags, Error> {
-            Ok(Tags { groups: self.0.clone(), are_new: true })
+            Ok(Tags { groups: self.0.clone(), are_new: true, failure: None })
         }
+    }
+
+    /// A list of earlier, which can no longer be made.
+    struct Known(Tagged);
+
+    impl Discover for Known {
+        async fn tagged(&self, _: &str, _: Duration, _: Priority) -> Result<Tags, Error> {
+            Ok(Tags {
+                groups: vec![self.0.clone()],
+                are_new: false,
+                failure: Some("AccessDenied".to_owned()),
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn list_that_cannot_be_made_anew_binds_and_is_a_failure() {
+        let tags = BTreeMap::from([(KEY.to_owned(), ORDERS.to_owned())]);
+        let groups = Known(Tagged { group: group("orders"), tags });
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let config = config("", None);
+        let set = binding_set(&groups, &config, Duration::ZERO, Priority::Routine, deadline).await;
+        assert_eq!(set.bindings.iter().map(Binding::name).collect::<Vec<_>>(), ["orders"]);
+        let [failed] = &set.failed[..] else { panic!("{:?}", set.failed) };
+        assert_eq!(failed.target_group, all_tagged(KEY));
+        assert_eq!(failed.error.as_deref(), Some("AccessDenied"));
     }
 
     fn group(name: &str) -> String {

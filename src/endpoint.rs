@@ -112,18 +112,23 @@ pub fn is_of_a_cluster(name: &str) -> bool {
     RdsName::parse(name).is_some_and(|name| name.is_of_a_cluster())
 }
 
-/// The cluster member that DNS names: the instance whose endpoint the CNAMEs end in. Without a CNAME there is
-/// none.
+/// The cluster member that DNS names: the instance whose endpoint is the last RDS name that the CNAMEs lead to. Without
+/// such a CNAME there is none. A publicly accessible instance's own name is a CNAME to a name of EC2.
 pub fn member(chain: &[String]) -> Option<&str> {
-    let [_, .., last] = chain else { return None };
-    RdsName::parse(last).filter(|name| name.kind == RdsKind::Instance)?;
-    last.split('.').next()
+    let (_, aliases) = chain.split_first()?;
+    let (last, name) = last_of_rds(aliases)?;
+    (name.kind == RdsKind::Instance).then(|| last.split('.').next())?
+}
+
+/// The last RDS name among these, as text and parsed.
+pub fn last_of_rds(chain: &[String]) -> Option<(&str, RdsName)> {
+    chain.iter().rev().find_map(|name| Some((name.as_str(), RdsName::parse(name)?)))
 }
 
 /// The account and Region of the database that DNS names: those in the last RDS name of the chain. `None` if the chain
 /// has no RDS name.
 pub fn zone(chain: &[String]) -> Option<DnsZone> {
-    chain.iter().rev().find_map(|name| RdsName::parse(name)).map(|name| name.zone)
+    last_of_rds(chain).map(|(_, name)| name.zone)
 }
 
 /// The identifier of the cluster that the endpoint belongs to. DNS gives it: it is in the first cluster endpoint of the
@@ -317,6 +322,9 @@ mod tests {
         for (names, expected) in [
             (&[WRITER, MEMBER][..], Some("orders-1")),
             (&["db.example.com", WRITER, MEMBER], Some("orders-1")),
+            // A publicly accessible instance.
+            (&[WRITER, MEMBER, "ec2-54-1-2-3.compute-1.amazonaws.com"], Some("orders-1")),
+            (&[MEMBER, "ec2-54-1-2-3.compute-1.amazonaws.com"], None),
             (&[MEMBER], None),
             (&["db.example.com", WRITER], None),
             (&["db.example.com", "db-1.example.com"], None),

@@ -260,8 +260,11 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
 }
 
 /// Merges the report of one background sync into the reports of the earlier ones, by target group. A report without a
-/// change counts only if an earlier sync changed the group.
+/// change counts only if an earlier sync changed the group, or if the change failed.
 fn merge(changed: &mut BTreeMap<String, Report>, mut report: Report) {
+    if report.status == Status::Deferred {
+        return;
+    }
     if let Some(before) = changed.remove(&report.target_group) {
         report.addresses = report.addresses.or(before.addresses);
         report.registered.extend(before.registered);
@@ -272,7 +275,7 @@ fn merge(changed: &mut BTreeMap<String, Report>, mut report: Report) {
             report.status = Status::Updated;
         }
     }
-    if !report.registered.is_empty() || !report.deregistered.is_empty() {
+    if !report.registered.is_empty() || !report.deregistered.is_empty() || report.status == Status::Failed {
         changed.insert(report.target_group.clone(), report);
     }
 }

@@ -182,9 +182,11 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         Ok(then)
     }
 
-    /// Whether the step failed only because the watch time is over. After a complete observation that is no error.
+    /// Whether the step failed only because the watch time is over. After a complete observation that is no error, unless
+    /// a change was cut off.
     fn is_end_of_watch(&self, error: &Error) -> bool {
         error.kind() == ErrorKind::DeadlineExceeded
+            && !error.is_outcome_unknown()
             && self.plan.is_some()
             && !self.control.has_pending_error()
             && self.control.time_is_over() == Then::Stop(Stop::WatchTime)

@@ -13,7 +13,7 @@ use crate::binding::{Binding, Role};
 use crate::config::Config;
 use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNBOUND};
 use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, check_settings, examine};
-use crate::endpoint::{cluster_identifier, member};
+use crate::endpoint::{cluster_identifier, member, zone};
 use crate::event::{
     Action, Command, Event, Members, Request, WatchedBinding, is_about_unbound_database, request,
     unknown_instances,
@@ -38,6 +38,9 @@ pub const RESERVE: Duration = Duration::from_secs(1);
 /// How long a check may take to read the tags again if it knows an earlier list. The tags of a thousand groups take
 /// some five seconds at the routine rate.
 const REFRESH: Duration = Duration::from_secs(30);
+
+/// How long the RDS API may take to name an instance's cluster if a watch of another binding waits for it.
+const RDS_TIMEOUT_BEFORE_WATCH: Duration = Duration::from_millis(500);
 
 /// How many instances an invocation asks the RDS API about, to find the clusters that they are members of.
 const MAX_INSTANCES: usize = 10;
@@ -92,6 +95,7 @@ where
         // The reserve is a quarter of the time at most, so that a short time-out leaves time for the work.
         let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
         let (request, mut set) = self.load_request(event, now, deadline).await;
+        let bound = set.bindings.len();
         if let Event::Command(command) = event
             && let Some(name) = &command.binding
         {
@@ -117,7 +121,7 @@ where
                 return Ok(Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report });
             }
         };
-        let (bound, unbound_count) = (bindings.len(), unbound.len());
+        let unbound_count = unbound.len();
         reports.extend(unbound);
         let result = InvocationResult { trigger, bindings: reports, bound, unbound: unbound_count };
         log_result(&result);
@@ -244,7 +248,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let (request, known, members) = load(Duration::MAX, priority).await;
         let reloaded = match request {
             Request::Watch(_) => return (request, BindingSet { failed: Vec::new(), ..known }),
-            _ if known.are_new => return (request, known),
+            _ if known.are_new || self.config.discovery.is_none() => return (request, known),
             _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
                 Ok(load(TAG_MAX_AGE_UNBOUND, priority).await)
             }
@@ -277,10 +281,12 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let mut members = self.members.borrow().clone();
         let asked = request(event, bindings, &members, oldest);
         let unknown = unknown_instances(event, bindings, &members);
-        if unknown.is_empty() || matches!(asked, Request::Watch(_)) {
+        if unknown.is_empty() {
             return (asked, members);
         }
-        let soon = deadline.min(Instant::now() + RDS_TIMEOUT);
+        // Another record of the batch starts a watch, which waits for this answer.
+        let limit = if matches!(asked, Request::Watch(_)) { RDS_TIMEOUT_BEFORE_WATCH } else { RDS_TIMEOUT };
+        let soon = deadline.min(Instant::now() + limit);
         let ask = async |instance: String| {
             let cluster = match timeout_at(soon, self.clients.rds.instance(&instance)).await {
                 Ok(Ok(Some(described))) => {
@@ -331,7 +337,9 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let ask = async {
             let family = groups.describe(binding.target_group.as_str()).await.ok()?.family;
             let chain = dns.resolve(&binding.endpoint, family).await.ok()?.chain;
+            let zone = zone(&chain)?;
             let cluster = rds.cluster(&cluster_identifier(binding, &chain)).await.ok()??;
+            let cluster = Some(cluster).filter(|cluster| cluster.zone.as_ref() == Some(&zone))?;
             cluster.other_writer(member(&chain)?).map(str::to_owned)
         };
         timeout_at(deadline.min(Instant::now() + RDS_TIMEOUT), ask).await.ok()?
@@ -343,12 +351,18 @@ fn readers(bindings: &[Binding]) -> BTreeSet<usize> {
     readers.map(|(index, _)| index).collect()
 }
 
+/// Whether the report is about one group, and not about a tag as a whole.
+fn is_of_a_group(report: &Report) -> bool {
+    report.target_group.starts_with("arn:")
+}
+
 /// Limits the bindings to the one whose target group has this name.
 fn select(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
     let group_name = |arn: &str| arn.split('/').nth(1).unwrap_or(arn).to_owned();
     let known: Vec<String> = set.bindings.iter().map(|binding| binding.name().to_owned()).collect();
     set.bindings.retain(|binding| binding.name() == name);
-    set.failed.retain(|report| group_name(&report.target_group) == name);
+    // A report about the whole tag names no group.
+    set.failed.retain(|report| !is_of_a_group(report) || group_name(&report.target_group) == name);
     if set.bindings.is_empty() && set.failed.is_empty() {
         return Err(InvocationError::UnknownBinding { name: name.to_owned(), known });
     }

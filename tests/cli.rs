@@ -313,7 +313,7 @@ mod arguments {
         let aws = FakeAws::new();
         aws.resolves_to(&[TWO]);
         let endpoint = ["plan", "--endpoint", ENDPOINT, "--target-group", GROUP];
-        let others = ["--port", "6432", "--database", "sales", "--output", "json"];
+        let others = ["--port", "6432", "--database", "sales,sales-green", "--output", "json"];
         let mut command = command(&aws, &[&endpoint[..], &others[..]].concat()).await;
         command.env("BINDINGS", "not even JSON").env("DISCOVERY_TAG", "rds-endpoint");
         let result = finish(command).await.json();

@@ -247,6 +247,19 @@ async fn cluster_instance_endpoint_is_a_problem() {
 }
 
 #[tokio::test]
+async fn namesake_in_another_account_is_not_examined() {
+    let aws = FakeAws::new();
+    {
+        let mut state = aws.state();
+        (state.is_namesake, state.estate.status) = (true, "stopped");
+    }
+    let result = run_doctor(&aws, &[]).await;
+    assert_eq!(not_ok(&result), Vec::<String>::new());
+    let observed = finding(&result, "database")["observed"].as_str().expect("a text");
+    assert!(observed.contains("no cluster or instance called orders with this endpoint"), "{observed}");
+}
+
+#[tokio::test]
 async fn missing_permission_is_named() {
     for (action, check, level, permission) in [
         (

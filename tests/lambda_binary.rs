@@ -373,16 +373,39 @@ async fn log_follows_lambdas_controls() {
 #[tokio::test]
 async fn wrong_configuration_stops_the_start() {
     let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}, {"endpoint": "10.0.1.10"}]);
-    let variables = [("BINDINGS", bindings.to_string()), ("POLL_MILLIS", "fast".to_owned())];
+    let variables = [
+        ("BINDINGS", bindings.to_string()),
+        ("POLL_MILLIS", "fast".to_owned()),
+        ("AWS_MAX_ATTEMPTS", "0".to_owned()),
+        ("AWS_RETRY_MODE", "fast".to_owned()),
+    ];
     let variables: Vec<(&str, &str)> =
         variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut function = start(&FakeAws::new(), &variables).await;
     let (code, error) = function.ended().await;
     assert_ne!(code, Some(0));
     let error = error.expect("reported to the Runtime API");
-    for name in ["BINDINGS[1].endpoint", "BINDINGS[1].target_group", "POLL_MILLIS"] {
+    for name in [
+        "BINDINGS[1].endpoint",
+        "BINDINGS[1].target_group",
+        "POLL_MILLIS",
+        "AWS_MAX_ATTEMPTS",
+        "AWS_RETRY_MODE",
+    ] {
         assert!(message(&error).contains(name), "{error}");
     }
+}
+
+#[tokio::test]
+async fn empty_variable_of_the_sdk_counts_as_unset() {
+    let empty = ["AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "AWS_ENDPOINT_URL_STS"].map(|name| (name, ""));
+    let function = start(&FakeAws::new(), &empty).await;
+    function.invoke(check(), TIME).await.unwrap();
+    let aws = FakeAws::new();
+    aws.always(Action::DescribeTargetHealth, Some(ApiFault::ServerError));
+    let function = start(&aws, &[("AWS_MAX_ATTEMPTS", "1"), ("AWS_RETRY_MODE", "Adaptive")]).await;
+    function.invoke(json!({"command": "plan"}), TIME).await.unwrap_err();
+    assert_eq!(aws.count(Action::DescribeTargetHealth), 1);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -32,6 +33,17 @@ pub async fn sdk(variable: impl Fn(&str) -> Option<String>, connections: SharedH
         .http_client(connections)
         // A stalled answer ends with its attempt, after 3 s. The SDK's own protection would end it after 5 s.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    if variable("AWS_MAX_ATTEMPTS").or_else(|| variable("AWS_RETRY_MODE")).is_some() {
+        // The SDK itself panics at an empty variable, which counts as unset here. `Config` refuses a wrong one.
+        let is_adaptive =
+            set("AWS_RETRY_MODE").is_some_and(|mode| mode.trim().eq_ignore_ascii_case("adaptive"));
+        let attempts = set("AWS_MAX_ATTEMPTS").and_then(|attempts| attempts.trim().parse().ok());
+        let retries = if is_adaptive { RetryConfig::adaptive() } else { RetryConfig::standard() };
+        loader = loader.retry_config(match attempts {
+            Some(attempts) => retries.with_max_attempts(attempts),
+            None => retries,
+        });
+    }
     if let Some(region) = set("AWS_REGION") {
         loader = loader.region(Region::new(region));
     }

@@ -76,7 +76,7 @@ where
     match (fix, kind) {
         (Some(fix), _) => failure.with_fix(fix),
         (None, ErrorKind::Transient) => {
-            failure.with_fix("it is tried again; if it stays, check the network and the API's limits")
+            failure.with_fix("if it persists, check the network and the API's limits")
         }
         (None, _) => failure,
     }

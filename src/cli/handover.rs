@@ -70,7 +70,7 @@ pub async fn run(
         Priority::Routine,
         deadline,
     );
-    let BindingSet { bindings, .. } = listing.await;
+    let BindingSet { bindings, failed, .. } = listing.await;
     #[cfg(feature = "network")]
     let network = Network::new(&app.sdk, now, None);
     let mut handovers = Vec::new();
@@ -88,6 +88,12 @@ pub async fn run(
     }
     spinner.finish_and_clear();
     common.print(&handovers, |page| handovers.iter().for_each(|handover| page.text(&text(handover))))?;
+    if !failed.is_empty() {
+        let reasons = failed.iter().map(|report| {
+            format!("{}: {}", report.target_group, report.error.as_deref().unwrap_or_default())
+        });
+        return Err(reasons.collect::<Vec<_>>().join("\n").into());
+    }
     let is_whole = !handovers.is_empty() && handovers.iter().all(|it| it.load_balancer.is_some());
     Ok(if is_whole { IN_SYNC } else { FAILED })
 }

@@ -40,7 +40,11 @@ pub fn from_tags(
     if let Some(databases) = fields.get_mut("database")
         && let Some(list) = databases.as_str()
     {
-        *databases = list.split(',').map(|name| name.trim().to_owned()).collect();
+        // On AWS a tag's value may hold spaces and no commas (ELBv2 API, `TagValue`).
+        *databases = match list.contains(',') {
+            true => list.split(',').map(|name| name.trim().to_owned()).collect(),
+            false => list.split_whitespace().map(str::to_owned).collect(),
+        };
     }
     fields.insert("endpoint".to_owned(), endpoint.into());
     fields.insert("target_group".to_owned(), group.into());

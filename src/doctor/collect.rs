@@ -16,7 +16,7 @@ use super::path::InspectPath;
 use super::reading::read_until;
 use super::report::BindingFindings;
 use crate::binding::Binding;
-use crate::endpoint::cluster_identifier;
+use crate::endpoint::{cluster_identifier, zone};
 use crate::error::Error;
 use crate::plan::Family;
 use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
@@ -152,6 +152,16 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             (Err(_), None) => self.binding.first_label().to_owned(),
         };
         let database = self.read("ask the RDS API", self.clients.rds.database(&identifier)).await;
+        // A database of the same name in another account or Region is another database.
+        let named = resolution.as_ref().map_or_else(
+            |_| zone(std::slice::from_ref(&self.binding.endpoint)),
+            |resolution| zone(&resolution.chain),
+        );
+        let is_it = |database: &Database| match (&named, &database.members.zone) {
+            (Some(named), Some(described)) => named == described,
+            _ => true,
+        };
+        let database = database.map(|database| database.filter(is_it));
         let found = database.as_ref().ok().and_then(Option::as_ref);
         let hosts = match found {
             Some(database) => self.read("describe the cluster's instances", self.hosts(database)).await,

@@ -128,7 +128,8 @@ fn proxy(context: CheckContext<'_>) -> Finding {
 
 fn unknown(context: CheckContext<'_>) -> Finding {
     let identifier = context.facts.identifier.as_str();
-    let observed = format!("this account and Region have no cluster or instance called {identifier}");
+    let observed =
+        format!("this account and Region have no cluster or instance called {identifier} with this endpoint");
     // An RDS name that resolves belongs to a database that exists, so it is in another account or Region.
     let is_its_name = |name: RdsName| name.identifier.eq_ignore_ascii_case(identifier);
     let is_elsewhere = context.facts.resolution.is_ok()
@@ -215,7 +216,12 @@ fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Optio
     let identifier = database.identifier.as_str();
     let take_out = "take \"standby\" out of the binding";
     if database.kind == DatabaseKind::Cluster || database.cluster.is_some() {
-        let observed = format!("standby is \"keep\", and {identifier} is a cluster");
+        let observed = match &database.cluster {
+            Some(cluster) => {
+                format!("standby is \"keep\", and {identifier} belongs to the cluster {cluster}")
+            }
+            None => format!("standby is \"keep\", and {identifier} is a cluster"),
+        };
         return Some(Finding::problem("standby_policy", observed, NO_STANDBY_IN_A_CLUSTER, take_out));
     }
     if database.is_multi_az {

@@ -78,7 +78,7 @@ pub struct Database {
     pub port: Option<u16>,
     /// Whether an instance has a standby.
     pub is_multi_az: bool,
-    /// Empty for an instance.
+    /// Without members for an instance. The zone is that of its endpoint.
     pub members: Cluster,
     /// The cluster that an instance belongs to.
     pub cluster: Option<String>,
@@ -182,7 +182,7 @@ impl Attached {
     /// The listener that sends clients to the group: the one on this port, otherwise the first.
     pub fn serving(&self, group: &str, port: Option<u16>) -> Option<&Listener> {
         let listeners = self.listeners.as_deref().unwrap_or_default();
-        let serving = || listeners.iter().filter(|listener| listener.share(group) > 0);
+        let serving = || listeners.iter().filter(|listener| listener.serves(group));
         serving().find(|listener| Some(listener.port) == port).or_else(|| serving().next())
     }
 }
@@ -199,6 +199,11 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Whether it sends connections to this group.
+    pub fn serves(&self, group: &str) -> bool {
+        self.forwards.iter().any(|(arn, weight)| arn == group && *weight > 0)
+    }
+
     /// The percentage of connections that it sends to this group, rounded down.
     pub fn share(&self, group: &str) -> u32 {
         let weights = |is_ours: bool| -> u32 {

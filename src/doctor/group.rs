@@ -123,7 +123,7 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     }
     let seconds = interval * unhealthy_threshold;
     let observed = format!(
-        "TCP every {interval} s, {unhealthy_threshold} failures: a dead target is unhealthy after {seconds} s"
+        "{protocol} every {interval} s, {unhealthy_threshold} failures: a dead target is unhealthy after {seconds} s"
     );
     if seconds > SLOW_DETECTION {
         let impact =

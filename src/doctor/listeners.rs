@@ -93,8 +93,8 @@ fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding
     let fix =
         || format!("if this weight is not meant, forward to this group alone: {}", modify(context, listener));
     match listener.share(group) {
-        100 => None,
-        0 => {
+        _ if others.is_empty() && listener.serves(group) => None,
+        0 if !listener.serves(group) => {
             let observed = format!("{} with weight 0", describe(listener));
             Some(Finding::problem(
                 CHECK,
@@ -104,6 +104,7 @@ fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding
             ))
         }
         share => {
+            let share = if share == 0 { "less than 1".to_owned() } else { share.to_string() };
             let observed = format!("{} with {share} % of the weight", describe(listener));
             let impact = format!("the other connections go to the target group {others}");
             Some(Finding::warning(CHECK, observed, impact, fix()))

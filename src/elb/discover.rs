@@ -172,14 +172,16 @@ impl Discover for Elb {
     async fn tagged(&self, key: &str, max_age: Duration, priority: Priority) -> Result<Tags, Error> {
         let known = self.tag_list().clone();
         if let Some(TagList { tagged, .. }) = known.as_ref().filter(|list| list.is_young(max_age)) {
-            return Ok(Tags { groups: tagged.clone(), are_new: false });
+            return Ok(Tags { groups: tagged.clone(), are_new: false, failure: None });
         }
         match (self.list_tagged(key, max_age, priority).await, known) {
-            (Ok(groups), _) => Ok(Tags { groups, are_new: true }),
+            (Ok(groups), _) => Ok(Tags { groups, are_new: true, failure: None }),
             // The function continues to sync the bindings of an old list.
             (Err(error), Some(TagList { tagged, .. })) => {
-                tracing::warn!(decision = "retry", reason = %error.explain(), "using the last list of tagged groups");
-                Ok(Tags { groups: tagged, are_new: false })
+                let reason = error.explain();
+                tracing::warn!(decision = "retry", reason, "using the last list of tagged groups");
+                let failure = (error.kind() == ErrorKind::Permanent).then_some(reason);
+                Ok(Tags { groups: tagged, are_new: false, failure })
             }
             (Err(error), None) => Err(error),
         }

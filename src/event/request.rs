@@ -1,5 +1,6 @@
 //! What an event asks for: to watch the bindings that it is about, or to check all.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
@@ -50,6 +51,9 @@ pub fn request(event: &Event, bindings: &[Binding], members: &Members, oldest: S
     };
     let mut watched = BTreeMap::<usize, Option<String>>::new();
     let mut to_list = BTreeSet::new();
+    // The latest event first: of two failovers in a batch, the last one names the writer.
+    let mut events: Vec<&RdsEvent> = events.iter().collect();
+    events.sort_by_key(|event| Reverse(event.time));
     for event in events {
         let about = bindings.iter().enumerate().filter(|(_, binding)| is_about(event, binding, members));
         for (index, binding) in about {

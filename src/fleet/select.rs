@@ -133,7 +133,8 @@ impl Memory {
 
     /// Decides what to do about the bindings, and remembers when that was.
     pub fn select(&mut self, bindings: &[Binding], now: Instant, scope: Scope) -> Selection {
-        if scope != Scope::Background {
+        // An operator may have asked for one binding alone.
+        if matches!(scope, Scope::Check { .. }) {
             self.forget_unbound(bindings);
         }
         let selection = select(bindings, self, now, scope);

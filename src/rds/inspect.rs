@@ -5,6 +5,7 @@ use aws_sdk_rds::types::{DbInstance, Endpoint, Parameter, VpcSecurityGroupMember
 use super::Rds;
 use crate::aws;
 use crate::doctor::{Attributes, Database, DatabaseKind, Host, InspectDatabases};
+use crate::endpoint::{DnsZone, RdsName};
 use crate::error::Error;
 use crate::reconcile::Cluster;
 
@@ -76,13 +77,17 @@ impl Rds {
             port: instance.endpoint().and_then(port),
             engine: instance.engine().unwrap_or_default().to_owned(),
             is_multi_az: instance.multi_az().unwrap_or(false),
-            members: Cluster::default(),
+            members: Cluster { zone: zone(instance.endpoint()), ..Cluster::default() },
             security_groups: security_groups(instance.vpc_security_groups()),
             parameter_group: None,
             host: Some(host(&instance)),
             cluster: instance.db_cluster_identifier().filter(|name| !name.is_empty()).map(str::to_owned),
         }))
     }
+}
+
+fn zone(endpoint: Option<&Endpoint>) -> Option<DnsZone> {
+    RdsName::parse(endpoint?.address()?).map(|name| name.zone)
 }
 
 fn host(instance: &DbInstance) -> Host {

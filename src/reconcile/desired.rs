@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use crate::binding::{Binding, Role};
-use crate::endpoint::{DnsZone, cluster_identifier, reader_endpoint, zone};
+use crate::endpoint::{DnsZone, RdsKind, RdsName, cluster_identifier, reader_endpoint, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family};
 
@@ -75,14 +75,16 @@ impl ReaderCache {
         }
     }
 
-    /// The cached names, if they are no older than `age` and the endpoint still gives the same writer. A reader
-    /// endpoint gives one reader after the other, so its answer is not compared.
+    /// The cached names, if they are no older than `age` and the endpoint still gives the same writer. A reader or custom
+    /// endpoint gives one instance after the other, so its answer is not compared.
     fn younger_than(&self, age: Duration, resolution: &Resolution) -> Option<Vec<String>> {
         let known = self.0.borrow();
         let (at, addresses, names) = known.as_ref()?;
-        let is_of_kind =
-            |name: &String| name.split_once('.').is_some_and(|(_, rest)| rest.starts_with("cluster-ro-"));
-        let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(is_of_kind);
+        let alternates = |name: &String| {
+            let kind = RdsName::parse(name).map(|name| name.kind);
+            matches!(kind, Some(RdsKind::ClusterReader | RdsKind::ClusterCustom))
+        };
+        let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(alternates);
         (is_same && at.elapsed() < age).then(|| names.clone())
     }
 
@@ -125,7 +127,8 @@ pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error
 async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<DnsZone>) -> Result<Vec<String>, Error> {
     let doing = || format!("list the readers of the cluster {identifier}");
     let cluster = rds.cluster(identifier).await?.ok_or_else(|| {
-        Error::new(ErrorKind::Permanent, doing())
+        // In a blue/green switchover the name belongs to no cluster for a moment, so a watch asks again.
+        Error::new(ErrorKind::NoAnswer, doing())
             .with_source("the RDS API knows no cluster of this name")
             .with_fix("bind an endpoint of the cluster, or give the binding its identifier as \"database\"")
     })?;

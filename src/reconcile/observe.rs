@@ -244,14 +244,17 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         std::mem::take(&mut self.permit_wait)
     }
 
-    /// Makes a change, and ends it at the deadline.
+    /// Makes a change, and ends it at the deadline. A change that is cut off may take effect all the same.
     pub async fn change<R>(
         &mut self,
         doing: &str,
         call: impl Future<Output = Result<R, Error>>,
     ) -> Result<R, Error> {
         let call = until(self.deadline, doing, call);
-        self.beside_lookups(call).await
+        self.beside_lookups(call).await.map_err(|error| match error.kind() {
+            ErrorKind::DeadlineExceeded => error.with_unknown_outcome(),
+            _ => error,
+        })
     }
 
     /// Waits for a call and resolves the endpoint at every poll meanwhile: a gap between lookups would end the

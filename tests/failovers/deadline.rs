@@ -12,6 +12,20 @@ async fn hanging_call_fails_at_the_deadline_and_says_so() {
     }
 }
 
+/// The watch would end before the deadline, but the change that it began does not.
+#[tokio::test(start_paused = true)]
+async fn change_cut_off_by_the_deadline_is_an_error_in_a_watch() {
+    let aws = FakeAws::new();
+    later(&aws, 18, |aws| {
+        aws.always(Action::RegisterTargets, Some(ApiFault::Hangs));
+        aws.resolves_to(&[TWO]);
+    });
+    let report = aws.reconcile_at(Timing { watch: seconds(20), ..TIMING }, Mode::Watch, seconds(25)).await;
+    assert_eq!(report.status, Status::Failed, "{report:?}");
+    assert!(error(&report).contains("register the endpoint's addresses before the invocation's time"));
+    assert!(report.may_change_late, "it may take effect all the same");
+}
+
 #[tokio::test(start_paused = true)]
 async fn watch_longer_than_the_deadline_ends_without_error() {
     let aws = FakeAws::new();

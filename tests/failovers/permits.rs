@@ -38,5 +38,9 @@ async fn watch_that_finds_the_writer_registered_gives_way() {
     later(&aws, 3, |aws| aws.resolves_to(&[TWO]));
     assert_eq!(aws.watch().await.status, Status::Updated);
     let permits = aws.state().permits.clone();
-    assert_eq!(permits[permits.len() - 3..], [(Tidy, Describe), (Tidy, Write), (Tidy, Describe)], "{permits:?}");
+    assert_eq!(
+        permits[permits.len() - 3..],
+        [(Tidy, Describe), (Tidy, Write), (Tidy, Describe)],
+        "{permits:?}"
+    );
 }

@@ -192,7 +192,7 @@ fn database_is_one_identifier_or_a_list() {
 }
 
 #[test]
-fn database_tag_is_a_list_with_commas() {
+fn database_tag_is_a_list_with_spaces_or_commas() {
     let tagged = |value: &str| {
         from_tags(ENDPOINT, GROUP, [("database".to_owned(), value.to_owned())].into())
             .map(|binding| binding.databases)
@@ -200,7 +200,8 @@ fn database_tag_is_a_list_with_commas() {
     };
     assert_eq!(tagged("orders"), Ok(vec!["orders".to_owned()]));
     assert_eq!(tagged("orders, orders-green"), Ok(vec!["orders".to_owned(), "orders-green".to_owned()]));
-    for wrong in ["", "orders,", "a b"] {
+    assert_eq!(tagged("orders orders-green"), tagged("orders, orders-green"));
+    for wrong in ["", "orders,", "a_b"] {
         assert_eq!(tagged(wrong), Err(vec!["database".to_owned()]), "{wrong:?}");
     }
 }

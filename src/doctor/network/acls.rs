@@ -4,6 +4,7 @@
 //! port, and back to the load balancer's port, which is any from 1024 on.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -39,6 +40,7 @@ pub fn findings(
         }
     };
     let port = context.port()?;
+    let is_v4 = database_side::addresses(context).first().is_none_or(IpAddr::is_ipv4);
     let of_database = database_side::subnets(context, subnets);
     let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
     if of_database.is_empty() || of_load_balancer.is_empty() {
@@ -48,7 +50,7 @@ pub fn findings(
     for from in &of_load_balancer {
         // Inside one subnet no ACL applies.
         for to in of_database.iter().filter(|to| to.id != from.id) {
-            asked.extend(questions(acls, from, to, port));
+            asked.extend(questions(acls, from, to, port, is_v4));
         }
     }
     let denials: Vec<Denial<'_>> = asked.iter().filter_map(|question| deny(*question)).collect();
@@ -61,12 +63,13 @@ pub fn findings(
     Some(Finding::ok(CHECK, list))
 }
 
-fn questions<'n>(acls: &'n [Acl], from: &Subnet, to: &Subnet, port: u16) -> Vec<Question<'n>> {
+fn questions<'n>(acls: &'n [Acl], from: &Subnet, to: &Subnet, port: u16, is_v4: bool) -> Vec<Question<'n>> {
     let acl = |subnet: &Subnet| acls.iter().find(|acl| acl.subnets.contains(&subnet.id));
     let mut questions = Vec::new();
-    let is_v4 =
-        |cidr: &&IpNet| cidr.addr().is_ipv4() == to.cidrs.first().is_none_or(|first| first.addr().is_ipv4());
-    let (Some(here), Some(there)) = (from.cidrs.iter().find(is_v4), to.cidrs.iter().find(is_v4)) else {
+    let is_of_family = |cidr: &&IpNet| cidr.addr().is_ipv4() == is_v4;
+    let (Some(here), Some(there)) =
+        (from.cidrs.iter().find(is_of_family), to.cidrs.iter().find(is_of_family))
+    else {
         return questions;
     };
     let to_port = Ports::one(port);

@@ -90,7 +90,7 @@ fn check_resets(sums: &BTreeMap<Measured, u64>) -> Finding {
         );
     }
     if are_many(own) {
-        let impact = "the load balancer resets as many connections as it opens: connections idle for longer than the \
+        let impact = "the load balancer resets half as many connections as it opens, or more: connections idle for longer than the \
                       listener's time-out, or without a target";
         return Finding::warning(
             RESETS,

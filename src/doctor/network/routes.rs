@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::database_side;
 use super::facts::{Network, Route, RouteTable, Subnet};
 use crate::doctor::context::CheckContext;
@@ -45,7 +47,7 @@ pub fn findings(
     let mut ways = Vec::new();
     for from in &of_load_balancer {
         ways.push((*from, address));
-        ways.extend(of_database.iter().filter_map(|to| Some((*to, first(from)?))));
+        ways.extend(of_database.iter().filter_map(|to| Some((*to, first(from, address.is_ipv4())?))));
     }
     // The tables of another account's VPC are not listed.
     let ways = ways.into_iter().filter_map(|(subnet, to)| {
@@ -63,9 +65,9 @@ pub fn findings(
     (!by.is_empty()).then(|| Finding::ok(CHECK, by))
 }
 
-/// An address of the subnet.
-fn first(subnet: &Subnet) -> Option<IpAddr> {
-    subnet.cidrs.first().map(|cidr| cidr.addr())
+/// An address of the subnet, of this family.
+fn first(subnet: &Subnet, is_v4: bool) -> Option<IpAddr> {
+    subnet.cidrs.iter().map(IpNet::addr).find(|address| address.is_ipv4() == is_v4)
 }
 
 /// The subnet's own table, otherwise its VPC's main one.

@@ -107,7 +107,7 @@ pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Networ
         ingress: OF_DATABASE,
         security_groups: &load_balancer.security_groups,
         subnets: of_zones.as_deref().unwrap_or_default(),
-        has_health_checks: true,
+        has_health_checks: database_side::is_reached(context),
     };
     let mut findings = Vec::new();
     if !load_balancer.security_groups.is_empty() {

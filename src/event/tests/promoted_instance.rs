@@ -35,6 +35,21 @@ fn cluster_failover_event_names_the_promoted_member() {
 }
 
 #[test]
+fn latest_failover_of_a_batch_names_the_promoted_member() {
+    let failover = |time: &str, member: &str| {
+        let mut event =
+            failover_with("/detail/Message", format!("Completed failover to DB instance: {member}"));
+        event["time"] = time.into();
+        json!({"eventSource": "aws:sqs", "body": event.to_string()})
+    };
+    let (first, last) =
+        (failover("2026-11-20T10:00:00Z", "orders-2"), failover("2026-11-20T10:02:00Z", "orders-1"));
+    for records in [[&first, &last], [&last, &first]] {
+        assert_eq!(promotes(&json!({"Records": records})).as_deref(), Some("orders-1"));
+    }
+}
+
+#[test]
 fn only_cluster_failover_samples_name_a_promoted_member() {
     let promoted = |(file, event): (String, Value)| Some((file, promotes(&event)?));
     let promoted: Vec<_> = samples().into_iter().filter_map(promoted).collect();

@@ -1,11 +1,11 @@
-//! The variables with URLs, which the AWS SDK reads by itself.
+//! The variables that the AWS SDK reads by itself. It ignores a wrong URL, and panics at a wrong number of attempts.
 
 use http::Uri;
 
 type Check = fn(&str) -> Option<String>;
 
-/// The proxies in the order in which the SDK reads them, and the endpoints of the APIs that the function calls.
-pub(super) const VARIABLES: [(&str, Check); 10] = [
+/// The proxies in the order in which the SDK reads them, the endpoints of the APIs that the function calls, and the retries.
+pub(super) const VARIABLES: [(&str, Check); 12] = [
     ("HTTPS_PROXY", proxy),
     ("https_proxy", proxy),
     ("HTTP_PROXY", proxy),
@@ -16,6 +16,8 @@ pub(super) const VARIABLES: [(&str, Check); 10] = [
     ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", endpoint),
     ("AWS_ENDPOINT_URL_RDS", endpoint),
     ("AWS_ENDPOINT_URL_STS", endpoint),
+    ("AWS_MAX_ATTEMPTS", attempts),
+    ("AWS_RETRY_MODE", retry_mode),
 ];
 
 fn parse(text: &str) -> Option<Uri> {
@@ -45,9 +47,31 @@ fn endpoint(text: &str) -> Option<String> {
     }
 }
 
+fn attempts(text: &str) -> Option<String> {
+    let is_valid = text.parse::<u32>().is_ok_and(|attempts| attempts > 0);
+    (!is_valid)
+        .then(|| format!("{text:?} is not a whole number from 1. Fix: give one, such as 3, or unset it"))
+}
+
+fn retry_mode(text: &str) -> Option<String> {
+    let is_valid = ["standard", "adaptive"].iter().any(|mode| text.eq_ignore_ascii_case(mode));
+    (!is_valid)
+        .then(|| format!("{text:?} is neither standard nor adaptive. Fix: give one of them, or unset it"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retries_are_a_number_and_a_known_mode() {
+        for (valid, invalid) in [("1", "0"), ("3", "three"), ("10", "-1")] {
+            assert_eq!((attempts(valid), attempts(invalid).is_some()), (None, true));
+        }
+        for (valid, invalid) in [("standard", "fast"), ("Adaptive", "legacy")] {
+            assert_eq!((retry_mode(valid), retry_mode(invalid).is_some()), (None, true));
+        }
+    }
 
     #[test]
     fn proxy_is_an_http_url_with_or_without_scheme() {
