@@ -260,7 +260,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
 }
 
 /// Merges the report of one background sync into the reports of the earlier ones, by target group. A report without a
-/// change counts only if an earlier sync changed the group, or if the change failed.
+/// change counts only if an earlier sync changed the group; the next check reports what failed.
 fn merge(changed: &mut BTreeMap<String, Report>, mut report: Report) {
     if report.status == Status::Deferred {
         return;
@@ -275,7 +275,7 @@ fn merge(changed: &mut BTreeMap<String, Report>, mut report: Report) {
             report.status = Status::Updated;
         }
     }
-    if !report.registered.is_empty() || !report.deregistered.is_empty() || report.status == Status::Failed {
+    if !report.registered.is_empty() || !report.deregistered.is_empty() {
         changed.insert(report.target_group.clone(), report);
     }
 }

@@ -362,20 +362,6 @@ async fn failed_deregistration_in_the_background_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_registration_in_the_background_is_reported() {
-    let estate = Estate::of(3);
-    estate.warm().await;
-    estate.aws.fails_over(2);
-    estate.aws.always(Action::RegisterTargets, Some(ApiFault::Denied));
-    let arn = "arn:aws:rds:us-east-1:123456789012:db:db-0";
-    let event = json!({"source": "aws.rds", "detail-type": "RDS DB Instance Event", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
-    let Err(InvocationError::Bindings(outcome)) = estate.invoke(event).await else {
-        panic!("expected a failure")
-    };
-    assert_eq!(outcome.bindings[1].status, Status::Failed, "{outcome:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn dry_run_of_many_groups_changes_nothing() {
     let mut estate = Estate::of(60);
     estate.config.dry_run = true;

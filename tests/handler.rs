@@ -325,6 +325,22 @@ async fn event_about_a_member_watches_its_clusters_binding() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_record_of_a_batch_is_watched() {
+    let aws = two_databases();
+    let record = |event: Value| json!({"eventSource": "aws:sqs", "body": event.to_string()});
+    let batch = json!({"Records": [record(failover("billing")), record(failover("orders-2"))]});
+    let watch = invoke(&aws, batch, minute()).await.unwrap();
+    assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 2), "orders-2 is a member of orders");
+}
+
+#[tokio::test(start_paused = true)]
+async fn command_about_one_binding_counts_all_of_them() {
+    let aws = two_databases();
+    let check = invoke(&aws, json!({"command": "check", "binding": "billing"}), minute()).await.unwrap();
+    assert_eq!((check.bindings.len(), check.bound), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn event_about_a_member_is_a_check_while_the_rds_api_is_silent() {
     let aws = two_databases();
     aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));

@@ -46,7 +46,7 @@ async fn error_of(group: &str, status: u16, code: &str) -> Error {
 #[tokio::test]
 async fn refusal_is_classified_and_quoted() {
     let allow = "allow elasticloadbalancing:DescribeTargetGroups";
-    let again = "it is tried again";
+    let again = "if it persists";
     for (status, code, kind, message_text) in [
         (400, "AccessDenied", ErrorKind::Permanent, allow),
         (400, "AccessDeniedException", ErrorKind::Permanent, allow),
