@@ -44,7 +44,7 @@ pub struct Tags {
     pub groups: Vec<Tagged>,
     /// Whether this call listed them. Otherwise they were known.
     pub are_new: bool,
-    /// Why the known list could not be made anew, if that does not pass by itself.
+    /// Why the known list could not be made anew, if that does not pass by itself or a new list was asked for.
     pub failure: Option<String>,
 }
 

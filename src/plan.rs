@@ -209,7 +209,7 @@ impl fmt::Display for Plan {
 /// | a candidate that DNS does not give | absent | any | register |
 /// | | registered, or in an unknown state | any | nothing, until it is the writer or no candidate |
 /// | | draining | any | nothing: only DNS brings it back |
-/// | any other, with `StandbyPolicy::Keep` | healthy, while the endpoint's target is not | any | wait for its health |
+/// | any other, with `StandbyPolicy::Keep` | healthy, unavailable or unused, while the endpoint's is initial or unhealthy | any | wait for its health |
 /// | | in an unknown state | any | wait for its state |
 /// | | the first that is unhealthy | any | nothing: it is the standby |
 /// | any other | listed, while an address of the endpoint is absent or draining | any | wait for that |

@@ -229,7 +229,7 @@ impl ApiRateLimiter {
 impl State {
     /// Takes the tokens that the call needs, or returns how long to wait before the next attempt.
     fn take_tokens(&mut self, priority: Priority, call: Call) -> Result<(), Duration> {
-        // Reserve one token per waiting call of higher priority.
+        // Reserve one token for each queue of higher priority in which a call waits.
         let higher = [Priority::Failover, Priority::Tidy].into_iter().filter(|higher| *higher < priority);
         let (mut reserved, mut reserved_writes) = (0.0, 0.0);
         for higher in higher {

@@ -232,7 +232,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     }
 
     /// Finds the bindings, and decides what the event asks for. A watch must not wait, so it uses the known tags,
-    /// however old they are. For any other request the tags are read again if they are too old.
+    /// however old they are. A command has them read again, and any other request if they are too old.
     async fn load_request(&self, event: &Event, now: SystemTime, deadline: Instant) -> (Request, BindingSet) {
         // An event from before `oldest` is about a failover that is over. Such an event comes late if many events wait
         // for a free function, or if an archive is replayed.
@@ -249,6 +249,10 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let reloaded = match request {
             Request::Watch(_) => return (request, BindingSet { failed: Vec::new(), ..known }),
             _ if known.are_new || self.config.discovery.is_none() => return (request, known),
+            // An operator asks about what is there now.
+            _ if matches!(event, Event::Command(_)) => {
+                timeout(REFRESH, load(Duration::ZERO, Priority::Routine)).await
+            }
             _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
                 Ok(load(TAG_MAX_AGE_UNBOUND, priority).await)
             }

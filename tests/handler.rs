@@ -233,6 +233,7 @@ async fn accepted_tag_age_depends_on_the_event() {
         (failover("sales"), false, vec![any(Failover)]),
         (schedule(), true, vec![any(Routine), (TAG_MAX_AGE, Routine)]),
         (schedule(), false, vec![any(Routine)]),
+        (json!({"command": "check"}), true, vec![any(Routine), (Duration::ZERO, Routine)]),
     ] {
         let aws = two_databases();
         aws.tagged("tagged", &[("rds-endpoint", BILLING)]);

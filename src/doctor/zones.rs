@@ -58,9 +58,8 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
         return Finding::problem("zones", observed, impact, fix);
     }
     let of_hosts = zones_of_hosts(context);
-    let is_whole = !of_hosts.is_empty() && of_hosts.iter().all(|zone| zones.contains_key(*zone));
     // A database outside the load balancer's zones has a finding of its own.
-    if zones.len() > 1 || is_whole || !of_hosts.is_empty() {
+    if zones.len() > 1 || !of_hosts.is_empty() {
         return Finding::ok("zones", list);
     }
     let vpc = load_balancer.vpc.as_deref().unwrap_or_default();

@@ -180,7 +180,8 @@ impl Discover for Elb {
             (Err(error), Some(TagList { tagged, .. })) => {
                 let reason = error.explain();
                 tracing::warn!(decision = "retry", reason, "using the last list of tagged groups");
-                let failure = (error.kind() == ErrorKind::Permanent).then_some(reason);
+                let matters = error.kind() == ErrorKind::Permanent || max_age.is_zero();
+                let failure = matters.then_some(reason);
                 Ok(Tags { groups: tagged, are_new: false, failure })
             }
             (Err(error), None) => Err(error),

@@ -69,7 +69,7 @@ impl Instance {
 /// The name servers.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Resolve {
-    /// Resolves a name without any cache. The binding's role decides how many addresses are valid.
+    /// Resolves a name without any cache, to all of its addresses.
     async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error>;
 }
 
