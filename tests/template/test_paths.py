@@ -207,11 +207,22 @@ def test_databases_share_load_balancer_and_function():
     assert not added.of_type("AWS::Lambda::Function") and not added.of_type("AWS::EC2::VPCEndpointService")
 
 
-def test_database_s_group_is_configured_like_the_path_s():
-    path = privatelink(DiscoveryTag="sync/vendor")
-    own, added = path.resources["TargetGroup"], dict(database(path).resources["TargetGroup"])
-    del added["Tags"]
-    assert added == own
+@pytest.mark.parametrize("options", [{}, {"Database": "orders"}, {"Standby": "keep"}, {"Database": "orders", "Standby": "keep"}])
+def test_database_s_group_is_configured_like_the_path_s(options):
+    # The tags too: without them no group would carry the tag before there is another database, and every run would fail.
+    path = privatelink(DiscoveryTag="sync/vendor", **options)
+    own = path.resources["TargetGroup"]
+    assert own["Tags"][0] == {"Key": "sync/vendor", "Value": ENDPOINT}
+    assert own == database(path, Endpoint=ENDPOINT, **options).resources["TargetGroup"]
+
+
+def test_path_s_group_has_no_tags_without_a_key():
+    assert "Tags" not in privatelink(Database="orders", Standby="keep").resources["TargetGroup"]
+
+
+def test_tag_of_several_databases_names_the_first():
+    tags = privatelink(DiscoveryTag="sync", Database="orders,orders-green").resources["TargetGroup"]["Tags"]
+    assert {"Key": "sync:database", "Value": "orders"} in tags
 
 
 def test_database_needs_a_path_with_a_tag():
