@@ -70,7 +70,8 @@ def test_the_function_s_parameters_are_accepted_by_its_template(vpc):
 
 def test_path_hands_on_every_rule_of_the_account():
     passed = {
-        "Database": "orders", "Standby": "keep", "DiscoveryTag": "sync/vendor", "DryRun": "true", "Architecture": "x86_64",
+        "Database": "orders", "Standby": "keep", "DiscoveryTag": "sync/vendor",
+        "DiscoveryEndpoints": "*.rds.amazonaws.com,*.corp.example.com", "DryRun": "true", "Architecture": "x86_64",
         "ReservedConcurrency": "none", "LogRetentionDays": "365", "Monitoring": "alarms",
         "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:pager",
         "ChangeTopicArn": "arn:aws:sns:us-east-1:123456789012:changes",
@@ -253,6 +254,9 @@ def test_what_vendors_ask_for():
     ({"AllowedPrincipals": "*,arn:aws:iam::210987654321:root"}, "AllowedPrincipals"),
     ({"AllowedPrincipals": "arn:aws:iam::210987654321:root, arn:aws:iam::210987654321:root"}, "AllowedPrincipals"),
     ({"CreateFunction": "false", "FunctionInVpc": "true"}, "FunctionInVpcIsAFunction"),
+    ({"CreateFunction": "false", "DiscoveryTag": "sync", "DiscoveryEndpoints": "db.example.com"}, "FunctionInVpcIsAFunction"),
+    ({"DiscoveryEndpoints": "db.example.com"}, "EndpointsHaveTag"),
+    ({"DiscoveryTag": "sync", "DiscoveryEndpoints": "*"}, "DiscoveryEndpoints"),
     ({"SupportedRegions": "Ireland"}, "SupportedRegions"),
     ({"SubnetIds": "subnet-0a"}, "SubnetIds"),
     ({"Port": "0"}, "Port"),

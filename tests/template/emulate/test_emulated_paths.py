@@ -89,10 +89,14 @@ def test_databases_come_and_go_beside_each_other(ministack, path, code, names): 
         return Deployed(ministack, name, "deploy/database.yaml").deploy(
             PathStack="path", ListenerPort=port, Port="5432", DatabaseSecurityGroupId="sg-0e", **further)
 
+    # The path's own group carries the tag: a run before there is another database finds it, and does not fail.
+    if code:
+        assert check(ministack, path) == {own: (ENDPOINT, {"10.0.1.10"})}
+        restart(POLL_MILLIS="499")
     billing = add("billing", 5433, Endpoint=BILLING, Database="billing", Standby="keep")
     stock = add("stock", 5434, Endpoint=STOCK, AddLoadBalancerRule="false", AddDatabaseRule="false")
     assert listeners(ministack, path) == {
-        5432: {},
+        5432: {key: ENDPOINT},
         5433: {key: BILLING, f"{key}:database": "billing", f"{key}:standby": "keep"},
         5434: {key: STOCK},
     }
