@@ -271,7 +271,7 @@ class Names(unittest.TestCase):
         timeouts = {int(watch): int(timeout) for watch, timeout in re.findall(r"'(\d+)': { Timeout: (\d+),", read("template.yaml"))}
         text = section("docs/reference.md", "Through SNS or SQS")
         self.assertEqual({timeout - watch for watch, timeout in timeouts.items()}, {60})
-        self.assertIn("60 s more\nthan `WatchSeconds`", text)
+        self.assertIn("60 s more than `WatchSeconds`", text)
         self.assertIn(f"VisibilityTimeout={6 * timeouts[int(default)]}\n", text)
 
     def test_answer_has_the_program_s_fields_and_words(self):
