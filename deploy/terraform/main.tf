@@ -194,6 +194,14 @@ resource "aws_lambda_function" "this" {
       condition     = local.create_role || var.permissions_boundary_arn == null
       error_message = "permissions_boundary_arn belongs to the module's own role; with role_arn, put it on that role."
     }
+    precondition {
+      condition     = local.create_role || var.role_path == "/"
+      error_message = "role_path belongs to the module's own role; with role_arn, that role has a path already."
+    }
+    precondition {
+      condition     = length(var.settings.discovery_endpoints) == 0 || var.discovery_tag != null
+      error_message = "settings.discovery_endpoints limit what discovery_tag binds; give discovery_tag, or leave them out."
+    }
   }
 }
 

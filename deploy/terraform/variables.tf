@@ -116,14 +116,15 @@ variable "bindings" {
     ])
   }
   validation {
+    # The names of RDS in each partition, as in src/endpoint.rs; a name of your own may have such a label.
     condition = alltrue([
       for binding in values(var.bindings) :
-      !(can(regex("(?i)^[^.]+\\.cluster-ro-", binding.endpoint)) && (binding.role == null ? true : binding.role == "writer"))
+      !(can(regex("(?i)^[^.]+\\.cluster-ro-[a-z0-9]+\\.([^.]+\\.rds|rds\\.[^.]+)\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu|c2s\\.ic\\.gov|sc2s\\.sgov\\.gov|cloud\\.adc-e\\.uk|csp\\.hci\\.ic\\.gov)\\.?$", binding.endpoint)) && (binding.role == null ? true : binding.role == "writer"))
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
       "bindings[\"${key}\"].role: \"${binding.endpoint}\" is a reader endpoint, which never names the writer; give the role \"readers\", or the cluster's writer endpoint."
-      if can(regex("(?i)^[^.]+\\.cluster-ro-", binding.endpoint)) && (binding.role == null ? true : binding.role == "writer")
+      if can(regex("(?i)^[^.]+\\.cluster-ro-[a-z0-9]+\\.([^.]+\\.rds|rds\\.[^.]+)\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu|c2s\\.ic\\.gov|sc2s\\.sgov\\.gov|cloud\\.adc-e\\.uk|csp\\.hci\\.ic\\.gov)\\.?$", binding.endpoint)) && (binding.role == null ? true : binding.role == "writer")
     ])
   }
   validation {
@@ -139,12 +140,12 @@ variable "bindings" {
   validation {
     condition = alltrue([
       for binding in values(var.bindings) :
-      binding.standby == null ? true : !can(regex("(?i)^[^.]+\\.(.*\\.)?(cluster|global)-", binding.endpoint))
+      binding.standby == null ? true : !can(regex("(?i)^[^.]+\\.(cluster-(ro-|custom-)?|global-|shardgrp-)[a-z0-9]+\\.([^.]+\\.rds|rds\\.[^.]+)\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu|c2s\\.ic\\.gov|sc2s\\.sgov\\.gov|cloud\\.adc-e\\.uk|csp\\.hci\\.ic\\.gov)\\.?$", binding.endpoint))
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
       "bindings[\"${key}\"].standby: \"keep\" is for Multi-AZ instances; a cluster's previous writer goes on answering as a reader, so that vendors would be sent to a database that they cannot write to."
-      if binding.standby == null ? false : can(regex("(?i)^[^.]+\\.(.*\\.)?(cluster|global)-", binding.endpoint))
+      if binding.standby == null ? false : can(regex("(?i)^[^.]+\\.(cluster-(ro-|custom-)?|global-|shardgrp-)[a-z0-9]+\\.([^.]+\\.rds|rds\\.[^.]+)\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu|c2s\\.ic\\.gov|sc2s\\.sgov\\.gov|cloud\\.adc-e\\.uk|csp\\.hci\\.ic\\.gov)\\.?$", binding.endpoint))
     ])
   }
   validation {
@@ -246,8 +247,8 @@ variable "settings" {
     - verify_seconds: within how many seconds every group is compared with DNS, where there are more than twenty, 60 to
       86400.
     - elb_calls_per_second: calls of the load balancing API for everything but failovers, 1 to 10. The account has ten.
-    - discovery_endpoints: suffixes of the names that a tag may bind, such as *.corp.example.com. Default: the names of
-      RDS and those in bindings.
+    - discovery_endpoints: the names that a tag may bind, such as db.example.com, or suffixes, such as *.corp.example.com.
+      Default: the names of RDS and those in bindings. Only with discovery_tag.
     - dry_run: true reports the changes that the function would make, and makes none.
     - drift_check_minutes: minutes between two drift checks: 1, 2, 5, 10 or 15. RDS delivers its events by best effort,
       so this is the longest that a change can stay unnoticed.
@@ -300,12 +301,22 @@ variable "settings" {
       && try(tonumber(split(":", server)[1]) >= 1 && tonumber(split(":", server)[1]) <= 65535, true)
       || can(cidrhost("${server}/128", 0))
       || can(regex("^\\[[0-9A-Fa-f:.]+\\]:[0-9]{1,5}$", server)) && can(cidrhost("${trimprefix(split("]", server)[0], "[")}/128", 0))
+      && try(tonumber(split("]:", server)[1]) >= 1 && tonumber(split("]:", server)[1]) <= 65535, false)
     ])
     error_message = "settings.nameservers: ${join(", ", [for server in var.settings.nameservers : "\"${server}\""])} must be addresses such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53."
   }
   validation {
-    condition     = alltrue([for suffix in var.settings.discovery_endpoints : can(regex("^[^\\s,]+$", suffix))])
-    error_message = "settings.discovery_endpoints: each must be a suffix such as *.corp.example.com, without spaces and commas."
+    condition = alltrue([
+      for name in var.settings.discovery_endpoints :
+      can(regex("^(\\*\\.|[A-Za-z0-9_-]{1,63}\\.)([A-Za-z0-9_-]{1,63}\\.)*[A-Za-z0-9_-]{1,63}\\.?$", name))
+      && length(trimprefix(trimsuffix(name, "."), "*.")) <= 253
+    ])
+    error_message = join("\n", [
+      for name in var.settings.discovery_endpoints :
+      "settings.discovery_endpoints: \"${name}\" is neither a DNS name nor a suffix such as *.rds.amazonaws.com."
+      if !can(regex("^(\\*\\.|[A-Za-z0-9_-]{1,63}\\.)([A-Za-z0-9_-]{1,63}\\.)*[A-Za-z0-9_-]{1,63}\\.?$", name))
+      || length(trimprefix(trimsuffix(name, "."), "*.")) > 253
+    ])
   }
   validation {
     condition     = contains([1, 2, 5, 10, 15], var.settings.drift_check_minutes)
@@ -373,8 +384,8 @@ variable "alarms" {
     error_message = "alarms: give email or topic_arns, not both; subscribe the address to your topic instead."
   }
   validation {
-    condition     = var.alarms.enabled || (var.alarms.email == null && length(var.alarms.topic_arns) == 0)
-    error_message = "alarms: email and topic_arns have no use with enabled = false."
+    condition     = var.alarms.enabled || (var.alarms.email == null && length(var.alarms.topic_arns) == 0 && length(var.alarms.change_topic_arns) == 0)
+    error_message = "alarms: email, topic_arns and change_topic_arns have no use with enabled = false."
   }
 }
 

@@ -161,7 +161,7 @@ FOREIGN = set("""
     ClusterFirst SOURCE_DATE_EPOCH ERROR_MESSAGE ReceiptHandle HealthyHostCount UnHealthyHostCount TooManyRequestsException Replacement
     keepalives_idle target_session_attrs target_port
     enableDnsSupport enableDnsHostnames VERIFY_IDENTITY ignore_changes lambda_runtime awslambdaric
-    aws_lb_target_group_attachment aws_lb aws_lb_listener aws_lb_target_group aws_vpc_endpoint_service
+    aws_lambda_event_source_mapping aws_lb_target_group_attachment aws_lb aws_lb_listener aws_lb_target_group aws_vpc_endpoint_service
 """.split())
 
 
@@ -265,6 +265,14 @@ class Names(unittest.TestCase):
         self.assertEqual(documented, logged)
         for names in re.findall(r"decision in \[(.+?)\]", text):
             self.assertLessEqual(set(re.findall(r"\"(\w+)\"", names)), logged)
+
+    def test_queue_is_hidden_for_six_times_the_function_s_timeout(self):
+        [default] = re.findall(r"^  WatchSeconds:\n    Type: String\n    Default: '(\d+)'", read("template.yaml"), re.MULTILINE)
+        timeouts = {int(watch): int(timeout) for watch, timeout in re.findall(r"'(\d+)': { Timeout: (\d+),", read("template.yaml"))}
+        text = section("docs/reference.md", "Through SNS or SQS")
+        self.assertEqual({timeout - watch for watch, timeout in timeouts.items()}, {60})
+        self.assertIn("60 s more than `WatchSeconds`", text)
+        self.assertIn(f"VisibilityTimeout={6 * timeouts[int(default)]}\n", text)
 
     def test_answer_has_the_program_s_fields_and_words(self):
         text = section("docs/reference.md", "The answer")

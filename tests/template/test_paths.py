@@ -70,7 +70,8 @@ def test_the_function_s_parameters_are_accepted_by_its_template(vpc):
 
 def test_path_hands_on_every_rule_of_the_account():
     passed = {
-        "Database": "orders", "Standby": "keep", "DiscoveryTag": "sync/vendor", "DryRun": "true", "Architecture": "x86_64",
+        "Database": "orders", "Standby": "keep", "DiscoveryTag": "sync/vendor",
+        "DiscoveryEndpoints": "*.rds.amazonaws.com,*.corp.example.com", "DryRun": "true", "Architecture": "x86_64",
         "ReservedConcurrency": "none", "LogRetentionDays": "365", "Monitoring": "alarms",
         "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:pager",
         "ChangeTopicArn": "arn:aws:sns:us-east-1:123456789012:changes",
@@ -207,11 +208,22 @@ def test_databases_share_load_balancer_and_function():
     assert not added.of_type("AWS::Lambda::Function") and not added.of_type("AWS::EC2::VPCEndpointService")
 
 
-def test_database_s_group_is_configured_like_the_path_s():
-    path = privatelink(DiscoveryTag="sync/vendor")
-    own, added = path.resources["TargetGroup"], dict(database(path).resources["TargetGroup"])
-    del added["Tags"]
-    assert added == own
+@pytest.mark.parametrize("options", [{}, {"Database": "orders"}, {"Standby": "keep"}, {"Database": "orders", "Standby": "keep"}])
+def test_database_s_group_is_configured_like_the_path_s(options):
+    # The tags too: without them no group would carry the tag before there is another database, and every run would fail.
+    path = privatelink(DiscoveryTag="sync/vendor", **options)
+    own = path.resources["TargetGroup"]
+    assert own["Tags"][0] == {"Key": "sync/vendor", "Value": ENDPOINT}
+    assert own == database(path, Endpoint=ENDPOINT, **options).resources["TargetGroup"]
+
+
+def test_path_s_group_has_no_tags_without_a_key():
+    assert "Tags" not in privatelink(Database="orders", Standby="keep").resources["TargetGroup"]
+
+
+def test_tag_of_several_databases_names_the_first():
+    tags = privatelink(DiscoveryTag="sync", Database="orders,orders-green").resources["TargetGroup"]["Tags"]
+    assert {"Key": "sync:database", "Value": "orders"} in tags
 
 
 def test_database_needs_a_path_with_a_tag():
@@ -242,6 +254,9 @@ def test_what_vendors_ask_for():
     ({"AllowedPrincipals": "*,arn:aws:iam::210987654321:root"}, "AllowedPrincipals"),
     ({"AllowedPrincipals": "arn:aws:iam::210987654321:root, arn:aws:iam::210987654321:root"}, "AllowedPrincipals"),
     ({"CreateFunction": "false", "FunctionInVpc": "true"}, "FunctionInVpcIsAFunction"),
+    ({"CreateFunction": "false", "DiscoveryTag": "sync", "DiscoveryEndpoints": "db.example.com"}, "FunctionInVpcIsAFunction"),
+    ({"DiscoveryEndpoints": "db.example.com"}, "EndpointsHaveTag"),
+    ({"DiscoveryTag": "sync", "DiscoveryEndpoints": "*"}, "DiscoveryEndpoints"),
     ({"SupportedRegions": "Ireland"}, "SupportedRegions"),
     ({"SubnetIds": "subnet-0a"}, "SubnetIds"),
     ({"Port": "0"}, "Port"),

@@ -59,6 +59,25 @@ def test_every_input_and_output_is_described(folder):
             assert re.search(r"^  description = ", body, re.M) or re.search(r"^  description\s+= ", body, re.M), block
 
 
+def inputs(folder):
+    """The inputs of a module, each with the names of its attributes if it is one object."""
+    text = (runner.MODULES / folder / "variables.tf").read_text()
+    return {
+        name: set(re.findall(r"^    (\w+) +=", kind[1], re.M)) if (kind := re.search(r"^  type = object\({\n(.*?)^  }\)", body, re.M | re.S)) else set()
+        for name, body in re.findall(r'^variable "(\w+)" {\n(.*?)^}', text, re.M | re.S)
+    }
+
+
+def test_path_hands_on_every_input_of_the_function():
+    ours, path = inputs("."), inputs("modules/privatelink")
+    assert len(ours["alarms"]) == 5 and len(ours["settings"]) == 12
+    [call] = re.findall(r'^module "sync" {\n(.*?)^}', (runner.MODULES / "modules/privatelink/main.tf").read_text(), re.M | re.S)
+    # The path makes these itself; it has no tag, since every group is its own.
+    for name in ours.keys() - {"name", "bindings", "vpc", "discovery_tag"}:
+        assert ours[name] == path[name], name
+        assert re.search(rf"^  {name} += var\.{name}$", call, re.M), name
+
+
 def test_every_input_is_in_the_readme():
     text = (runner.MODULES / "README.md").read_text()
     for name in re.findall(r'^variable "(\w+)"', (runner.MODULES / "variables.tf").read_text(), re.M):
@@ -80,6 +99,7 @@ WORDS = [
     "is not a tag key. Fix: give one such as rds-nlb-sync",
     "must be addresses such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53",
     "is not a whole number from",
+    "is neither a DNS name nor a suffix such as *.rds.amazonaws.com",
 ]
 
 REFUSED = """
@@ -87,7 +107,7 @@ module "sync" {
   source        = "../terraform"
   discovery_tag = "aws:tag"
   package       = { s3_bucket = "bucket", s3_key = "code.zip" }
-  settings      = { watch_seconds = 30, nameservers = ["dns.example.com"] }
+  settings      = { watch_seconds = 30, nameservers = ["dns.example.com"], discovery_endpoints = ["rds"] }
   bindings = {
     address  = { endpoint = "10.0.0.1", target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/a/0a", port = 0 }
     label    = { endpoint = "orders", target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/a/0a" }

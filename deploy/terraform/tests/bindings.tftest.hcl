@@ -41,6 +41,37 @@ run "accepts_every_kind_of_binding" {
   }
 }
 
+# Only the names of RDS say what they are.
+run "accepts_a_standby_behind_names_that_only_look_like_a_cluster_s" {
+  command = plan
+  variables {
+    bindings = {
+      cluster = { endpoint = "db.cluster-prod.example.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/cluster/0123456789abcdef", standby = "keep" }
+      global  = { endpoint = "db.global-prod.example.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/global/0123456789abcdef", standby = "keep" }
+      reader  = { endpoint = "db.cluster-ro-abc123.example.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/reader/0123456789abcdef" }
+      other   = { endpoint = "orders.cluster-abc123.eu-west-1.rds.amazonaws.com.example.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/other/0123456789abcdef", standby = "keep" }
+      china   = { endpoint = "orders.abc123.rds.cn-north-1.amazonaws.com.cn", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/china/0123456789abcdef", standby = "keep" }
+    }
+    settings = { nameservers = ["10.0.0.2", "10.0.0.3:1", "fd00::2", "[fd00::2]:1", "[fd00::2]:65535"] }
+  }
+  assert {
+    condition     = length(jsondecode(aws_lambda_function.this.environment[0].variables["BINDINGS"])) == 5
+    error_message = "BINDINGS: ${aws_lambda_function.this.environment[0].variables["BINDINGS"]}"
+  }
+}
+
+run "accepts_every_discovery_endpoint_of_the_program" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["db.example.com", "*.internal", "*.a_b.example", "DB.example.com.", "*.rds.amazonaws.com"] }
+  }
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables["DISCOVERY_ENDPOINTS"] == "db.example.com,*.internal,*.a_b.example,DB.example.com.,*.rds.amazonaws.com"
+    error_message = aws_lambda_function.this.environment[0].variables["DISCOVERY_ENDPOINTS"]
+  }
+}
+
 run "reads_the_clusters_of_the_bindings_alone" {
   command = plan
   variables {

@@ -336,3 +336,137 @@ run "refuses_no_role_at_all" {
   }
   expect_failures = [aws_lambda_function.this]
 }
+
+run "refuses_a_standby_of_a_shard_group_and_a_star_alone" {
+  command = plan
+  variables {
+    # a standby of a shard group
+    bindings = { orders = { endpoint = "wide.shardgrp-abc123.eu-west-1.rds.amazonaws.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/0123456789abcdef", standby = "keep" } }
+    # a star alone
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["*.rds.amazonaws.com", "*"] }
+    # a topic for changes without alarms
+    alarms = { enabled = false, change_topic_arns = ["arn:aws:sns:eu-west-1:123456789012:changes"] }
+  }
+  expect_failures = [var.bindings, var.settings, var.alarms]
+}
+
+run "refuses_a_standby_of_a_cluster_in_china_and_a_nameserver_in_brackets_with_port_0" {
+  command = plan
+  variables {
+    # a standby of a cluster in china
+    bindings = { orders = { endpoint = "orders.cluster-abc123.rds.cn-north-1.amazonaws.com.cn", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/0123456789abcdef", standby = "keep" } }
+    # a nameserver in brackets with port 0
+    settings = { nameservers = ["[fd00::2]:0"] }
+  }
+  expect_failures = [var.bindings, var.settings]
+}
+
+run "refuses_a_reader_endpoint_in_china_and_a_nameserver_in_brackets_with_port_65536" {
+  command = plan
+  variables {
+    # a reader endpoint in china
+    bindings = { orders = { endpoint = "Orders.cluster-ro-abc123.rds.cn-north-1.amazonaws.com.cn.", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/0123456789abcdef" } }
+    # a nameserver in brackets with port 65536
+    settings = { nameservers = ["[fd00::2]:65536"] }
+  }
+  expect_failures = [var.bindings, var.settings]
+}
+
+run "refuses_a_name_of_one_label_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["rds"] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_a_star_within_a_name_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["a.*.example.com"] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_a_star_without_a_dot_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["*example.com"] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_an_empty_name_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = [""] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_a_name_that_begins_with_a_dot_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = [".example.com"] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_a_label_of_64_characters_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.example.com"] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_a_name_of_254_characters_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_a_suffix_with_a_space_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["*.example.com "] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_a_suffix_of_nothing_among_the_discovery_endpoints" {
+  command = plan
+  variables {
+    discovery_tag = "sync"
+    settings      = { discovery_endpoints = ["*."] }
+  }
+  expect_failures = [var.settings]
+}
+
+run "refuses_discovery_endpoints_without_a_tag" {
+  command = plan
+  variables {
+    settings = { discovery_endpoints = ["*.rds.amazonaws.com"] }
+  }
+  expect_failures = [aws_lambda_function.this]
+}
+
+run "refuses_a_path_of_a_role_that_is_yours" {
+  command = plan
+  variables {
+    role_arn  = "arn:aws:iam::123456789012:role/sync"
+    role_path = "/service/"
+  }
+  expect_failures = [aws_lambda_function.this]
+}

@@ -182,6 +182,13 @@ resource "aws_vpc_endpoint_service" "this" {
 
   # The service is not offered before its load balancer forwards connections.
   depends_on = [aws_lb_listener.this]
+
+  lifecycle {
+    precondition {
+      condition     = var.acceptance_required || !contains(var.allowed_principals, "*")
+      error_message = "allowed_principals = [\"*\"] without acceptance would connect every AWS account; leave acceptance_required true, or name the accounts."
+    }
+  }
 }
 
 module "sync" {
@@ -214,6 +221,8 @@ module "sync" {
   log_retention_days       = var.log_retention_days
   kms_key_arn              = var.kms_key_arn
   permissions_boundary_arn = var.permissions_boundary_arn
+  role_path                = var.role_path
+  log_group_name           = var.log_group_name
   role_arn                 = var.role_arn
   create_role              = var.create_role
   code_signing_config_arn  = var.code_signing_config_arn

@@ -230,10 +230,11 @@ variable "settings" {
 variable "alarms" {
   description = "The function's alarms, as in the sync module."
   type = object({
-    enabled       = optional(bool)
-    topic_arns    = optional(list(string))
-    email         = optional(string)
-    change_notice = optional(bool)
+    enabled           = optional(bool)
+    topic_arns        = optional(list(string))
+    email             = optional(string)
+    change_notice     = optional(bool)
+    change_topic_arns = optional(list(string))
   })
   default  = {}
   nullable = false
@@ -281,6 +282,19 @@ variable "kms_key_arn" {
 
 variable "permissions_boundary_arn" {
   description = "The permissions boundary that roles in your account must have."
+  type        = string
+  default     = null
+}
+
+variable "role_path" {
+  description = "The path of the module's own role, if your account's rules require one."
+  type        = string
+  default     = "/"
+  nullable    = false
+}
+
+variable "log_group_name" {
+  description = "An existing log group for the function. Without it, the module makes one."
   type        = string
   default     = null
 }

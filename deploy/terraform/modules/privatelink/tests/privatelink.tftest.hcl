@@ -226,3 +226,34 @@ run "refuses_endpoints_without_a_function_in_the_vpc" {
   }
   expect_failures = [aws_security_group.api]
 }
+
+run "refuses_every_account_without_acceptance" {
+  command = plan
+  variables {
+    allowed_principals  = ["*"]
+    acceptance_required = false
+  }
+  expect_failures = [aws_vpc_endpoint_service.this]
+}
+
+run "every_account_may_ask_where_you_accept" {
+  command = plan
+  variables {
+    allowed_principals = ["*"]
+  }
+  assert {
+    condition     = aws_vpc_endpoint_service.this.acceptance_required && aws_vpc_endpoint_service.this.allowed_principals == toset(["*"])
+    error_message = "Acceptance or principals differ."
+  }
+}
+
+run "rules_of_the_account_reach_the_function" {
+  command = plan
+  variables {
+    log_group_name = "/team/sync"
+  }
+  assert {
+    condition     = module.sync.log_group_name == "/team/sync"
+    error_message = "The log is ${module.sync.log_group_name}."
+  }
+}
