@@ -131,9 +131,9 @@ struct Common {
     /// The port of the targets [default: the group's]
     #[arg(long, requires = "endpoint", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// The cluster or instance, where the endpoint's first label is not its name
-    #[arg(long, value_name = "IDENTIFIER", requires = "endpoint")]
-    database: Option<String>,
+    /// The cluster or instance, or several with commas, where the endpoint's first label is not its name
+    #[arg(long, value_name = "IDENTIFIER", requires = "endpoint", value_delimiter = ',')]
+    database: Vec<String>,
     /// Which addresses the group holds: writer, readers or all [default: writer]
     #[arg(long, requires = "endpoint")]
     role: Option<String>,
@@ -300,7 +300,7 @@ impl Common {
         let Self { endpoint, target_group, port, database, role, standby, output: _, timeout: _, verbose: _ } =
             self;
         let endpoint = endpoint.as_ref()?;
-        let database = database.as_ref().map(|list| list.split(',').map(str::trim).collect::<Vec<_>>());
+        let database = (!database.is_empty()).then_some(database);
         let binding = json!({
             "endpoint": endpoint, "target_group": target_group, "port": port, "database": database,
             "role": role, "standby": standby,
