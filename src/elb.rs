@@ -43,7 +43,7 @@ const BATCH: usize = 100;
 /// here: the API's limits allow the next call after a tenth of a second.
 const BACKOFF: Duration = Duration::from_millis(250);
 /// How long the deregistration of a further batch waits for its permit. After that the observation is too old.
-const FURTHER_BATCH: Duration = Duration::from_secs(1);
+const FURTHER_BATCH_PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
 const ALL_ZONES: &str = "all";
 
@@ -168,7 +168,7 @@ impl Elb {
             return Err(error.transient());
         }
         if error.kind() == ErrorKind::Transient {
-            self.rate_limiter.record_throttle();
+            self.rate_limiter.record_failed_attempt();
         }
         Err(outcome.mark(error))
     }
@@ -248,11 +248,13 @@ impl TargetGroupApi for Elb {
         for batch in targets.chunks(BATCH) {
             let permit = match first.take() {
                 Some(permit) => permit,
-                None => timeout(FURTHER_BATCH, self.permit(priority, Call::Write)).await.map_err(|_| {
-                    let doing = format!("deregister {} from {group}", list(batch));
-                    Error::new(ErrorKind::Transient, doing)
-                        .with_source("no permit for a further call in time")
-                })?,
+                None => timeout(FURTHER_BATCH_PERMIT_TIMEOUT, self.permit(priority, Call::Write))
+                    .await
+                    .map_err(|_| {
+                        let doing = format!("deregister {} from {group}", list(batch));
+                        Error::new(ErrorKind::Transient, doing)
+                            .with_source("no permit for a further call in time")
+                    })?,
             };
             self.deregister_batch(permit, group, batch).await?;
         }

@@ -13,9 +13,9 @@ pub use runtime_api::{Failure, Invocation, RuntimeApi};
 
 /// A deadline that passed longer ago than this is ignored: some emulators send a constant. Lambda freezes no function
 /// for a day.
-const DAY: Duration = Duration::from_secs(86_400);
+const MAX_DEADLINE_AGE: Duration = Duration::from_secs(86_400);
 /// The time that is assumed beyond a watch's own time if the deadline is unknown.
-const MINUTE: Duration = Duration::from_secs(60);
+const ASSUMED_MARGIN: Duration = Duration::from_secs(60);
 
 /// Does what the body of an invocation asks for, within `remaining`, the time until Lambda ends the function.
 pub async fn handle<D, T, C>(
@@ -38,9 +38,9 @@ where
 pub fn remaining(deadline: Option<u64>, now: SystemTime, watch: Duration) -> Duration {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     match deadline.map(Duration::from_millis) {
-        Some(deadline) if deadline + DAY >= now => deadline.saturating_sub(now),
+        Some(deadline) if deadline + MAX_DEADLINE_AGE >= now => deadline.saturating_sub(now),
         unknown => {
-            let assumed = watch + MINUTE;
+            let assumed = watch + ASSUMED_MARGIN;
             tracing::warn!(
                 decision = "deadline",
                 reason = "the Runtime API gives no deadline, or one of long ago",

@@ -32,7 +32,7 @@ pub enum Priority {
 impl Priority {
     /// How long calls of this priority pause after the API refused or failed a call. Failovers do not pause here: the
     /// loop has its own backoff.
-    fn pause_after_throttle(self) -> Duration {
+    fn pause_after_failure(self) -> Duration {
         match self {
             Self::Failover => Duration::ZERO,
             Self::Tidy => Duration::from_secs(5),
@@ -172,7 +172,7 @@ struct State {
     writes: TokenBucket,
     routine: TokenBucket,
     /// When the API last refused or failed a call.
-    throttled_at: Option<Instant>,
+    last_failed_attempt: Option<Instant>,
     /// The queues whose first call waits for tokens.
     is_waiting: PerQueue<bool>,
 }
@@ -195,7 +195,8 @@ impl ApiRateLimiter {
     }
 
     fn with_buckets(all: TokenBucket, writes: TokenBucket, routine: TokenBucket) -> Self {
-        let state = State { all, writes, routine, throttled_at: None, is_waiting: PerQueue::default() };
+        let state =
+            State { all, writes, routine, last_failed_attempt: None, is_waiting: PerQueue::default() };
         Self { state: Mutex::new(state), queues: PerQueue::default() }
     }
 
@@ -215,9 +216,9 @@ impl ApiRateLimiter {
     /// Records that the API refused or failed a call, or that the SDK repeats one. Another process, such as another
     /// run of this function, may be using up the account's limits. A failover there must not wait for routine calls
     /// here. The bucket is emptied, because the tokens in it are used up.
-    pub fn record_throttle(&self) {
+    pub fn record_failed_attempt(&self) {
         let mut state = self.state();
-        state.throttled_at = Some(Instant::now());
+        state.last_failed_attempt = Some(Instant::now());
         state.all.empty();
     }
 
@@ -248,8 +249,8 @@ impl State {
         if priority == Priority::Routine {
             wait = wait.max(wait_for_routine);
         }
-        if let Some(throttled_at) = self.throttled_at {
-            wait = wait.max(priority.pause_after_throttle().saturating_sub(throttled_at.elapsed()));
+        if let Some(last_failed_attempt) = self.last_failed_attempt {
+            wait = wait.max(priority.pause_after_failure().saturating_sub(last_failed_attempt.elapsed()));
         }
         if !wait.is_zero() {
             // A timer ticks every millisecond: after a shorter pause the call would wake too early, again and again.
@@ -366,7 +367,7 @@ mod tests {
     async fn throttle_pauses_all_calls_but_those_of_failovers() {
         for (priority, pause) in [(Failover, 0), (Tidy, 5), (Routine, 10)] {
             let rate_limiter = ApiRateLimiter::new(5);
-            (0..100).for_each(|_| rate_limiter.record_throttle());
+            (0..100).for_each(|_| rate_limiter.record_failed_attempt());
             let took = take(&rate_limiter, 1, priority, Call::Describe).await;
             assert!(is_about(took, seconds(pause) + Duration::from_millis(if pause == 0 { 100 } else { 0 })));
             sleep(seconds(10)).await;
@@ -382,7 +383,7 @@ mod tests {
     async fn throttle_empties_the_bucket() {
         let rate_limiter = ApiRateLimiter::new(5);
         take(&rate_limiter, 5, Failover, Call::Describe).await;
-        rate_limiter.record_throttle();
+        rate_limiter.record_failed_attempt();
         let took = take(&rate_limiter, 20, Failover, Call::Describe).await;
         assert!(is_about(took, seconds(2)), "10 per second: {took:?}");
     }

@@ -37,7 +37,7 @@ pub const RESERVE: Duration = Duration::from_secs(1);
 
 /// How long a check may take to read the tags again if it knows an earlier list. The tags of a thousand groups take
 /// some five seconds at the routine rate.
-const REFRESH: Duration = Duration::from_secs(30);
+const TAG_REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the RDS API may take to name an instance's cluster if a watch of another binding waits for it.
 const RDS_TIMEOUT_BEFORE_WATCH: Duration = Duration::from_millis(500);
@@ -251,16 +251,16 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             _ if known.are_new || self.config.discovery.is_none() => return (request, known),
             // An operator asks about what is there now.
             _ if matches!(event, Event::Command(_)) => {
-                timeout(REFRESH, load(Duration::ZERO, Priority::Routine)).await
+                timeout(TAG_REFRESH_TIMEOUT, load(Duration::ZERO, Priority::Routine)).await
             }
             _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
                 Ok(load(TAG_MAX_AGE_UNBOUND, priority).await)
             }
             // No tag binds a group.
             _ if known.bindings.len() == self.config.bindings.len() => {
-                timeout(REFRESH, load(TAG_MAX_AGE_UNBOUND, Priority::Routine)).await
+                timeout(TAG_REFRESH_TIMEOUT, load(TAG_MAX_AGE_UNBOUND, Priority::Routine)).await
             }
-            _ => timeout(REFRESH, load(TAG_MAX_AGE, Priority::Routine)).await,
+            _ => timeout(TAG_REFRESH_TIMEOUT, load(TAG_MAX_AGE, Priority::Routine)).await,
         };
         match reloaded {
             Ok((request, set, _)) => (request, set),

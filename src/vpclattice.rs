@@ -12,7 +12,7 @@ use crate::doctor::network::{InspectLattice, Ports, Resource, ResourceConfigurat
 use crate::error::Error;
 
 /// How many configurations are read at once. AWS documents no limit of calls for VPC Lattice.
-const AT_ONCE: usize = 4;
+const CONCURRENT_CALLS: usize = 4;
 
 /// The account's resource configurations and gateways.
 pub struct Lattice {
@@ -66,7 +66,7 @@ impl InspectLattice for Lattice {
         );
         listed.retain(|summary| may_be_a_path(summary, account));
         let complete = listed.iter().map(|summary| self.complete(summary));
-        let found = stream::iter(complete).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        let found = stream::iter(complete).buffered(CONCURRENT_CALLS).try_collect::<Vec<_>>().await?;
         Ok(found.into_iter().flatten().collect())
     }
 

@@ -23,7 +23,7 @@ use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
 
 /// How many bindings are examined at once. Each takes some seven calls of the ELB API, which allows an account
 /// a burst of 40 calls and ten per second (ELB API throttling). A failover needs some of them at the same time.
-const AT_ONCE: usize = 4;
+const CONCURRENT_BINDINGS: usize = 4;
 
 /// The ELB API as the doctor reads it.
 #[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
@@ -68,7 +68,7 @@ pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>
         let findings = findings_with(binding, &facts, on_path);
         BindingFindings::new(&binding.endpoint, binding.target_group.as_str(), findings)
     });
-    stream::iter(all_findings).buffered(AT_ONCE).collect().await
+    stream::iter(all_findings).buffered(CONCURRENT_BINDINGS).collect().await
 }
 
 /// The facts about one binding, read until the deadline.

@@ -19,13 +19,13 @@ const PAGE: i32 = 400;
 /// Pages at most; an account holds 3,000 groups per region by default.
 const PAGES: usize = 50;
 /// Groups in one DescribeTags call (ELBv2 API, `ResourceArns`).
-const TAGGED_AT_ONCE: usize = 20;
+const ARNS_PER_CALL: usize = 20;
 
 /// How many DescribeTags calls are under way at once.
-const AT_ONCE: usize = 4;
+const CONCURRENT_CALLS: usize = 4;
 /// The number of target groups up to which a list may be as old as the caller says. An account with more groups takes
 /// more calls to list, so its list may be older in proportion.
-const FEW: f64 = 300.0;
+const GROUPS_AT_BASE_AGE: f64 = 300.0;
 
 /// The groups that carry the tag, as last listed.
 #[derive(Clone)]
@@ -57,14 +57,15 @@ pub(super) struct TagScan {
 
 impl TagScan {
     fn unread(&self) -> Vec<(usize, Vec<String>)> {
-        let batches = self.arns.chunks(TAGGED_AT_ONCE).map(<[String]>::to_vec).enumerate();
+        let batches = self.arns.chunks(ARNS_PER_CALL).map(<[String]>::to_vec).enumerate();
         batches.filter(|(batch, _)| !self.read.contains_key(batch)).collect()
     }
 }
 
 /// Whether a list of an account with this many groups is young enough for a caller that accepts this age.
 fn is_young(started: Instant, all: usize, max_age: Duration) -> bool {
-    max_age == Duration::MAX || started.elapsed() <= max_age.mul_f64((all as f64 / FEW).max(1.0))
+    max_age == Duration::MAX
+        || started.elapsed() <= max_age.mul_f64((all as f64 / GROUPS_AT_BASE_AGE).max(1.0))
 }
 
 impl Elb {
@@ -134,7 +135,7 @@ impl Elb {
             let permit = self.permit(priority, Call::Describe).await;
             Ok((batch, self.with_tag(permit, key, &arns).await?))
         });
-        let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
+        let mut calls = stream::iter(calls).buffer_unordered(CONCURRENT_CALLS);
         let result: Result<(), Error> = async {
             while let Some((batch, tagged)) = calls.try_next().await? {
                 scan.read.insert(batch, tagged);

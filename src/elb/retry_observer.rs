@@ -32,7 +32,7 @@ impl Intercept for RetryObserver {
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if bag.load::<RequestAttempts>().is_some_and(|made| made.attempts() > 1) {
-            self.0.record_throttle();
+            self.0.record_failed_attempt();
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 /// The categories of events that come with a failover, or with other work that may move the address: patches, resizes,
 /// host replacements, restarts (RDS user guide, "Event categories and messages").
-const WATCHED: [&str; 8] = [
+const WATCHED_CATEGORIES: [&str; 8] = [
     "availability",
     "configuration change",
     "failover",
@@ -243,7 +243,7 @@ impl Categories {
         // One text may list several categories.
         for name in text.split([',', ';', '|', '/']) {
             let name = letters(name);
-            self.has_watched |= WATCHED.iter().any(|watched| letters(watched) == name);
+            self.has_watched |= WATCHED_CATEGORIES.iter().any(|watched| letters(watched) == name);
             self.has_global_failover |= name == "globalfailover";
         }
     }

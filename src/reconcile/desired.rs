@@ -45,10 +45,10 @@ impl ReaderCache {
     ) -> Result<Resolution, Error> {
         let mut resolution = dns.resolve(&binding.endpoint, family).await?;
         match binding.role {
-            Role::Writer => single_address(of_a_writer(resolution)?),
+            Role::Writer => single_address(refuse_reader_endpoint(resolution)?),
             Role::All => Ok(resolution),
             Role::Readers => {
-                let names = match self.younger_than(age, &resolution) {
+                let names = match self.cached_names(age, &resolution) {
                     Some(names) => names,
                     None => self.keep(
                         &resolution,
@@ -77,7 +77,7 @@ impl ReaderCache {
 
     /// The cached names, if they are no older than `age` and the endpoint still gives the same writer. A reader or custom
     /// endpoint gives one instance after the other, so its answer is not compared.
-    fn younger_than(&self, age: Duration, resolution: &Resolution) -> Option<Vec<String>> {
+    fn cached_names(&self, age: Duration, resolution: &Resolution) -> Option<Vec<String>> {
         let known = self.0.borrow();
         let (at, addresses, names) = known.as_ref()?;
         let alternates = |name: &String| {
@@ -95,7 +95,7 @@ impl ReaderCache {
 }
 
 /// Refuses an answer that goes through a reader endpoint: its reader would replace the writer in the group.
-fn of_a_writer(resolution: Resolution) -> Result<Resolution, Error> {
+fn refuse_reader_endpoint(resolution: Resolution) -> Result<Resolution, Error> {
     let Some(reader) = reader_endpoint(&resolution.chain) else { return Ok(resolution) };
     let name = resolution.chain.first().map(String::as_str).unwrap_or_default();
     Err(Error::new(ErrorKind::NoAnswer, format!("resolve {name} to a writer"))
