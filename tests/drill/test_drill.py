@@ -50,6 +50,9 @@ def needs(what, present):
     return unittest.skipUnless(present, f"{what} is not installed")
 
 
+# The drill would inherit that SIGHUP is ignored, if nohup started the tests.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 needs_postgres = needs("PostgreSQL", shutil.which("psql") and shutil.which("initdb", path=POSTGRES))
 needs_mariadb = needs("MariaDB", shutil.which("mariadb") and shutil.which("mariadbd", path=SBIN) and shutil.which("mariadb-install-db"))
 needs_moto = needs("moto, or the AWS CLI, in .venv", (VENV / "bin/moto_server").exists() and (VENV / "awscli/bin/aws").exists())
@@ -80,7 +83,7 @@ class Balancer:
         self.went.update({target: time.time() for target in self.targets if target not in targets})
         self.targets = targets
         if targets and self.listener is None:
-            self.listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
+            self.listener = eventually(lambda: listen(self.port))
             threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
         elif not targets and self.listener is not None:
             # Wakes the thread that accepts, which close alone would not.
@@ -282,6 +285,12 @@ def free_ports(count):
             with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", next(ports))) as free:
                 found.append(free.getsockname()[1])
     return found
+
+
+def listen(port):
+    """A server at a port that is free, or None: a process that another test starts may hold the port for a moment."""
+    with contextlib.suppress(OSError):
+        return socket.create_server(("127.0.0.1", port))
 
 
 @contextlib.contextmanager
