@@ -308,7 +308,7 @@ class Names(unittest.TestCase):
         self.assertEqual(named - documented, set())
 
     def test_categories_are_those_that_start_a_watch(self):
-        code = re.search(r"const WATCHED: .*?= \[(.*?)\];", read("src/event/rds.rs"), re.DOTALL).group(1)
+        code = re.search(r"const WATCHED_CATEGORIES: .*?= \[(.*?)\];", read("src/event/rds.rs"), re.DOTALL).group(1)
         text = section("docs/reference.md", "Events")
         named = re.search(r"in the category (.+?) \|", text).group(1).replace(" or ", ", ").split(", ")
         self.assertEqual(sorted(named), sorted(re.findall(r'"(.+?)"', code)))
