@@ -125,9 +125,9 @@ class Lookup:
         last = [earlier for earlier in self.questions if earlier.server == self.first]
         if not last or not last[-1].is_decided:
             return True  # It goes on over the other transport.
-        if last[-1].has_failed and last[-1].via == question.via and self.retries == 0:
+        if last[-1].has_failed and self.retries == 0:
             self.retries += 1
-            return True  # A server that fails is asked once more.
+            return True  # A server that fails is asked once more, by UDP if that has been left out for long enough.
         return False
 
 

@@ -218,6 +218,11 @@ class Checks(unittest.TestCase):
         story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="ServFail").lookups(TWO, 0.7).list()
         self.check(story.deregister(ONE))
 
+    def test_server_that_fails_over_tcp_may_be_asked_again_over_udp(self):
+        story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7, via="tcp").lookup(outcome="ServFail", via="tcp")
+        story.asked("Lookup", ENDPOINT, via="udp", ident=7)
+        self.check(story.wait(2).lookup(TWO, via="tcp").lookups(TWO, 0.3, via="tcp").list().deregister(ONE))
+
     def test_lookup_that_goes_on_over_tcp_does_not_interrupt(self):
         story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(outcome="truncated").lookup(TWO, via="tcp")
         self.check(story.lookups(TWO, 0.7).list().deregister(ONE))
