@@ -92,24 +92,21 @@ fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding
     let others = listener.others(group).join(", ");
     let fix =
         || format!("if this weight is not meant, forward to this group alone: {}", modify(context, listener));
-    match listener.share(group) {
-        _ if others.is_empty() && listener.serves(group) => None,
-        0 if !listener.serves(group) => {
-            let observed = format!("{} with weight 0", describe(listener));
-            Some(Finding::problem(
-                CHECK,
-                observed,
-                format!("all connections go to the target group {others}"),
-                fix(),
-            ))
-        }
-        share => {
-            let share = if share == 0 { "less than 1".to_owned() } else { share.to_string() };
-            let observed = format!("{} with {share} % of the weight", describe(listener));
-            let impact = format!("the other connections go to the target group {others}");
-            Some(Finding::warning(CHECK, observed, impact, fix()))
-        }
+    if !listener.serves(group) {
+        let observed = format!("{} with weight 0", describe(listener));
+        let impact = format!("all connections go to the target group {others}");
+        return Some(Finding::problem(CHECK, observed, impact, fix()));
     }
+    if others.is_empty() {
+        return None;
+    }
+    let share = match listener.share(group) {
+        0 => "less than 1".to_owned(),
+        share => share.to_string(),
+    };
+    let observed = format!("{} with {share} % of the weight", describe(listener));
+    let impact = format!("the other connections go to the target group {others}");
+    Some(Finding::warning(CHECK, observed, impact, fix()))
 }
 
 fn check_protocol(context: CheckContext<'_>, listener: &Listener) -> Option<Finding> {

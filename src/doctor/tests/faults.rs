@@ -236,6 +236,9 @@ const CASES: &[Case] = &[
     warns("listener", "with 25 % of the weight", "modify-listener", |facts| {
         listener(facts).forwards = vec![(GROUP.into(), 1), (OTHER.into(), 3)];
     }),
+    warns("listener", "with less than 1 % of the weight", "modify-listener", |facts| {
+        listener(facts).forwards = vec![(GROUP.into(), 1), (OTHER.into(), 999)];
+    }),
     fails("listener", "TLS 5432", "--protocol TCP --default-actions", |facts| {
         listener(facts).protocol = "TLS".into();
     }),
