@@ -166,6 +166,11 @@ fn all_tagged(key: &str) -> String {
     format!("every target group tagged {key}")
 }
 
+/// The report that the tags could not be read, for this reason.
+pub fn unread(key: &str, reason: &str) -> Report {
+    failed("", &all_tagged(key), reason.to_owned())
+}
+
 fn failed(endpoint: &str, target_group: &str, reason: String) -> Report {
     tracing::error!(decision = "fail", endpoint, target_group, reason, "target group not bound");
     Report { error: Some(reason), ..Report::new(endpoint, target_group, Status::Failed) }

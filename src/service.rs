@@ -268,6 +268,10 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             Err(_) => {
                 let reason = "the tags are not read in time";
                 tracing::warn!(decision = "retry", reason, "using the known groups");
+                let mut known = known;
+                if let (Event::Command(_), Some(key)) = (event, &self.config.discovery) {
+                    known.failed.push(discovery::unread(key, reason));
+                }
                 (request, known)
             }
         }

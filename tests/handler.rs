@@ -244,6 +244,24 @@ async fn accepted_tag_age_depends_on_the_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn command_says_if_the_tags_are_not_read_in_time() {
+    let aws = two_databases();
+    aws.tagged("tagged", &[("rds-endpoint", BILLING)]);
+    let (config, ports) = (config(Some("rds-endpoint")), ports(&aws));
+    let fleet = Fleet::new(&config);
+    let service = Service::new(&config, &ports, &fleet, Program::Lambda);
+    aws.state().tags_are_known = true;
+    // The known list is there; a new one does not come.
+    aws.next(Action::DescribeTags, &[ApiFault::Slow(Duration::ZERO), ApiFault::Hangs]);
+    let result = invoke_on(&service, json!({"command": "plan"}), minute()).await;
+    let reports = failed(result);
+    assert!(
+        reports.iter().any(|it| it.target_group == "every target group tagged rds-endpoint"),
+        "{reports:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn tags_that_bind_nothing_are_read_again_sooner() {
     let aws = two_databases();
     aws.state().tags_are_known = true;
