@@ -37,6 +37,7 @@ def test_every_parameter_is_described_and_in_one_group(name):
     TWO_PARAMETERS | {"Monitoring": "none"},
     TWO_PARAMETERS | {"AlarmTopicArn": TOPIC, "ChangeTopicArn": TOPIC},
     {"DiscoveryTag": "t", "DiscoveryEndpoints": "*.rds.amazonaws.com,db.corp.example.com"},
+    {"DiscoveryTag": "t", "DiscoveryEndpoints": "*.internal,DB.Example.com.,db_1.corp"},
     {"DiscoveryTag": "x" * 119},
     BINDINGS | {"Bindings": '[{"endpoint": "a.b", "target_group": "…", "port": 5432}, {"endpoint": "c.d", "target_group": "…"}]'},
 ])
@@ -93,7 +94,9 @@ def test_impossible_together(parameters, reason):
     ("DiscoveryTag", "x" * 120),
     ("DiscoveryTag", "aws:sync"),
     ("DiscoveryEndpoints", "*"),
-    ("DiscoveryEndpoints", "*.RDS.amazonaws.com"),
+    ("DiscoveryEndpoints", "*.*.amazonaws.com"),
+    ("DiscoveryEndpoints", "localhost"),
+    ("DiscoveryEndpoints", "*.rds.amazonaws.com, db.example.com"),
     ("ConfirmSeconds", "3"),
     ("PollMillis", "99"),
     ("PollMillis", "60001"),

@@ -221,9 +221,14 @@ def test_path_s_group_has_no_tags_without_a_key():
     assert "Tags" not in privatelink(Database="orders", Standby="keep").resources["TargetGroup"]
 
 
-def test_tag_of_several_databases_names_the_first():
-    tags = privatelink(DiscoveryTag="sync", Database="orders,orders-green").resources["TargetGroup"]["Tags"]
-    assert {"Key": "sync:database", "Value": "orders"} in tags
+def test_tag_of_several_databases_has_spaces_between_them():
+    path = privatelink(DiscoveryTag="sync", Database="orders,orders-green")
+    for stack in path, database(path, Database="orders,orders-green"):
+        assert {"Key": "sync:database", "Value": "orders orders-green"} in tags_of_group(stack)
+
+
+def tags_of_group(stack):
+    return stack.resources["TargetGroup"]["Tags"]
 
 
 def test_database_needs_a_path_with_a_tag():
