@@ -30,7 +30,9 @@ pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, Box
     let dns = DnsClient::new(config.nameservers.as_deref()).map_err(|error| error.explain())?;
     let sdk = client::sdk(&variable, tls::connections(&variable)?).await;
     if sdk.region().is_none() {
-        return Err("no Region is set. Fix: set AWS_REGION".into());
+        return Err("no Region is set. Fix: set AWS_REGION, or set AWS_PROFILE to a profile that exists and has a region \
+                    (`aws configure list-profiles` lists them)"
+            .into());
     }
     let groups =
         Elb::new(aws_sdk_elasticloadbalancingv2::Client::new(&sdk), ApiRateLimiter::new(config.elb_calls));

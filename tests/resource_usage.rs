@@ -199,6 +199,13 @@ fn hostile_json_costs_no_multiple_of_its_size() {
     let detail = |field: &str, value: String| {
         format!("{{\"source\":\"aws.rds\",\"detail-type\":\"x\",\"detail\":{{\"{field}\":{value}}}}}")
     };
+    let switchover = |region: usize, word: &str| {
+        let (region, words) = ("r".repeat(region), [word; 64].join(" "));
+        format!(
+            "{{\"source\":\"aws.rds\",\"region\":\"{region}\",\"detail\":{{\"SourceType\":\"BLUE_GREEN_DEPLOYMENT\",\
+             \"Message\":\"{words}\"}}}}"
+        )
+    };
     let batch = |record: &str| format!("{{\"Records\":[{}]}}", fill(record, 6 * mega));
     for (name, text) in [
         ("objects", event("x", format!("[{}]", fill("{\"\":1}", mega)))),
@@ -218,6 +225,8 @@ fn hostile_json_costs_no_multiple_of_its_size() {
         ("empty records", batch("{}")),
         ("records of RDS", batch("{\"source\":\"aws.rds\"}")),
         ("odd records", batch("{\"body\":\"[{},{}]\"}")),
+        ("a long Region", switchover(mega - 1000, "orders")),
+        ("records of 64 databases", batch(&switchover(9, "o"))),
     ] {
         let most = parsing(&text);
         println!("{name}: {} bytes cost {most}", text.len());

@@ -184,6 +184,60 @@ mod readers {
         assert_eq!(asked[1].at - asked[0].at, RDS_RECHECK_INTERVAL);
     }
 
+    /// RDS's reader and custom endpoints give one instance after the other.
+    #[tokio::test(start_paused = true)]
+    async fn readers_by_an_alternating_endpoint_are_not_listed_at_every_lookup() {
+        for kind in ["cluster-ro", "cluster-custom"] {
+            let endpoint = format!("orders.{kind}-abc123.us-east-1.rds.amazonaws.com");
+            let aws = cluster();
+            let (at_work, name) = (aws.clone(), endpoint.clone());
+            tokio::spawn(async move {
+                for member in ["orders-2", "orders-3"].into_iter().cycle() {
+                    at_work.state().zone.insert(name.clone(), Record::Cname(own(member)));
+                    sleep(Duration::from_secs(1)).await;
+                }
+            });
+            tokio::task::yield_now().await;
+            let binding = Binding {
+                role: Role::Readers,
+                databases: vec!["orders".to_owned()],
+                ..Binding::new(&endpoint, GROUP.parse().unwrap())
+            };
+            let time = Duration::from_secs(240);
+            let report =
+                aws.reconcile_binding(&binding, TIMING, Mode::Watch, &Preregistration::Off, time).await;
+            assert_eq!((report.status, aws.writes()), (Status::InSync, vec![]), "{report:?}");
+            let asked = aws.count(Action::DescribeDBClusters);
+            assert!(asked <= 180 / 5 + 1, "{kind}: {asked} questions in 180 s");
+        }
+    }
+
+    /// In a blue/green switchover the name belongs to no cluster for a moment.
+    #[tokio::test(start_paused = true)]
+    async fn missing_cluster_does_not_end_a_watch_of_readers() {
+        let aws = cluster();
+        let at_work = aws.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(5)).await;
+            at_work.state().clusters.clear();
+            sleep(Duration::from_secs(15)).await;
+            writes(&at_work, "orders-2");
+        });
+        let report = reconcile(&aws, Role::Readers, Mode::Watch).await;
+        assert_eq!(report.status, Status::Updated, "{report:?}");
+        assert_eq!(aws.writes(), ["RegisterTargets 10.0.1.10:5432", "DeregisterTargets 10.0.2.20:5432"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_of_a_cluster_of_the_same_name_elsewhere_are_not_registered() {
+        let aws = cluster();
+        aws.state().is_namesake = true;
+        let report = check(&aws).await;
+        let error = report.error.expect("a failure");
+        assert!(error.contains("run the function in the account and Region of the cluster"), "{error}");
+        assert_eq!(aws.writes(), Vec::<String>::new());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn readers_have_no_candidates_and_no_veto() {
         let aws = cluster();

@@ -18,6 +18,8 @@ use super::unsupported::{UnsupportedEvent, brief, text, too_large};
 
 /// How deep an event may lie inside others: a pipe's array, an SQS message, an SNS notification, the event.
 const MAX_DEPTH: usize = 4;
+/// How many databases the events of a batch may name. A function of a thousand bindings watches at most as many.
+const MAX_DATABASES: usize = 1000;
 /// How many records are logged that are no events.
 const MAX_LOGGED: usize = 10;
 
@@ -25,7 +27,9 @@ const MAX_LOGGED: usize = 10;
 #[derive(Default)]
 pub(super) struct Batch {
     events: Vec<RdsEvent>,
-    /// Whether RDS sent an event that names no database, or a text: the function then checks all bindings.
+    /// How many databases these events name.
+    databases: usize,
+    /// Whether RDS sent an event that is not kept, or a text: the function then checks all bindings.
     has_other_rds: bool,
     has_schedule: bool,
     records: usize,
@@ -68,7 +72,7 @@ impl Batch {
 
     /// Joins the records into one event. Unsupported records fail the batch only if there is no other record.
     fn finish(self) -> Result<Event, UnsupportedEvent> {
-        let Self { mut events, has_other_rds, has_schedule, records, unsupported, first } = self;
+        let Self { mut events, has_other_rds, has_schedule, records, unsupported, first, .. } = self;
         if has_other_rds {
             events.push(RdsEvent::default());
         }
@@ -159,9 +163,14 @@ impl Batch {
         Ok(())
     }
 
-    /// An event that names no database is not kept, so that many of them do not fill the memory.
+    /// Keeps an event, unless it names no database or the batch names too many: many events must not fill the memory.
     fn push(&mut self, event: RdsEvent) {
-        if event.databases.is_empty() { self.has_other_rds = true } else { self.events.push(event) }
+        self.databases += event.databases.len();
+        if event.databases.is_empty() || self.databases > MAX_DATABASES {
+            self.has_other_rds = true;
+        } else {
+            self.events.push(event);
+        }
     }
 
     fn add_wrapper(&mut self, json: &str, depth: usize) -> Result<(), UnsupportedEvent> {

@@ -25,6 +25,8 @@ const WATCHED_CATEGORIES: [&str; 8] = [
 
 /// The longest identifier of a cluster or an instance (RDS API, `DBInstanceIdentifier`).
 const MAX_IDENTIFIER: usize = 63;
+/// The longest name of a Region. The longest today, `us-isob-east-1`, has 14 characters.
+const MAX_REGION: usize = 32;
 /// The most words of a blue/green deployment's message that may be identifiers. RDS's own messages have some twenty.
 const MAX_WORDS: usize = 64;
 
@@ -142,9 +144,12 @@ impl RdsEvent {
                 DateTime::from_str(&format!("{}Z", time.trim().replacen(' ', "T", 1)), Format::DateTime);
             SystemTime::try_from(time.ok()?).ok()
         });
-        // The message has no categories: the subscription sends only the events that its owner chose.
-        let event_categories =
-            event_categories.unwrap_or(Categories { has_watched: true, has_global_failover: false });
+        // Without categories: the subscription sends only the events that its owner chose, and the message tells a global
+        // failover, as in "Global switchover to DB cluster NAME in Region NAME finished."
+        let event_categories = event_categories.unwrap_or_else(|| Categories {
+            has_watched: true,
+            has_global_failover: message.as_deref().is_some_and(|text| words(text).any(is_global)),
+        });
         let detail = Detail { event_categories, source_type, source_arn, source_identifier, message };
         Self::new(time, None, None, &[], detail)
     }
@@ -162,8 +167,8 @@ impl RdsEvent {
         let of_arn = arn.as_ref().map(|arn| arn.account.to_owned()).filter(|account| !account.is_empty());
         // An ARN of another kind, such as a shared snapshot's, may be of another account than the event.
         let account = if is_database { of_arn.or(account) } else { account.or(of_arn) };
-        let region = region.or_else(|| arn.as_ref().map(|arn| arn.region.to_owned()));
-        let region = region.filter(|region| !region.is_empty());
+        // Every database gets a copy of the Region.
+        let region = region.as_deref().or(arn.as_ref().map(|arn| arn.region)).and_then(valid_region);
         let message = message.unwrap_or_default();
         let databases = match arn.as_ref().and_then(Arn::database) {
             Some(database) => vec![database],
@@ -234,7 +239,7 @@ impl<'a> Arn<'a> {
             "global-cluster" => SourceKind::Global,
             _ => return None,
         };
-        Database::new(kind, self.name, Some(self.region.to_owned()).filter(|region| !region.is_empty()))
+        Database::new(kind, self.name, valid_region(self.region))
     }
 }
 
@@ -295,9 +300,17 @@ fn words(message: &str) -> impl Iterator<Item = &str> {
         .take(MAX_WORDS)
 }
 
+fn is_global(word: &str) -> bool {
+    word.eq_ignore_ascii_case("global")
+}
+
 fn is_identifier(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (1..=MAX_IDENTIFIER).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+fn valid_region(name: &str) -> Option<String> {
+    (1..=MAX_REGION).contains(&name.len()).then(|| name.to_owned())
 }
 
 /// A name without punctuation, spaces and case: RDS writes the same name in several ways.

@@ -79,9 +79,19 @@ pub fn unknown_instances(event: &Event, bindings: &[Binding], members: &Members)
     let Event::Rds(events) = event else { return BTreeSet::new() };
     let has_readers = bindings.iter().any(|binding| binding.role == Role::Readers);
     let has_cluster = bindings.iter().any(may_be_of_cluster);
-    let events = events.iter().filter(|event| has_readers || (has_cluster && event.may_move_address));
+    // The RDS API that is asked knows the databases of this account and Region.
+    let groups = || bindings.iter().map(|binding| &binding.target_group);
+    let is_of_account = |event: &&RdsEvent| {
+        event.account.as_deref().is_none_or(|id| groups().any(|group| group.account() == id))
+    };
+    let is_of_region = |database: &Database| {
+        database.region.as_deref().is_none_or(|name| groups().any(|group| group.region() == name))
+    };
+    let events = events.iter().filter(is_of_account);
+    let events = events.filter(|event| has_readers || (has_cluster && event.may_move_address));
     let instances = events.flat_map(|event| &event.databases).filter(|database| {
         database.kind == SourceKind::Instance
+            && is_of_region(database)
             && !members.contains_key(&database.identifier.to_ascii_lowercase())
             && (has_readers || !bindings.iter().any(|binding| is_about_database(database, binding)))
     });
@@ -143,9 +153,10 @@ fn is_about_database(database: &Database, binding: &Binding) -> bool {
 /// The member to register early. An event of another account or Region is about another database of that name.
 fn promoted_instance(event: &RdsEvent, binding: &Binding) -> Option<String> {
     let is_of_account = event.account.as_deref() == Some(binding.target_group.account());
+    // The name of a regional endpoint has been compared already.
+    let is_regional = RdsName::parse(&binding.endpoint).is_some_and(|name| name.kind != RdsKind::Global);
     let is_of_region = event.databases.iter().all(|database| {
-        RdsName::parse(&binding.endpoint).is_some()
-            || database.region.as_deref().is_none_or(|region| region == binding.target_group.region())
+        is_regional || database.region.as_deref().is_none_or(|region| region == binding.target_group.region())
     });
     event.promoted_instance.clone().filter(|_| is_of_account && is_of_region)
 }

@@ -92,6 +92,8 @@ const NAT64: Form = Form {
           the database",
 };
 
+const RESERVED: Form = form("a reserved address");
+
 const fn form(name: &'static str) -> Form {
     Form { name, fix: CORRECT_IT }
 }
@@ -114,12 +116,15 @@ const V4_FORMS: [([u8; 4], u32, Form); 9] = [
     ([203, 0, 113, 0], 24, form("a documentation address")),
     ([198, 18, 0, 0], 15, form("a benchmarking address")),
     ([224, 0, 0, 0], 4, form("a multicast address")),
-    ([240, 0, 0, 0], 4, form("a reserved address")),
+    ([240, 0, 0, 0], 4, RESERVED),
 ];
 
-/// IPv6 addresses of a VPC are global or unique local ones. These ranges are in no VPC (IANA IPv6
-/// Special-Purpose Address Registry).
-const V6_FORMS: [([u16; 8], u32, Form); 17] = [
+/// IPv6 addresses of a VPC are global or unique local ones.
+const V6_TARGETS: [([u16; 8], u32); 2] =
+    [([0x2000, 0, 0, 0, 0, 0, 0, 0], 3), ([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7)];
+
+/// Ranges that are in no VPC, inside and outside [`V6_TARGETS`] (IANA IPv6 Special-Purpose Address Registry).
+const V6_FORMS: [([u16; 8], u32, Form); 18] = [
     ([0, 0, 0, 0, 0, 0, 0, 0], 128, form("an unspecified address")),
     ([0, 0, 0, 0, 0, 0, 0, 1], 128, form("a loopback address")),
     ([0, 0, 0, 0, 0, 0, 0, 0], 96, embedded("an IPv4-compatible address")),
@@ -130,6 +135,7 @@ const V6_FORMS: [([u16; 8], u32, Form); 17] = [
     ([0x100, 0, 0, 0, 0, 0, 0, 0], 64, form("a discard address")),
     ([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, form("a Teredo address")),
     ([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, form("a benchmarking address")),
+    ([0x2001, 0x20, 0, 0, 0, 0, 0, 0], 28, form("an ORCHID address")),
     ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, form("a documentation address")),
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, form("a documentation address")),
     ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, form("a 6to4 address")),
@@ -156,7 +162,9 @@ fn never_a_target(address: IpAddr) -> Option<Form> {
             let is_in = |base: [u16; 8], bits: u32| {
                 (v6.to_bits() ^ Ipv6Addr::from(base).to_bits()).leading_zeros() >= bits
             };
-            V6_FORMS.iter().find(|(base, bits, _)| is_in(*base, *bits)).map(|(.., form)| *form)
+            let known = V6_FORMS.iter().find(|(base, bits, _)| is_in(*base, *bits)).map(|(.., form)| *form);
+            let is_of_vpc = V6_TARGETS.iter().any(|(base, bits)| is_in(*base, *bits));
+            known.or_else(|| (!is_of_vpc).then_some(RESERVED))
         }
     }
 }

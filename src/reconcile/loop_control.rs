@@ -19,6 +19,9 @@ const ROUNDS_WITHOUT_PAUSE: u32 = 8;
 /// servers that answer slowly, at most 4 s each.
 const RECHECK_TIME: Duration = Duration::from_secs(8);
 
+/// The longest pause of a watch after an error. A failover does not wait for a poll interval of up to a minute.
+const MAX_PAUSE_AFTER_ERROR: Duration = RELIST_INTERVAL_AFTER_CHANGE;
+
 /// What the loop does after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
@@ -153,7 +156,7 @@ impl LoopControl {
                 return Then::Stop(Stop::Failed);
             }
             (Mode::Check, ErrorKind::NoAnswer) => return Then::Stop(Stop::Failed),
-            (Mode::Watch, ErrorKind::NoAnswer) => return self.limit(self.timing.poll),
+            (Mode::Watch, ErrorKind::NoAnswer) => return self.limit(self.pause_after_error()),
             (Mode::Check, ErrorKind::Transient) if self.retries >= CHECK_RETRIES => {
                 return Then::Stop(Stop::Failed);
             }
@@ -168,7 +171,12 @@ impl LoopControl {
         }
         // A watch makes no API calls meanwhile, but goes on resolving the endpoint.
         self.backing_off_until = Some(Instant::now() + backoff);
-        self.pause(self.timing.poll)
+        self.pause(self.pause_after_error())
+    }
+
+    /// A long poll interval must not delay the next attempt of a watch.
+    fn pause_after_error(&self) -> Duration {
+        self.timing.poll.min(MAX_PAUSE_AFTER_ERROR)
     }
 
     /// Stops the run, because the time ended during an observation.
@@ -329,6 +337,16 @@ mod tests {
             assert!(is_within(backoff, ceiling) && watch.is_backing_off(), "{ceiling}: {backoff:?}");
             advance(backoff).await;
             assert!(!watch.is_backing_off());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn error_ends_no_watch_with_a_long_poll_interval() {
+        for kind in [ErrorKind::NoAnswer, ErrorKind::Transient] {
+            let mut watch = control(Mode::Watch);
+            (watch.timing.watch, watch.timing.poll) = (seconds(60), seconds(60));
+            watch.deadline += seconds(60);
+            assert_eq!(fail(&mut watch, kind), Then::Sleep(seconds(3)), "{kind:?}");
         }
     }
 

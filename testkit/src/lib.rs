@@ -176,6 +176,8 @@ pub struct State {
     pub clusters: BTreeMap<String, BTreeMap<String, bool>>,
     /// The status of all clusters, where it is not the usual one.
     pub failing_over: bool,
+    /// Whether each registration succeeds at the second attempt only, after one of unknown outcome.
+    pub first_attempt_is_unclear: bool,
     /// Whether the RDS API describes a cluster of the same name in another account.
     pub is_namesake: bool,
     pub instances: BTreeMap<String, Instance>,

@@ -200,7 +200,7 @@ impl TargetGroupApi for FakeAws {
         let detail = list(targets);
         let targets: Vec<_> = targets.iter().map(|target| (*target, None)).collect();
         self.call(Action::RegisterTargets, detail, |state| state.register(group, &targets)).await?;
-        Ok(Attempts::AllKnown)
+        Ok(if self.state().first_attempt_is_unclear { Attempts::SomeUnknown } else { Attempts::AllKnown })
     }
 
     async fn deregister(&self, _: Permit, group: &str, targets: &BTreeSet<SocketAddr>) -> Result<(), Error> {

@@ -109,6 +109,21 @@ async fn throttled_deregistration_cannot_be_applied_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempt_of_unknown_outcome_is_watched_even_if_its_retry_succeeded() {
+    for (is_unclear, seconds_watched, lists) in [(true, 20..30, 8..20), (false, 6..15, 1..8)] {
+        let aws = FakeAws::new();
+        aws.state().first_attempt_is_unclear = is_unclear;
+        later(&aws, 1, |aws| aws.resolves_to(&[TWO]));
+        let report = aws.watch().await;
+        assert_eq!(report.status, Status::Updated, "{report:?}");
+        let watched = report.elapsed_ms / 1000;
+        assert!(seconds_watched.contains(&watched), "{is_unclear}: the watch ended after {watched} s");
+        let count = aws.count(Action::DescribeTargetHealth);
+        assert!(lists.contains(&count), "{is_unclear}: listed {count} times");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn group_emptied_by_another_run_is_filled_within_5_seconds_of_a_change() {
     let aws = FakeAws::new();
     // DNS does not move in this watch, so that it goes on after its change.

@@ -6,6 +6,8 @@ use super::*;
 use testkit::{ENDPOINT, Instance};
 
 const INSTANCE: &str = "orders.abc123.us-east-1.rds.amazonaws.com";
+/// An instance of the same name in another account.
+const ELSEWHERE: &str = "orders.xyz789.us-east-1.rds.amazonaws.com";
 
 /// The Multi-AZ instance `orders`, at one address.
 fn instance() -> FakeAws {
@@ -190,4 +192,15 @@ async fn standby_query_does_not_delay_registration() {
     keeps(&aws, Mode::Watch).await;
     let registered = aws.calls(Action::RegisterTargets)[0].at - started;
     assert!(registered <= seconds(1) + TIMING.poll, "{registered:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn instance_of_the_same_name_elsewhere_decides_nothing_about_the_standby() {
+    for (endpoint, expected) in [(INSTANCE, Status::Failed), (ELSEWHERE, Status::InSync)] {
+        let aws = instance();
+        let single_az = Instance { endpoint: Some(endpoint.to_owned()), ..Instance::default() };
+        aws.state().instances.insert("orders".into(), single_az);
+        let report = keeps(&aws, Mode::Check).await;
+        assert_eq!(report.status, expected, "{endpoint}: {report:?}");
+    }
 }

@@ -49,6 +49,12 @@ fn unknown_instances_are_those_that_may_be_members() {
     assert_eq!(unknown(&bindings(), &Members::new(), &failover_with("/id", "")), [""; 0], "about a cluster");
     let bound_itself = failover_of("arn:aws:rds:us-east-1:123456789012:db:billing");
     assert_eq!(unknown(&bindings(), &Members::new(), &bound_itself), [""; 0]);
+    for elsewhere in
+        ["arn:aws:rds:eu-west-1:123456789012:db:orders-1", "arn:aws:rds:us-east-1:210987654321:db:orders-1"]
+    {
+        let unknown = unknown(&bindings(), &Members::new(), &failover_of(elsewhere));
+        assert_eq!(unknown, [""; 0], "the RDS API of this account and Region does not know {elsewhere}");
+    }
     let mut backup = event;
     backup["detail"]["EventCategories"] = json!(["backup"]);
     assert_eq!(unknown(&bindings(), &Members::new(), &backup), [""; 0], "nothing to watch");

@@ -118,13 +118,19 @@ fn event_of_another_account_names_no_promoted_member() {
 }
 
 #[test]
-fn event_of_another_region_names_no_promoted_member_for_an_alias() {
-    let alias = Binding {
-        databases: vec!["orders".to_owned()],
-        ..Binding::new("db.example.com", GROUP.parse().unwrap())
-    };
+fn event_of_another_region_names_no_promoted_member_if_the_endpoint_names_no_region() {
     let of = |region: &str| failover_of(&format!("arn:aws:rds:{region}:123456789012:cluster:orders"));
-    let alias = [alias];
-    assert_eq!(promotes_with(&alias, &of("us-east-1")).as_deref(), Some("orders-2"));
-    assert_eq!(promotes_with(&alias, &of("eu-west-1")), None);
+    for endpoint in ["db.example.com", "shop.global-abc123.global.rds.amazonaws.com"] {
+        let bindings = [Binding {
+            databases: vec!["orders".to_owned()],
+            ..Binding::new(endpoint, GROUP.parse().unwrap())
+        }];
+        assert_eq!(
+            asks_with(&bindings, &[], &of("eu-west-1")).split(' ').next(),
+            Some("watch"),
+            "{endpoint}"
+        );
+        assert_eq!(promotes_with(&bindings, &of("us-east-1")).as_deref(), Some("orders-2"), "{endpoint}");
+        assert_eq!(promotes_with(&bindings, &of("eu-west-1")), None, "{endpoint}");
+    }
 }

@@ -117,6 +117,19 @@ fn subscription_message_is_an_event() {
 }
 
 #[test]
+fn subscription_message_about_a_global_failover_watches_global_endpoints() {
+    let global = "shop.global-abc123.global.rds.amazonaws.com";
+    let bindings = [Binding::new(global, GROUP.parse().unwrap())];
+    for (message, expected) in [
+        ("Global switchover to DB cluster orders in Region us-east-1 finished.", "watch shop"),
+        ("Aurora finished changing the DNS name that the global writer endpoint resolves to.", "watch shop"),
+        ("Completed failover to DB instance: orders-2", "check"),
+    ] {
+        assert_eq!(asks_with(&bindings, &[], &subscription("Event Message", json!(message))), expected);
+    }
+}
+
+#[test]
 fn subscription_message_is_as_old_as_its_event_time() {
     let asked = |time: &str| asks(&subscription("Event Time", json!(time)));
     assert_eq!(asked("2026-11-20 09:57:00.000"), "watch orders");

@@ -30,16 +30,16 @@ fn addresses_of_a_vpc_are_accepted() {
         "fc00::1",
         "2600:1f18::1",
         // Just outside the ranges below.
-        "64:ff9b:0:1::1",
-        "64:ff9b:2::1",
-        "100:0:0:1::1",
+        "2000::1",
+        "2001:1f::1",
+        "2001:30::1",
         "2001:db7::1",
         "2001:db9::1",
         "2001:3::1",
         "2003::1",
         "3fff:1000::1",
+        "3fff:ffff::1",
         "fdff::1",
-        "::1:0:0:1",
     ] {
         assert_eq!(parsed(address), address);
     }
@@ -95,6 +95,17 @@ fn impossible_address_is_refused_with_its_kind() {
         ("64:ff9b:1:ffff::1", "a NAT64 address"),
         ("100::1", "a discard address"),
         ("100::ffff:ffff:ffff:ffff", "a discard address"),
+        ("2001:20::1", "an ORCHID address"),
+        ("2001:2f:ffff::1", "an ORCHID address"),
+        // Neither a global nor a unique local address.
+        ("64:ff9b:0:1::1", "a reserved address"),
+        ("64:ff9b:2::1", "a reserved address"),
+        ("100:0:0:1::1", "a reserved address"),
+        ("::1:0:0:1", "a reserved address"),
+        ("1fff::1", "a reserved address"),
+        ("4000::1", "a reserved address"),
+        ("fbff::1", "a reserved address"),
+        ("fe00::1", "a reserved address"),
         ("2001:db8::1", "a documentation address"),
         ("2001:db8:ffff::1", "a documentation address"),
         ("3fff::1", "a documentation address"),
