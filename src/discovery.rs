@@ -24,7 +24,7 @@ use crate::reconcile::{Report, Status};
 pub const TAG_MAX_AGE: Duration = Duration::from_secs(300);
 /// How old the list may be when no tag binds a group, or when an event is about a database without a binding. The database
 /// may be new, but in most accounts it has no binding.
-pub const TAG_MAX_AGE_UNBOUND: Duration = Duration::from_secs(60);
+pub const TAG_MAX_AGE_UNKNOWN_DB: Duration = Duration::from_secs(60);
 /// How many attempts to list the tagged groups are made if there are no other bindings. From the second attempt on,
 /// the calls pause after a refusal, so that failovers elsewhere in the account come first.
 const ATTEMPTS: usize = 10;
@@ -49,7 +49,6 @@ pub struct Tags {
 }
 
 /// The tags of the account's target groups.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Discover {
     /// The groups that carry the tag: the known list if it is no older than `max_age` (in an account of many groups it
     /// may be older), otherwise a new list, made at this priority.
@@ -122,7 +121,7 @@ async fn list_tagged<T: Discover>(
         ErrorKind::DeadlineExceeded,
         "discover target groups by tag before the invocation's time ran out",
     ));
-    let later = iter::repeat_n(priority.max(Priority::Tidy), attempts - 1);
+    let later = iter::repeat_n(priority.max(Priority::Cleanup), attempts - 1);
     for priority in iter::once(priority).chain(later) {
         let Ok(result) = timeout_at(deadline, groups.tagged(key, max_age, priority)).await else { break };
         let is_transient = matches!(&result, Err(error) if error.kind() == ErrorKind::Transient);

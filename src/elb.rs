@@ -1,5 +1,5 @@
-//! Reads and changes target groups with `aws-sdk-elasticloadbalancingv2`. Only this module and its children use that
-//! library.
+//! Reads and changes target groups with `aws-sdk-elasticloadbalancingv2`. Only this module and its children make
+//! calls with that library.
 //!
 //! The invariant kept here: every call takes a [`Permit`]. Each call is boxed, because its future takes five kilobytes.
 //! Without the box, every future above would contain the futures of all its calls.

@@ -12,7 +12,7 @@ const MAX_REASON_CHARS: usize = 1000;
 /// The kind of failure decides whether the call is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// DNS gave no usable answer. A watch repeats the lookup; a check does not.
+    /// Neither the name server nor, for readers, the RDS API gave a usable answer. A watch repeats the lookup; a check does not.
     NoAnswer,
     /// Throttled, timed out, reset, or failed on the server's side: a retry may succeed.
     Transient,

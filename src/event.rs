@@ -19,7 +19,9 @@ pub use command::{Action, Command};
 use fields::{MAX_EVENT_BYTES, fields};
 pub use kind::Event;
 pub use rds::{RdsEvent, SourceKind};
-pub use request::{Members, Request, WatchedBinding, is_about_unbound_database, request, unknown_instances};
+pub use request::{
+    ClusterByInstance, Request, WatchedBinding, is_about_unbound_database, request, unknown_instances,
+};
 pub use unsupported::UnsupportedEvent;
 use unsupported::{brief, too_large};
 

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::Family;
 use crate::rate_limit::{Call, Priority, RateLimiter};
 use crate::reconcile::{
-    Clients, FirstPermit, KnownMembers, Mode, Options, Preregistration, RdsApi, Report, Resolution, Resolve,
+    Clients, KnownMembers, ListPermit, Mode, Options, Preregistration, RdsApi, Report, Resolution, Resolve,
     Status, TargetGroupApi, reconcile,
 };
 
@@ -74,7 +74,7 @@ impl Fleet {
         SyncOnce { fleet: self, clients, bindings, config, mode, scope, deadline, reports }.run().await
     }
 
-    /// Syncs the bindings every [`BACKGROUND_INTERVAL`] until `over` is notified and no repair is left. Returns
+    /// Syncs the bindings every [`BACKGROUND_INTERVAL`] until `watch_ended` is notified and no repair is left. Returns
     /// one report for each binding that was changed.
     pub async fn sync_until<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         &self,
@@ -83,7 +83,7 @@ impl Fleet {
         config: &Config,
         mode: Mode,
         deadline: Instant,
-        over: &Notify,
+        watch_ended: &Notify,
     ) -> Vec<Report> {
         let mut changed = BTreeMap::new();
         let mut syncs = FuturesUnordered::new();
@@ -94,7 +94,7 @@ impl Fleet {
         // events may still be waiting.
         while !is_over || self.repairs.get() > 0 {
             tokio::select! {
-                () = over.notified(), if !is_over => is_over = true,
+                () = watch_ended.notified(), if !is_over => is_over = true,
                 // A slow sync does not delay the next one, which leaves out the groups in progress.
                 _ = ticks.tick() => {
                     syncs.push(self.sync_once(clients, bindings, config, mode, Scope::Background, deadline));
@@ -141,7 +141,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         let enqueue = move |index| sender.send(index).unwrap_or_default();
         selection.list.into_iter().for_each(&enqueue);
         let reconcile_now = stream::iter(selection.reconcile)
-            .for_each_concurrent(None, |(index, priority)| self.reconcile(index, FirstPermit::At(priority)));
+            .for_each_concurrent(None, |(index, priority)| self.reconcile(index, ListPermit::At(priority)));
         let compare = async {
             let records = stream::iter(selection.compare.into_iter().enumerate());
             let each = records.for_each_concurrent(None, async |(place, (index, record))| {
@@ -172,13 +172,13 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
             (index, timeout_at(until, permit).await.ok())
         });
         let each = permitted.for_each_concurrent(None, async |(index, permit)| match permit {
-            Some(permit) => self.reconcile(index, FirstPermit::Held(permit)).await,
+            Some(permit) => self.reconcile(index, ListPermit::Held(permit)).await,
             None => self.defer(index),
         });
         each.await;
     }
 
-    async fn reconcile(&self, index: usize, first_permit: FirstPermit) {
+    async fn reconcile(&self, index: usize, list_permit: ListPermit) {
         let Some(binding) = self.bindings.get(index) else { return };
         let Some(_in_progress) = InProgressGuard::new(&self.fleet.memory, binding) else { return };
         let options = Options {
@@ -186,7 +186,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
             mode: self.mode,
             preregistration: &Preregistration::Off,
             known_members: &self.fleet.known_members,
-            first_permit,
+            list_permit,
             deadline: self.deadline,
         };
         // Boxed, because most bindings are compared only, and their futures stay small.
@@ -219,7 +219,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
             // The addresses have changed without a watch: a failover was missed.
             Ok(_) => {
                 let _repair = RepairGuard::new(&self.fleet.repairs);
-                self.reconcile(index, FirstPermit::At(Priority::Failover)).await;
+                self.reconcile(index, ListPermit::At(Priority::Failover)).await;
                 return false;
             }
             Err(error) => {

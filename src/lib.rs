@@ -1,4 +1,4 @@
-//! Keeps Network Load Balancer target groups in sync with the address of an RDS or Aurora primary.
+//! Keeps Network Load Balancer target groups in sync with the address of an RDS or Aurora writer.
 //!
 //! A target group of type `ip` holds addresses, not names. When a database fails over, the name of its writer
 //! endpoint moves to another address, and the load balancer does not notice. This crate is the AWS Lambda function
@@ -24,15 +24,16 @@
 //! # Reading order
 //!
 //! [`mod@plan`] decides: it is a pure function. [`mod@reconcile`] is the bounded loop around it, with the ports that
-//! it needs. [`dns`], [`elb`] and [`rds`] implement those ports; each is the only module that uses its library, and
-//! [`aws`] holds what [`elb`] and [`rds`] share. [`config`] parses the environment. [`binding`] and [`endpoint`]
+//! it needs. [`dns`], [`elb`] and [`rds`] implement those ports; each is the only module that makes calls with its
+//! library, and [`aws`] holds what the adapters of the AWS APIs share. [`config`] parses the environment. [`binding`] and [`endpoint`]
 //! describe what is kept in sync. [`discovery`] finds bindings by tag. [`event`] says what an event asks for.
 //! [`fleet`] chooses the groups to list. [`rate_limit`] limits the API calls. [`service`] joins them for [`lambda`]
 //! and for the command line (`cli`). [`metrics`] counts the results, and [`logging`] sets up the log. [`error`] has
 //! the errors of all modules. [`doctor`] examines the path from the endpoint to the load balancer.
 //!
 //! [`startup`] sets up what the two binaries share: `src/main.rs`, the function, and `src/bin/rds-nlb-sync.rs`, the
-//! command line. Only the two binaries read the environment and the wall clock.
+//! command line. Only the two binaries read the wall clock and this program's variables. The SDK, its proxy settings and the
+//! client of the Runtime API read their own variables.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

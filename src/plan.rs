@@ -95,25 +95,25 @@ pub enum StandbyPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitReason {
     /// Registration: the target is draining, and DNS must confirm its address first.
-    RegistrationForConfirmation,
+    ReregisterOnceConfirmed,
     /// Registration: the target is draining, and the RDS API must name the same writer as DNS first.
-    RegistrationForAgreement,
+    ReregisterOnceRdsAgrees,
     /// Deregistration: the endpoint's addresses must be registered first.
-    DeregistrationForWriter,
+    DeregisterOnceRegistered,
     /// Deregistration: DNS must confirm its answer first.
-    DeregistrationForConfirmation,
+    DeregisterOnceConfirmed,
     /// Deregistration: the RDS API must name the same writer as DNS first.
-    DeregistrationForAgreement,
+    DeregisterOnceRdsAgrees,
     /// Deregistration: the failover that the RDS API reports must end first.
-    DeregistrationForFailover,
+    DeregisterOnceFailoverEnds,
     /// Deregistration: the observation of DNS and the group must be recent.
-    DeregistrationForFreshObservation,
+    DeregisterOnceObservationIsFresh,
     /// Deregistration: the state of the endpoint's targets must be known.
-    DeregistrationForKnownState,
+    DeregisterOnceStateIsKnown,
     /// The target's own state must be known before the target stays as the standby or is deregistered.
-    StandbyForKnownState,
+    DecideOnceStateIsKnown,
     /// The endpoint's target must be healthy first. After that, this target's health shows whether it is the standby.
-    StandbyForWriter,
+    DecideOnceWriterIsHealthy,
     /// The target is a candidate.
     Candidate,
 }
@@ -121,28 +121,28 @@ pub enum WaitReason {
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::RegistrationForConfirmation => {
+            Self::ReregisterOnceConfirmed => {
                 "is draining; is registered again once DNS has confirmed it as the writer"
             }
-            Self::RegistrationForAgreement => {
+            Self::ReregisterOnceRdsAgrees => {
                 "is draining; is registered again once the RDS API names the same writer as DNS"
             }
-            Self::DeregistrationForWriter => "is deregistered once the writer is registered",
-            Self::DeregistrationForConfirmation => "is deregistered once DNS has confirmed the writer",
-            Self::DeregistrationForAgreement => {
+            Self::DeregisterOnceRegistered => "is deregistered once the writer is registered",
+            Self::DeregisterOnceConfirmed => "is deregistered once DNS has confirmed the writer",
+            Self::DeregisterOnceRdsAgrees => {
                 "is deregistered once the RDS API names the same writer as DNS"
             }
-            Self::DeregistrationForFailover => {
+            Self::DeregisterOnceFailoverEnds => {
                 "is deregistered once the RDS API no longer reports a failover in progress"
             }
-            Self::DeregistrationForFreshObservation => {
+            Self::DeregisterOnceObservationIsFresh => {
                 "is deregistered once DNS and the API answer fast enough for a recent observation"
             }
-            Self::DeregistrationForKnownState => {
+            Self::DeregisterOnceStateIsKnown => {
                 "is deregistered once the state of the endpoint's target is known"
             }
-            Self::StandbyForKnownState => "is kept as the standby or deregistered once its state is known",
-            Self::StandbyForWriter => {
+            Self::DecideOnceStateIsKnown => "is kept as the standby or deregistered once its state is known",
+            Self::DecideOnceWriterIsHealthy => {
                 "is kept as the standby or deregistered, depending on its health, once the writer's target is healthy"
             }
             Self::Candidate => "is about to become the writer; is deregistered if DNS confirms another address",
@@ -207,11 +207,11 @@ impl fmt::Display for Plan {
 /// | | draining | `RdsDisagrees` | wait for RDS |
 /// | | draining | `Unconfirmed` | wait for the confirmation |
 /// | a candidate that DNS does not give | absent | any | register |
-/// | | registered, or in an unknown state | any | nothing, until it is the writer or no candidate |
+/// | | registered, or in an unknown state | any | wait until it is the writer or no candidate |
 /// | | draining | any | nothing: only DNS brings it back |
-/// | any other, with `StandbyPolicy::Keep` | healthy, unavailable or unused, while the endpoint's is initial or unhealthy | any | wait for its health |
-/// | | in an unknown state | any | wait for its state |
-/// | | the first that is unhealthy | any | nothing: it is the standby |
+/// | any other, with `StandbyPolicy::Keep` | in an unknown state | any | wait for its state |
+/// | | healthy, unavailable or unused, while a target of the endpoint is initial or unhealthy | any | wait until the endpoint's is healthy; no other target is the standby meanwhile |
+/// | | otherwise the first that is unhealthy | any | nothing: it is the standby |
 /// | any other | listed, while an address of the endpoint is absent or draining | any | wait for that |
 /// | | listed, while an address of the endpoint is in an unknown state | any | wait for that |
 /// | | registered, or in an unknown state | `Confirmed` | **deregister** |
@@ -219,7 +219,7 @@ impl fmt::Display for Plan {
 /// | | draining | any | nothing |
 ///
 /// A draining target was deregistered a moment ago, and DNS may alternate between two addresses. So the target is
-/// registered again only when DNS has confirmed its address.
+/// registered again only when DNS has confirmed its address and the RDS API does not name another writer.
 pub fn plan(
     addresses: &Addresses,
     port: u16,
@@ -239,7 +239,7 @@ pub fn plan(
         match targets.get(target).map(|state| state.is_active()) {
             None => plan.register(*target),
             Some(true) => {}
-            Some(false) => match return_blocker(confirmation) {
+            Some(false) => match reregistration_blocker(confirmation) {
                 None => plan.register(*target),
                 Some(reason) => plan.wait(*target, reason),
             },
@@ -267,11 +267,11 @@ pub fn plan(
 }
 
 /// Why a draining address of the endpoint must wait before it is registered again, if it must.
-fn return_blocker(confirmation: Confirmation) -> Option<WaitReason> {
+fn reregistration_blocker(confirmation: Confirmation) -> Option<WaitReason> {
     match confirmation {
         Confirmation::Confirmed | Confirmation::FailoverInProgress | Confirmation::StaleObservation => None,
-        Confirmation::RdsDisagrees => Some(WaitReason::RegistrationForAgreement),
-        Confirmation::Unconfirmed => Some(WaitReason::RegistrationForConfirmation),
+        Confirmation::RdsDisagrees => Some(WaitReason::ReregisterOnceRdsAgrees),
+        Confirmation::Unconfirmed => Some(WaitReason::ReregisterOnceConfirmed),
     }
 }
 
@@ -289,14 +289,14 @@ fn keep_standby(
 ) {
     let state = |target: &SocketAddr| targets.get(target).copied();
     let unknown = stale.extract_if(.., |target| state(target) == Some(TargetState::Unknown));
-    unknown.for_each(|target| plan.wait(target, WaitReason::StandbyForKnownState));
+    unknown.for_each(|target| plan.wait(target, WaitReason::DecideOnceStateIsKnown));
     let is_starting =
         |target: &SocketAddr| matches!(state(target), Some(TargetState::Initial | TargetState::Unhealthy));
     if wanted.iter().any(is_starting) {
         let healthy: Vec<SocketAddr> =
             stale.extract_if(.., |target| state(target) < Some(TargetState::Initial)).collect();
         if !healthy.is_empty() {
-            healthy.into_iter().for_each(|target| plan.wait(target, WaitReason::StandbyForWriter));
+            healthy.into_iter().for_each(|target| plan.wait(target, WaitReason::DecideOnceWriterIsHealthy));
             return;
         }
     }
@@ -315,16 +315,16 @@ fn deregistration_blocker(
 ) -> Option<WaitReason> {
     let is_registered = |target: &SocketAddr| targets.get(target).is_some_and(|state| state.is_active());
     if !wanted.iter().all(is_registered) {
-        return Some(WaitReason::DeregistrationForWriter);
+        return Some(WaitReason::DeregisterOnceRegistered);
     }
     if wanted.iter().any(|target| targets.get(target) == Some(&TargetState::Unknown)) {
-        return Some(WaitReason::DeregistrationForKnownState);
+        return Some(WaitReason::DeregisterOnceStateIsKnown);
     }
     match confirmation {
-        Confirmation::Unconfirmed => Some(WaitReason::DeregistrationForConfirmation),
-        Confirmation::RdsDisagrees => Some(WaitReason::DeregistrationForAgreement),
-        Confirmation::FailoverInProgress => Some(WaitReason::DeregistrationForFailover),
-        Confirmation::StaleObservation => Some(WaitReason::DeregistrationForFreshObservation),
+        Confirmation::Unconfirmed => Some(WaitReason::DeregisterOnceConfirmed),
+        Confirmation::RdsDisagrees => Some(WaitReason::DeregisterOnceRdsAgrees),
+        Confirmation::FailoverInProgress => Some(WaitReason::DeregisterOnceFailoverEnds),
+        Confirmation::StaleObservation => Some(WaitReason::DeregisterOnceObservationIsFresh),
         Confirmation::Confirmed => None,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The limits are the account's: all deployments in it share them. Calls about a failover come first and may use the
 //! limits up. Routine calls get a small share, which failovers may use as well, and pause after the API has refused a
-//! call. The invariant kept here: a call never waits for one of lower priority, and no call is made without a
-//! [`Permit`].
+//! call. The invariant kept here: a call never waits for one of lower priority. Every call takes a [`Permit`] as an argument
+//! (`elb`); a retry by the SDK takes none.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub enum Priority {
     /// The writer may be missing in its group.
     Failover,
     /// The writer is registered. Stale targets may be left to deregister.
-    Tidy,
+    Cleanup,
     /// Nothing is known to be wrong.
     Routine,
 }
@@ -35,7 +35,7 @@ impl Priority {
     fn pause_after_failure(self) -> Duration {
         match self {
             Self::Failover => Duration::ZERO,
-            Self::Tidy => Duration::from_secs(5),
+            Self::Cleanup => Duration::from_secs(5),
             Self::Routine => Duration::from_secs(10),
         }
     }
@@ -124,7 +124,7 @@ impl RateLimiter {
 #[derive(Default)]
 struct PerQueue<T> {
     failover: PerCall<T>,
-    tidy: PerCall<T>,
+    cleanup: PerCall<T>,
     routine: PerCall<T>,
 }
 
@@ -138,7 +138,7 @@ impl<T> PerQueue<T> {
     fn get(&self, priority: Priority, call: Call) -> &T {
         let of_priority = match priority {
             Priority::Failover => &self.failover,
-            Priority::Tidy => &self.tidy,
+            Priority::Cleanup => &self.cleanup,
             Priority::Routine => &self.routine,
         };
         match call {
@@ -150,7 +150,7 @@ impl<T> PerQueue<T> {
     fn get_mut(&mut self, priority: Priority, call: Call) -> &mut T {
         let of_priority = match priority {
             Priority::Failover => &mut self.failover,
-            Priority::Tidy => &mut self.tidy,
+            Priority::Cleanup => &mut self.cleanup,
             Priority::Routine => &mut self.routine,
         };
         match call {
@@ -231,7 +231,7 @@ impl State {
     /// Takes the tokens that the call needs, or returns how long to wait before the next attempt.
     fn take_tokens(&mut self, priority: Priority, call: Call) -> Result<(), Duration> {
         // Reserve one token for each queue of higher priority in which a call waits.
-        let higher = [Priority::Failover, Priority::Tidy].into_iter().filter(|higher| *higher < priority);
+        let higher = [Priority::Failover, Priority::Cleanup].into_iter().filter(|higher| *higher < priority);
         let (mut reserved, mut reserved_writes) = (0.0, 0.0);
         for higher in higher {
             for waiting in [Call::Describe, Call::Write] {
@@ -294,7 +294,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use Priority::{Failover, Routine, Tidy};
+    use Priority::{Cleanup, Failover, Routine};
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -336,9 +336,14 @@ mod tests {
                 let _permit = rate_limiter.permit(priority, kind).await;
                 order.borrow_mut().push(priority);
             };
-            let calls = [(Routine, 0), (Routine, 1), (Tidy, 2), (Tidy, 3), (Failover, 4), (Failover, 5)];
+            let calls =
+                [(Routine, 0), (Routine, 1), (Cleanup, 2), (Cleanup, 3), (Failover, 4), (Failover, 5)];
             join_all(calls.map(|(priority, after)| call(priority, after))).await;
-            assert_eq!(order.into_inner(), [Failover, Failover, Tidy, Tidy, Routine, Routine], "{kind:?}");
+            assert_eq!(
+                order.into_inner(),
+                [Failover, Failover, Cleanup, Cleanup, Routine, Routine],
+                "{kind:?}"
+            );
         }
     }
 
@@ -359,13 +364,13 @@ mod tests {
         let rate_limiter = ApiRateLimiter::new(5);
         take(&rate_limiter, 20, Failover, Call::Write).await;
         let writes = take(&rate_limiter, 40, Failover, Call::Write);
-        let (_, lists) = futures_util::join!(writes, take(&rate_limiter, 20, Tidy, Call::Describe));
+        let (_, lists) = futures_util::join!(writes, take(&rate_limiter, 20, Cleanup, Call::Describe));
         assert!(lists < seconds(4), "a write reserves one token: {lists:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn throttle_pauses_all_calls_but_those_of_failovers() {
-        for (priority, pause) in [(Failover, 0), (Tidy, 5), (Routine, 10)] {
+        for (priority, pause) in [(Failover, 0), (Cleanup, 5), (Routine, 10)] {
             let rate_limiter = ApiRateLimiter::new(5);
             (0..100).for_each(|_| rate_limiter.record_failed_attempt());
             let took = take(&rate_limiter, 1, priority, Call::Describe).await;
@@ -404,7 +409,7 @@ mod tests {
         let stops_waiting =
             tokio::time::timeout(Duration::from_millis(1), rate_limiter.permit(Failover, Call::Write));
         assert!(stops_waiting.await.is_err());
-        let took = take(&rate_limiter, 1, Tidy, Call::Write).await;
+        let took = take(&rate_limiter, 1, Cleanup, Call::Write).await;
         assert!(took <= Duration::from_millis(251), "{took:?}");
     }
 

@@ -1,4 +1,4 @@
-//! Reads clusters and instances with `aws-sdk-rds`. Only this module and its child use that library.
+//! Reads clusters and instances with `aws-sdk-rds`. Only this module and its child make calls with that library.
 
 mod inspect;
 

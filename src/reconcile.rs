@@ -1,7 +1,7 @@
 //! One bounded reconciliation of a binding: observe, confirm, plan, apply, and observe again.
 //!
-//! A failover and a drift check take the same path; they differ only in how long they go on ([`Mode`]). The
-//! invariants kept here: a deregistration acts on a lookup and a list that are no older than
+//! A failover and a drift check take the same path; they differ in how long they go on ([`Mode`]), and a watch registers
+//! candidates. The invariants kept here: a deregistration acts on a lookup and a list that are no older than
 //! [`MAX_OBSERVATION_AGE`], and both were made after the RDS API was asked; no wait interrupts the lookups; and every
 //! await ends at the deadline.
 
@@ -38,7 +38,7 @@ mod veto;
 pub use change_log::LISTING_LAG;
 pub(crate) use desired::{ReaderCache, resolve};
 pub use observe::{MAX_OBSERVATION_AGE, RELIST_INTERVAL};
-pub use options::{FirstPermit, Mode, Options, Timing};
+pub use options::{ListPermit, Mode, Options, Timing};
 pub use ports::{
     Attempts, Clients, Cluster, Instance, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo,
 };
@@ -63,7 +63,7 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
     binding: &Binding,
     options: Options<'_>,
 ) -> Report {
-    let Options { timing, mode, preregistration, known_members, first_permit, deadline } = options;
+    let Options { timing, mode, preregistration, known_members, list_permit, deadline } = options;
     let preregistration = if mode == Mode::Watch { preregistration } else { &Preregistration::Off };
     let reads_end = match mode {
         Mode::Watch => deadline.min(Instant::now() + timing.watch),
@@ -77,7 +77,7 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
         mode,
         reads_end,
         control: LoopControl::new(mode, timing, deadline),
-        observer: Observer::new(clients, binding, timing, first_permit, deadline),
+        observer: Observer::new(clients, binding, timing, list_permit, deadline),
         snapshot: &snapshot,
         standby: &standby,
         preregister: &preregister,
@@ -91,14 +91,14 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
     let result = match mode {
         Mode::DryRun => run.dry_run().await,
         Mode::Check | Mode::Watch => {
-            let beside_the_loop = async {
+            let background_tasks = async {
                 tokio::join!(standby.run(&snapshot), preregister.run());
                 pending::<Infallible>().await
             };
             tokio::select! {
                 biased;
                 result = run.sync() => result,
-                never = beside_the_loop => match never {},
+                never = background_tasks => match never {},
             }
         }
     };
@@ -176,7 +176,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if then == Then::Stop(Stop::Done) && self.standby.is_unknown() {
             // Whether the standby may stay decides whether a deregistration is left to do.
             let standby = self.standby;
-            self.observer.beside_lookups(standby.wait_until_known()).await;
+            self.observer.with_lookups(standby.wait_until_known()).await;
             return Ok(self.control.recheck());
         }
         Ok(then)
@@ -261,7 +261,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let (answer, answered) = match self.mode {
             // A dry run makes one lookup, before this question.
             Mode::DryRun => question.await,
-            Mode::Check | Mode::Watch => self.observer.beside_lookups(question).await,
+            Mode::Check | Mode::Watch => self.observer.with_lookups(question).await,
         };
         // The limit of a check is for the confirmation alone: a slow RDS API must not use it up.
         self.control.exclude(began.elapsed());
@@ -380,7 +380,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if let Some(permit) = self.write_permit.take() {
             return Ok(Some(permit));
         }
-        let (permit, has_waited) = self.wait_to_write(Priority::Tidy).await?;
+        let (permit, has_waited) = self.wait_to_write(Priority::Cleanup).await?;
         if !has_waited {
             return Ok(Some(permit));
         }
@@ -450,15 +450,15 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         self.record(&observation, false);
         self.standby.check(&observation.resolution.chain).await;
         let extras = self.allowed_extras();
-        let outcome = |confirmation| {
+        let plan_with = |confirmation| {
             let Observation { resolution, targets, group } = &observation;
             plan_to_fixpoint(&resolution.addresses, group.port, targets, confirmation, &extras)
         };
-        let mut plan = outcome(Confirmation::Confirmed);
-        if plan != outcome(Confirmation::Unconfirmed)
+        let mut plan = plan_with(Confirmation::Confirmed);
+        if plan != plan_with(Confirmation::Unconfirmed)
             && let Some(veto) = self.ask_rds(&observation).await.0.veto()
         {
-            plan = outcome(veto);
+            plan = plan_with(veto);
         }
         self.log.dry_run(&plan);
         let status = if plan.is_empty() { Status::InSync } else { Status::Planned };
@@ -479,7 +479,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             return Some(Priority::Failover);
         }
         let has_moved = self.mode == Mode::Watch && self.dns_has_moved(observation);
-        (has_moved || !self.changes.registered.is_empty()).then_some(Priority::Tidy)
+        (has_moved || !self.changes.registered.is_empty()).then_some(Priority::Cleanup)
     }
 
     /// Whether DNS has moved since the run began. A watch goes on until then.

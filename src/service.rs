@@ -11,17 +11,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::binding::{Binding, Role};
 use crate::config::Config;
-use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNBOUND};
+use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, check_settings, examine};
 use crate::endpoint::{cluster_identifier, member, zone};
 use crate::event::{
-    Action, Command, Event, Members, Request, WatchedBinding, is_about_unbound_database, request,
+    Action, ClusterByInstance, Command, Event, Request, WatchedBinding, is_about_unbound_database, request,
     unknown_instances,
 };
 use crate::fleet::{Fleet, Scope};
 use crate::rate_limit::Priority;
 use crate::reconcile::{
-    Clients, FirstPermit, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
+    Clients, ListPermit, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
     TargetGroupApi, reconcile,
 };
 
@@ -35,7 +35,7 @@ use result::log_result;
 /// and a function with 128 MB gets a fourteenth of a core.
 pub const RESERVE: Duration = Duration::from_secs(1);
 
-/// How long a check may take to read the tags again if it knows an earlier list. The tags of a thousand groups take
+/// How long a check or a command may take to read the tags again if it knows an earlier list. The tags of a thousand groups take
 /// some five seconds at the routine rate.
 const TAG_REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -60,8 +60,9 @@ pub struct Service<'a, D, T, C> {
     fleet: &'a Fleet,
     program: Program,
     /// The members of bound clusters by the RDS API's answers. It is not asked again about them, so that their events wait
-    /// for nothing. If one has moved to another cluster, its event watches the former, and checks the other bindings.
-    members: RefCell<Members>,
+    /// for nothing. If a member moves to another cluster, its event watches the binding of its previous cluster, and checks the
+    /// others.
+    members: RefCell<ClusterByInstance>,
 }
 
 impl<'a, D, T, C> Service<'a, D, T, C> {
@@ -92,8 +93,7 @@ where
         now: SystemTime,
         remaining: Duration,
     ) -> Result<Answer, InvocationError> {
-        // The reserve is a quarter of the time at most, so that a short time-out leaves time for the work.
-        let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
+        let deadline = deadline(remaining);
         let (request, mut set) = self.load_request(event, now, deadline).await;
         let bound = set.bindings.len();
         if let Event::Command(command) = event
@@ -102,7 +102,7 @@ where
             select(&mut set, name)?;
         }
         let BindingSet { bindings, failed: unbound, are_new: relisted } = set;
-        let (trigger, mut reports) = match request {
+        let (trigger, reports) = match request {
             Request::Watch(watched) => (Trigger::Watch, self.watch(&bindings, watched, deadline).await),
             Request::Check(to_list) => {
                 let to_list = to_list.into_iter().filter_map(|index| bindings.get(index));
@@ -121,9 +121,7 @@ where
                 return Ok(Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report });
             }
         };
-        let unbound_count = unbound.len();
-        reports.extend(unbound);
-        let result = InvocationResult { trigger, bindings: reports, bound, unbound: unbound_count };
+        let result = InvocationResult::new(trigger, bound, reports, unbound);
         log_result(&result);
         if result.bindings.iter().any(|report| report.status == Status::Failed) {
             return Err(InvocationError::Bindings(result));
@@ -138,7 +136,7 @@ where
         now: SystemTime,
         remaining: Duration,
     ) -> DoctorReport {
-        let deadline = Instant::now() + remaining - RESERVE.min(remaining / 4);
+        let deadline = deadline(remaining);
         let event = Event::Command(Command::new(Action::Doctor));
         let (_, BindingSet { bindings, failed, .. }) = self.load_request(&event, now, deadline).await;
         self.diagnose(path, &bindings, &failed, remaining, deadline).await
@@ -170,6 +168,18 @@ where
 }
 
 impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
+    /// Checks all bindings, as the schedule does.
+    pub async fn check(&self, now: SystemTime, remaining: Duration) -> InvocationResult {
+        let deadline = deadline(remaining);
+        let (_, set) = self.load_request(&Event::Schedule, now, deadline).await;
+        let BindingSet { bindings, failed: unbound, are_new: relisted } = set;
+        let scope = Scope::Check { relisted };
+        let reports = self.sync_once(&bindings, self.check_mode(), scope, deadline).await;
+        let result = InvocationResult::new(Trigger::Check, bindings.len(), reports, unbound);
+        log_result(&result);
+        result
+    }
+
     fn check_mode(&self) -> Mode {
         if self.config.dry_run { Mode::DryRun } else { Mode::Check }
     }
@@ -196,11 +206,11 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         // With WATCH_SECONDS=0 a watch is a check.
         let mode =
             if config.dry_run || config.timing.watch.is_zero() { self.check_mode() } else { Mode::Watch };
-        let is_watched = |index: &usize| watched.iter().any(|watched| watched.binding == *index);
+        let is_watched = |index: &usize| watched.iter().any(|watched| watched.index == *index);
         let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(index));
         let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();
-        let runs = watched.iter().filter_map(|WatchedBinding { binding, promoted_instance }| {
-            let (binding, timing) = (bindings.get(*binding)?, config.timing);
+        let runs = watched.iter().filter_map(|WatchedBinding { index, promoted_instance }| {
+            let (binding, timing) = (bindings.get(*index)?, config.timing);
             Some(async move {
                 let preregistration = match config.preregister {
                     true => Preregistration::On { promoted_instance: promoted_instance.clone() },
@@ -211,7 +221,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                     mode,
                     preregistration: &preregistration,
                     known_members: &fleet.known_members,
-                    first_permit: FirstPermit::At(Priority::Failover),
+                    list_permit: ListPermit::At(Priority::Failover),
                     deadline,
                 };
                 let report = reconcile(clients, binding, options).await;
@@ -219,13 +229,14 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                 report
             })
         });
-        let over = Notify::new();
+        let watch_ended = Notify::new();
         let watching = async {
             let reports = join_all(runs).await;
-            over.notify_one();
+            watch_ended.notify_one();
             reports
         };
-        let background = fleet.sync_until(clients, &others, config, self.check_mode(), deadline, &over);
+        let background =
+            fleet.sync_until(clients, &others, config, self.check_mode(), deadline, &watch_ended);
         let (mut reports, found) = join(watching, background).await;
         reports.extend(found);
         reports
@@ -254,11 +265,11 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                 timeout(TAG_REFRESH_TIMEOUT, load(Duration::ZERO, Priority::Routine)).await
             }
             _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
-                Ok(load(TAG_MAX_AGE_UNBOUND, priority).await)
+                Ok(load(TAG_MAX_AGE_UNKNOWN_DB, priority).await)
             }
             // No tag binds a group.
             _ if known.bindings.len() == self.config.bindings.len() => {
-                timeout(TAG_REFRESH_TIMEOUT, load(TAG_MAX_AGE_UNBOUND, Priority::Routine)).await
+                timeout(TAG_REFRESH_TIMEOUT, load(TAG_MAX_AGE_UNKNOWN_DB, Priority::Routine)).await
             }
             _ => timeout(TAG_REFRESH_TIMEOUT, load(TAG_MAX_AGE, Priority::Routine)).await,
         };
@@ -285,7 +296,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         bindings: &[Binding],
         oldest: SystemTime,
         deadline: Instant,
-    ) -> (Request, Members) {
+    ) -> (Request, ClusterByInstance) {
         let mut members = self.members.borrow().clone();
         let asked = request(event, bindings, &members, oldest);
         let unknown = unknown_instances(event, bindings, &members);
@@ -352,6 +363,12 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         };
         timeout_at(deadline.min(Instant::now() + RDS_TIMEOUT), ask).await.ok()?
     }
+}
+
+/// When the work of an invocation ends. The reserve is a quarter of the time at most, so that a short time-out leaves time for
+/// the work.
+fn deadline(remaining: Duration) -> Instant {
+    Instant::now() + remaining - RESERVE.min(remaining / 4)
 }
 
 fn readers(bindings: &[Binding]) -> BTreeSet<usize> {

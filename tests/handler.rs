@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::config::{AllowedEndpoints, Config};
-use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNBOUND};
+use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::rate_limit::Priority::{Failover, Routine};
@@ -229,7 +229,7 @@ async fn accepted_tag_age_depends_on_the_event() {
     let any = |priority| (Duration::MAX, priority);
     for (event, are_known, expected) in [
         (failover("billing"), true, vec![any(Failover)]),
-        (failover("sales"), true, vec![any(Failover), (TAG_MAX_AGE_UNBOUND, Failover)]),
+        (failover("sales"), true, vec![any(Failover), (TAG_MAX_AGE_UNKNOWN_DB, Failover)]),
         (failover("sales"), false, vec![any(Failover)]),
         (schedule(), true, vec![any(Routine), (TAG_MAX_AGE, Routine)]),
         (schedule(), false, vec![any(Routine)]),
@@ -266,7 +266,7 @@ async fn tags_that_bind_nothing_are_read_again_sooner() {
     let aws = two_databases();
     aws.state().tags_are_known = true;
     failed(invoke_with(Some("rds-endpoint"), &aws, schedule(), minute()).await);
-    let expected = [(Duration::MAX, Routine), (TAG_MAX_AGE_UNBOUND, Routine)];
+    let expected = [(Duration::MAX, Routine), (TAG_MAX_AGE_UNKNOWN_DB, Routine)];
     assert_eq!(aws.state().tag_ages, expected);
 }
 

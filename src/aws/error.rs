@@ -1,5 +1,5 @@
-//! How an SDK's error becomes an [`Error`], and how long an answer may be. The SDKs for both APIs share these types;
-//! they are imported from one of the two.
+//! How an SDK's error becomes an [`Error`], and how long an answer may be. The SDKs of all APIs share these types; they are
+//! imported from one of them.
 
 use std::error::Error as StdError;
 

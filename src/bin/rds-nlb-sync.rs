@@ -4,7 +4,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(
     clippy::disallowed_methods,
-    reason = "one of the two places that read the environment and the clock"
+    reason = "one of the two places that read this program's variables and the wall clock"
 )]
 
 use std::process::ExitCode;

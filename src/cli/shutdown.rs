@@ -3,9 +3,9 @@
 //! A reconciliation may end between any two calls. But if a call is interrupted, nothing shows whether it took
 //! effect.
 //! So every call of a reconciliation holds a read lock. [`Shutdown::close`] takes the write lock: it waits for the
-//! calls under way, and no other call can begin. The calls that read tags or serve the doctor may be interrupted.
+//! calls under way, and no other call can begin. A call that reads tags may be interrupted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,6 @@ use std::time::Duration;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 use crate::discovery::{Discover, Tags};
-use crate::doctor::{
-    self, Attributes, Database, DatabaseKind, Group, Health, InspectDatabases, InspectGroups, Listener,
-    LoadBalancer,
-};
 use crate::error::Error;
 use crate::plan::{Family, Targets};
 use crate::rate_limit::{Call, Permit, Priority};
@@ -107,49 +103,5 @@ impl<P: RdsApi> RdsApi for Guarded<P> {
 impl<P: Discover> Discover for Guarded<P> {
     async fn tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Tags, Error> {
         self.inner.tagged(key, age, priority).await
-    }
-}
-
-impl<P: InspectGroups> InspectGroups for Guarded<P> {
-    async fn group(&self, group: &str) -> Result<Group, Error> {
-        self.inner.group(group).await
-    }
-
-    async fn attributes(&self, group: &str) -> Result<Attributes, Error> {
-        self.inner.attributes(group).await
-    }
-
-    async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Error> {
-        self.inner.health(group).await
-    }
-
-    async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
-        self.inner.load_balancers(load_balancers).await
-    }
-
-    async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
-        self.inner.cross_zone(load_balancer).await
-    }
-
-    async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
-        self.inner.listeners(load_balancer).await
-    }
-
-    async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error> {
-        self.inner.listener_attributes(listener).await
-    }
-}
-
-impl<P: InspectDatabases> InspectDatabases for Guarded<P> {
-    async fn database(&self, identifier: &str) -> Result<Option<Database>, Error> {
-        self.inner.database(identifier).await
-    }
-
-    async fn host(&self, identifier: &str) -> Result<Option<doctor::Host>, Error> {
-        self.inner.host(identifier).await
-    }
-
-    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Result<Attributes, Error> {
-        self.inner.parameters(kind, group).await
     }
 }

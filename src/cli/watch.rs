@@ -17,11 +17,10 @@ use super::shutdown::Shutdown;
 use super::{Output, print, render};
 use crate::binding::{Binding, TargetGroupArn};
 use crate::discovery::Discover;
-use crate::doctor::{InspectDatabases, InspectGroups};
-use crate::event::{Event, WatchedBinding};
+use crate::event::WatchedBinding;
 use crate::fleet::Fleet;
 use crate::reconcile::{RdsApi, Report, Resolve, TargetGroupApi};
-use crate::service::{Answer, InvocationError, InvocationResult, Program, Service, Trigger};
+use crate::service::{InvocationResult, Program, Service, Trigger};
 use crate::startup::{App, BoxError};
 
 /// The pause between two questions to the RDS API, whose limits are unpublished.
@@ -60,20 +59,14 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
     }
 }
 
-type Invocation<'a> =
-    Pin<Box<dyn Future<Output = (Option<TargetGroupArn>, Result<InvocationResult, BoxError>)> + 'a>>;
+type Invocation<'a> = Pin<Box<dyn Future<Output = (Option<TargetGroupArn>, InvocationResult)> + 'a>>;
 
-async fn run<D, T, C>(
+async fn run<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
     service: &Service<'_, D, T, C>,
     interval: Duration,
     time: Duration,
     screen: &Screen,
-) -> Result<(), BoxError>
-where
-    D: Resolve,
-    T: TargetGroupApi + InspectGroups + Discover,
-    C: RdsApi + InspectDatabases,
-{
+) -> Result<(), BoxError> {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shown = BTreeMap::new();
@@ -86,43 +79,24 @@ where
     loop {
         tokio::select! {
             _ = ticks.tick() => invocations.push(Box::pin(async {
-                (None, check(service, (screen.now)(), time).await)
+                (None, service.check((screen.now)(), time).await)
             })),
             Some((binding, bindings)) = failovers.recv() => {
                 if watched.insert(binding.target_group.clone()) {
                     invocations.push(Box::pin(async move {
                         let deadline = Instant::now() + service.config().timing.watch + time;
                         let reports = watch_one(service, &binding, &bindings, deadline).await;
-                        let (trigger, bound) = (Trigger::Watch, bindings.len());
-                        let result = InvocationResult { trigger, bindings: reports, bound, unbound: 0 };
-                        (Some(binding.target_group), Ok(result))
+                        let result = InvocationResult::new(Trigger::Watch, bindings.len(), reports, Vec::new());
+                        (Some(binding.target_group), result)
                     }));
                 }
             }
             Some((group, result)) = invocations.next(), if !invocations.is_empty() => {
                 group.iter().for_each(|group| { watched.remove(group); });
-                screen.show(result?, &mut shown)?;
+                screen.show(result, &mut shown)?;
             }
             () = &mut polling => {}
         }
-    }
-}
-
-/// Makes the check that the function makes on its schedule.
-async fn check<D, T, C>(
-    service: &Service<'_, D, T, C>,
-    now: SystemTime,
-    time: Duration,
-) -> Result<InvocationResult, BoxError>
-where
-    D: Resolve,
-    T: TargetGroupApi + InspectGroups + Discover,
-    C: RdsApi + InspectDatabases,
-{
-    match service.invoke(&Event::Schedule, now, time).await {
-        Ok(Answer::InvocationResult(result)) | Err(InvocationError::Bindings(result)) => Ok(result),
-        Ok(Answer::DoctorReport { .. }) => Err("a check ran the doctor".into()),
-        Err(error) => Err(error.to_string().into()),
     }
 }
 
@@ -133,7 +107,7 @@ async fn watch_one<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
     deadline: Instant,
 ) -> Vec<Report> {
     let index = bindings.iter().position(|other| other == binding).unwrap_or_default();
-    let watched = WatchedBinding { binding: index, promoted_instance: None };
+    let watched = WatchedBinding { index, promoted_instance: None };
     service.watch(bindings, vec![watched], deadline).await
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Batch {
     /// How many databases these events name.
     databases: usize,
     /// Whether RDS sent an event that is not kept, or a text: the function then checks all bindings.
-    has_other_rds: bool,
+    needs_check: bool,
     has_schedule: bool,
     records: usize,
     unsupported: usize,
@@ -72,8 +72,8 @@ impl Batch {
 
     /// Joins the records into one event. Unsupported records fail the batch only if there is no other record.
     fn finish(self) -> Result<Event, UnsupportedEvent> {
-        let Self { mut events, has_other_rds, has_schedule, records, unsupported, first, .. } = self;
-        if has_other_rds {
+        let Self { mut events, needs_check, has_schedule, records, unsupported, first, .. } = self;
+        if needs_check {
             events.push(RdsEvent::default());
         }
         if unsupported > 0 {
@@ -167,7 +167,7 @@ impl Batch {
     fn push(&mut self, event: RdsEvent) {
         self.databases += event.databases.len();
         if event.databases.is_empty() || self.databases > MAX_DATABASES {
-            self.has_other_rds = true;
+            self.needs_check = true;
         } else {
             self.events.push(event);
         }
@@ -210,7 +210,7 @@ impl Batch {
                 reason = brief(&message),
                 "text from RDS, checking all bindings"
             );
-            self.has_other_rds = true;
+            self.needs_check = true;
             return Ok(());
         }
         self.add_text(&message, depth + 1)

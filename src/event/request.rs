@@ -10,8 +10,8 @@ use super::rds::{Database, RdsEvent, SourceKind};
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, RdsName};
 
-/// Instances and the clusters that they are members of, both in lower case. `None` for an instance outside a cluster.
-pub type Members = BTreeMap<String, Option<String>>;
+/// The cluster of each known instance, both in lower case. `None` for an instance outside a cluster.
+pub type ClusterByInstance = BTreeMap<String, Option<String>>;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +31,20 @@ pub enum Request {
 /// A binding to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedBinding {
-    /// The binding, by index.
-    pub binding: usize,
+    /// The position of the binding in the list of bindings.
+    pub index: usize,
     /// The cluster member that the event names as the one being promoted, in lower case.
     pub promoted_instance: Option<String>,
 }
 
 /// Decides what the event asks for, given the bindings and the known cluster members. An RDS event from before `oldest`
 /// starts no watch: its failover is over, and a check repairs the group if nothing followed that failover.
-pub fn request(event: &Event, bindings: &[Binding], members: &Members, oldest: SystemTime) -> Request {
+pub fn request(
+    event: &Event,
+    bindings: &[Binding],
+    members: &ClusterByInstance,
+    oldest: SystemTime,
+) -> Request {
     let events = match event {
         Event::Command(command) => match command.action {
             Action::Check => return Request::CheckAll,
@@ -70,12 +75,16 @@ pub fn request(event: &Event, bindings: &[Binding], members: &Members, oldest: S
     }
     let watched = watched.into_iter();
     Request::Watch(
-        watched.map(|(binding, promoted_instance)| WatchedBinding { binding, promoted_instance }).collect(),
+        watched.map(|(index, promoted_instance)| WatchedBinding { index, promoted_instance }).collect(),
     )
 }
 
 /// The instances that the event is about and that may be members of a bound cluster. Known members are left out.
-pub fn unknown_instances(event: &Event, bindings: &[Binding], members: &Members) -> BTreeSet<String> {
+pub fn unknown_instances(
+    event: &Event,
+    bindings: &[Binding],
+    members: &ClusterByInstance,
+) -> BTreeSet<String> {
     let Event::Rds(events) = event else { return BTreeSet::new() };
     let has_readers = bindings.iter().any(|binding| binding.role == Role::Readers);
     let has_cluster = bindings.iter().any(may_be_of_cluster);
@@ -102,7 +111,7 @@ pub fn unknown_instances(event: &Event, bindings: &[Binding], members: &Members)
 pub fn is_about_unbound_database(
     event: &Event,
     bindings: &[Binding],
-    members: &Members,
+    members: &ClusterByInstance,
     oldest: SystemTime,
 ) -> bool {
     let Event::Rds(events) = event else { return false };
@@ -119,7 +128,7 @@ fn is_late(event: &RdsEvent, oldest: SystemTime) -> bool {
     event.time.is_some_and(|time| time < oldest)
 }
 
-fn is_about(event: &RdsEvent, binding: &Binding, members: &Members) -> bool {
+fn is_about(event: &RdsEvent, binding: &Binding, members: &ClusterByInstance) -> bool {
     // A regional cluster's event does not name the global cluster that it belongs to.
     let is_global = || RdsName::parse(&binding.endpoint).is_some_and(|name| name.kind == RdsKind::Global);
     if event.is_global_failover && is_global() {

@@ -42,7 +42,7 @@ fn asks_with(bindings: &[Binding], members: &[(&str, &str)], event: &Value) -> S
     match Event::parse(&event.to_string()).map(|event| request(&event, bindings, &members.collect(), oldest))
     {
         Ok(Request::Watch(about)) => {
-            let names: Vec<&str> = about.iter().map(|watched| first_label(&watched.binding)).collect();
+            let names: Vec<&str> = about.iter().map(|watched| first_label(&watched.index)).collect();
             format!("watch {}", names.join(" "))
         }
         Ok(Request::Check(to_list)) if to_list.is_empty() => "check".to_owned(),
@@ -287,7 +287,7 @@ fn event_about_another_resource_is_checked() {
 fn failover_of_unbound_database_is_recognised() {
     let is_about_unbound = |event: &Value| {
         let event = Event::parse(&event.to_string()).unwrap();
-        is_about_unbound_database(&event, &bindings(), &Members::new(), ten())
+        is_about_unbound_database(&event, &bindings(), &ClusterByInstance::new(), ten())
     };
     let unbound = failover_of("arn:aws:rds:us-east-1:123456789012:cluster:sales");
     assert!(is_about_unbound(&unbound));

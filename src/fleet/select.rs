@@ -106,7 +106,7 @@ impl LastResult {
     fn of(binding: &Binding, report: &Report, now: Instant) -> Option<Self> {
         Some(match (report.status, &report.addresses) {
             (Status::InSync | Status::Updated, Some(_)) if report.may_change_late => {
-                Self::NeedsSync { priority: Priority::Tidy, at: now }
+                Self::NeedsSync { priority: Priority::Cleanup, at: now }
             }
             (Status::InSync | Status::Updated, Some(addresses)) => {
                 let record = InSyncRecord {
@@ -119,7 +119,9 @@ impl LastResult {
             }
             (Status::Failed, None) => Self::Unresolved,
             (Status::Failed, Some(_)) => Self::NeedsSync { priority: Priority::Failover, at: now },
-            (Status::Pending | Status::Planned, _) => Self::NeedsSync { priority: Priority::Tidy, at: now },
+            (Status::Pending | Status::Planned, _) => {
+                Self::NeedsSync { priority: Priority::Cleanup, at: now }
+            }
             (Status::InSync | Status::Updated, None) | (Status::Deferred, _) => return None,
         })
     }

@@ -111,7 +111,7 @@ impl LoopControl {
         self.pause(self.poll_interval())
     }
 
-    /// Observes again without a pause, because the observation is too old to act on. A check stops at its limit.
+    /// Observes again without a pause, as [`Self::at_once`], but a check stops at its limit.
     pub fn recheck(&mut self) -> Then {
         let limit = self.check_limit().max(MAX_OBSERVATION_AGE) + RECHECK_TIME;
         if self.mode == Mode::Check && self.waited() > limit {
@@ -232,11 +232,11 @@ impl LoopControl {
 
     /// A pause that would reach the end of the run is not begun.
     fn limit(&self, pause: Duration) -> Then {
-        let then = Instant::now() + pause;
-        if self.mode == Mode::Watch && then >= self.started + self.timing.watch {
+        let end = Instant::now() + pause;
+        if self.mode == Mode::Watch && end >= self.started + self.timing.watch {
             return Then::Stop(Stop::WatchTime);
         }
-        if then >= self.deadline { Then::Stop(Stop::Deadline) } else { Then::Sleep(pause) }
+        if end >= self.deadline { Then::Stop(Stop::Deadline) } else { Then::Sleep(pause) }
     }
 }
 

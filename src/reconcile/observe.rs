@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::baseline::Baseline;
 use super::desired::ReaderCache;
-use super::options::{FirstPermit, Timing};
+use super::options::{ListPermit, Timing};
 use super::ports::{Clients, RdsApi, Resolution, Resolve, TargetGroupApi, TargetGroupInfo};
 use super::stability::AnswerStability;
 use super::veto::RDS_RECHECK_INTERVAL;
@@ -27,7 +27,7 @@ use crate::rate_limit::{Call, Permit, Priority};
 pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
 /// How long the second listing of an observation runs before a lookup begins beside it. Most listings end sooner. It is
 /// a quarter of the shortest gap between lookups that ends a confirmation of the template's settings (half of 4 s).
-const LISTING_ALONE: Duration = Duration::from_millis(500);
+const LOOKUP_START_DELAY: Duration = Duration::from_millis(500);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
 pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
@@ -61,13 +61,6 @@ struct TargetList {
     is_outdated: bool,
 }
 
-/// The permit for the next listing.
-enum ListPermit {
-    Held(Permit),
-    /// The next listing waits for one, at this priority.
-    At(Priority),
-}
-
 /// What was observed so far.
 pub(super) struct Observer<'a, D, T, C> {
     pub clients: &'a Clients<D, T, C>,
@@ -99,13 +92,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         clients: &'a Clients<D, T, C>,
         binding: &'a Binding,
         timing: Timing,
-        first_permit: FirstPermit,
+        list_permit: ListPermit,
         deadline: Instant,
     ) -> Self {
-        let list_permit = match first_permit {
-            FirstPermit::Held(permit) => ListPermit::Held(permit),
-            FirstPermit::At(priority) => ListPermit::At(priority),
-        };
         Self {
             clients,
             binding,
@@ -129,7 +118,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     pub async fn observe(&mut self, is_backing_off: bool) -> Result<Observation, Error> {
         let describing = self.clients.groups.describe(self.binding.target_group.as_str());
         let describing = until(self.reads_end, "describe the target group", describing);
-        let mut group = self.beside_lookups(describing).await?;
+        let mut group = self.with_lookups(describing).await?;
         group.port = self.binding.port.unwrap_or(group.port);
         self.group = Some(group);
         let has_listed = self.must_list(is_backing_off);
@@ -145,12 +134,12 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         } else {
             self.resolve(group).await?;
         }
-        if self.must_list(is_backing_off) || (has_listed && self.list_is_old_beside_lookup()) {
+        if self.must_list(is_backing_off) || (has_listed && self.list_is_too_old_for_lookup()) {
             // DNS gives an address that the group may not hold, or the lookup took so long that the list is too old.
             // The group is listed again at once.
             let (permit, _) = self.permit(Priority::Failover, Call::Describe).await?;
             // A slow lookup that began beside this listing would make the list too old again.
-            self.list(permit, self.poll.max(LISTING_ALONE)).await?;
+            self.list(permit, self.poll.max(LOOKUP_START_DELAY)).await?;
         }
         self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
     }
@@ -224,7 +213,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let (permit, has_waited) = tokio::select! {
             biased;
             permit = permit.as_mut() => (permit, false),
-            () = ready(()) => (self.beside_lookups(permit).await, true),
+            () = ready(()) => (self.with_lookups(permit).await, true),
         };
         if has_waited {
             self.permit_wait += began.elapsed();
@@ -251,7 +240,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         call: impl Future<Output = Result<R, Error>>,
     ) -> Result<R, Error> {
         let call = until(self.deadline, doing, call);
-        self.beside_lookups(call).await.map_err(|error| match error.kind() {
+        self.with_lookups(call).await.map_err(|error| match error.kind() {
             ErrorKind::DeadlineExceeded => error.with_unknown_outcome(),
             _ => error,
         })
@@ -259,13 +248,13 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
 
     /// Waits for a call and resolves the endpoint at every poll meanwhile: a gap between lookups would end the
     /// confirmation.
-    pub async fn beside_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
-        self.beside_lookups_after(self.poll, call).await.0
+    pub async fn with_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
+        self.with_lookups_after(self.poll, call).await.0
     }
 
     /// Does the same, with the first lookup after `pause`. Also returns the result of the last lookup: `Ok` if there
     /// was none.
-    async fn beside_lookups_after<R>(
+    async fn with_lookups_after<R>(
         &mut self,
         mut pause: Duration,
         call: impl Future<Output = R>,
@@ -329,7 +318,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let listing = until(self.reads_end, "list the group's targets", listing);
         // A lookup beside the call may take longer than the call.
         let listing = async { listing.await.map(|targets| (targets, Instant::now())) };
-        let (targets, lookup) = self.beside_lookups_after(pause, listing).await;
+        let (targets, lookup) = self.with_lookups_after(pause, listing).await;
         let listed = targets.map(|(targets, answered)| {
             self.baseline.record_list(&targets);
             self.list = Some(TargetList { targets, answered, is_outdated: false })
@@ -368,7 +357,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     }
 
     /// Whether the last lookup took so long that the list made beside it is too old to deregister by.
-    fn list_is_old_beside_lookup(&self) -> bool {
+    fn list_is_too_old_for_lookup(&self) -> bool {
         let (Some(list), Some(answered)) = (&self.list, self.stability.answered()) else { return false };
         answered.saturating_duration_since(list.answered) > MAX_OBSERVATION_AGE
     }

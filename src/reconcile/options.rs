@@ -29,9 +29,9 @@ pub enum Mode {
     DryRun,
 }
 
-/// The permit for the first listing of the group.
+/// The permit for the next listing of the group.
 #[derive(Debug)]
-pub enum FirstPermit {
+pub enum ListPermit {
     /// The caller has waited for it.
     Held(Permit),
     /// The run waits for the permit at this priority. The plan sets the priority of its later calls.
@@ -45,7 +45,8 @@ pub struct Options<'a> {
     /// Only a watch uses it.
     pub preregistration: &'a Preregistration,
     pub known_members: &'a KnownMembers,
-    pub first_permit: FirstPermit,
+    /// For the first listing.
+    pub list_permit: ListPermit,
     /// Every call and pause ends before this.
     pub deadline: Instant,
 }

@@ -21,7 +21,7 @@ pub struct Resolution {
 pub struct TargetGroupInfo {
     /// The family of the addresses that the group holds.
     pub family: Family,
-    /// The port of targets that are registered without one.
+    /// The port of targets that are registered without one. In an observation, the binding's port if it has one.
     pub port: u16,
 }
 
@@ -67,7 +67,6 @@ impl Instance {
 }
 
 /// The name servers.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait Resolve {
     /// Resolves a name without any cache, to all of its addresses.
     async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error>;
@@ -83,7 +82,6 @@ pub enum Attempts {
 }
 
 /// The target groups of the account.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait TargetGroupApi {
     /// Waits until the API's limits allow the call. Calls of higher priority come first.
     async fn permit(&self, priority: Priority, call: Call) -> Permit;
@@ -110,7 +108,6 @@ pub trait TargetGroupApi {
 }
 
 /// The clusters and instances of the account.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait RdsApi {
     /// A cluster, or `None` if there is no such cluster.
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error>;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use super::options::Mode;
@@ -96,11 +95,7 @@ fn health_by_name<S: Serializer>(
 }
 
 fn list_addresses<S: Serializer>(addresses: &Option<Addresses>, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut list = serializer.serialize_seq(None)?;
-    for address in addresses.iter().flat_map(Addresses::iter) {
-        list.serialize_element(&address)?;
-    }
-    list.end()
+    serializer.collect_seq(addresses.iter().flat_map(Addresses::iter))
 }
 
 /// What is still to be done, in words.

@@ -15,7 +15,7 @@ use crate::plan::Addresses;
 #[derive(Clone, Debug)]
 pub(super) struct AnswerStability {
     confirm: Duration,
-    gap: Duration,
+    max_gap: Duration,
     streak: Option<Streak>,
 }
 
@@ -31,14 +31,14 @@ struct Streak {
 impl AnswerStability {
     /// A gap may last half the confirmation time, or two polls if they are slower.
     pub fn new(timing: Timing) -> Self {
-        Self { confirm: timing.confirm, gap: (timing.confirm / 2).max(2 * timing.poll), streak: None }
+        Self { confirm: timing.confirm, max_gap: (timing.confirm / 2).max(2 * timing.poll), streak: None }
     }
 
     pub fn record(&mut self, addresses: &Addresses, asked: Instant, answered: Instant) {
         match &mut self.streak {
             Some(streak)
                 if streak.addresses == *addresses
-                    && asked.saturating_duration_since(streak.answered) <= self.gap =>
+                    && asked.saturating_duration_since(streak.answered) <= self.max_gap =>
             {
                 (streak.asked, streak.answered) = (asked, answered);
                 streak.lookups += 1;

@@ -19,7 +19,7 @@ const REASON_END: usize = 400;
 /// How many reports the log line of an invocation holds: a line may have 256 KB (CloudWatch Logs quotas).
 const MAX_LOGGED: usize = 50;
 
-/// What an invocation does.
+/// The work that the event started: the field `trigger` of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -56,6 +56,15 @@ pub struct InvocationResult {
     /// How many of the reports, at the end of the list, are of tagged groups that could not be bound.
     #[serde(skip)]
     pub unbound: usize,
+}
+
+impl InvocationResult {
+    /// `bound` is the number of all bindings; `unbound` are the groups that could not be bound.
+    pub fn new(trigger: Trigger, bound: usize, mut bindings: Vec<Report>, unbound: Vec<Report>) -> Self {
+        let unbound_count = unbound.len();
+        bindings.extend(unbound);
+        Self { trigger, bindings, bound, unbound: unbound_count }
+    }
 }
 
 /// The answer of a successful invocation.

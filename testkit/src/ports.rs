@@ -10,7 +10,7 @@ use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use rds_nlb_sync::reconcile::{
-    self, Attempts, Cluster, FirstPermit, Instance, Mode, Options, Preregistration, RdsApi, Report,
+    self, Attempts, Cluster, Instance, ListPermit, Mode, Options, Preregistration, RdsApi, Report,
     Resolution, Resolve, TargetGroupApi, TargetGroupInfo, Timing, reconcile,
 };
 use tokio::time::{Instant, sleep};
@@ -69,7 +69,7 @@ impl FakeAws {
                 mode,
                 preregistration,
                 known_members: &known_members,
-                first_permit: FirstPermit::At(Priority::Routine),
+                list_permit: ListPermit::At(Priority::Routine),
                 deadline,
             },
         )

@@ -1,7 +1,7 @@
 //! The priority of each call.
 
 use rds_nlb_sync::rate_limit::Call::{Describe, Write};
-use rds_nlb_sync::rate_limit::Priority::{Failover, Routine, Tidy};
+use rds_nlb_sync::rate_limit::Priority::{Cleanup, Failover, Routine};
 
 use super::*;
 
@@ -15,9 +15,9 @@ async fn check_calls_have_priority_until_the_writer_is_in() {
         (Failover, Write),
         (Failover, Describe),
         // The listing before the deregistration, the deregistration, and the listing after it.
-        (Tidy, Describe),
-        (Tidy, Write),
-        (Tidy, Describe),
+        (Cleanup, Describe),
+        (Cleanup, Write),
+        (Cleanup, Describe),
     ];
     assert_eq!(aws.state().permits, permits);
 }
@@ -40,7 +40,7 @@ async fn watch_that_finds_the_writer_registered_gives_way() {
     let permits = aws.state().permits.clone();
     assert_eq!(
         permits[permits.len() - 3..],
-        [(Tidy, Describe), (Tidy, Write), (Tidy, Describe)],
+        [(Cleanup, Describe), (Cleanup, Write), (Cleanup, Describe)],
         "{permits:?}"
     );
 }

@@ -38,29 +38,40 @@ fn other_event_about_a_member_lists_the_readers_group() {
 
 #[test]
 fn unknown_instances_are_those_that_may_be_members() {
-    let unknown = |bindings: &[Binding], members: &Members, event: &Value| -> Vec<String> {
+    let unknown = |bindings: &[Binding], members: &ClusterByInstance, event: &Value| -> Vec<String> {
         unknown_instances(&Event::parse(&event.to_string()).unwrap(), bindings, members).into_iter().collect()
     };
     let event = failover_of("arn:aws:rds:us-east-1:123456789012:db:Orders-1");
-    assert_eq!(unknown(&bindings(), &Members::new(), &event), ["orders-1"]);
-    assert_eq!(unknown(&bindings(), &Members::from([("orders-1".to_owned(), None)]), &event), [""; 0]);
-    assert_eq!(unknown(&bindings()[1..], &Members::new(), &event), [""; 0], "no cluster is bound");
-    assert_eq!(unknown(&[bound("db.example.com")], &Members::new(), &event), ["orders-1"], "an alias");
-    assert_eq!(unknown(&bindings(), &Members::new(), &failover_with("/id", "")), [""; 0], "about a cluster");
+    assert_eq!(unknown(&bindings(), &ClusterByInstance::new(), &event), ["orders-1"]);
+    assert_eq!(
+        unknown(&bindings(), &ClusterByInstance::from([("orders-1".to_owned(), None)]), &event),
+        [""; 0]
+    );
+    assert_eq!(unknown(&bindings()[1..], &ClusterByInstance::new(), &event), [""; 0], "no cluster is bound");
+    assert_eq!(
+        unknown(&[bound("db.example.com")], &ClusterByInstance::new(), &event),
+        ["orders-1"],
+        "an alias"
+    );
+    assert_eq!(
+        unknown(&bindings(), &ClusterByInstance::new(), &failover_with("/id", "")),
+        [""; 0],
+        "about a cluster"
+    );
     let bound_itself = failover_of("arn:aws:rds:us-east-1:123456789012:db:billing");
-    assert_eq!(unknown(&bindings(), &Members::new(), &bound_itself), [""; 0]);
+    assert_eq!(unknown(&bindings(), &ClusterByInstance::new(), &bound_itself), [""; 0]);
     for elsewhere in
         ["arn:aws:rds:eu-west-1:123456789012:db:orders-1", "arn:aws:rds:us-east-1:210987654321:db:orders-1"]
     {
-        let unknown = unknown(&bindings(), &Members::new(), &failover_of(elsewhere));
+        let unknown = unknown(&bindings(), &ClusterByInstance::new(), &failover_of(elsewhere));
         assert_eq!(unknown, [""; 0], "the RDS API of this account and Region does not know {elsewhere}");
     }
     let mut backup = event;
     backup["detail"]["EventCategories"] = json!(["backup"]);
-    assert_eq!(unknown(&bindings(), &Members::new(), &backup), [""; 0], "nothing to watch");
+    assert_eq!(unknown(&bindings(), &ClusterByInstance::new(), &backup), [""; 0], "nothing to watch");
     let mut readers = bindings();
     readers[0].role = Role::Readers;
-    assert_eq!(unknown(&readers, &Members::new(), &backup), ["orders-1"]);
+    assert_eq!(unknown(&readers, &ClusterByInstance::new(), &backup), ["orders-1"]);
 }
 
 #[test]

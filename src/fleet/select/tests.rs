@@ -23,7 +23,7 @@ fn bindings(count: usize) -> Vec<Binding> {
 }
 
 /// The bindings and the memory that the words describe, one for each binding, or several with `*30`:
-/// `-` unknown, `s10` in sync 10 s ago, `x10` too, with an unhealthy address, `c` in sync with another binding, `f3` and `t3` a failover and a tidy-up
+/// `-` unknown, `s10` in sync 10 s ago, `x10` too, with an unhealthy address, `c` in sync with another binding, `f3` and `t3` a failover and a clean-up
 /// left to do 3 s ago, `u` unresolved, and with `!` in progress.
 fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
     let mut memory = Memory::new(PERIOD);
@@ -52,7 +52,7 @@ fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
                 "s" | "x" => in_sync(binding),
                 "c" => in_sync(Binding { port: Some(1), ..binding }),
                 "f" => LastResult::NeedsSync { priority: Priority::Failover, at },
-                "t" => LastResult::NeedsSync { priority: Priority::Tidy, at },
+                "t" => LastResult::NeedsSync { priority: Priority::Cleanup, at },
                 "u" => LastResult::Unresolved,
                 _ => continue,
             };
@@ -88,7 +88,7 @@ fn describe(selection: &Selection) -> String {
     let compared: Vec<usize> = compare.iter().map(|(index, _)| *index).collect();
     let parts = [
         ("failover", at(Priority::Failover)),
-        ("tidy", at(Priority::Tidy)),
+        ("cleanup", at(Priority::Cleanup)),
         ("routine", at(Priority::Routine)),
         ("list", ranges(list)),
         ("compare", ranges(&compared)),
@@ -113,7 +113,7 @@ async fn selection_by_last_result_and_scope() {
     case("few, in sync", CHECK, "s60*20", "list 0-19");
     case("few, in sync, after discovery", RELISTED, "s60*20", "list 0-19");
     case("few, changed or unresolved", CHECK, "c u s60", "list 0-2");
-    case("few, one failed", CHECK, "s60 f60 t60 -", "failover 1, tidy 2, list 0 3");
+    case("few, one failed", CHECK, "s60 f60 t60 -", "failover 1, cleanup 2, list 0 3");
     case("few, in progress", CHECK, "s60! -!", "list 0-1");
     case("many, cold", CHECK, "-*21", "list 0-20");
     case("many, in sync", CHECK, "s60*21", "compare 0-20, due 20");
@@ -121,7 +121,7 @@ async fn selection_by_last_result_and_scope() {
     case("many, some unknown", CHECK, "s60*20 - c u", "list 20-22, compare 0-19, due 20");
     case("many, longest ago first", CHECK, "s10 s30 s20 s60*18", "compare 3-20 1-2 0, due 20");
     case("many, equally long ago", CHECK, "s10*21", "compare 0-20, due 20");
-    case("many, one failed", CHECK, "s60*20 f1 t1", "failover 20, tidy 21, compare 0-19, due 20");
+    case("many, one failed", CHECK, "s60*20 f1 t1", "failover 20, cleanup 21, compare 0-19, due 20");
     case("many failed", CHECK, "-*2 f60*22", "failover 2-21, list 22-23 0-1");
     case("many, in progress", CHECK, "s60!*21", "compare 0-20, due 20");
     case("an operator's check", Whole, "s60 f60 t60 u c -", "list 0-5");
@@ -129,7 +129,7 @@ async fn selection_by_last_result_and_scope() {
     case("an operator's check, in progress", Whole, "s60! -!", "list 0-1");
     case("background, few, in sync", Background, "s60*20", "compare 0-19");
     case("background, few, unknown", Background, "- c u", "");
-    case("background, few, failed", Background, "f5 t4 f60 t60", "failover 0 2, tidy 3");
+    case("background, few, failed", Background, "f5 t4 f60 t60", "failover 0 2, cleanup 3");
     case("background, many, unknown", Background, "-*10 c*10 u*10", "list 0-19");
     case("background, many, in sync", Background, "s60*30", "compare 0-29");
     case("background, many, failed", Background, "f5*30 f4*2 t4", "failover 0-29");
@@ -222,9 +222,9 @@ async fn next_selection_follows_the_report() {
         (Status::Updated, Some(addresses()), "compare, compare"),
         (Status::Failed, Some(addresses()), "failover, failover"),
         (Status::Failed, None, "list, leave"),
-        (Status::Pending, Some(addresses()), "tidy, tidy"),
-        (Status::Pending, None, "tidy, tidy"),
-        (Status::Planned, Some(addresses()), "tidy, tidy"),
+        (Status::Pending, Some(addresses()), "cleanup, cleanup"),
+        (Status::Pending, None, "cleanup, cleanup"),
+        (Status::Planned, Some(addresses()), "cleanup, cleanup"),
         (Status::Deferred, None, "list, list"),
     ] {
         let report = Report { addresses, ..Report::new("db-0.example.com", &group(0), status) };
@@ -305,5 +305,5 @@ fn group_that_may_change_late_is_listed_by_the_next_check() {
     };
     memory.record(binding, &report, now);
     let selection = memory.select(&bindings, now, CHECK);
-    assert_eq!(selection.reconcile, [(7, Priority::Tidy)]);
+    assert_eq!(selection.reconcile, [(7, Priority::Cleanup)]);
 }

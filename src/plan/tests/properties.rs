@@ -181,7 +181,7 @@ proptest! {
         let mut group = with_known_states(group, &addresses, port);
         for _ in 0..2 {
             let plan = plan(&addresses, port, &group, Confirmed);
-            prop_assert!(plan.waiting.values().all(|waits| *waits == WaitReason::DeregistrationForWriter), "{plan}");
+            prop_assert!(plan.waiting.values().all(|waits| *waits == WaitReason::DeregisterOnceRegistered), "{plan}");
             simulate_apply(&mut group, &plan);
         }
         prop_assert_eq!(active_set(&group), addresses.targets(port).collect());

@@ -10,7 +10,7 @@ use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::plan::StandbyPolicy;
 use rds_nlb_sync::rate_limit::Priority;
 use rds_nlb_sync::reconcile::{
-    Clients, FirstPermit, KnownMembers, Mode, Options, Preregistration, Report, Timing, reconcile,
+    Clients, KnownMembers, ListPermit, Mode, Options, Preregistration, Report, Timing, reconcile,
 };
 use tokio::task::LocalSet;
 use tokio::time::{advance, sleep, sleep_until, timeout};
@@ -233,7 +233,7 @@ async fn invoke(outside: &Outside, run: usize, invocation: Invocation, timing: T
             mode,
             preregistration: &preregistration,
             known_members: &known_members,
-            first_permit: FirstPermit::At(Priority::Routine),
+            list_permit: ListPermit::At(Priority::Routine),
             deadline: until,
         },
     );
