@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import commands
 from aws import VERSION_1, VERSION_2, Aws, version
 from iam import allows
-from stack import ACCOUNT, PARTITIONS, ROOT, TEMPLATES, TWO_PARAMETERS, Refused, Stack, expand, listed, policies, source
+from stack import ACCOUNT, GROUP, PARTITIONS, ROOT, TEMPLATES, TWO_PARAMETERS, Refused, Stack, expand, listed, policies, source
 
 LINES = commands.everywhere()
 NAMED = [("template.yaml", "CheckCommand"), ("template.yaml", "DoctorCommand"), ("deploy/privatelink.yaml", "AvailabilityZoneIdsCommand"),
@@ -242,6 +242,19 @@ def test_documented_role_reaches_the_stack_s_log_and_queue_alone(name, log_group
     assert sends(f"{name}-FailedRuns-0A1B2C3D4E5F")
     assert not sends(f"{name.replace('sync', 'other')}-FailedRuns-0A1B2C3D4E5F")
     assert not sends(f"{name}-UndeliveredEvents-0A1B2C3D4E5F")
+
+
+def test_documented_role_of_a_fleet_changes_tagged_groups_alone():
+    text = section("An existing role")
+    [block, *_] = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    statement = json.loads(block)["Statement"][1]
+    assert "the second statement has the resource `*`" in " ".join(text.split())
+    [condition] = re.findall(r"`(\"Condition\": .*)`", text)
+    fleet = [statement | {"Resource": "*"} | json.loads("{" + condition.replace("KEY", "sync/endpoint") + "}")]
+    [own] = [s for s in policies(Stack({"DiscoveryTag": "sync/endpoint"}))["SyncDiscovered"] if s["Sid"] == "ChangeDiscovered"]
+    for context, allowed in ({"aws:ResourceTag/sync/endpoint": "a.b"}, True), ({"aws:ResourceTag/team": "data"}, False), ({}, False):
+        for action in listed(own["Action"]):
+            assert allows(fleet, action, GROUP, context) is allowed
 
 
 def test_names_that_the_deployer_needs_besides_the_stack_s_are_those_of_sam():
