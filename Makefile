@@ -206,12 +206,14 @@ soak: ## Plays random schedules of harm against the loop: make soak SEEDS=100000
 exhaust: ## Plays every schedule up to a bound, and goes on where it was stopped: make exhaust, make exhaust NUMBER=n
 	NUMBER=$(NUMBER) CHUNKS=$(CHUNKS) cargo run --locked --quiet --profile soak --example exhaust
 
+# It prints how long it took: make expands every line, so $(shell date) too, before it runs the first.
 template: $(VENV)/template $(VENV)/checkov/installed $(VENV)/awscli/installed ## Lints and tests the templates
 	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit 1; done
 	$(VENV)/bin/cfn-lint --regions $(REGIONS) -- $(TEMPLATES)
 	$(VENV)/bin/cfn-lint --regions $(PARTITIONS) -- $(filter-out deploy/lattice.yaml,$(TEMPLATES))
 	$(VENV)/checkov/bin/checkov --framework cloudformation --skip-download --compact --quiet -f $(TEMPLATES)
 	$(VENV)/bin/pytest -q -rs tests/template --ignore tests/template/emulate
+	@echo "make template took $$(($$(date +%s) - $(shell date +%s))) s"
 
 # MiniStack and moto, on loopback. MiniStack runs the function's binary.
 emulate: $(VENV)/emulate/installed $(VENV)/template $(VENV)/awscli/installed ## Plays the stacks, a failover, the alarms and the doctor on emulators of AWS, and prints timelines

@@ -69,15 +69,15 @@ def _expanded(name, region, values):
 class Stack:
     """One template with these parameters, as far as it can be known before it is created."""
 
-    def __init__(self, parameters, name="template.yaml", partition="aws", imports=None):
+    def __init__(self, parameters, name="template.yaml", partition="aws", imports=None, stack_name="sync"):
         region, suffix = PARTITIONS[partition]
         self.partition, self.region = partition, region
         self.pseudo = {
             "AWS::Partition": partition,
             "AWS::Region": region,
             "AWS::AccountId": ACCOUNT,
-            "AWS::StackName": "sync",
-            "AWS::StackId": f"arn:{partition}:cloudformation:{region}:{ACCOUNT}:stack/sync/0a1b2c3d-0000-0000-0000-000000000000",
+            "AWS::StackName": stack_name,
+            "AWS::StackId": f"arn:{partition}:cloudformation:{region}:{ACCOUNT}:stack/{stack_name}/0a1b2c3d-0000-0000-0000-000000000000",
             "AWS::URLSuffix": suffix,
         }
         self.imports = imports or {}

@@ -86,6 +86,8 @@ def test_upgrade_after_guided_answers(guided, options, architecture, monkeypatch
     # The document warns of that: each later run gives them again.
     assert deployed.keys() == source()["Parameters"].keys()
     assert (deployed["DryRun"], deployed["TargetGroupArn"]) == ("true", GROUP)
+    text = " ".join((ROOT / "docs/deploy.md").read_text().split())
+    assert text.count("saved `DryRun=true` starts the dry run again") == 2
     Stack(deployed)
 
 

@@ -56,7 +56,7 @@ def test_possible(parameters):
     (BINDINGS | {"Database": "orders"}, "DatabaseHasEndpoint"),
     (BINDINGS | {"Standby": "keep"}, "StandbyHasEndpoint"),
     (BINDINGS | {"Targets": "readers"}, "TargetsHaveEndpoint"),
-    (TWO_PARAMETERS | {"Targets": "all", "Standby": "keep"}, "TargetsHaveEndpoint"),
+    (TWO_PARAMETERS | {"Targets": "all", "Standby": "keep"}, "StandbyIsForWriters"),
     (TWO_PARAMETERS | {"SubnetIds": "subnet-0a"}, "SubnetsHaveSecurityGroups"),
     (TWO_PARAMETERS | {"SecurityGroupIds": "sg-0a"}, "SecurityGroupsHaveSubnets"),
     (TWO_PARAMETERS | {"AlarmEmail": "data@example.com", "AlarmTopicArn": TOPIC}, "OneTopic"),

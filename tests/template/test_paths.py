@@ -1,8 +1,11 @@
-"""The two stacks around the function: what the vendors' guides ask for, resolved."""
+"""The stacks around the function: what the vendors' guides ask for, resolved."""
+
+import re
 
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from stack import ENDPOINT, Refused, Stack, source
+from stack import ENDPOINT, REGION, ROOT, Refused, Stack, source
 
 DATABASE = {
     "Endpoint": ENDPOINT, "Port": "5432", "VpcId": "vpc-0a", "SubnetIds": "subnet-0a,subnet-0b",
@@ -70,7 +73,7 @@ def test_the_function_s_parameters_are_accepted_by_its_template(vpc):
 
 def test_path_hands_on_every_rule_of_the_account():
     passed = {
-        "Database": "orders", "Standby": "keep", "DiscoveryTag": "sync/vendor",
+        "Database": "orders", "Targets": "writer", "Standby": "keep", "DiscoveryTag": "sync/vendor",
         "DiscoveryEndpoints": "*.rds.amazonaws.com,*.corp.example.com", "DryRun": "true", "Architecture": "x86_64",
         "ReservedConcurrency": "none", "LogRetentionDays": "365", "Monitoring": "alarms",
         "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:pager",
@@ -82,8 +85,12 @@ def test_path_hands_on_every_rule_of_the_account():
     given = sync_parameters(privatelink(**passed))
     assert passed.items() <= given.items()
     Stack(given)
-    role = {"RoleArn": "arn:aws:iam::123456789012:role/sync"}
-    assert role.items() <= sync_parameters(privatelink(**role)).items()
+    for others in ({"RoleArn": "arn:aws:iam::123456789012:role/sync"}, {"Targets": "readers"}, {"AlarmEmail": "data@example.com"}):
+        given = sync_parameters(privatelink(**others))
+        assert others.items() <= given.items()
+        Stack(given)
+    # Whatever both have.
+    assert source("deploy/privatelink.yaml")["Parameters"].keys() & source()["Parameters"].keys() <= given.keys()
 
 
 def test_path_declares_parameters_as_the_function_does():
@@ -94,11 +101,58 @@ def test_path_declares_parameters_as_the_function_does():
             assert outer[name].get(constraint) == inner[name].get(constraint), (name, constraint)
 
 
+def named_in(value):
+    """The parameters that a part of a rule names."""
+    if isinstance(value, dict):
+        return ({value["Ref"]} if "Ref" in value else set()).union(*map(named_in, value.values()))
+    return set().union(*map(named_in, value)) if isinstance(value, list) else set()
+
+
+def test_path_refuses_together_what_the_function_s_stack_refuses():
+    outer, inner = source("deploy/privatelink.yaml"), source()
+    has_endpoint = {"Fn::Not": [{"Fn::Equals": [{"Ref": "Endpoint"}, ""]}]}
+    copied = {
+        name: rule for name, rule in inner["Rules"].items()
+        if named_in(rule) <= outer["Parameters"].keys()
+        # The path always has an endpoint.
+        and any(assertion["Assert"] != has_endpoint for assertion in rule["Assertions"])
+    }
+    assert {"OneTopic", "TopicsHaveAlarms", "OneRole", "EndpointsHaveTag", "StandbyIsForWriters"} <= copied.keys()
+    assert {name: outer["Rules"].get(name) for name in copied} == copied
+    added = source("deploy/database.yaml")["Rules"]
+    for name in added.keys() & outer["Rules"].keys():
+        assert added[name] == outer["Rules"][name], name
+    assert "StandbyIsForWriters" in added
+
+
+@pytest.mark.parametrize("template", ["template.yaml", "deploy/privatelink.yaml"])
+@pytest.mark.parametrize("document", ["docs/runbook.md", "docs/reference.md"])
+def test_stack_has_the_outputs_that_the_documents_name(document, template):
+    text = " ".join((ROOT / document).read_text().split())
+    lists = re.findall(r"outputs? ((?:`\w+`(?:, | and )?)+)", text)
+    # Terraform's are in lower case.
+    named = {name for names in lists for name in re.findall(r"`([A-Z]\w+)`", names)}
+    assert {"FunctionName", "FunctionArn"} <= named or {"LogGroup", "DatabaseRule", "CheckCommand", "DoctorCommand"} <= named
+    stack = privatelink() if "privatelink" in template else Stack(sync_parameters(privatelink()))
+    assert named <= stack.outputs().keys()
+
+
+def test_output_of_the_path_has_the_function_s_value():
+    # The path asks the nested stack for each by its own name, and in the same cases.
+    inner, outer = source()["Outputs"], source("deploy/privatelink.yaml")["Outputs"]
+    asked = {name: output for name, output in outer.items() if "Sync" in str(output["Value"])}
+    for name, output in asked.items():
+        assert output["Value"] == {"Fn::GetAtt": ["Sync", f"Outputs.{name}"]}
+        assert output["Condition"] == inner[name].get("Condition", "HasFunction"), name
+    assert asked.keys() == inner.keys()
+
+
 def test_path_without_function():
     stack = privatelink(CreateFunction="false")
     assert "Sync" not in stack.resources and "TargetGroup" in stack.resources
     assert {"ServiceName", "ServiceId", "TargetGroupArn"} <= stack.outputs().keys()
-    assert not {"CheckCommand", "FunctionName", "AlarmTopic", "DashboardUrl"} & stack.outputs().keys()
+    function_s = source()["Outputs"].keys()
+    assert {"CheckCommand", "LogGroup"} <= privatelink().outputs().keys() & function_s and not stack.outputs().keys() & function_s
 
 
 @pytest.mark.parametrize("vendor,enforces,ingress", [
@@ -149,6 +203,9 @@ def test_service_reaches_other_regions():
     service = privatelink(SupportedRegions="us-east-1,eu-west-1").resources["EndpointService"]
     assert service["SupportedRegions"] == ["us-east-1", "eu-west-1"]
     assert "SupportedRegions" not in privatelink().resources["EndpointService"]
+    # The form of every Region's name, whatever the partition.
+    for name in ("us-gov-west-1", "cn-northwest-1", "eusc-de-east-1"):
+        privatelink(SupportedRegions=name)
 
 
 @pytest.mark.parametrize("kind,families", [("ipv4", ["ipv4"]), ("dualstack", ["ipv4", "ipv6"])])
@@ -208,13 +265,18 @@ def test_databases_share_load_balancer_and_function():
     assert not added.of_type("AWS::Lambda::Function") and not added.of_type("AWS::EC2::VPCEndpointService")
 
 
-@pytest.mark.parametrize("options", [{}, {"Database": "orders"}, {"Standby": "keep"}, {"Database": "orders", "Standby": "keep"}])
+@pytest.mark.parametrize("options", [
+    {}, {"Database": "orders"}, {"Standby": "keep"}, {"Database": "orders", "Standby": "keep"},
+    {"Targets": "readers"}, {"Targets": "all", "Database": "orders"},
+])
 def test_database_s_group_is_configured_like_the_path_s(options):
     # The tags too: without them no group would carry the tag before there is another database, and every run would fail.
     path = privatelink(DiscoveryTag="sync/vendor", **options)
     own = path.resources["TargetGroup"]
     assert own["Tags"][0] == {"Key": "sync/vendor", "Value": ENDPOINT}
     assert own == database(path, Endpoint=ENDPOINT, **options).resources["TargetGroup"]
+    roles = [tag["Value"] for tag in own["Tags"] if tag["Key"] == "sync/vendor:role"]
+    assert roles == [value for name, value in options.items() if name == "Targets"]
 
 
 def test_path_s_group_has_no_tags_without_a_key():
@@ -263,6 +325,10 @@ def test_what_vendors_ask_for():
     ({"DiscoveryEndpoints": "db.example.com"}, "EndpointsHaveTag"),
     ({"DiscoveryTag": "sync", "DiscoveryEndpoints": "*"}, "DiscoveryEndpoints"),
     ({"SupportedRegions": "Ireland"}, "SupportedRegions"),
+    ({"Targets": "all", "Standby": "keep"}, "StandbyIsForWriters"),
+    ({"AlarmEmail": "data@example.com", "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:pager"}, "OneTopic"),
+    ({"AlarmEmail": "data@example.com", "Monitoring": "none"}, "TopicsHaveAlarms"),
+    ({"RoleArn": "arn:aws:iam::123456789012:role/sync", "RolePath": "/service/"}, "OneRole"),
     ({"SubnetIds": "subnet-0a"}, "SubnetIds"),
     ({"Port": "0"}, "Port"),
 ])
@@ -291,6 +357,52 @@ def test_lattice_names_are_unique_and_replaceable():
     assert len(longest) <= 40
     with pytest.raises(Refused):
         lattice(Name="a" * 28)
+
+
+def parameters_behind(value, template):
+    """The parameters that a property's value depends on: by name, by condition, and through resources that it names."""
+    if isinstance(value, str):
+        return set().union(*(parameters_behind({"Ref": name}, template) for name in re.findall(r"\$\{(\w+)\}", value)))
+    if isinstance(value, list):
+        return set().union(*(parameters_behind(item, template) for item in value))
+    if not isinstance(value, dict):
+        return set()
+    found = set()
+    for key, item in value.items():
+        if key == "Ref" and item in template["Parameters"]:
+            found.add(item)
+        elif key == "Ref" and item in template["Resources"]:
+            found |= replacing(template["Resources"][item], template)
+        elif key == "Fn::If":
+            found |= parameters_behind(template["Conditions"][item[0]], template) | parameters_behind(item[1:], template)
+        elif key == "Condition":
+            found |= parameters_behind(template["Conditions"][item], template)
+        elif key != "Ref":
+            found |= parameters_behind(item, template)
+    return found
+
+
+def replacing(resource, template):
+    """The parameters that replace a resource, by CloudFormation's own list of properties that cannot be updated."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, resource["Type"]).schema
+    properties = {path.removeprefix("/properties/") for path in schema.get("createOnlyProperties", [])}
+    # A new name is the name of the new one.
+    return set().union(*(parameters_behind(resource["Properties"].get(name), template) for name in properties - {"Name"}))
+
+
+def test_lattice_generation_is_for_each_parameter_that_replaces_a_named_resource():
+    template = source("deploy/lattice.yaml")
+    found = set()
+    for resource in template["Resources"].values():
+        if resource["Type"].startswith(("AWS::VpcLattice::", "AWS::RAM::")):
+            assert "Generation" in str(resource["Properties"]["Name"])
+            found |= replacing(resource, template)
+    assert {"VpcId", "CustomDomainName", "DomainVerificationId"} <= found
+    said = re.match(r"Increase it whenever you change ([^.]+)\.", template["Parameters"]["Generation"]["Description"])[1]
+    assert set(re.findall(r"\w+", said)) - {"or"} == found
+    text = " ".join((ROOT / "docs/deploy.md").read_text().split())
+    [said] = re.findall(r"Increase `Generation` whenever you change ([^;.]+)[;.]", text)
+    assert set(re.findall(r"`(\w+)`", said)) == found
 
 
 def test_lattice_custom_domain_and_addresses():
