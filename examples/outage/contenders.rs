@@ -32,12 +32,12 @@ impl Contender {
             Self::Handler => "event handler, looks once",
             Self::Plain => "this function, with neither",
             Self::Preregistering => "this function, pre-registration",
-            Self::WithStandby => "this function, warm standby",
+            Self::WithStandby => "this function, kept standby",
         }
     }
 }
 
-/// Pre-registration is for clusters, the warm standby for instances.
+/// Pre-registration is for clusters, the kept standby for instances.
 pub fn of(database: Database) -> [Contender; 4] {
     let last = match database {
         Database::Aurora => Contender::Preregistering,

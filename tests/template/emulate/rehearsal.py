@@ -127,8 +127,9 @@ class Rehearsal:
 
         return wait_for(message)
 
-    def shell(self, script):
-        """Runs the runbook's commands in one folder, with this stack's names in place of the placeholders."""
+    def shell(self, script, output="json"):
+        """Runs the runbook's commands in one folder, with this stack's names in place of the placeholders. A user's AWS CLI may have
+        another output than JSON."""
         placeholders = {"FUNCTION": self.function, "LOG_GROUP": self.outputs["LogGroup"],
                         "SCHEDULE_RULE": self.outputs["ScheduleRule"], "QUEUE_URL": self.outputs["FailedRunsUrl"]}
         # Version 1 of the AWS CLI has an endpoint of its own for queues.
@@ -138,7 +139,7 @@ class Rehearsal:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script], cwd=self.folder, text=True, capture_output=True, timeout=120,
             env=inherited | {"PATH": f"{ROOT / '.venv/awscli/bin'}:{os.environ['PATH']}", "AWS_ENDPOINT_URL": self.endpoint,
-                             "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+                             "AWS_DEFAULT_REGION": "us-east-1", "AWS_DEFAULT_OUTPUT": output, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
                              "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull})
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         return done.stdout
