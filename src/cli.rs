@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::{BINDINGS, Config, ConfigErrors, DISCOVERY_TAG, NO_BINDINGS};
+use crate::config::{BINDINGS, BINDINGS_EXAMPLE, Config, ConfigErrors, DISCOVERY_TAG};
 use crate::doctor::DoctorReport;
 use crate::event::{self, Event};
 use crate::fleet::Fleet;
@@ -337,13 +337,12 @@ impl Common {
 /// Describes the problems by the arguments instead of by `BINDINGS`, if the arguments gave the binding or no binding is
 /// given.
 fn in_arguments(errors: &ConfigErrors, are_given: bool) -> String {
-    errors.describe(|problem| match (&problem.field, problem.message.as_str()) {
-        (Some(field), message) if are_given && problem.variable == BINDINGS => {
-            format!("--{}: {message}", field.replace('_', "-"))
+    errors.describe(|problem| match &problem.field {
+        Some(field) if are_given && problem.variable == BINDINGS => {
+            format!("--{}: {}", field.replace('_', "-"), problem.message)
         }
-        (None, NO_BINDINGS) => {
-            let fix = NO_BINDINGS.replace("is not set. Fix: give", "or set BINDINGS to");
-            format!("no binding is given. Fix: give --endpoint and --target-group, {fix}")
+        None if problem.is_missing => {
+            format!("no binding is given. Fix: give --endpoint and --target-group, or set {BINDINGS} to {BINDINGS_EXAMPLE}")
         }
         _ => problem.to_string(),
     })

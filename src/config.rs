@@ -41,8 +41,8 @@ pub const ELB_CALLS_PER_SECOND: &str = "ELB_CALLS_PER_SECOND";
 /// True reports changes and makes none.
 pub const DRY_RUN: &str = "DRY_RUN";
 
-/// The message about `BINDINGS` where neither it nor `DISCOVERY_TAG` is set.
-pub const NO_BINDINGS: &str = r#"is not set. Fix: give a JSON array such as [{"endpoint": "orders.cluster-….rds.amazonaws.com", "target_group": "arn:aws:elasticloadbalancing:…"}]"#;
+/// A value of `BINDINGS`, for messages.
+pub const BINDINGS_EXAMPLE: &str = r#"a JSON array such as [{"endpoint": "orders.cluster-….rds.amazonaws.com", "target_group": "arn:aws:elasticloadbalancing:…"}]"#;
 
 const DNS_PORT: u16 = 53;
 
@@ -156,7 +156,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             Some(text) => bindings::bindings(&mut self.problems, &text),
             None => {
                 if !are_optional {
-                    self.problems.add(BINDINGS, NO_BINDINGS);
+                    self.problems.add_missing(BINDINGS, BINDINGS_EXAMPLE);
                 }
                 Vec::new()
             }

@@ -11,12 +11,14 @@ pub struct Problem {
     pub index: Option<usize>,
     /// Which field of the element.
     pub field: Option<String>,
+    /// Whether the variable is needed and not set.
+    pub is_missing: bool,
     pub message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { variable, index, field, message } = self;
+        let Self { variable, index, field, is_missing: _, message } = self;
         f.write_str(variable)?;
         if let Some(index) = index {
             write!(f, "[{index}]")?;
@@ -67,6 +69,12 @@ impl Problems {
         self.push(variable, None, None, message);
     }
 
+    /// About a variable that is needed and not set.
+    pub fn add_missing(&mut self, variable: &'static str, example: &str) {
+        let message = format!("is not set. Fix: give {example}");
+        self.0.push(Problem { variable, index: None, field: None, is_missing: true, message });
+    }
+
     /// About one element of a variable's list.
     pub fn add_at(&mut self, variable: &'static str, index: usize, message: impl fmt::Display) {
         self.push(variable, Some(index), None, message);
@@ -84,6 +92,7 @@ impl Problems {
         field: Option<String>,
         message: impl fmt::Display,
     ) {
-        self.0.push(Problem { variable, index, field, message: message.to_string() });
+        let message = message.to_string();
+        self.0.push(Problem { variable, index, field, is_missing: false, message });
     }
 }

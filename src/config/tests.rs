@@ -137,7 +137,11 @@ fn empty_variable_counts_as_unset() {
         ];
         let variables: Vec<_> = others.map(|name| (name, empty)).into();
         assert_eq!(parse(&variables), parse(&[]), "{empty:?}");
-        assert_eq!(problems(&[(BINDINGS, empty)]), [format!("BINDINGS: {NO_BINDINGS}")], "{empty:?}");
+        assert_eq!(
+            problems(&[(BINDINGS, empty)]),
+            [format!("BINDINGS: is not set. Fix: give {BINDINGS_EXAMPLE}")],
+            "{empty:?}"
+        );
     }
 }
 
