@@ -202,7 +202,7 @@ fn hostile_json_costs_no_multiple_of_its_size() {
     let switchover = |region: usize, word: &str| {
         let (region, words) = ("r".repeat(region), [word; 64].join(" "));
         format!(
-            "{{\"source\":\"aws.rds\",\"region\":\"{region}\",\"detail\":{{\"SourceType\":\"BLUE_GREEN_DEPLOYMENT\",\
+            "{{\"source\":\"aws.rds\",\"detail-type\":\"x\",\"region\":\"{region}\",\"detail\":{{\"SourceType\":\"BLUE_GREEN_DEPLOYMENT\",\
              \"Message\":\"{words}\"}}}}"
         )
     };
