@@ -131,8 +131,10 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         loop {
             let then = match self.step().await {
                 Ok(then) => then,
-                Err((_, error)) if self.is_end_of_watch(&error) => Then::Stop(Stop::WatchTime),
-                Err((stage, error)) => self.retry(stage, error),
+                Err((stage, error)) => match self.end_of_time(stage, &error) {
+                    Some(end) => Then::Stop(end),
+                    None => self.retry(stage, error),
+                },
             };
             match then {
                 Then::Again => {}
@@ -146,10 +148,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     async fn step(&mut self) -> Result<Then, (Stage, Error)> {
         let is_backing_off = self.control.is_backing_off();
         let began = Instant::now();
-        let observation = match self.observer.observe(is_backing_off).await {
-            Ok(observation) => observation,
-            Err(error) => return self.observation_failed(error),
-        };
+        let observed = self.observer.observe(is_backing_off).await;
+        let observation = observed.map_err(|error| (Stage::Observation, error))?;
         self.clear_error(Stage::Observation);
         self.record(&observation, is_backing_off);
         let observation = self.changes.mask_deregistered(observation);
@@ -182,25 +182,18 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         Ok(then)
     }
 
-    /// Whether the step failed only because the watch time is over. After a complete observation that is no error, unless
-    /// a change was cut off.
-    fn is_end_of_watch(&self, error: &Error) -> bool {
-        error.kind() == ErrorKind::DeadlineExceeded
-            && !error.is_outcome_unknown()
-            && self.plan.is_some()
-            && !self.control.has_pending_error()
-            && self.control.time_is_over() == Then::Stop(Stop::WatchTime)
-    }
-
-    fn observation_failed(&mut self, error: Error) -> Result<Then, (Stage, Error)> {
-        if error.kind() == ErrorKind::DeadlineExceeded
-            && self.plan.is_some()
-            && !self.control.has_pending_error()
+    /// Why the run ends, if the step failed only because the time is over. After a complete observation that is no error,
+    /// unless a change was cut off.
+    fn end_of_time(&self, stage: Stage, error: &Error) -> Option<Stop> {
+        if error.kind() != ErrorKind::DeadlineExceeded
+            || self.plan.is_none()
+            || self.control.has_pending_error()
         {
-            // The last complete observation counts.
-            return Ok(self.control.time_is_over());
+            return None;
         }
-        Err((Stage::Observation, error))
+        let end = self.control.time_is_over();
+        let is_cut_off = error.is_outcome_unknown() || end == Stop::Deadline;
+        (stage == Stage::Observation || !is_cut_off).then_some(end)
     }
 
     /// Whether a deregistration may rely on the last DNS answer. The age of the observation is checked last, because

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{join, join_all};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::binding::{Binding, Role};
 use crate::config::Config;
@@ -257,23 +257,23 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             (request, set, members)
         };
         let (request, known, members) = load(Duration::MAX, priority).await;
-        let reloaded = match request {
+        let routine_end = deadline.min(Instant::now() + TAG_REFRESH_TIMEOUT);
+        let (age, priority, end) = match request {
             Request::Watch(_) => return (request, BindingSet { failed: Vec::new(), ..known }),
             _ if known.are_new || self.config.discovery.is_none() => return (request, known),
             // An operator asks about what is there now.
-            _ if matches!(event, Event::Command(_)) => {
-                timeout(TAG_REFRESH_TIMEOUT, load(Duration::ZERO, Priority::Routine)).await
-            }
+            _ if matches!(event, Event::Command(_)) => (Duration::ZERO, Priority::Routine, routine_end),
+            // A failover of a new database may wait for the tags.
             _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
-                Ok(load(TAG_MAX_AGE_UNKNOWN_DB, priority).await)
+                (TAG_MAX_AGE_UNKNOWN_DB, priority, deadline)
             }
             // No tag binds a group.
             _ if known.bindings.len() == self.config.bindings.len() => {
-                timeout(TAG_REFRESH_TIMEOUT, load(TAG_MAX_AGE_UNKNOWN_DB, Priority::Routine)).await
+                (TAG_MAX_AGE_UNKNOWN_DB, Priority::Routine, routine_end)
             }
-            _ => timeout(TAG_REFRESH_TIMEOUT, load(TAG_MAX_AGE, Priority::Routine)).await,
+            _ => (TAG_MAX_AGE, Priority::Routine, routine_end),
         };
-        match reloaded {
+        match timeout_at(end, load(age, priority)).await {
             Ok((request, set, _)) => (request, set),
             // The next check continues to read the tags.
             Err(_) => {

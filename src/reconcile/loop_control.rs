@@ -179,10 +179,10 @@ impl LoopControl {
         self.timing.poll.min(MAX_PAUSE_AFTER_ERROR)
     }
 
-    /// Stops the run, because the time ended during an observation.
-    pub fn time_is_over(&self) -> Then {
+    /// Why the run ends when its time is over.
+    pub fn time_is_over(&self) -> Stop {
         let is_end_of_watch = self.mode == Mode::Watch && self.started + self.timing.watch < self.deadline;
-        Then::Stop(if is_end_of_watch { Stop::WatchTime } else { Stop::Deadline })
+        if is_end_of_watch { Stop::WatchTime } else { Stop::Deadline }
     }
 
     /// Whether the API gets no calls for now.
