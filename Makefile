@@ -63,7 +63,7 @@ test: ## Runs the tests; tests/install installs what some of them need, and the 
 	@mkdir -p $(CURDIR)/target && rm -f $(CURDIR)/target/requests.log
 	RECORD_REQUESTS=$(CURDIR)/target/requests.log scripts/count-skips cargo test --locked --features cli
 	$(or $(wildcard $(VENV)/bin/python),$(PYTHON)) -m unittest discover -s tests/requests
-	$(PYTHON) -m unittest discover -s tests/drill
+	DRILL_PYTHONS="$(or $(DRILL_PYTHONS),$(shell scripts/pythons $(PYTHON)))" $(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
 	$(PYTHON) -m unittest discover -s tests/docs
 	$(PYTHON) -m unittest discover -s tests/live

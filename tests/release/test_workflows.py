@@ -1,6 +1,10 @@
 """What is in .github: linted, and every action pinned by the hash of a commit."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -54,8 +58,99 @@ def test_one_version_of_an_action_and_of_rust_is_used():
     [rust] = set(re.findall(r"RUST: (\S+)", texts))
     image = (ROOT / "deploy/container/Dockerfile").read_text()
     assert f"FROM rust:{rust}-" in image
+    assert ci("run")["container"]["image"] == f"rust:{rust}-bookworm"
+
+
+def ci(job):
+    return yaml.safe_load((GITHUB / "workflows" / "ci.yml").read_text())["jobs"][job]
 
 
 def test_ci_runs_what_the_repository_runs():
-    steps = yaml.safe_load((GITHUB / "workflows" / "ci.yml").read_text())["jobs"]["run"]["steps"]
-    assert ".ci/run" in [step.get("run") for step in steps]
+    assert ".ci/run" in [step.get("run") for step in ci("run")["steps"]]
+
+
+# --- What .ci/run finds in the jobs ---
+
+
+def test_ci_installs_every_package_that_the_tests_need():
+    """GitHub sets CI=true, and then the tests fail without their programs: tests/install must be able to install all of them."""
+    assert "\ntests/install\n" in (ROOT / ".ci" / "run").read_text()
+    assert "tests/install" in [step.get("run") for step in ci("drill")["steps"]]
+    for job in ("run", "drill"):
+        container = ci(job)["container"]
+        # Debian 12, as root: a user that the options name would not be.
+        assert container["image"].endswith("-bookworm") and "--user" not in container["options"], job
+        assert "env" not in container
+    installing = (ROOT / "tests" / "install").read_text()
+    packages = re.findall(r"packages\+=\(([\w-]+)\)", installing)
+    assert {"unbound", "bind9", "postgresql", "mariadb-server-core", "jq", "awscli"} <= set(packages)
+    assert len(packages) == installing.count("packages+=")
+    if not shutil.which("apt-cache") or "bookworm" not in open("/etc/os-release").read():
+        pytest.skip("only Debian 12 knows whether it has the packages")
+    policy = run("apt-cache", "policy", *packages).stdout
+    if not policy:
+        pytest.skip("this machine has no list of Debian's packages")
+    candidates = re.findall(r"^(\S+):\n.*\n  Candidate: (\S+)", policy, re.MULTILINE)
+    assert {name for name, version in candidates if version != "(none)"} == set(packages)
+    assert dict(candidates)["awscli"].startswith("2.")
+
+
+def installing(folder, missing):
+    """Runs tests/install where jq and MariaDB's client are not installed, and apt knows all packages except the missing ones."""
+    tools = folder / "bin"
+    for path in (tools, folder / "tests", folder / ".venv/bin", folder / ".venv/awscli/bin"):
+        path.mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "install", folder / "tests")
+    for name in ("sed", "dirname", "bash"):
+        (tools / name).symlink_to(shutil.which(name))
+    unknown = " | ".join(missing) or "''"
+    scripts = {
+        tools / "id": "echo 0",
+        tools / "apt-get": f'echo "$*" >> {folder}/installed',
+        tools / "apt-cache": f'case $2 in {unknown}) ;; *) printf "$2:\\n  Installed: (none)\\n  Candidate: 1.0\\n" ;; esac',
+        **{folder / venv / "bin" / name: ":" for venv in (".venv", ".venv/awscli") for name in ("python", "pip")},
+    }
+    for path, text in scripts.items():
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    done = subprocess.run([shutil.which("bash"), folder / "tests" / "install"], env={"PATH": str(tools)}, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return (folder / "installed").read_text().splitlines()[-1].split(), done.stderr
+
+
+def test_package_that_a_distribution_lacks_is_named_and_stops_no_other(tmp_path):
+    installed, said = installing(tmp_path / "all", [])
+    assert {"install", "jq", "mariadb-client-core"} <= set(installed) and "no package jq" not in said
+    installed, said = installing(tmp_path / "one", ["jq"])
+    assert {"install", "mariadb-client-core"} <= set(installed) and "jq" not in installed
+    assert "SKIPPED: this distribution has no package jq" in said
+
+
+def test_ci_cannot_skip_terraform(tmp_path):
+    job = ci("run")
+    [setup] = [step for step in job["steps"] if step.get("uses", "").startswith("hashicorp/setup-terraform@")]
+    assert setup["with"]["terraform_wrapper"] is False
+    assert job["env"]["REQUIRE_TERRAFORM"]
+    program = "import runner; runner.skip('terraform is not installed')"
+    for required, kind in (("1", "Failed"), ("", "Skipped")):
+        environment = os.environ | {"REQUIRE_TERRAFORM": required, "PYTHONPATH": str(ROOT / "tests" / "terraform")}
+        done = run(sys.executable, "-c", program, env=environment)
+        assert f"{kind}: terraform is not installed" in done.stderr, done.stderr
+
+
+def test_drill_runs_on_the_oldest_python_that_it_supports(tmp_path):
+    [version] = re.findall(r"needs Python (3\.\d+) or newer", (ROOT / "docs" / "drill.md").read_text())
+    assert f"versions=({version} " in (ROOT / "scripts" / "pythons").read_text()
+    assert ci("drill")["container"]["image"] == f"python:{version}-bookworm"
+    assert ci("drill")["env"]["DRILL_PYTHONS"].endswith(f"/python{version}")
+    # The given one, and an older one before it where there is one.
+    def found(path):
+        return run(ROOT / "scripts" / "pythons", sys.executable, env={"PATH": path}).stdout.splitlines()
+
+    for name in ("bash", "readlink"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    assert found(str(tmp_path)) == [sys.executable]
+    for name, text in (("python3.9", "exit 127"), ("python3.10", "echo /opt/python3.10"), ("python3.11", "echo /opt/python3.11")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    assert found(f"{tmp_path}") == ["/opt/python3.10", sys.executable]
