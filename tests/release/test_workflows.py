@@ -61,6 +61,20 @@ def test_one_version_of_an_action_and_of_rust_is_used():
     assert ci("run")["container"]["image"] == f"rust:{rust}-bookworm"
 
 
+def test_release_without_a_dated_section_of_the_changelog_builds_nothing():
+    jobs = yaml.safe_load((GITHUB / "workflows" / "release.yml").read_text())["jobs"]
+    [first] = [name for name, job in jobs.items() if "needs" not in job]
+    assert any(step.get("run", "").endswith(" --notes") for step in jobs[first]["steps"])
+    assert jobs["build"]["needs"] == first
+
+
+def test_dependabot_reads_every_list_of_python_packages():
+    lists = run("git", "ls-files", "*requirements*.txt").stdout.split()
+    assert lists
+    [pip] = [entry for entry in yaml.safe_load((GITHUB / "dependabot.yml").read_text())["updates"] if entry["package-ecosystem"] == "pip"]
+    assert set(pip["directories"]) == {"/" + path.rpartition("/")[0] for path in lists}
+
+
 def ci(job):
     return yaml.safe_load((GITHUB / "workflows" / "ci.yml").read_text())["jobs"][job]
 
@@ -154,3 +168,23 @@ def test_drill_runs_on_the_oldest_python_that_it_supports(tmp_path):
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     assert found(f"{tmp_path}") == ["/opt/python3.10", sys.executable]
+
+
+# --- What the weekly workflow and `make deny` look at ---
+
+
+@pytest.mark.parametrize("target,checks", [
+    (["deny"], {"bans", "licenses", "sources"}),
+    (["deny", "ADVISORY_DB=/nowhere"], {"bans", "licenses", "sources", "advisories"}),
+    (["advisories"], {"advisories"}),
+])
+def test_dependencies_of_the_released_command_line_are_checked(tmp_path, target, checks):
+    tool, calls = tmp_path / "cargo-deny", tmp_path / "calls"
+    tool.write_text(f'#!/bin/sh\necho "$*" >> {calls}\n')
+    tool.chmod(0o755)
+    done = run("make", "--always-make", *target, f"CARGO_DENY={tool}", "--assume-old", tool)
+    assert done.returncode == 0, done.stderr
+    # scripts/release builds the command line with it.
+    assert "--features network --bin rds-nlb-sync" in (ROOT / "Makefile").read_text()
+    released = [call.split(" check ")[1].split() for call in calls.read_text().splitlines() if "--features network" in call]
+    assert {check for checked in released for check in checked} == checks
