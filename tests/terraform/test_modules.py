@@ -84,22 +84,31 @@ def test_every_input_is_in_the_readme():
         assert f"`{name}`" in text, name
 
 
-# Phrases of the refusals, which the module and the program share.
-WORDS = [
-    "is an address, which never follows a failover",
-    "is not a fully qualified DNS name",
-    "is not a target group's ARN. Fix: give arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID",
-    "Fix: bind each target group to one endpoint",
-    "is not a port from 1 to 65535",
-    "is not the identifier of a cluster or instance. Fix: give one such as orders, or leave it out",
-    "is not a role. Fix: give",
-    "leave it out to deregister the",
-    "is for Multi-AZ instances; a cluster's",
-    "goes with the role",
-    "is not a tag key. Fix: give one such as rds-nlb-sync",
-    "must be addresses such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53",
-    "is not a whole number from",
-    "is neither a DNS name nor a suffix such as *.rds.amazonaws.com",
+NAME_ALONE = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com"
+
+# What the module says of the bindings below: where, the value, and the sentences, which are the program's to the end of its text.
+SENTENCES = [
+    ('bindings["address"].endpoint', '"10.0.0.1"', ["is an address, which never follows a failover.", NAME_ALONE]),
+    ('bindings["label"].endpoint', '"orders"', ["is not a fully qualified DNS name.", NAME_ALONE]),
+    ('bindings["group"].target_group_arn', '"arn:aws:s3:::bucket"',
+     ["is not a target group's ARN. Fix: give arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"]),
+    ('bindings["address"].port', "0", ["is not a port from 1 to 65535"]),
+    ('bindings["group"].database', '"a.b"',
+     ["is not the identifier of a cluster or instance. Fix: give one such as orders, or leave it out"]),
+    ('bindings["group"].role', '"reader"', ['is not a role. Fix: give "writer", "readers" or "all"']),
+    ('bindings["reader"].endpoint', '"e.cluster-ro-a.us-east-1.rds.amazonaws.com"',
+     ["is a cluster's reader endpoint, which gives one reader at a time and not the writer. Fix: give the writer endpoint "
+      '(ID.cluster-….rds.amazonaws.com), or set role to "readers"']),
+    ('bindings["standby"].standby', '"leave"', ['is not "keep". Fix: leave it out to deregister the previous writer']),
+    ('bindings["cluster"].standby', "",
+     ['"keep" is for Multi-AZ instances; a cluster\'s previous writer continues as a reader, so clients would reach a database that '
+      "they cannot write to"]),
+    ('bindings["readers"].standby', "", ['"keep" goes with the role "writer" alone']),
+    ("discovery_tag", '"aws:tag"', ["is not a tag key. Fix: give one such as rds-nlb-sync"]),
+    ("settings.nameservers[1]", '"dns.example.com"', ["is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53"]),
+    ("settings.discovery_endpoints[0]", '"rds"', ["is neither a DNS name nor a suffix such as *.rds.amazonaws.com"]),
+    # The bounds are below: the program's text has them as values.
+    ("settings.watch_seconds", "30", ["is not a whole number from 60 to 600 (default 180)"]),
 ]
 
 REFUSED = """
@@ -107,7 +116,7 @@ module "sync" {
   source        = "../terraform"
   discovery_tag = "aws:tag"
   package       = { s3_bucket = "bucket", s3_key = "code.zip" }
-  settings      = { watch_seconds = 30, nameservers = ["dns.example.com"], discovery_endpoints = ["rds"] }
+  settings      = { watch_seconds = 30, nameservers = ["10.0.0.2", "dns.example.com"], discovery_endpoints = ["rds"] }
   bindings = {
     address  = { endpoint = "10.0.0.1", target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/a/0a", port = 0 }
     label    = { endpoint = "orders", target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/a/0a" }
@@ -121,22 +130,39 @@ module "sync" {
 """
 
 
-def test_refusals_have_the_phrases_of_the_program(provider, tmp_path):
+def squeezed(text):
+    """Terraform breaks its lines where they are long, and draws a frame around them."""
+    return re.sub(r"[│╷╵\s]", "", text)
+
+
+def test_refusals_have_the_sentences_of_the_program(provider, tmp_path):
     # Nothing listens there: a plan that is refused asks no API.
     workspace = runner.Workspace(tmp_path, REFUSED, "http://127.0.0.1:9")
     code, output = workspace.run("plan", "-no-color", check=False)
     assert code == 1
-    said = " ".join(re.sub(r"[│╷╵]", " ", output).split())
-    for phrase in WORDS:
-        assert phrase in said, phrase
-    assert 'bindings["address"].endpoint: "10.0.0.1"' in said
-    assert 'is bound by "address" and "label"' in said
-    assert 'bindings["reader"].role: "e.cluster-ro-a.us-east-1.rds.amazonaws.com" is a reader endpoint' in said
+    said = squeezed(output)
+    for where, value, sentences in SENTENCES:
+        expected = f"{where}: {' '.join([value, *sentences])}."
+        assert squeezed(expected) in said, expected
+    assert squeezed('is bound by "address" and "label". Fix: bind each target group to one endpoint.') in said
 
 
-@pytest.mark.parametrize("phrase", WORDS)
-def test_refusal_phrase_is_in_the_program(phrase):
-    # A line of Rust may end within a phrase, and its quotes are escaped.
-    program = "".join(re.sub(r"\\\n\s*", "", path.read_text()) for path in sorted((runner.ROOT / "src").rglob("*.rs")))
-    # The program names one server, the module all of them.
-    assert phrase.removeprefix("must be addresses ") in program, phrase
+def program():
+    """The program's texts: a line of Rust may end within one, and its quotes are escaped."""
+    sources = [path.read_text() for path in sorted((runner.ROOT / "src").rglob("*.rs")) if "tests" not in str(path)]
+    return "".join(re.sub(r"\\\n\s*", "", source) for source in sources).replace('\\"', '"')
+
+
+@pytest.mark.parametrize("sentence", sorted({sentence for _, _, sentences in SENTENCES for sentence in sentences}))
+def test_sentence_is_in_the_program(sentence):
+    said = re.sub(r"from 60 to 600 \(default 180\)", "from {least} to {most} (default {default})", sentence)
+    # Number and reason are two texts there.
+    said = said.removeprefix("is not ") if "{least}" in said else said
+    # It begins a text or follows the value, and it ends the text or comes before the fix.
+    begins, ends = ('"', "?} ", "{value} "), ('"', " {fix}")
+    text = program()
+    assert any(f"{begin}{said}{end}" in text for begin in begins for end in ends), said
+
+
+def test_fix_of_two_bindings_of_one_group_is_the_programs():
+    assert 'already. Fix: bind each target group to one endpoint"' in program()
