@@ -1,5 +1,6 @@
 """Format, validity and plans of every module and example."""
 
+import json
 import re
 
 import pytest
@@ -82,6 +83,57 @@ def test_every_input_is_in_the_readme():
     text = (runner.MODULES / "README.md").read_text()
     for name in re.findall(r'^variable "(\w+)"', (runner.MODULES / "variables.tf").read_text(), re.M):
         assert f"`{name}`" in text, name
+
+
+def test_runbook_names_outputs_of_the_module_which_the_path_hands_on():
+    [table] = re.findall(r"^\| what \|[^\n]*Terraform[^\n]*\n(?:\|[^\n]*\n)+", (runner.ROOT / "docs/runbook.md").read_text(), re.M)
+    named = {name for row in table.splitlines() for name in re.findall(r"`([a-z_]+)`", row.split("|")[3])}
+    assert {"log_group_name", "queue_urls", "schedule_rule_name"} <= named
+    outputs = (runner.MODULES / "outputs.tf").read_text()
+    assert named <= set(re.findall(r'^output "(\w+)"', outputs, re.M))
+    [queues] = re.findall(r"queue_names += (.*)", (runner.MODULES / "main.tf").read_text())
+    assert re.findall(r"(\w+) = ", queues) == ["undelivered_events", "failed_runs"]
+    path = (runner.MODULES / "modules/privatelink/outputs.tf").read_text()
+    assert re.search(r'^output "sync" {\n.*\n  value += module\.sync$', path, re.M)
+    assert "`sync`" in (runner.MODULES / "README.md").read_text()
+
+
+# The parameters of deploy/lattice.yaml: the module's input, or what the provider would have to have.
+OF_LATTICE = {
+    "Name": "name", "Endpoint": "endpoint", "Port": "port", "VpcId": "vpc_id", "SubnetIds": "subnet_ids",
+    "DatabaseSecurityGroupId": "database_security_group_id", "AddDatabaseRule": "manage_database_rule",
+    "VendorAccountIds": "vendor_account_ids", "AllowExternalAccounts": "allow_external_accounts",
+    "LookUp": ("aws_vpclattice_resource_gateway", "resource_config_dns_resolution"),
+    "AddressesPerInterface": ("aws_vpclattice_resource_gateway", "ipv4_addresses_per_eni"),
+    "CustomDomainName": ("aws_vpclattice_resource_configuration", "custom_domain_name"),
+    "DomainVerificationId": ("aws_vpclattice_resource_configuration", "domain_verification_id"),
+    # Terraform deletes the old gateway before it makes one of the same name.
+    "Generation": None,
+}
+
+
+def test_lattice_has_the_templates_parameters_or_the_readme_names_them():
+    template = (runner.ROOT / "deploy/lattice.yaml").read_text()
+    parameters = re.findall(r"^  (\w+):$", template[template.index("\nParameters:"):template.index("\nRules:")], re.M)
+    assert set(parameters) == OF_LATTICE.keys()
+    ours = {parameter: name for parameter, name in OF_LATTICE.items() if isinstance(name, str)}
+    assert set(ours.values()) | {"tags"} == inputs("modules/lattice").keys()
+    [said] = re.findall(r"^## VPC Lattice\n(.*?)^## ", (runner.MODULES / "README.md").read_text(), re.M | re.S)
+    for parameter in OF_LATTICE.keys() - ours.keys():
+        assert f"`{parameter}`" in said, parameter
+
+
+def test_provider_has_none_of_what_the_lattice_module_lacks(modules):
+    folder = modules / "modules/lattice"
+    runner.init(folder)
+    [version] = json.loads(runner.terraform(folder, "version", "-json")[1])["provider_selections"].values()
+    if not version.startswith("5."):
+        pytest.skip("the module works with version 5 of the provider, and has what that has")
+    [schemas] = json.loads(runner.terraform(folder, "providers", "schema", "-json")[1])["provider_schemas"].values()
+    for resource, attribute in filter(lambda lacking: isinstance(lacking, tuple), OF_LATTICE.values()):
+        # The resource and its other attributes are there.
+        assert "name" in schemas["resource_schemas"][resource]["block"]["attributes"]
+        assert attribute not in schemas["resource_schemas"][resource]["block"]["attributes"], attribute
 
 
 NAME_ALONE = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com"
