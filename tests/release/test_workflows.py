@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from checks import ROOT, run, tool
+from checks import ROOT, run, skip, tool
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -100,10 +100,10 @@ def test_ci_installs_every_package_that_the_tests_need():
     assert {"unbound", "bind9", "postgresql", "mariadb-server-core", "jq", "awscli"} <= set(packages)
     assert len(packages) == installing.count("packages+=")
     if not shutil.which("apt-cache") or "bookworm" not in open("/etc/os-release").read():
-        pytest.skip("only Debian 12 knows whether it has the packages")
+        skip("this is not Debian 12: whether it has the packages of tests/install was not asked")
     policy = run("apt-cache", "policy", *packages).stdout
     if not policy:
-        pytest.skip("this machine has no list of Debian's packages")
+        skip("this machine has no list of Debian's packages: whether they have those of tests/install was not asked")
     candidates = re.findall(r"^(\S+):\n.*\n  Candidate: (\S+)", policy, re.MULTILINE)
     assert {name for name, version in candidates if version != "(none)"} == set(packages)
     assert dict(candidates)["awscli"].startswith("2.")
@@ -145,11 +145,45 @@ def test_ci_cannot_skip_terraform(tmp_path):
     [setup] = [step for step in job["steps"] if step.get("uses", "").startswith("hashicorp/setup-terraform@")]
     assert setup["with"]["terraform_wrapper"] is False
     assert job["env"]["REQUIRE_TERRAFORM"]
+    # The provider of one version, before the tests.
+    scripts = [step.get("run", "") for step in job["steps"]]
+    [mirror] = [number for number, script in enumerate(scripts) if "terraform providers mirror" in script]
+    assert mirror < scripts.index(".ci/run")
     program = "import runner; runner.skip('terraform is not installed')"
     for required, kind in (("1", "Failed"), ("", "Skipped")):
         environment = os.environ | {"REQUIRE_TERRAFORM": required, "PYTHONPATH": str(ROOT / "tests" / "terraform")}
         done = run(sys.executable, "-c", program, env=environment)
         assert f"{kind}: terraform is not installed" in done.stderr, done.stderr
+
+
+# What `terraform providers mirror` writes.
+MIRROR = """#!/bin/sh
+grep -q '"hashicorp/aws", version = "'$AWS'"' main.tf || exit 1
+mkdir -p $3/registry.terraform.io/hashicorp/aws && cd $3/registry.terraform.io/hashicorp/aws
+echo program > terraform-provider-aws_v${AWS}_x5
+python3 -m zipfile -c terraform-provider-aws_${AWS}_linux_amd64.zip terraform-provider-aws_v${AWS}_x5
+rm terraform-provider-aws_v${AWS}_x5
+echo {} > index.json
+echo {} > $AWS.json
+"""
+
+
+def test_ci_leaves_the_provider_where_the_tests_look_for_it(tmp_path):
+    if not shutil.which("unzip"):
+        skip("unzip is not installed: the workflow's step for Terraform's provider was not played")
+    [step] = [step for step in ci("run")["steps"] if "terraform providers mirror" in step.get("run", "")]
+    (tmp_path / "terraform").write_text(MIRROR)
+    (tmp_path / "terraform").chmod(0o755)
+    environment = os.environ | step["env"] | {"RUNNER_TEMP": str(tmp_path), "GITHUB_ENV": str(tmp_path / "env"),
+                                              "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = run("bash", "-e", "-c", step["run"], env=environment)
+    assert done.returncode == 0, done.stderr
+    # The variable that tests/terraform/runner.py reads, and Terraform's layout of an unpacked provider.
+    plugins = (tmp_path / "env").read_text().strip().removeprefix("TF_PLUGIN_DIR=")
+    version = step["env"]["AWS"]
+    folder = f"{plugins}/registry.terraform.io/hashicorp/aws"
+    assert os.listdir(folder) == [version]
+    assert os.listdir(f"{folder}/{version}/linux_amd64") == [f"terraform-provider-aws_v{version}_x5"]
 
 
 def test_drill_runs_on_the_oldest_python_that_it_supports(tmp_path):
