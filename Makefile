@@ -154,8 +154,8 @@ arm64: $(VENV)/release/installed ## Builds the zip for arm64 and plays the demo 
 	cargo build --locked --quiet --bin bootstrap --example demo
 	$(VENV)/release/bin/pytest -q tests/release/test_arm64.py
 
-release-test: $(VENV)/release/installed ## Tests what scripts/release makes, without a build
-	$(VENV)/release/bin/pytest -q tests/release/test_release.py
+release-test: $(VENV)/release/installed ## Tests what scripts/release makes, without a build, and the commands of CONTRIBUTING.md
+	$(VENV)/release/bin/pytest -q tests/release/test_release.py tests/release/test_contributing.py
 
 workflows: $(VENV)/release/installed $(VENV)/release/actionlint ## Lints .github
 	$(VENV)/release/bin/pytest -q tests/release/test_workflows.py
