@@ -225,7 +225,7 @@ emulate: $(VENV)/emulate/installed $(VENV)/template $(VENV)/awscli/installed ## 
 	$(VENV)/emulate/bin/pytest -q tests/template/emulate
 
 # Terraform's provider comes from TF_PLUGIN_DIR, or from the registry where that is not set. Without Terraform or provider,
-# what needs them is skipped, loudly.
+# what needs them is skipped, loudly; it fails where REQUIRE_TERRAFORM is set.
 terraform: $(VENV)/terraform/installed $(VENV)/checkov/installed ## Lints, tests and plans the Terraform modules, and compares them with the template
 	$(VENV)/checkov/bin/checkov --framework terraform --skip-download --compact --quiet -d deploy/terraform
 	$(VENV)/terraform/bin/pytest -q tests/terraform --ignore-glob '*emulate*'
