@@ -63,7 +63,7 @@ test: ## Runs the tests; tests/install installs what some of them need, and the 
 	@mkdir -p $(CURDIR)/target && rm -f $(CURDIR)/target/requests.log
 	RECORD_REQUESTS=$(CURDIR)/target/requests.log scripts/count-skips cargo test --locked --features cli
 	$(or $(wildcard $(VENV)/bin/python),$(PYTHON)) -m unittest discover -s tests/requests
-	$(PYTHON) -m unittest discover -s tests/drill
+	DRILL_PYTHONS="$(or $(DRILL_PYTHONS),$(shell scripts/pythons $(PYTHON)))" $(PYTHON) -m unittest discover -s tests/drill
 	$(PYTHON) -m unittest discover -s tests/words
 	$(PYTHON) -m unittest discover -s tests/docs
 	$(PYTHON) -m unittest discover -s tests/live
@@ -98,21 +98,26 @@ doc:
 
 # Where cargo-deny looks for the database of its default address.
 ADVISORY_FOLDER := advisory-db-3157b0e258782691
+# What the released command line links; the function links a part of it.
+DENY_RELEASED := $(CARGO_DENY) --locked --features network
 # ADVISORY_DB names a clone of the RustSec advisory database. Without it nothing is fetched: `make advisories` does that.
 deny: $(CARGO_DENY) ## Checks licences, sources and what is linked; and advisories: make deny ADVISORY_DB=folder
 	$(CARGO_DENY) --locked check bans licenses sources
-	$(CARGO_DENY) --locked --features network check licenses sources
+	mkdir -p target
+# The library for EC2 has the old types of http as well.
+	sed '/crate = "http",/d' deny.toml > target/deny-released.toml
+	$(DENY_RELEASED) --config target/deny-released.toml check bans licenses sources
 ifneq ($(ADVISORY_DB),)
 	rm -rf target/advisories && mkdir -p target/advisories
 	ln -s "$(abspath $(ADVISORY_DB))" target/advisories/$(ADVISORY_FOLDER)
 	sed 's|^\[advisories\]|&\ndb-path = "$(CURDIR)/target/advisories"|' deny.toml > target/deny.toml
-	$(CARGO_DENY) --locked --offline --config target/deny.toml check advisories
+	$(DENY_RELEASED) --offline --config target/deny.toml check advisories
 else
 	@echo "SKIPPED: no dependency was compared with the known advisories: ADVISORY_DB names no clone of their database" >&2
 endif
 
 advisories: $(CARGO_DENY) ## Checks whether an advisory is known for a dependency; fails without their database
-	$(CARGO_DENY) --locked check advisories
+	$(DENY_RELEASED) check advisories
 
 target/tools/bin/cargo-deny:
 	cargo install --locked --quiet --root target/tools cargo-deny --version $(CARGO_DENY_VERSION)
@@ -149,8 +154,8 @@ arm64: $(VENV)/release/installed ## Builds the zip for arm64 and plays the demo 
 	cargo build --locked --quiet --bin bootstrap --example demo
 	$(VENV)/release/bin/pytest -q tests/release/test_arm64.py
 
-release-test: $(VENV)/release/installed ## Tests what scripts/release makes, without a build
-	$(VENV)/release/bin/pytest -q tests/release/test_release.py
+release-test: $(VENV)/release/installed ## Tests what scripts/release makes, without a build, and the commands of CONTRIBUTING.md
+	$(VENV)/release/bin/pytest -q tests/release/test_release.py tests/release/test_contributing.py
 
 workflows: $(VENV)/release/installed $(VENV)/release/actionlint ## Lints .github
 	$(VENV)/release/bin/pytest -q tests/release/test_workflows.py
@@ -222,7 +227,7 @@ emulate: $(VENV)/emulate/installed $(VENV)/template $(VENV)/awscli/installed ## 
 	$(VENV)/emulate/bin/pytest -q tests/template/emulate
 
 # Terraform's provider comes from TF_PLUGIN_DIR, or from the registry where that is not set. Without Terraform or provider,
-# what needs them is skipped, loudly.
+# what needs them is skipped, loudly; it fails where REQUIRE_TERRAFORM is set.
 terraform: $(VENV)/terraform/installed $(VENV)/checkov/installed ## Lints, tests and plans the Terraform modules, and compares them with the template
 	$(VENV)/checkov/bin/checkov --framework terraform --skip-download --compact --quiet -d deploy/terraform
 	$(VENV)/terraform/bin/pytest -q tests/terraform --ignore-glob '*emulate*'

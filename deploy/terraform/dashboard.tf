@@ -18,14 +18,14 @@ locals {
 
   charts = [
     {
-      title = "Targets changed", stat = "Sum"
+      title = "Targets changed", stat = "Sum", period = 60
       metrics = [
         [local.function_metric, "Registered", "FunctionName", var.name],
         [local.function_metric, "Deregistered", "FunctionName", var.name],
       ]
     },
     {
-      title = "Hosts of the groups"
+      title = "Targets by health"
       yAxis = { left = { min = 0 } }
       metrics = [
         [{ expression = format(local.host_search, "HealthyHostCount", "Minimum"), id = "healthy", label = "healthy" }],
@@ -33,7 +33,7 @@ locals {
       ]
     },
     {
-      title = "From the first observation of an address to its registration"
+      title = "From the first lookup of a new address to its registration", period = 60
       yAxis = { left = { min = 0, label = "ms", showUnits = false } }
       metrics = [
         [local.function_metric, "RegistrationLatencyMillis", "FunctionName", var.name, { stat = "Maximum", label = "slowest" }],
@@ -41,7 +41,7 @@ locals {
       ]
     },
     {
-      title = "Bindings", stat = "Maximum"
+      title = "Bindings", stat = "Maximum", period = 60
       yAxis = { left = { min = 0 } }
       metrics = [
         [local.function_metric, "Bindings", "FunctionName", var.name],
@@ -52,7 +52,7 @@ locals {
       ]
     },
     {
-      title = "Runs", stat = "Sum"
+      title = "Runs", stat = "Sum", period = 60
       metrics = [
         [local.function_metric, "Checks", "FunctionName", var.name],
         [local.function_metric, "Watches", "FunctionName", var.name],
@@ -61,7 +61,7 @@ locals {
       ]
     },
     {
-      title = "How long a check takes"
+      title = "Duration of a check", period = 60
       yAxis = { left = { min = 0, label = "ms", showUnits = false } }
       metrics = [
         [local.function_metric, "CheckMillis", "FunctionName", var.name, { stat = "Maximum", label = "slowest" }],
@@ -88,7 +88,7 @@ resource "aws_cloudwatch_dashboard" "this" {
       [
         for index, chart in local.charts : {
           type       = "metric", x = index % 2 * 12, y = 3 + floor(index / 2) * 6, width = 12, height = 6
-          properties = merge({ region = local.region, period = 60 }, chart)
+          properties = merge({ region = local.region }, chart)
         }
       ],
     )

@@ -14,7 +14,8 @@ locals {
   rule_names      = { database = "${var.name}-database-events", drift = "${var.name}-drift-check" }
   rule_arns       = { for key, name in local.rule_names : key => "arn:${local.partition}:events:${local.region}:${local.account}:rule/${name}" }
   function_arn    = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}"
-  log_group_name  = var.log_group_name != null ? var.log_group_name : "/aws/lambda/${var.name}"
+  make_log_group  = var.log_group_name == null || var.log_group_name == ""
+  log_group_name  = local.make_log_group ? "/aws/lambda/${var.name}" : var.log_group_name
   log_group_arn   = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group_name}"
   drift_seconds   = var.settings.drift_check_minutes * 60
   reserved_runs   = var.reserved_concurrency != null ? var.reserved_concurrency : var.discovery_tag != null ? 1 : -1
@@ -101,7 +102,7 @@ resource "terraform_data" "release" {
 }
 
 resource "aws_cloudwatch_log_group" "this" {
-  count = var.log_group_name == null ? 1 : 0
+  count = local.make_log_group ? 1 : 0
 
   #checkov:skip=CKV_AWS_158: CloudWatch Logs encrypts with its own key, and the log holds addresses and no secrets; kms_key_arn brings yours.
   #checkov:skip=CKV_AWS_338: A month covers every use of this log; log_retention_days keeps it longer.
@@ -137,7 +138,7 @@ resource "aws_lambda_function" "this" {
   timeout                        = var.settings.watch_seconds + 60
   reserved_concurrent_executions = local.reserved_runs
   kms_key_arn                    = var.kms_key_arn
-  code_signing_config_arn        = var.code_signing_config_arn
+  code_signing_config_arn        = var.code_signing_config_arn == "" ? null : var.code_signing_config_arn
   tags                           = var.tags
 
   environment {

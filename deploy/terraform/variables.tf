@@ -38,16 +38,18 @@ variable "bindings" {
   default  = {}
   nullable = false
 
-  # The rules and the words are those of the program, src/config.rs.
+  # The rules and the words are those of the program, src/config. Terraform's functions take an address such as 010.0.0.1,
+  # which the program and DNS take for a name.
   validation {
     condition = alltrue([
       for binding in values(var.bindings) :
-      !can(cidrnetmask("${trimsuffix(binding.endpoint, ".")}/32")) && !can(cidrhost("${binding.endpoint}/128", 0))
+      !(can(cidrnetmask("${trimsuffix(binding.endpoint, ".")}/32")) && !can(regex("(^|\\.)0[0-9]", binding.endpoint)))
+      && !can(cidrhost("${trimsuffix(binding.endpoint, ".")}/128", 0))
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].endpoint: \"${binding.endpoint}\" is an address, which never follows a failover; give the DNS name alone, such as orders.cluster-….rds.amazonaws.com."
-      if can(cidrnetmask("${trimsuffix(binding.endpoint, ".")}/32")) || can(cidrhost("${binding.endpoint}/128", 0))
+      "bindings[\"${key}\"].endpoint: \"${binding.endpoint}\" is an address, which never follows a failover. Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com."
+      if can(cidrnetmask("${trimsuffix(binding.endpoint, ".")}/32")) && !can(regex("(^|\\.)0[0-9]", binding.endpoint)) || can(cidrhost("${trimsuffix(binding.endpoint, ".")}/128", 0))
     ])
   }
   validation {
@@ -55,23 +57,23 @@ variable "bindings" {
       for binding in values(var.bindings) :
       can(regex("^([A-Za-z0-9_-]{1,63}\\.)+[A-Za-z0-9_-]{1,63}\\.?$", binding.endpoint))
       && length(trimsuffix(binding.endpoint, ".")) <= 253
-      || can(cidrhost("${binding.endpoint}/128", 0))
+      || can(cidrhost("${trimsuffix(binding.endpoint, ".")}/128", 0))
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].endpoint: \"${binding.endpoint}\" is not a fully qualified DNS name; give the DNS name alone, such as orders.cluster-….rds.amazonaws.com."
+      "bindings[\"${key}\"].endpoint: \"${binding.endpoint}\" is not a fully qualified DNS name. Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com."
       if !can(regex("^([A-Za-z0-9_-]{1,63}\\.)+[A-Za-z0-9_-]{1,63}\\.?$", binding.endpoint)) || length(trimsuffix(binding.endpoint, ".")) > 253
     ])
   }
   validation {
     condition = alltrue([
       for binding in values(var.bindings) :
-      can(regex("^arn:[^:\\s]+:elasticloadbalancing:[^:\\s]+:[^:\\s]+:targetgroup/[^/\\s]+/[^/\\s]+$", binding.target_group_arn))
+      can(regex("^arn:[^:\\s]+:elasticloadbalancing:[^:\\s]+:[^:\\s]+:targetgroup/[^:/\\s]+/[^:/\\s]+$", binding.target_group_arn))
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
       "bindings[\"${key}\"].target_group_arn: \"${binding.target_group_arn}\" is not a target group's ARN. Fix: give arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID."
-      if !can(regex("^arn:[^:\\s]+:elasticloadbalancing:[^:\\s]+:[^:\\s]+:targetgroup/[^/\\s]+/[^/\\s]+$", binding.target_group_arn))
+      if !can(regex("^arn:[^:\\s]+:elasticloadbalancing:[^:\\s]+:[^:\\s]+:targetgroup/[^:/\\s]+/[^:/\\s]+$", binding.target_group_arn))
     ])
   }
   validation {
@@ -123,7 +125,7 @@ variable "bindings" {
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].role: \"${binding.endpoint}\" is a reader endpoint, which never names the writer; give the role \"readers\", or the cluster's writer endpoint."
+      "bindings[\"${key}\"].endpoint: \"${binding.endpoint}\" is a cluster's reader endpoint, which gives one reader at a time and not the writer. Fix: give the writer endpoint (ID.cluster-….rds.amazonaws.com), or set role to \"readers\"."
       if can(regex("(?i)^[^.]+\\.cluster-ro-[a-z0-9]+\\.([^.]+\\.rds|rds\\.[^.]+)\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu|c2s\\.ic\\.gov|sc2s\\.sgov\\.gov|cloud\\.adc-e\\.uk|csp\\.hci\\.ic\\.gov)\\.?$", binding.endpoint)) && (binding.role == null ? true : binding.role == "writer")
     ])
   }
@@ -133,7 +135,7 @@ variable "bindings" {
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].standby: \"${binding.standby == null ? "" : binding.standby}\" is not \"keep\"; leave it out to deregister the previous writer."
+      "bindings[\"${key}\"].standby: \"${binding.standby == null ? "" : binding.standby}\" is not \"keep\". Fix: leave it out to deregister the previous writer."
       if binding.standby == null ? false : binding.standby != "keep"
     ])
   }
@@ -144,7 +146,7 @@ variable "bindings" {
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].standby: \"keep\" is for Multi-AZ instances; a cluster's previous writer goes on answering as a reader, so that vendors would be sent to a database that they cannot write to."
+      "bindings[\"${key}\"].standby: \"keep\" is for Multi-AZ instances; a cluster's previous writer continues as a reader, so clients would reach a database that they cannot write to."
       if binding.standby == null ? false : can(regex("(?i)^[^.]+\\.(cluster-(ro-|custom-)?|global-|shardgrp-)[a-z0-9]+\\.([^.]+\\.rds|rds\\.[^.]+)\\.(amazonaws\\.com(\\.cn)?|amazonaws\\.eu|c2s\\.ic\\.gov|sc2s\\.sgov\\.gov|cloud\\.adc-e\\.uk|csp\\.hci\\.ic\\.gov)\\.?$", binding.endpoint))
     ])
   }
@@ -168,7 +170,7 @@ variable "discovery_tag" {
 
   validation {
     # The options of a binding are further tags, KEY:database the longest of them; a key has at most 128 characters.
-    condition     = var.discovery_tag == null ? true : can(regex("^[\\p{L}\\p{N} _.:/=+@-]{1,119}$", var.discovery_tag)) && !startswith(var.discovery_tag, "aws:")
+    condition     = var.discovery_tag == null ? true : can(regex("^[\\p{L}\\p{N} _.:/=+@-]{1,119}$", var.discovery_tag)) && trimspace(var.discovery_tag) != "" && !startswith(var.discovery_tag, "aws:")
     error_message = "discovery_tag: \"${var.discovery_tag == null ? "" : var.discovery_tag}\" is not a tag key. Fix: give one such as rds-nlb-sync."
   }
 }
@@ -295,15 +297,27 @@ variable "settings" {
     error_message = "settings.elb_calls_per_second: ${var.settings.elb_calls_per_second} is not a whole number from 1 to 10 (default 5)."
   }
   validation {
+    # The second part: Terraform's functions take leading zeros, which the program refuses.
     condition = alltrue([
-      for server in var.settings.nameservers :
-      can(cidrnetmask("${split(":", server)[0]}/32")) && can(regex("^[0-9.]+(:[0-9]{1,5})?$", server))
-      && try(tonumber(split(":", server)[1]) >= 1 && tonumber(split(":", server)[1]) <= 65535, true)
-      || can(cidrhost("${server}/128", 0))
-      || can(regex("^\\[[0-9A-Fa-f:.]+\\]:[0-9]{1,5}$", server)) && can(cidrhost("${trimprefix(split("]", server)[0], "[")}/128", 0))
-      && try(tonumber(split("]:", server)[1]) >= 1 && tonumber(split("]:", server)[1]) <= 65535, false)
+      for server in var.settings.nameservers : (
+        can(cidrnetmask("${split(":", server)[0]}/32")) && can(regex("^[0-9.]+(:[0-9]{1,5})?$", server))
+        && try(tonumber(split(":", server)[1]) >= 1 && tonumber(split(":", server)[1]) <= 65535, true)
+        || can(cidrhost("${server}/128", 0))
+        || can(regex("^\\[[0-9A-Fa-f:.]+\\]:[0-9]{1,5}$", server)) && can(cidrhost("${trimprefix(split("]", server)[0], "[")}/128", 0))
+        && try(tonumber(split("]:", server)[1]) >= 1 && tonumber(split("]:", server)[1]) <= 65535, false)
+      ) && !can(regex("(^|[.:])0[0-9]+\\.|\\.0[0-9]|^[^.]*[0-9A-Fa-f]{5}", split("]", server)[0]))
     ])
-    error_message = "settings.nameservers: ${join(", ", [for server in var.settings.nameservers : "\"${server}\""])} must be addresses such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53."
+    error_message = join("\n", [
+      for index, server in var.settings.nameservers :
+      "settings.nameservers[${index}]: \"${server}\" is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53."
+      if !(
+        can(cidrnetmask("${split(":", server)[0]}/32")) && can(regex("^[0-9.]+(:[0-9]{1,5})?$", server))
+        && try(tonumber(split(":", server)[1]) >= 1 && tonumber(split(":", server)[1]) <= 65535, true)
+        || can(cidrhost("${server}/128", 0))
+        || can(regex("^\\[[0-9A-Fa-f:.]+\\]:[0-9]{1,5}$", server)) && can(cidrhost("${trimprefix(split("]", server)[0], "[")}/128", 0))
+        && try(tonumber(split("]:", server)[1]) >= 1 && tonumber(split("]:", server)[1]) <= 65535, false)
+      ) || can(regex("(^|[.:])0[0-9]+\\.|\\.0[0-9]|^[^.]*[0-9A-Fa-f]{5}", split("]", server)[0]))
+    ])
   }
   validation {
     condition = alltrue([
@@ -312,8 +326,8 @@ variable "settings" {
       && length(trimprefix(trimsuffix(name, "."), "*.")) <= 253
     ])
     error_message = join("\n", [
-      for name in var.settings.discovery_endpoints :
-      "settings.discovery_endpoints: \"${name}\" is neither a DNS name nor a suffix such as *.rds.amazonaws.com."
+      for index, name in var.settings.discovery_endpoints :
+      "settings.discovery_endpoints[${index}]: \"${name}\" is neither a DNS name nor a suffix such as *.rds.amazonaws.com."
       if !can(regex("^(\\*\\.|[A-Za-z0-9_-]{1,63}\\.)([A-Za-z0-9_-]{1,63}\\.)*[A-Za-z0-9_-]{1,63}\\.?$", name))
       || length(trimprefix(trimsuffix(name, "."), "*.")) > 253
     ])
@@ -348,6 +362,14 @@ variable "vpc" {
   validation {
     condition     = var.vpc == null ? true : length(var.vpc.security_group_ids) > 0
     error_message = "vpc.security_group_ids: is empty; give at least one security group, or leave vpc out."
+  }
+  validation {
+    condition     = var.vpc == null ? true : alltrue([for id in var.vpc.subnet_ids : can(regex("^subnet-[0-9a-f]+$", id))])
+    error_message = "vpc.subnet_ids: each must be the id of a subnet, such as subnet-0123456789abcdef0."
+  }
+  validation {
+    condition     = var.vpc == null ? true : alltrue([for id in var.vpc.security_group_ids : can(regex("^sg-[0-9a-f]+$", id))])
+    error_message = "vpc.security_group_ids: each must be the id of a security group, such as sg-0123456789abcdef0."
   }
 }
 
@@ -476,6 +498,11 @@ variable "log_group_name" {
   description = "An existing log group for the function. Without it, the module makes /aws/lambda/NAME."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.log_group_name == null ? true : can(regex("^$|^[A-Za-z0-9._/#-]{1,512}$", var.log_group_name))
+    error_message = "log_group_name: must be the name of a log group, such as /aws/lambda/rds-nlb-sync, and not its ARN."
+  }
 }
 
 variable "role_arn" {
@@ -499,6 +526,11 @@ variable "code_signing_config_arn" {
   description = "A code signing configuration of Lambda that the package must satisfy."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.code_signing_config_arn == null ? true : can(regex("^$|^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:code-signing-config:csc-[a-z0-9]{17}$", var.code_signing_config_arn))
+    error_message = "code_signing_config_arn: must be the ARN of a code signing configuration of Lambda."
+  }
 }
 
 variable "tags" {

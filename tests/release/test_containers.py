@@ -168,8 +168,10 @@ def test_task_runs_the_watch_without_root():
     [container] = TASK["containerDefinitions"]
     assert container["command"] == WATCH and container["user"] == f"{USER}:{USER}"
     assert container["image"].endswith(f":{VERSION}") and container["readonlyRootFilesystem"] is True
-    assert [variable["name"] for variable in container["environment"]] == ["BINDINGS"]
-    assert [sorted(binding) for binding in json.loads(container["environment"][0]["value"])] == [["endpoint", "target_group"]]
+    variables = {variable["name"]: variable["value"] for variable in container["environment"]}
+    assert variables.keys() == documents()["ConfigMap"]["data"].keys()
+    assert [sorted(binding) for binding in json.loads(variables["BINDINGS"])] == [["endpoint", "target_group"]]
+    assert variables["AWS_REGION"] == container["logConfiguration"]["options"]["awslogs-region"]
 
 
 # --- The role ---

@@ -5,6 +5,7 @@ import platform
 import shutil
 import stat
 import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -94,7 +95,7 @@ case $1 in
     build-cli) name=rds-nlb-sync ;;
 esac
 mkdir -p "$CARGO_TARGET_DIR/lambda/$name" && cd "$CARGO_TARGET_DIR/lambda/$name"
-echo "program $2" > bootstrap
+printf 'program %s\\n\\0GLIBC_2.2.5\\0GLIBC_%s\\0' $2 "$(cat "$CARGO_TARGET_DIR/glibc-$name" 2>/dev/null || echo 2.34)" > bootstrap
 [ $1 = build-cli ] || python3 -m zipfile -c bootstrap.zip bootstrap
 """
 CARGO = """#!/bin/sh
@@ -105,11 +106,13 @@ esac
 """
 
 
-def built(tmp_path, monkeypatch):
-    """What `make release` makes, with stand-ins for cargo and cargo-lambda."""
+def built(tmp_path, monkeypatch, **glibc):
+    """What `make release` makes, with stand-ins for cargo and cargo-lambda, whose programs need these versions of glibc."""
     tools, target = tmp_path / "bin", tmp_path / "target"
     for folder in (tools, target):
         folder.mkdir(parents=True)
+    for program, version in glibc.items():
+        (target / f"glibc-{program.replace('_', '-')}").write_text(version)
     for name, text in (("make", MAKE), ("cargo", CARGO)):
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
@@ -132,7 +135,7 @@ def test_two_builds_give_the_same_files(tmp_path, monkeypatch):
     # Not the folder of this machine.
     assert json.loads((first / names[3]).read_text())["dependencies"] == [{"ref": "path+file:///src#rds-nlb-sync@1.0.0"}]
     with zipfile.ZipFile(first / names[0]) as archive:
-        assert archive.read("bootstrap") == f"program ARCH={ARCHITECTURE}\n".encode()
+        assert archive.read("bootstrap").startswith(f"program ARCH={ARCHITECTURE}\n".encode())
     with tarfile.open(first / names[1]) as archive:
         assert archive.getmember(f"rds-nlb-sync-{VERSION}-linux-{ARCHITECTURE}/rds-nlb-sync").mode == 0o755
 
@@ -146,6 +149,26 @@ def test_builds_get_the_time_of_the_commit_and_no_folder_of_this_machine(tmp_pat
         epoch, *flags = line.split()
         assert epoch == commit
         assert {f"--remap-path-prefix={ROOT}=/src", f"--remap-path-prefix={target}=/target"} <= set(flags)
+
+
+@pytest.mark.parametrize("program", ["bootstrap", "rds_nlb_sync"])
+def test_program_that_needs_a_newer_c_library_is_not_released(tmp_path, monkeypatch, program):
+    with pytest.raises(release.Refused, match=f"{program.replace('_', '-')} needs glibc 2.36, and a release promises 2.34"):
+        built(tmp_path, monkeypatch, **{program: "2.36"})
+
+
+def test_c_library_that_is_read_is_the_one_that_the_linker_wrote():
+    # Any program of this machine: the interpreter.
+    versions = checks.linked(sys.executable)[2]
+    newest = max(tuple(map(int, version.removeprefix("GLIBC_").split("."))) for version in versions if version != "GLIBC_PRIVATE")
+    program = open(sys.executable, "rb").read()
+    release.check_c_library("python", program, newest)
+    with pytest.raises(release.Refused, match="python needs glibc " + ".".join(map(str, newest))):
+        release.check_c_library("python", program, (*newest[:-1], newest[-1] - 1))
+    with pytest.raises(release.Refused, match="names no version"):
+        release.check_c_library("script", b"#!/bin/sh\n")
+    assert release.GLIBC == checks.GLIBC
+    assert f"glibc {'.'.join(map(str, release.GLIBC))} or later" in (ROOT / "docs/releases.md").read_text()
 
 
 def test_bill_of_materials_lists_only_what_is_linked():

@@ -22,7 +22,9 @@ skipped = set()
 
 
 def skip(reason):
-    """Skips a test and repeats the reason in the summary."""
+    """Skips a test and repeats the reason in the summary; fails where REQUIRE_TERRAFORM is set."""
+    if os.environ.get("REQUIRE_TERRAFORM"):
+        pytest.fail(f"{reason}, and REQUIRE_TERRAFORM is set")
     skipped.add(reason)
     pytest.skip(reason)
 

@@ -50,13 +50,21 @@ run "accepts_a_standby_behind_names_that_only_look_like_a_cluster_s" {
       global  = { endpoint = "db.global-prod.example.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/global/0123456789abcdef", standby = "keep" }
       reader  = { endpoint = "db.cluster-ro-abc123.example.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/reader/0123456789abcdef" }
       other   = { endpoint = "orders.cluster-abc123.eu-west-1.rds.amazonaws.com.example.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/other/0123456789abcdef", standby = "keep" }
+      zero    = { endpoint = "010.0.0.1", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/zero/0123456789abcdef" }
       china   = { endpoint = "orders.abc123.rds.cn-north-1.amazonaws.com.cn", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/china/0123456789abcdef", standby = "keep" }
     }
-    settings = { nameservers = ["10.0.0.2", "10.0.0.3:1", "fd00::2", "[fd00::2]:1", "[fd00::2]:65535"] }
+    settings = { nameservers = ["10.0.0.2", "10.0.0.3:1", "10.100.0.0:10053", "fd00::2", "[fd00::2]:1", "[fd00::2]:65535", "::ffff:10.0.0.2"] }
+    # As if they were not given.
+    log_group_name          = ""
+    code_signing_config_arn = ""
   }
   assert {
-    condition     = length(jsondecode(aws_lambda_function.this.environment[0].variables["BINDINGS"])) == 5
+    condition     = length(jsondecode(aws_lambda_function.this.environment[0].variables["BINDINGS"])) == 6
     error_message = "BINDINGS: ${aws_lambda_function.this.environment[0].variables["BINDINGS"]}"
+  }
+  assert {
+    condition     = aws_cloudwatch_log_group.this[0].name == "/aws/lambda/rds-nlb-sync" && aws_lambda_function.this.code_signing_config_arn == null
+    error_message = "an empty text is not nothing"
   }
 }
 

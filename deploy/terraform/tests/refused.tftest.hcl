@@ -470,3 +470,58 @@ run "refuses_a_path_of_a_role_that_is_yours" {
   }
   expect_failures = [aws_lambda_function.this]
 }
+
+run "refuses_a_group_s_arn_with_one_part_too_many_and_a_path_without_slashes" {
+  command = plan
+  variables {
+    # an arn with one part too many
+    bindings = { orders = { endpoint = "orders.cluster-abc123.eu-west-1.rds.amazonaws.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/0123456789abcdef:1" } }
+    # a tag key of spaces
+    discovery_tag = " "
+    # a nameserver with a leading zero
+    settings = { nameservers = ["10.0.0.2", "010.0.0.2"] }
+    # a subnet that is a name
+    vpc = { subnet_ids = ["private-a"], security_group_ids = ["sg-0a"] }
+    # a path without slashes
+    role_path = "service"
+    # the arn of a log group
+    log_group_name = "arn:aws:logs:eu-west-1:123456789012:log-group:/team/sync"
+    # the id of a code signing configuration
+    code_signing_config_arn = "csc-0123456789abcdefg"
+  }
+  expect_failures = [var.bindings, var.discovery_tag, var.settings, var.vpc, var.role_path, var.log_group_name, var.code_signing_config_arn]
+}
+
+run "refuses_a_group_s_arn_with_a_colon_in_its_name_and_a_path_without_its_last_slash" {
+  command = plan
+  variables {
+    # a colon in the name
+    bindings = { orders = { endpoint = "orders.cluster-abc123.eu-west-1.rds.amazonaws.com", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/or:ders/0123456789abcdef" } }
+    # a nameserver whose last part has a leading zero
+    settings = { nameservers = ["10.0.0.02:53"] }
+    # a security group that is a name
+    vpc = { subnet_ids = ["subnet-0a"], security_group_ids = ["sg-0a", "default"] }
+    # a path without its last slash
+    role_path = "/service"
+  }
+  expect_failures = [var.bindings, var.settings, var.vpc, var.role_path]
+}
+
+run "refuses_an_ipv6_address_with_a_dot_and_a_nameserver_with_a_leading_zero_in_ipv6" {
+  command = plan
+  variables {
+    # an ipv6 address with a dot
+    bindings = { orders = { endpoint = "fd00::1.", target_group_arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/0123456789abcdef" } }
+    # a leading zero in ipv6
+    settings = { nameservers = ["[::ffff:010.0.0.2]:53"] }
+  }
+  expect_failures = [var.bindings, var.settings]
+}
+
+run "refuses_a_nameserver_with_five_digits_in_ipv6" {
+  command = plan
+  variables {
+    settings = { nameservers = ["0fd00::2"] }
+  }
+  expect_failures = [var.settings]
+}

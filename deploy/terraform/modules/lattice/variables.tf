@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the resource gateway, the resource configuration and the share. The vendor sees it."
+  description = "Name of the resource gateway, the resource configuration and the share. The vendor sees it. Two copies of the module in one account and Region need two names."
   type        = string
   default     = "rds-writer"
   nullable    = false
@@ -17,8 +17,13 @@ variable "endpoint" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^([A-Za-z0-9_-]{1,63}\\.)+[A-Za-z0-9_-]{1,63}$", var.endpoint)) && !can(cidrnetmask("${var.endpoint}/32"))
-    error_message = "endpoint: \"${var.endpoint}\" is not a fully qualified DNS name; give the DNS name alone, such as orders.cluster-….rds.amazonaws.com."
+    # Terraform's function takes leading zeros, with which the text is a name.
+    condition     = !can(cidrnetmask("${trimsuffix(var.endpoint, ".")}/32")) || can(regex("(^|\\.)0[0-9]", var.endpoint))
+    error_message = "endpoint: \"${var.endpoint}\" is an address, which never follows a failover. Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com."
+  }
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_-]{1,63}\\.)+[A-Za-z0-9_-]{1,63}$", var.endpoint))
+    error_message = "endpoint: \"${var.endpoint}\" is not a fully qualified DNS name. Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com."
   }
 }
 
