@@ -9,6 +9,7 @@ mod collect;
 mod connect_errors;
 mod context;
 mod database;
+mod engine;
 mod facts;
 mod finding;
 mod group;
@@ -47,4 +48,4 @@ pub use settings::check_settings;
 pub use shell::{command, quote};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::checks::findings_with;
 use super::facts::{
     Attached, Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Facts, Group, Health, Host,
-    Listener, LoadBalancer, Read, parameter_group, tls_parameter_group,
+    Listener, LoadBalancer, Read, parameter_groups, tls_parameter_group,
 };
 use super::path::InspectPath;
 use super::reading::read_until;
 use super::report::BindingFindings;
 use crate::binding::Binding;
-use crate::endpoint::{cluster_identifier, zone};
+use crate::endpoint::{RdsKind, RdsName, cluster_identifier, zone};
 use crate::error::Error;
 use crate::plan::Family;
 use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
@@ -92,8 +92,12 @@ struct DatabaseSide {
     identifier: String,
     database: Read<Option<Database>>,
     hosts: Read<Vec<Host>>,
-    parameters: Option<Read<Attributes>>,
+    parameters: BTreeMap<String, Read<Attributes>>,
     tls_parameters: Option<Read<Attributes>>,
+}
+
+fn is_proxy(name: &str) -> bool {
+    RdsName::parse(name).is_some_and(|name| name.kind == RdsKind::Proxy)
 }
 
 /// The load balancers that the group is attached to, or those that it could be attached to.
@@ -151,12 +155,15 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             (Err(_), Some(database)) => database.clone(),
             (Err(_), None) => self.binding.first_label().to_owned(),
         };
-        let database = self.read("ask the RDS API", self.clients.rds.database(&identifier)).await;
+        let chain = resolution.as_ref().map(|resolution| resolution.chain.as_slice());
+        let chain = chain.unwrap_or(std::slice::from_ref(&self.binding.endpoint));
+        let database = match is_proxy(&self.binding.endpoint) || chain.iter().any(|name| is_proxy(name)) {
+            // A database of the proxy's name, or the binding's `database`, has another address than the proxy.
+            true => Ok(None),
+            false => self.read("ask the RDS API", self.clients.rds.database(&identifier)).await,
+        };
         // A database of the same name in another account or Region is another database.
-        let named = resolution.as_ref().map_or_else(
-            |_| zone(std::slice::from_ref(&self.binding.endpoint)),
-            |resolution| zone(&resolution.chain),
-        );
+        let named = zone(chain);
         let is_it = |database: &Database| match (&named, &database.members.zone) {
             (Some(named), Some(described)) => named == described,
             _ => true,
@@ -168,17 +175,22 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             None => Ok(Vec::new()),
         };
         let hosts_or_none = hosts.as_deref().unwrap_or_default();
-        let group = found.and_then(|database| parameter_group(database, hosts_or_none));
-        let tls_group = found.and_then(|database| tls_parameter_group(database, hosts_or_none));
-        let group = group.filter(|_| found.is_some_and(Database::is_mysql));
-        let tls_group = tls_group.filter(|_| found.is_some_and(Database::begins_in_plain_text));
-        let (parameters, tls_parameters) = match tls_group {
-            same if same == group => {
-                let parameters = self.parameters(group).await;
-                (parameters.clone(), parameters)
-            }
-            other => tokio::join!(self.parameters(group), self.parameters(other)),
-        };
+        let groups = found.filter(|database| database.is_mysql());
+        let groups = groups.map(|database| parameter_groups(database, hosts_or_none)).unwrap_or_default();
+        let tls_group = found.filter(|database| database.begins_in_plain_text());
+        let tls_group = tls_group.and_then(|database| tls_parameter_group(database, hosts_or_none));
+        // The group that decides on TLS may be among the others.
+        let of_tls =
+            tls_group.filter(|(kind, name)| groups.get(name).is_none_or(|group| group.kind != *kind));
+        let reading = join_all(
+            groups
+                .iter()
+                .map(async |(name, group)| ((*name).to_owned(), self.parameters(group.kind, name).await)),
+        );
+        let (parameters, of_tls) =
+            tokio::join!(reading, async { Some(self.parameters(of_tls?.0, of_tls?.1).await) });
+        let parameters: BTreeMap<_, _> = parameters.into_iter().collect();
+        let tls_parameters = of_tls.or_else(|| parameters.get(tls_group?.1).cloned());
         DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters }
     }
 
@@ -191,13 +203,11 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         Ok(hosts.into_iter().flatten().collect())
     }
 
-    async fn parameters(&self, group: Option<(DatabaseKind, &str)>) -> Option<Read<Attributes>> {
-        let (kind, group) = group?;
+    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Read<Attributes> {
         if group.starts_with(DEFAULT_PARAMETER_GROUP) {
-            return Some(Ok(Attributes::new()));
+            return Ok(Attributes::new());
         }
-        let reading = self.clients.rds.parameters(kind, group);
-        Some(self.read("read the database's parameters", reading).await)
+        self.read("read the database's parameters", self.clients.rds.parameters(kind, group)).await
     }
 
     async fn load_balancer_side(&self, group: Option<&Group>) -> LoadBalancerSide {

@@ -1,10 +1,11 @@
 //! The endpoint and the database behind it.
 
-use super::context::{CheckContext, is_of_kind};
+use super::context::CheckContext;
 use super::facts::{Database, DatabaseKind};
-use super::finding::Finding;
+use super::finding::{Finding, Nature};
+use super::shell::command;
 use crate::binding::Role;
-use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsName};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, RdsName};
 use crate::plan::StandbyPolicy;
 
 /// A database in one of these states serves no clients (RDS and Aurora user guides, "Viewing DB instance
@@ -35,8 +36,8 @@ const UP: [&str; 6] = [
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     let mut findings = vec![check_endpoint(context)];
     findings.extend(check_endpoint_kind(context));
-    if context.is_named("proxy-") {
-        findings.push(proxy(context));
+    if let Some(name) = context.name_of_kind(RdsKind::Proxy) {
+        findings.push(proxy(context, name));
         return findings;
     }
     match &context.facts.database {
@@ -83,16 +84,16 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
         Finding::problem("endpoint_kind", format!("{} is {what}", context.binding.endpoint), impact, fix)
     };
     let identifier = context.facts.identifier.as_str();
-    if context.is_named("cluster-ro-") {
+    if context.is_named(RdsKind::ClusterReader) {
         let impact =
             "it resolves to readers: the function does not sync the group, and writes through it fail";
         return Some(problem("a reader endpoint", impact, Some(identifier)));
     }
-    if context.is_named("cluster-custom-") {
+    if context.is_named(RdsKind::ClusterCustom) {
         let impact = "it can resolve to readers, and to several members at once";
         return Some(problem("a custom cluster endpoint", impact, None));
     }
-    if context.is_named("proxy-") {
+    if context.is_named(RdsKind::Proxy) {
         return Some(Finding::ok("endpoint_kind", "an RDS Proxy's endpoint"));
     }
     let database = context.database()?;
@@ -118,10 +119,21 @@ fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
     context.aws(["rds", "describe-db-clusters"].into_iter().chain(words))
 }
 
-fn proxy(context: CheckContext<'_>) -> Finding {
-    let label = context.names().into_iter().find(|name| is_of_kind(name, "proxy-")).unwrap_or_default();
-    let proxy = label.split('.').next().unwrap_or_default();
-    let targets = context.aws(["rds", "describe-db-proxy-targets", "--db-proxy-name", proxy]);
+fn proxy(context: CheckContext<'_>, name: &str) -> Finding {
+    let labels: Vec<&str> = name.split('.').collect();
+    let targets = match labels.as_slice() {
+        // One of the proxy's further endpoints, whose name does not have the proxy's.
+        [endpoint, label, ..] if label.eq_ignore_ascii_case("endpoint") => {
+            let words = ["rds", "describe-db-proxy-endpoints", "--db-proxy-endpoint-name", endpoint];
+            let query = ["--query", "DBProxyEndpoints[].DBProxyName", "--output", "text"];
+            let proxy = context.aws(words.into_iter().chain(query));
+            let words = ["aws", "rds", "describe-db-proxy-targets", "--region", context.region()];
+            let targets = command(words.into_iter().chain(["--db-proxy-name"]));
+            format!("`{} | xargs -n 1 {}`", proxy.trim_matches('`'), targets.trim_matches('`'))
+        }
+        [proxy, ..] => context.aws(["rds", "describe-db-proxy-targets", "--db-proxy-name", proxy]),
+        [] => context.aws(["rds", "describe-db-proxies"]),
+    };
     let observed = "the database behind an RDS Proxy, which keeps its addresses in a failover";
     Finding::not_examined("database", observed, format!("check that its targets are available: {targets}"))
 }
@@ -222,17 +234,19 @@ fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Optio
             }
             None => format!("standby is \"keep\", and {identifier} is a cluster"),
         };
-        return Some(Finding::problem("standby_policy", observed, NO_STANDBY_IN_A_CLUSTER, take_out));
+        let finding = Finding::problem("standby_policy", observed, NO_STANDBY_IN_A_CLUSTER, take_out);
+        return Some(finding.of(Nature::Refused));
     }
     if database.is_multi_az {
         return Some(Finding::ok("standby_policy", format!("{identifier} is Multi-AZ and has a standby")));
     }
     let words = ["rds", "modify-db-instance", "--db-instance-identifier", identifier, "--multi-az"];
     let convert = context.aws(words.into_iter().chain(["--apply-immediately"]));
-    Some(Finding::problem(
+    let finding = Finding::problem(
         "standby_policy",
         format!("standby is \"keep\", and the instance {identifier} is not Multi-AZ: it has no standby"),
         "every run of this binding fails, and an address that is kept belongs to no standby",
         format!("{take_out}, or convert the instance: {convert}"),
-    ))
+    );
+    Some(finding.of(Nature::Refused))
 }

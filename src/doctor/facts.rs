@@ -35,8 +35,8 @@ pub struct Facts {
     pub database: Read<Option<Database>>,
     /// The cluster's members, or the instance. Empty where the database could not be read.
     pub hosts: Read<Vec<Host>>,
-    /// The parameters that differ from the engine's defaults. `None` if no check needs them.
-    pub parameters: Option<Read<Attributes>>,
+    /// The parameters that differ from the engine's defaults, by parameter group. Empty if no check needs them.
+    pub parameters: BTreeMap<String, Read<Attributes>>,
     /// The same of the group that decides on TLS, which is the cluster's in Aurora.
     pub tls_parameters: Option<Read<Attributes>>,
     pub group: Read<Group>,
@@ -74,6 +74,10 @@ pub struct Database {
     pub status: String,
     /// Such as `aurora-mysql` or `postgres`.
     pub engine: String,
+    /// Such as `16.4`.
+    pub engine_version: Option<String>,
+    /// Whether users may log in with a token of IAM instead of a password.
+    pub allows_iam_login: Option<bool>,
     /// The port that it listens on. Absent while it is created.
     pub port: Option<u16>,
     /// Whether an instance has a standby.
@@ -86,6 +90,8 @@ pub struct Database {
     pub security_groups: Vec<String>,
     /// A cluster's own parameter group.
     pub parameter_group: Option<String>,
+    /// Whether a member uses the cluster's parameter group only after a reboot.
+    pub needs_reboot: bool,
     /// An instance's own host.
     pub host: Option<Host>,
 }
@@ -114,6 +120,8 @@ pub struct Host {
     pub subnets: Vec<(String, String)>,
     pub security_groups: Vec<String>,
     pub parameter_group: Option<String>,
+    /// Whether it uses this group, or changes of it, only after a reboot.
+    pub needs_reboot: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,15 +248,41 @@ impl Health {
 /// The prefix of the parameter groups that RDS makes and that cannot be changed.
 pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
 
-/// The parameter group that decides on `max_connect_errors`: a Multi-AZ cluster's own, otherwise an instance's.
-pub fn parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Option<(DatabaseKind, &'a str)> {
+/// A parameter group as the database uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterGroup<'a> {
+    /// Whose it is.
+    pub kind: DatabaseKind,
+    /// The cluster, or the instances.
+    pub users: Vec<&'a str>,
+    /// Those that use it only after a reboot.
+    pub pending: Vec<&'a str>,
+}
+
+/// The parameter groups that decide on `max_connect_errors`, by name: a Multi-AZ cluster's own, otherwise those of all
+/// instances, each of which may become the writer.
+pub fn parameter_groups<'a>(
+    database: &'a Database,
+    hosts: &'a [Host],
+) -> BTreeMap<&'a str, ParameterGroup<'a>> {
+    let mut groups = BTreeMap::new();
     let is_multi_az_cluster =
         database.kind == DatabaseKind::Cluster && !database.engine.starts_with("aurora");
     if is_multi_az_cluster {
-        return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
+        let users = vec![database.identifier.as_str()];
+        let pending = if database.needs_reboot { users.clone() } else { Vec::new() };
+        let group = ParameterGroup { kind: DatabaseKind::Cluster, users, pending };
+        groups.extend(database.parameter_group.as_deref().map(|name| (name, group)));
+        return groups;
     }
-    let group = hosts.iter().find_map(|host| host.parameter_group.as_deref())?;
-    Some((DatabaseKind::Instance, group))
+    for host in hosts {
+        let Some(name) = host.parameter_group.as_deref() else { continue };
+        let none = || ParameterGroup { kind: DatabaseKind::Instance, users: Vec::new(), pending: Vec::new() };
+        let group = groups.entry(name).or_insert_with(none);
+        group.users.push(&host.identifier);
+        group.pending.extend(host.needs_reboot.then_some(host.identifier.as_str()));
+    }
+    groups
 }
 
 /// The parameter group that decides whether clients must use TLS: a cluster's own, otherwise the instance's.
@@ -256,5 +290,6 @@ pub fn tls_parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Opt
     if database.kind == DatabaseKind::Cluster {
         return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
     }
-    parameter_group(database, hosts)
+    let group = hosts.iter().find_map(|host| host.parameter_group.as_deref())?;
+    Some((DatabaseKind::Instance, group))
 }

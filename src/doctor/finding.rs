@@ -47,6 +47,8 @@ pub(crate) enum Nature {
     Unread(Unread),
     /// The check needs a fact that another finding reports as unread.
     Unknown,
+    /// The function refuses such a group or binding, so a check changes nothing.
+    Refused,
     /// The group does not hold the endpoint's addresses alone. A check fixes that.
     Unsynced,
     /// The load balancer sends no clients to a registered target.

@@ -153,7 +153,9 @@ fn is_cause(cause: &Finding, finding: &Finding) -> bool {
         (_, _, ("endpoint_kind", "database") | ("target_type", "protocol") | ("protocol", "listener")) => {
             true
         }
-        (_, _, ("connect_errors", "health_check")) => true,
+        (_, _, ("connect_errors", "health_check") | ("endpoint_kind", "writer")) => true,
+        (Nature::Unread(_), Nature::Unknown, ("attributes", "cross_zone")) => true,
+        (Nature::Refused, Nature::Unsynced, _) => true,
         // The endpoint is the wrong name: to register its addresses would make it worse.
         (_, Nature::Unsynced, ("endpoint_kind", _)) => true,
         (Nature::Unsynced, Nature::Unsynced, ("targets", "stale_targets")) => true,

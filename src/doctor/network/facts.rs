@@ -155,7 +155,7 @@ pub struct RouteTable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     pub to: IpNet,
-    /// Such as `local`, `pcx-…` or `tgw-…`.
+    /// Such as `local`, `pcx-…` or `tgw-…`, or `unknown`.
     pub target: String,
     pub is_blackhole: bool,
 }
