@@ -143,7 +143,7 @@ fn handover(
     network: Option<&network::Network>,
 ) -> Handover {
     let region = binding.target_group.region();
-    let database = facts.database.as_ref().ok().and_then(Option::as_ref);
+    let database = facts.database();
     let engine = database.map(|database| database.engine.clone()).filter(|engine| !engine.is_empty());
     let mut handover = Handover {
         endpoint: binding.endpoint.clone(),

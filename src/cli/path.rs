@@ -145,7 +145,7 @@ impl Network {
 impl Path {
     async fn handshake(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
         let Some(through) = &self.through else { return Vec::new() };
-        let expected = Protocol::of(facts.database.as_ref().ok().and_then(Option::as_ref));
+        let expected = Protocol::of(facts.database());
         let places = match through {
             Through::Other(host, port) => vec![(host.clone(), *port)],
             Through::LoadBalancers => load_balancers(binding, facts),

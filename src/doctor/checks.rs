@@ -25,7 +25,7 @@ pub fn findings_with(binding: &Binding, facts: &Facts, path: PathFindings) -> Ve
     findings.extend(check_engine(context));
     findings.extend(group::findings(context));
     findings.extend(load_balancer::findings(context));
-    // What the network's checks have seen is examined.
+    // The network's checks examine some of what the others cannot.
     let is_seen = |finding: &Finding| network.iter().any(|seen| seen.check == finding.check);
     findings.retain(|finding| finding.level != Severity::NotExamined || !is_seen(finding));
     let is_admitted = network.iter().any(|it| it.check == "database_ingress" && it.level == Severity::Ok);

@@ -66,7 +66,7 @@ impl<'a> CheckContext<'a> {
     }
 
     pub(super) fn database(self) -> Option<&'a Database> {
-        self.facts.database.as_ref().ok().and_then(Option::as_ref)
+        self.facts.database()
     }
 
     pub(super) fn hosts(self) -> &'a [Host] {

@@ -37,7 +37,7 @@ pub struct Facts {
     pub hosts: Read<Vec<Host>>,
     /// The parameters that differ from the engine's defaults, by parameter group. Empty if no check needs them.
     pub parameters: BTreeMap<String, Read<Attributes>>,
-    /// The same of the group that decides on TLS, which is the cluster's in Aurora.
+    /// The parameters of the group that decides on TLS, which in Aurora is the cluster's own.
     pub tls_parameters: Option<Read<Attributes>>,
     pub group: Read<Group>,
     pub attributes: Read<Attributes>,
@@ -50,6 +50,10 @@ pub struct Facts {
 }
 
 impl Facts {
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref().ok()?.as_ref()
+    }
+
     /// The port that targets are registered with, if it is known.
     pub fn port(&self, binding: &Binding) -> Option<u16> {
         binding.port.or(self.group.as_ref().ok().and_then(|group| group.port))

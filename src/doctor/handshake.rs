@@ -62,7 +62,7 @@ impl Protocol {
     }
 }
 
-/// What came of it.
+/// The result of one handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// No answer to the attempt to connect.
@@ -72,9 +72,9 @@ pub enum Outcome {
     Refused,
     /// No way to the address, in the system's words.
     Unreachable(String),
-    /// Connected, and then closed or reset without a word.
+    /// Connected, then closed or reset before the first byte.
     Closed,
-    /// Connected, and then no word.
+    /// Connected, and no byte arrived.
     Silent,
     /// Connected; the protocol is not examined.
     Connected,
@@ -108,7 +108,7 @@ pub fn is_whole(answer: &[u8]) -> bool {
         // An error of PostgreSQL ends with a zero.
         [b'E', .., 0] => true,
         [b'E', ..] => false,
-        // Neither of both.
+        // Neither protocol.
         _ => true,
     }
 }

@@ -63,7 +63,7 @@ fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
     )
 }
 
-/// Somebody is allowed, and the principal that was asked about.
+/// At least one principal is allowed, and so is the one that should be.
 fn check_principals(
     context: CheckContext<'_>,
     service: &Service,

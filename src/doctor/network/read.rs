@@ -148,8 +148,7 @@ impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L
 /// The security groups of the database and its instances.
 fn groups_of_database(facts: &Facts) -> impl Iterator<Item = &String> {
     let hosts = facts.hosts.as_deref().unwrap_or_default();
-    let database = facts.database.as_ref().ok().and_then(Option::as_ref);
-    let of_database = database.into_iter().flat_map(|database| &database.security_groups);
+    let of_database = facts.database().into_iter().flat_map(|database| &database.security_groups);
     hosts.iter().flat_map(|host| &host.security_groups).chain(of_database)
 }
 

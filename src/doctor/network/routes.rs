@@ -161,7 +161,7 @@ fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) ->
 
 fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String {
     let Way { table, to, route, .. } = way;
-    // What carries the other direction carries this one as well.
+    // The connection of the other direction carries this one as well.
     let through = by.iter().find_map(|target| match target.split('-').next()? {
         "pcx" => Some(("--vpc-peering-connection-id", *target)),
         "tgw" => Some(("--transit-gateway-id", *target)),

@@ -51,7 +51,7 @@ impl Source<'_> {
         Finding::problem(check, observed, format!("{impact}: clients are cut off"), fix)
     }
 
-    /// The rules `open` may be for the two sides, and the facts do not tell.
+    /// The finding where the rules `open` may let the source through, and the facts do not show whether they do.
     fn not_judged(
         self,
         context: CheckContext<'_>,
@@ -73,7 +73,8 @@ impl Source<'_> {
         looks.sort_unstable();
         looks.dedup();
         let rules = list(open.iter().copied());
-        let observed = format!("{whether}: the rule for {rules} may do so, and the facts do not tell");
+        let observed =
+            format!("{whether}: the rule for {rules} may do so, and the facts do not show whether it does");
         Finding::not_examined(check, observed, looks.join("; "))
     }
 

@@ -520,7 +520,7 @@ fn one_cause_is_reported_once() {
 /// Worlds that once gave a wrong or permanent finding.
 #[test]
 fn unusual_but_healthy_worlds_have_no_fault() {
-    let worlds: [fn(&mut Facts); 15] = [
+    let worlds: [fn(&mut Facts); 16] = [
         // One zone holds the load balancer and the whole database.
         |facts| {
             load_balancer(facts).zones.remove("us-east-1b");
@@ -567,10 +567,13 @@ fn unusual_but_healthy_worlds_have_no_fault() {
         },
         // A database in a peered VPC, whose other instance is in a zone that the load balancer lacks.
         |facts| {
-            facts.targets.as_mut().unwrap().values_mut().for_each(|it| it.zone = Some("all".into()));
-            for host in facts.hosts.as_mut().unwrap() {
-                (host.vpc, host.zone) = (Some("vpc-2".into()), Some("us-east-1f".into()));
-            }
+            (host_of(facts, 1).vpc, host_of(facts, 1).zone) =
+                (Some("vpc-2".into()), Some("us-east-1f".into()));
+            host_of(facts, 0).vpc = Some("vpc-2".into());
+        },
+        |facts| {
+            set_zone(facts, "10.0.1.10:5432", "all");
+            (host_of(facts, 1).vpc, host_of(facts, 1).zone) = (None, Some("us-east-1f".into()));
         },
         // An address outside the VPC is reached from every zone.
         |facts| {
