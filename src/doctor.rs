@@ -32,8 +32,8 @@ mod zones;
 pub use checks::findings;
 pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
 pub use facts::{
-    Attached, Attributes, Database, DatabaseKind, Facts, Group, Health, HealthCheck, Host, Listener,
-    LoadBalancer, Read, Unread,
+    Attributes, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host, Listener,
+    LoadBalancer, LoadBalancerFacts, Unread,
 };
 pub use finding::{Finding, Severity};
 #[cfg(feature = "cli")]

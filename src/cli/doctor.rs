@@ -9,8 +9,8 @@ use clap::Args;
 use serde_json::Value;
 
 #[cfg(feature = "network")]
-use super::path::Network;
-use super::path::{Path, Through};
+use super::path::NetworkApis;
+use super::path::{ClientPath, Through};
 use super::{Common, bindings, doctor_code};
 use crate::doctor::DoctorReport;
 use crate::fleet::Fleet;
@@ -71,10 +71,10 @@ impl DoctorArguments {
         let spinner = self.common.spinner(format!("examining {}", bindings(config)));
         let fleet = Fleet::new(config);
         let service = Service::new(config, clients, &fleet, Program::CommandLine);
-        let path = Path {
+        let path = ClientPath {
             through,
             #[cfg(feature = "network")]
-            network: Network::new(&app.sdk, now, self.principal.clone()),
+            network: NetworkApis::new(&app.sdk, now, self.principal.clone()),
         };
         let report = service.examine(&path, now, self.common.time()).await;
         spinner.finish_and_clear();

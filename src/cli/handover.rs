@@ -11,11 +11,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 #[cfg(feature = "network")]
-use super::path::Network;
+use super::path::NetworkApis;
 use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet};
-use crate::doctor::{Attached, Facts, Unread, command, is_tls_required, network, read_facts};
+use crate::doctor::{Facts, LoadBalancerFacts, Unread, command, is_tls_required, network, read_facts};
 use crate::rate_limit::Priority;
 use crate::startup::{App, BoxError};
 
@@ -78,7 +78,7 @@ pub async fn run(
     );
     let BindingSet { bindings, failed, .. } = listing.await;
     #[cfg(feature = "network")]
-    let network = Network::new(&app.sdk, now, None);
+    let network = NetworkApis::new(&app.sdk, now, None);
     let mut handovers = Vec::new();
     for binding in &bindings {
         let facts = read_facts(clients, binding, deadline).await;
@@ -139,7 +139,7 @@ fn reasons(facts: &Facts, network: Option<&network::Network>) -> Vec<String> {
 fn handover(
     binding: &Binding,
     facts: &Facts,
-    attached: Option<&Attached>,
+    attached: Option<&LoadBalancerFacts>,
     network: Option<&network::Network>,
 ) -> Handover {
     let region = binding.target_group.region();
@@ -170,7 +170,7 @@ fn handover(
 }
 
 /// Fills in what the EC2 API gave, and takes the commands for it out.
-fn fill(handover: &mut Handover, attached: &Attached, network: &network::Network) {
+fn fill(handover: &mut Handover, attached: &LoadBalancerFacts, network: &network::Network) {
     if let Ok(subnets) = &network.subnets {
         let of_zones = attached.load_balancer.zones.values().filter_map(|subnet| subnets.get(subnet));
         handover.zone_ids = of_zones.map(|subnet| subnet.zone_id.clone()).collect();

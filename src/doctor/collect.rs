@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::checks::findings_with;
 use super::facts::{
-    Attached, Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Facts, Group, Health, Host,
-    Listener, LoadBalancer, Read, parameter_groups, tls_parameter_group,
+    Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Fact, Facts, Group, Health, Host, Listener,
+    LoadBalancer, LoadBalancerFacts, parameter_groups, tls_parameter_group,
 };
 use super::path::InspectPath;
 use super::reading::read_until;
@@ -53,7 +53,7 @@ pub trait InspectDatabases {
 }
 
 /// How many load balancers of the VPC are read for a group that no load balancer forwards to. Each takes two calls.
-const CANDIDATES: usize = 5;
+const MAX_OF_VPC: usize = 5;
 
 /// Examines the bindings, several at a time. A fact that is not read by the deadline is `Unread`.
 pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
@@ -88,12 +88,12 @@ struct Reader<'a, D, T, C> {
 
 /// The facts about the endpoint and the database behind it.
 struct DatabaseSide {
-    resolution: Read<Resolution>,
+    resolution: Fact<Resolution>,
     identifier: String,
-    database: Read<Option<Database>>,
-    hosts: Read<Vec<Host>>,
-    parameters: BTreeMap<String, Read<Attributes>>,
-    tls_parameters: Option<Read<Attributes>>,
+    database: Fact<Option<Database>>,
+    hosts: Fact<Vec<Host>>,
+    parameters: BTreeMap<String, Fact<Attributes>>,
+    tls_parameters: Option<Fact<Attributes>>,
 }
 
 fn is_proxy(name: &str) -> bool {
@@ -102,8 +102,8 @@ fn is_proxy(name: &str) -> bool {
 
 /// The load balancers that the group is attached to, or those that it could be attached to.
 struct LoadBalancerSide {
-    load_balancers: Read<Vec<Attached>>,
-    candidates: Read<Vec<Attached>>,
+    load_balancers: Fact<Vec<LoadBalancerFacts>>,
+    load_balancers_of_vpc: Fact<Vec<LoadBalancerFacts>>,
 }
 
 impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T, C> {
@@ -117,7 +117,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         );
         let DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters } =
             database_side;
-        let LoadBalancerSide { load_balancers, candidates } = load_balancer_side;
+        let LoadBalancerSide { load_balancers, load_balancers_of_vpc } = load_balancer_side;
         Facts {
             resolution,
             identifier,
@@ -128,13 +128,13 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             group,
             attributes,
             load_balancers,
-            candidates,
+            load_balancers_of_vpc,
             targets,
         }
     }
 
     /// The group, then the facts that depend on it: its address family decides which records are looked up.
-    async fn about_group(&self) -> (Read<Group>, DatabaseSide, LoadBalancerSide) {
+    async fn about_group(&self) -> (Fact<Group>, DatabaseSide, LoadBalancerSide) {
         let describing = self.clients.groups.group(self.binding.target_group.as_str());
         let group = self.read("describe the target group", describing).await;
         let family = match &group {
@@ -164,7 +164,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         };
         // A database of the same name in another account or Region is another database.
         let named = zone(chain);
-        let is_it = |database: &Database| match (&named, &database.members.zone) {
+        let is_it = |database: &Database| match (&named, &database.described.zone) {
             (Some(named), Some(described)) => named == described,
             _ => true,
         };
@@ -198,12 +198,12 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         if database.kind == DatabaseKind::Instance {
             return Ok(database.host.iter().cloned().collect());
         }
-        let members = database.members.members.keys();
+        let members = database.described.members.keys();
         let hosts = try_join_all(members.map(|member| self.clients.rds.host(member))).await?;
         Ok(hosts.into_iter().flatten().collect())
     }
 
-    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Read<Attributes> {
+    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Fact<Attributes> {
         if group.starts_with(DEFAULT_PARAMETER_GROUP) {
             return Ok(Attributes::new());
         }
@@ -213,56 +213,60 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     async fn load_balancer_side(&self, group: Option<&Group>) -> LoadBalancerSide {
         let nothing = || Ok(Vec::new());
         match group {
-            None => LoadBalancerSide { load_balancers: nothing(), candidates: nothing() },
+            None => LoadBalancerSide { load_balancers: nothing(), load_balancers_of_vpc: nothing() },
             Some(Group { load_balancers, vpc, .. }) if load_balancers.is_empty() => LoadBalancerSide {
                 load_balancers: nothing(),
-                candidates: self.candidates(vpc.as_deref()).await,
+                load_balancers_of_vpc: self.load_balancers_of_vpc(vpc.as_deref()).await,
             },
             Some(Group { load_balancers, port, .. }) => {
                 let described = self.load_balancers(load_balancers).await;
-                let attached = match described {
-                    Ok(described) => Ok(self.attached(described, *port).await),
+                let load_balancers = match described {
+                    Ok(described) => Ok(self.load_balancer_facts(described, *port).await),
                     Err(unread) => Err(unread),
                 };
-                LoadBalancerSide { load_balancers: attached, candidates: nothing() }
+                LoadBalancerSide { load_balancers, load_balancers_of_vpc: nothing() }
             }
         }
     }
 
     /// All load balancers of the account where `arns` is empty.
-    async fn load_balancers(&self, arns: &[String]) -> Read<Vec<LoadBalancer>> {
+    async fn load_balancers(&self, arns: &[String]) -> Fact<Vec<LoadBalancer>> {
         let describing = self.clients.groups.load_balancers(arns);
         self.read("describe the load balancers", describing).await
     }
 
-    async fn candidates(&self, vpc: Option<&str>) -> Read<Vec<Attached>> {
+    async fn load_balancers_of_vpc(&self, vpc: Option<&str>) -> Fact<Vec<LoadBalancerFacts>> {
         let mut found = self.load_balancers(&[]).await?;
         found.retain(|one| one.kind == "network" && one.vpc.as_deref() == vpc);
-        found.truncate(CANDIDATES);
-        Ok(self.attached(found, None).await)
+        found.truncate(MAX_OF_VPC);
+        Ok(self.load_balancer_facts(found, None).await)
     }
 
     /// The load balancers with what further calls say of them. `port` is the group's.
-    async fn attached(&self, load_balancers: Vec<LoadBalancer>, port: Option<u16>) -> Vec<Attached> {
+    async fn load_balancer_facts(
+        &self,
+        load_balancers: Vec<LoadBalancer>,
+        port: Option<u16>,
+    ) -> Vec<LoadBalancerFacts> {
         let port = self.binding.port.or(port);
         let groups = &self.clients.groups;
-        let attached = load_balancers.into_iter().map(async |load_balancer| {
+        let all = load_balancers.into_iter().map(async |load_balancer| {
             let (cross_zone, listeners) = tokio::join!(
                 self.read("read the load balancer's attributes", groups.cross_zone(&load_balancer.arn)),
                 self.read("list the load balancer's listeners", groups.listeners(&load_balancer.arn)),
             );
-            let mut attached = Attached { load_balancer, cross_zone, listeners, listener_attributes: None };
-            if let Some(listener) = attached.serving(self.binding.target_group.as_str(), port) {
+            let mut facts =
+                LoadBalancerFacts { load_balancer, cross_zone, listeners, listener_attributes: None };
+            if let Some(listener) = facts.serving(self.binding.target_group.as_str(), port) {
                 let reading = groups.listener_attributes(&listener.arn);
-                attached.listener_attributes =
-                    Some(self.read("read the listener's attributes", reading).await);
+                facts.listener_attributes = Some(self.read("read the listener's attributes", reading).await);
             }
-            attached
+            facts
         });
-        join_all(attached).await
+        join_all(all).await
     }
 
-    async fn read<R>(&self, doing: &str, call: impl Future<Output = Result<R, Error>>) -> Read<R> {
+    async fn read<R>(&self, doing: &str, call: impl Future<Output = Result<R, Error>>) -> Fact<R> {
         read_until(self.deadline, doing, call).await
     }
 }

@@ -84,7 +84,8 @@ impl<'a> CheckContext<'a> {
     /// the writer; of an instance its only host.
     pub(super) fn writer_host(self) -> Option<&'a Host> {
         let database = self.database()?;
-        let by_rds = database.members.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);
+        let by_rds =
+            database.described.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);
         let name = self.member().or(by_rds.map(String::as_str));
         match database.kind {
             DatabaseKind::Instance => self.hosts().first(),

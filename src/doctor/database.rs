@@ -2,7 +2,7 @@
 
 use super::context::CheckContext;
 use super::facts::{Database, DatabaseKind};
-use super::finding::{Finding, Nature};
+use super::finding::{Finding, FindingKind};
 use super::shell::command;
 use crate::binding::Role;
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, RdsName};
@@ -97,7 +97,7 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
         return Some(Finding::ok("endpoint_kind", "an RDS Proxy's endpoint"));
     }
     let database = context.database()?;
-    match (database.kind, &database.cluster) {
+    match (database.kind, &database.member_of) {
         (DatabaseKind::Instance, Some(cluster)) => Some(problem(
             &format!("the endpoint of an instance of the cluster {cluster}"),
             "after a failover this instance is a reader, and the name still resolves to it",
@@ -208,7 +208,7 @@ fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding>
 /// The RDS API and DNS name the same member as the writer.
 fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let member = context.member().filter(|_| database.kind == DatabaseKind::Cluster)?;
-    match database.members.other_writer(member) {
+    match database.described.other_writer(member) {
         None => Some(Finding::ok("writer", format!("{member} by DNS, and RDS names no other"))),
         Some(other) => Some(Finding::warning(
             "writer",
@@ -227,15 +227,15 @@ fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Optio
     }
     let identifier = database.identifier.as_str();
     let take_out = "take \"standby\" out of the binding";
-    if database.kind == DatabaseKind::Cluster || database.cluster.is_some() {
-        let observed = match &database.cluster {
+    if database.kind == DatabaseKind::Cluster || database.member_of.is_some() {
+        let observed = match &database.member_of {
             Some(cluster) => {
                 format!("standby is \"keep\", and {identifier} belongs to the cluster {cluster}")
             }
             None => format!("standby is \"keep\", and {identifier} is a cluster"),
         };
         let finding = Finding::problem("standby_policy", observed, NO_STANDBY_IN_A_CLUSTER, take_out);
-        return Some(finding.of(Nature::Refused));
+        return Some(finding.of(FindingKind::Refused));
     }
     if database.is_multi_az {
         return Some(Finding::ok("standby_policy", format!("{identifier} is Multi-AZ and has a standby")));
@@ -248,5 +248,5 @@ fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Optio
         "every run of this binding fails, and an address that is kept belongs to no standby",
         format!("{take_out}, or convert the instance: {convert}"),
     );
-    Some(finding.of(Nature::Refused))
+    Some(finding.of(FindingKind::Refused))
 }

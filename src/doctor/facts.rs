@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::reconcile::{Cluster, Resolution};
 
 /// A fact, or why it could not be read.
-pub type Read<T> = Result<T, Unread>;
+pub type Fact<T> = Result<T, Unread>;
 
 /// Why a fact could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,25 +28,25 @@ impl From<Error> for Unread {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The endpoint's addresses, resolved from here.
-    pub resolution: Read<Resolution>,
+    pub resolution: Fact<Resolution>,
     /// The identifier that the RDS API was asked for.
     pub identifier: String,
     /// The cluster or instance, or `None` if the RDS API has none of this identifier.
-    pub database: Read<Option<Database>>,
+    pub database: Fact<Option<Database>>,
     /// The cluster's members, or the instance. Empty where the database could not be read.
-    pub hosts: Read<Vec<Host>>,
+    pub hosts: Fact<Vec<Host>>,
     /// The parameters that differ from the engine's defaults, by parameter group. Empty if no check needs them.
-    pub parameters: BTreeMap<String, Read<Attributes>>,
+    pub parameters: BTreeMap<String, Fact<Attributes>>,
     /// The parameters of the group that decides on TLS, which in Aurora is the cluster's own.
-    pub tls_parameters: Option<Read<Attributes>>,
-    pub group: Read<Group>,
-    pub attributes: Read<Attributes>,
+    pub tls_parameters: Option<Fact<Attributes>>,
+    pub group: Fact<Group>,
+    pub attributes: Fact<Attributes>,
     /// The load balancers that the group is attached to. Empty where the group could not be read.
-    pub load_balancers: Read<Vec<Attached>>,
+    pub load_balancers: Fact<Vec<LoadBalancerFacts>>,
     /// If the group is attached to no load balancer: the first network load balancers of its VPC.
-    pub candidates: Read<Vec<Attached>>,
+    pub load_balancers_of_vpc: Fact<Vec<LoadBalancerFacts>>,
     /// The targets, as `address:port`.
-    pub targets: Read<BTreeMap<String, Health>>,
+    pub targets: Fact<BTreeMap<String, Health>>,
 }
 
 impl Facts {
@@ -86,10 +86,10 @@ pub struct Database {
     pub port: Option<u16>,
     /// Whether an instance has a standby.
     pub is_multi_az: bool,
-    /// Without members for an instance. The zone is that of its endpoint.
-    pub members: Cluster,
+    /// The cluster, as the RDS API describes it. An instance has no members, and its zone is that of its endpoint.
+    pub described: Cluster,
     /// The cluster that an instance belongs to.
-    pub cluster: Option<String>,
+    pub member_of: Option<String>,
     /// The ids of its security groups.
     pub security_groups: Vec<String>,
     /// A cluster's own parameter group.
@@ -179,18 +179,18 @@ pub struct LoadBalancer {
     pub enforces_on_private_link: bool,
 }
 
-/// A load balancer that a group is attached to, with the answers of two further calls.
+/// A load balancer, with the answers of further calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub struct LoadBalancerFacts {
     pub load_balancer: LoadBalancer,
     /// Whether it sends to the targets in all zones.
-    pub cross_zone: Read<bool>,
-    pub listeners: Read<Vec<Listener>>,
+    pub cross_zone: Fact<bool>,
+    pub listeners: Fact<Vec<Listener>>,
     /// The attributes of the listener that clients use. `None` where there is none.
-    pub listener_attributes: Option<Read<Attributes>>,
+    pub listener_attributes: Option<Fact<Attributes>>,
 }
 
-impl Attached {
+impl LoadBalancerFacts {
     /// The listener that sends clients to the group: the one on this port, otherwise the first.
     pub fn serving(&self, group: &str, port: Option<u16>) -> Option<&Listener> {
         let listeners = self.listeners.as_deref().unwrap_or_default();

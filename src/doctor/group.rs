@@ -3,7 +3,7 @@
 use super::connect_errors::{self, Protection};
 use super::context::CheckContext;
 use super::facts::{Attributes, Database, Group, HealthCheck};
-use super::finding::{Finding, Nature};
+use super::finding::{Finding, FindingKind};
 
 /// The doctor warns if a dead target is unhealthy only after more than this many seconds. The API's shortest setting is
 /// two checks five seconds apart; its default is two checks thirty seconds apart.
@@ -60,7 +60,7 @@ fn check_target_type(context: CheckContext<'_>, target_type: &str) -> Finding {
         return Finding::ok("target_type", "ip");
     }
     let impact = "only a group of type ip holds a database's address";
-    Finding::problem("target_type", target_type, impact, another_group(context)).of(Nature::Refused)
+    Finding::problem("target_type", target_type, impact, another_group(context)).of(FindingKind::Refused)
 }
 
 /// The fix for a wrong type or protocol of a group, which cannot be changed: another group.
@@ -91,7 +91,7 @@ fn check_protocol(context: CheckContext<'_>, protocol: &str) -> Finding {
         ),
         _ => {
             let impact = "this protocol carries no database connection";
-            Finding::problem("protocol", observed, impact, another_group(context)).of(Nature::Refused)
+            Finding::problem("protocol", observed, impact, another_group(context)).of(FindingKind::Refused)
         }
     }
 }

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use super::connect_errors::{Protection, protection};
 use super::context::CheckContext;
-use super::facts::{Database, Facts, Read};
-use super::finding::{Finding, Nature, Severity};
+use super::facts::{Database, Fact, Facts};
+use super::finding::{Finding, FindingKind, Severity};
 use super::shell::command;
 use crate::binding::Binding;
 
@@ -28,7 +28,7 @@ pub struct Handshake {
     pub host: String,
     pub port: u16,
     /// `Err` where the name did not resolve.
-    pub replies: Read<Vec<Reply>>,
+    pub replies: Fact<Vec<Reply>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,11 +197,11 @@ fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Finding 
         );
     }
     let (impact, fix) = explain(context, worst, expected);
-    let nature = match worst.outcome {
-        Outcome::MysqlError { .. } | Outcome::PostgresError(_) => Nature::Observed,
-        _ => Nature::Unserved,
+    let kind = match worst.outcome {
+        Outcome::MysqlError { .. } | Outcome::PostgresError(_) => FindingKind::Observed,
+        _ => FindingKind::NoTraffic,
     };
-    Finding::problem(CHECK, observed, impact, fix).of(nature)
+    Finding::problem(CHECK, observed, impact, fix).of(kind)
 }
 
 fn is_good(outcome: &Outcome, expected: Protocol) -> bool {

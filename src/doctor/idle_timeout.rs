@@ -2,7 +2,7 @@
 //! answered with a reset.
 
 use super::context::CheckContext;
-use super::facts::{Attributes, Listener, Read};
+use super::facts::{Attributes, Fact, Listener};
 use super::finding::Finding;
 
 const CHECK: &str = "idle_timeout";
@@ -14,7 +14,7 @@ const DEFAULT: u32 = 350;
 pub fn check_idle_timeout(
     context: CheckContext<'_>,
     listener: Option<&Listener>,
-    attributes: &Read<Attributes>,
+    attributes: &Fact<Attributes>,
 ) -> Finding {
     let attributes = match attributes {
         Err(unread) => {

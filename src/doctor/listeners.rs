@@ -1,7 +1,7 @@
 //! The load balancer's listeners: one forwards to the group alone, by TCP and on the database's port.
 
 use super::context::CheckContext;
-use super::facts::{Attached, Database, Listener, LoadBalancer, Read};
+use super::facts::{Database, Fact, Listener, LoadBalancer, LoadBalancerFacts};
 use super::finding::Finding;
 
 const CHECK: &str = "listener";
@@ -10,7 +10,7 @@ const CHECK: &str = "listener";
 pub fn check_listeners(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
-    listeners: &Read<Vec<Listener>>,
+    listeners: &Fact<Vec<Listener>>,
 ) -> Finding {
     let listeners = match listeners {
         Err(unread) => return Finding::unread(CHECK, unread, "whether a listener forwards to the group"),
@@ -34,13 +34,13 @@ pub fn check_listeners(
 
 /// The fix for a group that is attached to no load balancer: the command that attaches it.
 pub fn attach(context: CheckContext<'_>) -> String {
-    let candidates: Vec<(&LoadBalancer, &[Listener])> = match &context.facts.candidates {
-        Ok(candidates) => candidates.iter().filter_map(known_listeners).collect(),
+    let of_vpc: Vec<(&LoadBalancer, &[Listener])> = match &context.facts.load_balancers_of_vpc {
+        Ok(found) => found.iter().filter_map(known_listeners).collect(),
         Err(_) => Vec::new(),
     };
     // A listener that is there serves another database, perhaps.
-    let free = candidates.iter().find(|(_, listeners)| on_port(context, listeners).is_none());
-    if let Some((load_balancer, listeners)) = free.or(candidates.first()) {
+    let free = of_vpc.iter().find(|(_, listeners)| on_port(context, listeners).is_none());
+    if let Some((load_balancer, listeners)) = free.or(of_vpc.first()) {
         return forward(context, load_balancer, listeners);
     }
     let vpc = context.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref()).unwrap_or("VPC");
@@ -49,7 +49,7 @@ pub fn attach(context: CheckContext<'_>) -> String {
     format!("give a network load balancer of the group's VPC a TCP listener that forwards to it: {list}")
 }
 
-fn known_listeners(attached: &Attached) -> Option<(&LoadBalancer, &[Listener])> {
+fn known_listeners(attached: &LoadBalancerFacts) -> Option<(&LoadBalancer, &[Listener])> {
     Some((&attached.load_balancer, attached.listeners.as_deref().ok()?))
 }
 

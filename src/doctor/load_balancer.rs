@@ -1,7 +1,7 @@
 //! The load balancers that the group is attached to.
 
 use super::context::CheckContext;
-use super::facts::{Attached, Group, LoadBalancer};
+use super::facts::{Group, LoadBalancer, LoadBalancerFacts};
 use super::finding::Finding;
 use super::{idle_timeout, listeners, zones};
 
@@ -28,8 +28,8 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     }
 }
 
-fn of(context: CheckContext<'_>, group: &Group, attached: &Attached) -> Vec<Finding> {
-    let Attached { load_balancer, cross_zone, listeners, listener_attributes } = attached;
+fn of(context: CheckContext<'_>, group: &Group, attached: &LoadBalancerFacts) -> Vec<Finding> {
+    let LoadBalancerFacts { load_balancer, cross_zone, listeners, listener_attributes } = attached;
     let mut findings = vec![check_load_balancer(load_balancer)];
     if load_balancer.kind == "network" {
         findings.push(check_scheme(load_balancer));

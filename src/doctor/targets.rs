@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::CheckContext;
 use super::facts::{DatabaseKind, Health};
-use super::finding::{Finding, Nature};
+use super::finding::{Finding, FindingKind};
 use super::shell::command;
 use super::zones::ALL_ZONES;
 use crate::binding::{Binding, Role};
@@ -54,7 +54,7 @@ pub fn findings(context: CheckContext<'_>, is_admitted: bool) -> Vec<Finding> {
             "not checked: whether these are the endpoint's addresses, since the addresses or the port are not known",
             "see the findings about the endpoint and the group",
         );
-        return vec![finding.of(Nature::Unknown)];
+        return vec![finding.of(FindingKind::Unknown)];
     };
     let mut findings: Vec<Finding> =
         wanted.iter().map(|address| check_registered(context, address, targets, is_admitted)).collect();
@@ -82,7 +82,7 @@ fn check_registered(
         let observed =
             format!("the {what} {address} is not in the group, which holds {}", describe(targets.iter()));
         let impact = "clients are cut off, or reach another database";
-        return Finding::problem("targets", observed, impact, sync_now(context)).of(Nature::Unsynced);
+        return Finding::problem("targets", observed, impact, sync_now(context)).of(FindingKind::OutOfSync);
     };
     let Health { state, reason, zone: _ } = health;
     let explanation = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -102,7 +102,7 @@ fn check_registered(
                 "Target.HealthCheckDisabled" => format!("turn the health check on: {}", context.aws(words)),
                 _ => "check the group's listener and its health check".to_owned(),
             };
-            return Finding::warning("targets", observed, impact, fix).of(Nature::Unserved);
+            return Finding::warning("targets", observed, impact, fix).of(FindingKind::NoTraffic);
         }
         (_, "Target.NotInUse") => (
             "the load balancer does not use it: no listener forwards to the group, or the target's zone is not \
@@ -122,7 +122,7 @@ fn check_registered(
             ("clients are cut off: the health check does not reach the database", fix)
         }
     };
-    Finding::problem("targets", observed, impact, fix).of(Nature::Unserved)
+    Finding::problem("targets", observed, impact, fix).of(FindingKind::NoTraffic)
 }
 
 /// The commands that make the database's security group admit the load balancer.
@@ -245,7 +245,7 @@ fn check_stale_targets(
         }
         let impact = "the load balancer sends a part of the clients to them";
         let fix = format!("{}. {}", sync_now(context), stop_external_changes(context));
-        return Some(Finding::problem("stale_targets", observed, impact, fix).of(Nature::Unsynced));
+        return Some(Finding::problem("stale_targets", observed, impact, fix).of(FindingKind::OutOfSync));
     }
     if !draining.is_empty() {
         let observed = format!("draining: {}", describe(draining.into_iter()));

@@ -69,8 +69,8 @@ fn healthy_facts() -> Facts {
             allows_iam_login: Some(true),
             needs_reboot: false,
             is_multi_az: false,
-            members: Cluster { members, is_failing_over: false, zone: None },
-            cluster: None,
+            described: Cluster { members, is_failing_over: false, zone: None },
+            member_of: None,
             security_groups: vec!["sg-database".into()],
             parameter_group: Some("orders-cluster".into()),
             host: None,
@@ -99,13 +99,13 @@ fn healthy_facts() -> Facts {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()),
-        load_balancers: Ok(vec![Attached {
+        load_balancers: Ok(vec![LoadBalancerFacts {
             load_balancer,
             cross_zone: Ok(true),
             listeners: Ok(vec![listener]),
             listener_attributes: Some(Ok(Attributes::new())),
         }]),
-        candidates: Ok(Vec::new()),
+        load_balancers_of_vpc: Ok(Vec::new()),
         targets: Ok([("10.0.1.10:5432".to_owned(), health("healthy"))].into()),
     }
 }
@@ -173,7 +173,7 @@ fn group(facts: &mut Facts) -> &mut Group {
     facts.group.as_mut().unwrap()
 }
 
-fn attached(facts: &mut Facts) -> &mut Attached {
+fn attached(facts: &mut Facts) -> &mut LoadBalancerFacts {
     &mut facts.load_balancers.as_mut().unwrap()[0]
 }
 
@@ -210,8 +210,8 @@ fn rename_endpoint(facts: &mut Facts, endpoint: &str) {
 fn instance_of(facts: &mut Facts, cluster: Option<&str>) {
     let database = database(facts);
     database.kind = DatabaseKind::Instance;
-    database.cluster = cluster.map(str::to_owned);
-    database.members = Cluster::default();
+    database.member_of = cluster.map(str::to_owned);
+    database.described = Cluster::default();
     facts.hosts = Ok(vec![host("orders", "us-east-1a")]);
 }
 
@@ -271,7 +271,7 @@ fn unreadable_facts_are_one_finding_each() {
         group: Err(nothing()),
         attributes: Err(nothing()),
         load_balancers: Ok(Vec::new()),
-        candidates: Ok(Vec::new()),
+        load_balancers_of_vpc: Ok(Vec::new()),
         targets: Err(nothing()),
     };
     let findings = findings(&binding(), &facts);

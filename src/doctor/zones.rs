@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::context::CheckContext;
-use super::facts::{Host, LoadBalancer, Read};
-use super::finding::{Finding, Nature};
+use super::facts::{Fact, Host, LoadBalancer};
+use super::finding::{Finding, FindingKind};
 use crate::binding::Role;
 
 /// The setting has the same key on groups and on load balancers.
@@ -12,7 +12,7 @@ const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 /// The zone of a target outside the VPC, which every zone reaches.
 pub const ALL_ZONES: &str = "all";
 
-pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, is_on: &Read<bool>) -> Vec<Finding> {
+pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, is_on: &Fact<bool>) -> Vec<Finding> {
     let mut findings = vec![check_zones(context, load_balancer)];
     findings.extend(check_failover_zones(context, load_balancer));
     findings.push(check_cross_zone(context, load_balancer, is_on));
@@ -153,7 +153,7 @@ fn find_subnets(context: CheckContext<'_>, load_balancer: &LoadBalancer, missing
 fn check_cross_zone(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
-    of_load_balancer: &Read<bool>,
+    of_load_balancer: &Fact<bool>,
 ) -> Finding {
     const CHECK: &str = "cross_zone";
     let with_targets = zones_of_addresses(context);
@@ -170,11 +170,11 @@ fn check_cross_zone(
     let of_group = match &context.facts.attributes {
         Ok(attributes) => attributes.get(CROSS_ZONE).map(String::as_str),
         Err(unread) => {
-            let unknown = || Finding::unread(CHECK, unread, could_not).of(Nature::Unknown);
+            let unknown = || Finding::unread(CHECK, unread, could_not).of(FindingKind::Unknown);
             return needs_none.map_or_else(unknown, |observed| Finding::ok(CHECK, observed));
         }
     };
-    let (is_on, whose): (&Read<bool>, _) = match of_group {
+    let (is_on, whose): (&Fact<bool>, _) = match of_group {
         Some("true") => (&Ok(true), "by the group's attribute"),
         Some("false") => (&Ok(false), "by the group's attribute"),
         _ => (of_load_balancer, "by the load balancer's attribute"),

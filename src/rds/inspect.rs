@@ -63,8 +63,8 @@ impl Rds {
             port: cluster.port().and_then(|port| u16::try_from(port).ok()),
             engine: cluster.engine().unwrap_or_default().to_owned(),
             is_multi_az: cluster.multi_az().unwrap_or(false),
-            members: super::parse_cluster(&cluster),
-            cluster: None,
+            described: super::parse_cluster(&cluster),
+            member_of: None,
             security_groups: security_groups(cluster.vpc_security_groups()),
             parameter_group: cluster.db_cluster_parameter_group().map(str::to_owned),
             needs_reboot: cluster.db_cluster_members().iter().any(|member| {
@@ -86,14 +86,14 @@ impl Rds {
             port: instance.endpoint().and_then(port),
             engine: instance.engine().unwrap_or_default().to_owned(),
             is_multi_az: instance.multi_az().unwrap_or(false),
-            members: Cluster { zone: zone(instance.endpoint()), ..Cluster::default() },
+            described: Cluster { zone: zone(instance.endpoint()), ..Cluster::default() },
             security_groups: security_groups(instance.vpc_security_groups()),
             parameter_group: None,
             needs_reboot: false,
             engine_version: instance.engine_version().map(str::to_owned),
             allows_iam_login: instance.iam_database_authentication_enabled(),
             host: Some(host(&instance)),
-            cluster: instance.db_cluster_identifier().filter(|name| !name.is_empty()).map(str::to_owned),
+            member_of: instance.db_cluster_identifier().filter(|name| !name.is_empty()).map(str::to_owned),
         }))
     }
 }

@@ -219,7 +219,7 @@ impl State {
 
     fn database(&self, identifier: &str) -> Option<Database> {
         let multi_az = self.instances.get(identifier).is_some_and(|instance| instance.multi_az);
-        let database = |kind, members, cluster| Database {
+        let database = |kind, members, member_of| Database {
             engine: self.estate.engine.into(),
             engine_version: Some(self.estate.engine_version.into()),
             allows_iam_login: Some(self.estate.allows_iam_login),
@@ -233,8 +233,8 @@ impl State {
             identifier: identifier.to_owned(),
             status: self.estate.status.into(),
             port: Some(self.estate.database_port),
-            members: Cluster { members, is_failing_over: self.failing_over, zone: self.rds_zone() },
-            cluster,
+            described: Cluster { members, is_failing_over: self.failing_over, zone: self.rds_zone() },
+            member_of,
         };
         if let Some(members) = self.clusters.get(identifier) {
             return Some(database(DatabaseKind::Cluster, members.clone(), None));

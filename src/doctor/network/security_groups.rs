@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::database_side;
 use super::facts::{Connection, Network, Peer, Rule, Subnet};
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Attached, LoadBalancer};
+use crate::doctor::facts::{LoadBalancer, LoadBalancerFacts};
 use crate::doctor::finding::Finding;
 
 const OF_CLIENTS: &str = "security_groups";
@@ -91,7 +91,7 @@ impl Source<'_> {
     }
 }
 
-pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Network) -> Vec<Finding> {
+pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network: &Network) -> Vec<Finding> {
     let load_balancer = &attached.load_balancer;
     let rules = match &network.rules {
         Err(unread) => {

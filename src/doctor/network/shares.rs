@@ -6,7 +6,7 @@
 
 use super::facts::{Principal, ResourceConfiguration, Share};
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::Read;
+use crate::doctor::facts::Fact;
 use crate::doctor::finding::Finding;
 use crate::doctor::shell::command;
 
@@ -36,7 +36,7 @@ fn acceptance(status: &str) -> Acceptance {
 pub fn check_share(
     context: CheckContext<'_>,
     configuration: &ResourceConfiguration,
-    shares: &Read<Vec<Share>>,
+    shares: &Fact<Vec<Share>>,
     principal: Option<&str>,
 ) -> Finding {
     let shares = match shares {

@@ -105,7 +105,7 @@ const CASES: &[Case] = &[
         database(facts).port = Some(3306);
     }),
     warns("writer", "DNS names orders-1, and RDS names orders-2", "NAMESERVERS", |facts| {
-        database(facts).members.members = [("orders-1".into(), false), ("orders-2".into(), true)].into();
+        database(facts).described.members = [("orders-1".into(), false), ("orders-2".into(), true)].into();
     }),
     fails("target_group", "AccessDenied", "allow elasticloadbalancing:DescribeTargetGroups", |facts| {
         facts.group = Err(denied("elasticloadbalancing:DescribeTargetGroups"));
@@ -167,7 +167,7 @@ const CASES: &[Case] = &[
     fails("load_balancer", "attached to no load balancer", LISTENER, |facts| {
         detach(facts);
         listener(facts).forwards = vec![(OTHER.into(), 1)];
-        facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
+        facts.load_balancers_of_vpc = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
     }),
     fails(
         "load_balancer",
@@ -176,7 +176,7 @@ const CASES: &[Case] = &[
         |facts| {
             detach(facts);
             listener(facts).port = 1;
-            facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
+            facts.load_balancers_of_vpc = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
         },
     ),
     warns("load_balancer", "AccessDenied", "allow elasticloadbalancing:DescribeLoadBalancers", |facts| {
@@ -617,10 +617,10 @@ fn group_is_attached_where_the_port_is_free() {
         let found = findings(&binding(), facts).into_iter().find(|it| it.check == "load_balancer").unwrap();
         found.fix.unwrap()
     };
-    (facts.load_balancers, facts.candidates) = (Ok(Vec::new()), Ok(vec![taken, free]));
+    (facts.load_balancers, facts.load_balancers_of_vpc) = (Ok(Vec::new()), Ok(vec![taken, free]));
     assert!(fix(&facts).contains("create-listener --load-balancer-arn arn:aws"), "{}", fix(&facts));
     assert!(fix(&facts).contains("net/free/"), "{}", fix(&facts));
-    facts.candidates.as_mut().unwrap().pop();
+    facts.load_balancers_of_vpc.as_mut().unwrap().pop();
     assert!(fix(&facts).contains("if nothing else needs that, let it forward"), "{}", fix(&facts));
 }
 
