@@ -12,7 +12,8 @@ use crate::doctor::network::{InspectMetrics, Measured};
 use crate::error::Error;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const HOUR_SECONDS: i32 = 3600;
+/// The sums are of whole minutes, as the load balancer reports. A period of an hour would begin at a full hour.
+const PERIOD_SECONDS: i32 = 60;
 
 /// The account's metrics, as of a time.
 pub struct CloudWatch {
@@ -45,7 +46,7 @@ impl InspectMetrics for CloudWatch {
             let dimension = Dimension::builder().name(*dimension).value(value).build();
             let metric =
                 Metric::builder().namespace(*namespace).metric_name(measured.name()).dimensions(dimension);
-            let sum = MetricStat::builder().metric(metric.build()).period(HOUR_SECONDS).stat("Sum").build();
+            let sum = MetricStat::builder().metric(metric.build()).period(PERIOD_SECONDS).stat("Sum").build();
             MetricDataQuery::builder().id(format!("m{index}")).metric_stat(sum).build()
         });
         let call = self.client.get_metric_data().set_metric_data_queries(Some(queries.collect()));

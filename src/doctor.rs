@@ -9,6 +9,7 @@ mod collect;
 mod connect_errors;
 mod context;
 mod database;
+mod engine;
 mod facts;
 mod finding;
 mod group;
@@ -31,8 +32,8 @@ mod zones;
 pub use checks::findings;
 pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
 pub use facts::{
-    Attached, Attributes, Database, DatabaseKind, Facts, Group, Health, HealthCheck, Host, Listener,
-    LoadBalancer, Read, Unread,
+    Attributes, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host, Listener,
+    LoadBalancer, LoadBalancerFacts, Unread,
 };
 pub use finding::{Finding, Severity};
 #[cfg(feature = "cli")]
@@ -47,4 +48,4 @@ pub use settings::check_settings;
 pub use shell::{command, quote};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -215,11 +215,34 @@ fn route(found: &aws_types::Route) -> Option<Route> {
         .or(found.vpc_peering_connection_id())
         .or(found.transit_gateway_id())
         .or(found.nat_gateway_id())
+        .or(found.egress_only_internet_gateway_id())
         .or(found.network_interface_id())
+        .or(found.instance_id())
+        .or(found.local_gateway_id())
+        .or(found.carrier_gateway_id())
         .or(found.core_network_arn());
     Some(Route {
         to: to.parse::<IpNet>().ok()?,
         target: target.unwrap_or("unknown").to_owned(),
         is_blackhole: found.state() == Some(&RouteState::Blackhole),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn route_has_the_id_of_its_target() {
+        let to_v6 = || aws_types::Route::builder().destination_ipv6_cidr_block("::/0");
+        for (built, expected) in [
+            (to_v6().egress_only_internet_gateway_id("eigw-1"), "eigw-1"),
+            (to_v6().gateway_id("igw-1"), "igw-1"),
+            (to_v6().network_interface_id("eni-1").instance_id("i-1"), "eni-1"),
+            (to_v6(), "unknown"),
+        ] {
+            let route = route(&built.build()).expect("it has a destination");
+            assert_eq!((route.to.to_string().as_str(), route.target.as_str()), ("::/0", expected));
+        }
+    }
 }

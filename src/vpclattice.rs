@@ -126,7 +126,7 @@ fn configuration(
     })
 }
 
-/// What one of the ranges holds is unknown if it cannot be read.
+/// If one of the ranges cannot be parsed, the addresses are unknown.
 fn ranges(texts: &[String]) -> Resource {
     let ranges: Result<Vec<_>, _> = texts.iter().map(|range| range.parse()).collect();
     ranges.map_or(Resource::Other, Resource::Ranges)

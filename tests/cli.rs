@@ -225,7 +225,8 @@ mod function {
             return None;
         }
         let mut command = command(aws, &[&["doctor", "--function"], arguments].concat()).await;
-        command.env("PATH", folder).env("AWS_DEFAULT_REGION", "us-east-1");
+        // Version 1 of the AWS CLI, which does not read AWS_REGION.
+        command.env("PATH", folder);
         Some(finish(command).await)
     }
 
@@ -286,6 +287,8 @@ mod handover {
             "  Region              us-east-1\n",
             "  Port                5432\n",
             "  Database engine     aurora-postgresql\n",
+            "  Engine version      16.4\n",
+            "  IAM login           allowed\n",
             "  Availability Zones  us-east-1a, us-east-1b\n",
             "aws ec2 describe-vpc-endpoint-service-configurations --region us-east-1",
             "aws ec2 describe-availability-zones --region us-east-1 --zone-names us-east-1a us-east-1b",
@@ -293,6 +296,40 @@ mod handover {
         ] {
             assert!(done.stdout.contains(part), "{part}: {done:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn bad_tag_fails_and_silences_no_other_group() {
+        let aws = FakeAws::new();
+        let bad = aws.tagged("bad", &[("rds-endpoint", "10.0.1.10")]);
+        let mut command = command(&aws, &["handover"]).await;
+        command.env("DISCOVERY_TAG", "rds-endpoint");
+        let done = finish(command).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.stderr.contains(&*bad) && done.stderr.contains("10.0.1.10"), "{done:?}");
+        assert!(done.stdout.contains(&format!("Private connection to {ENDPOINT}")), "{done:?}");
+    }
+
+    #[tokio::test]
+    async fn tag_that_no_group_carries_is_a_failure() {
+        let mut command = command(&FakeAws::new(), &["handover"]).await;
+        command.env_remove("BINDINGS").env("DISCOVERY_TAG", "rds-endpoint");
+        let done = finish(command).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.stderr.contains("rds-endpoint"), "{done:?}");
+    }
+
+    #[tokio::test]
+    async fn unread_field_has_its_reason() {
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
+        aws.always(Action::DescribeLoadBalancers, Some(ApiFault::Denied));
+        let done = run(&aws, &["handover"]).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        for action in ["rds:DescribeDBClusters", "elasticloadbalancing:DescribeLoadBalancers"] {
+            assert!(done.stdout.contains(&format!("allow {action} in")), "{action}: {done:?}");
+        }
+        assert!(!done.stdout.contains("has no load balancer"), "it is not known: {done:?}");
     }
 
     #[tokio::test]
@@ -403,7 +440,7 @@ mod output {
             "PROBLEM cross_zone: cross-zone balancing is off",
             "    aws elbv2 modify-target-group-attributes",
             "WARNING health_check: ",
-            "Not examined: delivery, write_access",
+            "Not examined: delivery, settings, write_access",
             "\n1 problem: orders: cross_zone\n",
         ] {
             assert!(table.contains(message_text), "{message_text}:\n{table}");

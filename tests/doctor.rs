@@ -54,6 +54,8 @@ async fn healthy_binding_has_only_ok_findings() {
     assert_eq!(finding(&result, "database")["observed"], "the cluster orders is storage-optimization");
     assert_eq!(finding(&result, "listener")["observed"], "TCP 5432 forwards to the group");
     assert_eq!(finding(&result, "zones")["observed"], "us-east-1a, us-east-1b");
+    let engine = "aurora-postgresql 16.4; users may log in with a token of IAM";
+    assert_eq!(finding(&result, "engine")["observed"], engine);
 }
 
 #[tokio::test]
@@ -94,6 +96,12 @@ async fn every_estate_fault_is_found_through_the_apis() {
         ("warning connect_errors", |estate| {
             estate.engine = "aurora-mysql";
             estate.parameter_group = "orders";
+        }),
+        ("warning connect_errors", |estate| {
+            estate.engine = "aurora-mysql";
+            estate.parameter_group = "orders";
+            estate.parameters = attributes(&[("max_connect_errors", "1000000000")]);
+            estate.needs_reboot = true;
         }),
         ("problem listener", |estate| {
             estate.load_balancers[0].1 = vec![listener(5432, &[(GROUP, 0), (OTHER, 1)])];
@@ -244,6 +252,36 @@ async fn cluster_instance_endpoint_is_a_problem() {
     let result = run_doctor(&FakeAws::new(), &[("BINDINGS", &bindings)]).await;
     assert_eq!(not_ok(&result), ["problem endpoint_kind"]);
     assert_eq!(finding(&result, "database")["observed"], "the instance orders-1 is storage-optimization");
+}
+
+/// The RDS API knows a cluster of the proxy's name, and one of the binding's `database`. Neither is the proxy.
+#[tokio::test]
+async fn database_behind_an_rds_proxy_is_not_judged_for_it() {
+    let aws = FakeAws::new();
+    let proxy = "orders.proxy-abc123.us-east-1.rds.amazonaws.com";
+    let alias = "db.example.com";
+    {
+        let mut state = aws.state();
+        state.zone.insert(proxy.into(), testkit::addresses(&["10.0.1.10"]));
+        state.zone.insert(alias.into(), testkit::Record::Cname(proxy.into()));
+        state.estate.status = "stopped";
+        state.estate.engine = "aurora-mysql";
+        state.estate.reason = Some("Target.FailedHealthChecks");
+        state.estate.zones.insert("orders-2".into(), "us-east-1d".into());
+        state.estate.load_balancers[0].0.security_groups = vec!["sg-balancer".into()];
+    }
+    aws.group(|group| group.targets.values_mut().for_each(|target| target.state = Some("unhealthy")));
+    for binding in [
+        json!([{"endpoint": proxy, "target_group": GROUP}]),
+        json!([{"endpoint": alias, "target_group": GROUP, "database": "orders"}]),
+    ] {
+        let result = run_doctor(&aws, &[("BINDINGS", &binding.to_string())]).await;
+        assert_eq!(not_ok(&result), ["problem targets"], "{result:#}");
+        assert_eq!(finding(&result, "database")["level"], "not_examined");
+        assert_eq!(finding(&result, "endpoint_kind")["observed"], "an RDS Proxy's endpoint");
+        let fix = finding(&result, "targets")["fix"].as_str().unwrap();
+        assert!(!fix.contains("sg-database"), "the cluster's group is not the proxy's: {fix}");
+    }
 }
 
 #[tokio::test]

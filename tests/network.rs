@@ -84,6 +84,8 @@ async fn network_without_a_fault_is_ok_through_the_apis() {
         assert!(asked.contains(part), "{part} was not asked for: {asked}");
     }
     assert!(!asked.contains("vpce-svc-other"), "the service of another load balancer");
+    // In CBOR, 60 is 0x18 0x3c: minutes, because a period of an hour would begin at a full hour.
+    assert!(asked.contains("Period\u{18}\u{3c}"), "{asked:?}");
 }
 
 #[tokio::test]
@@ -161,7 +163,16 @@ async fn handover_names_the_service_and_who_is_allowed() {
         assert!(done.stdout.contains(part), "{part}: {done:?}");
     }
     assert!(!done.stdout.contains("aws ec2"), "nothing is left to look up: {done:?}");
+    aws.state()
+        .network
+        .ec2
+        .insert("DescribeVpcEndpointServiceConfigurations", "<serviceConfigurationSet/>".into());
+    let none = run(&aws, &["handover"]).await;
+    assert_eq!(none.code, 1, "{none:?}");
+    assert!(none.stdout.contains("  Endpoint service    none yet\n"), "{none:?}");
+    assert!(!none.stdout.contains("describe-vpc-endpoint-service"), "the list was read: {none:?}");
     let denied = run(&FakeAws::new(), &["handover"]).await;
+    assert!(denied.stdout.contains("allow ec2:DescribeVpcEndpointServiceConfigurations in"), "{denied:?}");
     assert!(denied.stdout.contains("aws ec2 describe-vpc-endpoint-service-permissions"), "{denied:?}");
 }
 

@@ -9,8 +9,8 @@ use clap::Args;
 use serde_json::Value;
 
 #[cfg(feature = "network")]
-use super::path::Network;
-use super::path::{Path, Through};
+use super::path::NetworkApis;
+use super::path::{ClientPath, Through};
 use super::{Common, bindings, doctor_code};
 use crate::doctor::DoctorReport;
 use crate::fleet::Fleet;
@@ -52,7 +52,7 @@ impl DoctorArguments {
         now: SystemTime,
     ) -> Result<u8, BoxError> {
         match (&self.function, &self.answer) {
-            (Some(function), _) => self.print(parse(&self.invoke(function)?)?),
+            (Some(function), _) => self.print(parse(&self.invoke(function, variable("AWS_REGION"))?)?),
             (None, Some(file)) => self.print(parse(&read(file)?)?),
             (None, None) => self.here(variable, now).await,
         }
@@ -71,10 +71,10 @@ impl DoctorArguments {
         let spinner = self.common.spinner(format!("examining {}", bindings(config)));
         let fleet = Fleet::new(config);
         let service = Service::new(config, clients, &fleet, Program::CommandLine);
-        let path = Path {
+        let path = ClientPath {
             through,
             #[cfg(feature = "network")]
-            network: Network::new(&app.sdk, now, self.principal.clone()),
+            network: NetworkApis::new(&app.sdk, now, self.principal.clone()),
         };
         let report = service.examine(&path, now, self.common.time()).await;
         spinner.finish_and_clear();
@@ -83,11 +83,16 @@ impl DoctorArguments {
 
     /// Invokes the function, and returns its answer or its error. The AWS CLI makes the call, because the Lambda SDK
     /// would double the code that a build of the command line compiles.
-    fn invoke(&self, function: &str) -> Result<String, BoxError> {
+    fn invoke(&self, function: &str, region: Option<String>) -> Result<String, BoxError> {
         let spinner = self.common.spinner(format!("invoking {function}"));
         let timeout = self.common.time().as_secs().to_string();
         let mut command = process::Command::new("aws");
         command.args(["lambda", "invoke", "--function-name", function, "--cli-read-timeout", &timeout]);
+        // Version 1 of the AWS CLI does not read AWS_REGION. An ARN names the function's own Region.
+        let of_arn = function.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)).map(str::to_owned);
+        if let Some(region) = of_arn.or(region).filter(|region| !region.is_empty()) {
+            command.args(["--region", &region]);
+        }
         command.args(["--payload", PAYLOAD, ANSWER]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let not_started =

@@ -11,11 +11,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 #[cfg(feature = "network")]
-use super::path::Network;
+use super::path::NetworkApis;
 use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet};
-use crate::doctor::{Attached, Facts, command, is_tls_required, network, read_facts};
+use crate::doctor::{Facts, LoadBalancerFacts, Unread, command, is_tls_required, network, read_facts};
 use crate::rate_limit::Priority;
 use crate::startup::{App, BoxError};
 
@@ -29,6 +29,9 @@ pub struct Handover {
     endpoint: String,
     region: String,
     engine: Option<String>,
+    engine_version: Option<String>,
+    /// Whether users may log in with a token of IAM.
+    iam_login: Option<bool>,
     port: Option<u16>,
     load_balancer: Option<String>,
     /// The zones' names in this account. In the vendor's account the same name can be another zone.
@@ -37,7 +40,10 @@ pub struct Handover {
     zone_ids: Vec<String>,
     /// Whether the database refuses clients without TLS, where its parameter group says so.
     tls_required: Option<bool>,
-    services: Vec<HandoverService>,
+    /// Empty where the load balancer has none.
+    services: Option<Vec<HandoverService>>,
+    /// Why fields could not be read, each with its fix.
+    unread: Vec<String>,
     /// The fields that could not be read from the EC2 API, each with the command that prints it.
     commands: BTreeMap<&'static str, String>,
 }
@@ -72,7 +78,7 @@ pub async fn run(
     );
     let BindingSet { bindings, failed, .. } = listing.await;
     #[cfg(feature = "network")]
-    let network = Network::new(&app.sdk, now, None);
+    let network = NetworkApis::new(&app.sdk, now, None);
     let mut handovers = Vec::new();
     for binding in &bindings {
         let facts = read_facts(clients, binding, deadline).await;
@@ -94,23 +100,58 @@ pub async fn run(
         });
         return Err(reasons.collect::<Vec<_>>().join("\n").into());
     }
-    let is_whole = !handovers.is_empty() && handovers.iter().all(|it| it.load_balancer.is_some());
+    let is_whole = !handovers.is_empty() && handovers.iter().all(Handover::is_whole);
     Ok(if is_whole { IN_SYNC } else { FAILED })
+}
+
+impl Handover {
+    /// Whether a vendor can connect: there is a load balancer, and as far as the EC2 API was read a service on it.
+    fn is_whole(&self) -> bool {
+        self.load_balancer.is_some() && self.services.as_ref().is_none_or(|services| !services.is_empty())
+    }
+}
+
+/// The reasons of the facts that could not be read, each once.
+fn reasons(facts: &Facts, network: Option<&network::Network>) -> Vec<String> {
+    let of_facts = [
+        facts.group.as_ref().err(),
+        facts.load_balancers.as_ref().err(),
+        facts.database.as_ref().err(),
+        facts.tls_parameters.as_ref().and_then(|read| read.as_ref().err()),
+    ];
+    let services = network.map(|network| network.services.as_ref());
+    let principals =
+        services.and_then(Result::ok).into_iter().flatten().filter_map(|it| it.principals.as_ref());
+    let of_network =
+        [services.and_then(Result::err), network.and_then(|network| network.subnets.as_ref().err())];
+    let unread =
+        of_facts.into_iter().chain(of_network).flatten().chain(principals.filter_map(|it| it.as_ref().err()));
+    let mut reasons: Vec<String> = unread
+        .map(|Unread { reason, fix, .. }| match fix {
+            Some(fix) => format!("{reason}. Fix: {fix}"),
+            None => reason.clone(),
+        })
+        .collect();
+    reasons.dedup();
+    reasons
 }
 
 fn handover(
     binding: &Binding,
     facts: &Facts,
-    attached: Option<&Attached>,
+    attached: Option<&LoadBalancerFacts>,
     network: Option<&network::Network>,
 ) -> Handover {
     let region = binding.target_group.region();
-    let database = facts.database.as_ref().ok().and_then(Option::as_ref);
+    let database = facts.database();
     let engine = database.map(|database| database.engine.clone()).filter(|engine| !engine.is_empty());
     let mut handover = Handover {
         endpoint: binding.endpoint.clone(),
         region: region.to_owned(),
         engine,
+        engine_version: database.and_then(|database| database.engine_version.clone()),
+        iam_login: database.and_then(|database| database.allows_iam_login),
+        unread: reasons(facts, network),
         ..Handover::default()
     };
     let parameters = facts.tls_parameters.as_ref().and_then(|read| read.as_ref().ok());
@@ -129,7 +170,7 @@ fn handover(
 }
 
 /// Fills in what the EC2 API gave, and takes the commands for it out.
-fn fill(handover: &mut Handover, attached: &Attached, network: &network::Network) {
+fn fill(handover: &mut Handover, attached: &LoadBalancerFacts, network: &network::Network) {
     if let Ok(subnets) = &network.subnets {
         let of_zones = attached.load_balancer.zones.values().filter_map(|subnet| subnets.get(subnet));
         handover.zone_ids = of_zones.map(|subnet| subnet.zone_id.clone()).collect();
@@ -144,13 +185,12 @@ fn fill(handover: &mut Handover, attached: &Attached, network: &network::Network
         acceptance_required: service.requires_acceptance,
         allowed_principals: service.principals.clone().and_then(Result::ok),
     });
-    handover.services = services.collect();
-    if !handover.services.is_empty() {
-        handover.commands.remove(SERVICE);
-        if handover.services.iter().all(|service| service.allowed_principals.is_some()) {
-            handover.commands.remove(ALLOWED);
-        }
+    let services: Vec<HandoverService> = services.collect();
+    handover.commands.remove(SERVICE);
+    if services.iter().all(|service| service.allowed_principals.is_some()) {
+        handover.commands.remove(ALLOWED);
     }
+    handover.services = Some(services);
 }
 
 fn commands(region: &str, load_balancer: &str, zones: &[String]) -> BTreeMap<&'static str, String> {
@@ -186,12 +226,15 @@ fn text(handover: &Handover) -> String {
         endpoint,
         region,
         engine,
+        engine_version,
+        iam_login,
         port,
         load_balancer,
         zones,
         zone_ids,
         tls_required,
         services,
+        unread,
         commands,
     } = handover;
     let unknown = || "not known, see `rds-nlb-sync doctor`".to_owned();
@@ -204,13 +247,22 @@ fn text(handover: &Handover) -> String {
         ("Availability Zones", if zones.is_empty() { unknown() } else { zones.join(", ") }),
     ];
     let mut fields = Vec::from(fields);
+    if let Some(version) = engine_version {
+        fields.push(("Engine version", version.clone()));
+    }
+    if let Some(is_allowed) = iam_login {
+        fields.push(("IAM login", if *is_allowed { "allowed" } else { "not allowed" }.to_owned()));
+    }
     if !zone_ids.is_empty() {
         fields.push(("Zone ids", zone_ids.join(", ")));
     }
     if let Some(required) = tls_required {
         fields.push(("TLS", if *required { "required" } else { "offered, not required" }.to_owned()));
     }
-    for HandoverService { name, id, acceptance_required, allowed_principals } in services {
+    if services.as_ref().is_some_and(Vec::is_empty) {
+        fields.push(("Endpoint service", "none yet".to_owned()));
+    }
+    for HandoverService { name, id, acceptance_required, allowed_principals } in services.iter().flatten() {
         fields.push(("Service name", name.clone()));
         fields.push(("Service id", id.clone()));
         let acceptance =
@@ -224,12 +276,35 @@ fn text(handover: &Handover) -> String {
     for (name, value) in fields {
         let _ = writeln!(text, "  {name:<20}{value}");
     }
-    if load_balancer.is_none() {
-        let _ = writeln!(text, "  The target group has no load balancer that could be read.");
+    if load_balancer.is_none() && unread.is_empty() {
+        let _ = writeln!(text, "  The target group has no load balancer.");
+    }
+    for reason in unread {
+        let _ = writeln!(text, "  Not known: {reason}");
     }
     for (what, command) in commands {
         let _ = writeln!(text, "  For the {what}:\n    {command}");
     }
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::tests::commands::check_commands;
+
+    #[test]
+    fn every_command_parses_in_the_aws_cli() {
+        let zones = ["us-east-1a", "us-east-1b"].map(str::to_owned);
+        let balancer =
+            "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/net/orders/0123456789abcdef";
+        let commands: Vec<String> = commands("us-east-1", balancer, &zones).into_values().collect();
+        assert_eq!(commands.len(), 3);
+        // The id of the service comes from a command inside another.
+        let inner = commands.iter().filter_map(|command| command.split_once("\"$(")?.1.strip_suffix(")\""));
+        let inner: Vec<String> = inner.map(str::to_owned).collect();
+        assert_eq!(inner.len(), 1, "{commands:#?}");
+        check_commands(&[commands, inner].concat());
+    }
 }

@@ -13,11 +13,11 @@ use super::probe::{LIMITS, shake};
 use crate::binding::Binding;
 #[cfg(feature = "network")]
 use crate::cloudwatch::CloudWatch;
+#[cfg(feature = "network")]
+use crate::doctor::{Fact, LoadBalancer, network};
 use crate::doctor::{
     Facts, Finding, InspectPath, PathFindings, Protocol, handshake_findings, handshake_unknown,
 };
-#[cfg(feature = "network")]
-use crate::doctor::{LoadBalancer, Read, network};
 #[cfg(feature = "network")]
 use crate::ec2::Ec2;
 #[cfg(feature = "network")]
@@ -46,13 +46,13 @@ impl Through {
 }
 
 /// What the command line examines besides the facts that the function reads as well.
-pub struct Path {
+pub struct ClientPath {
     pub through: Option<Through>,
     #[cfg(feature = "network")]
-    pub network: Network,
+    pub network: NetworkApis,
 }
 
-impl InspectPath for Path {
+impl InspectPath for ClientPath {
     async fn inspect_path(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> PathFindings {
         let (network, handshake) = tokio::join!(
             async {
@@ -69,18 +69,18 @@ impl InspectPath for Path {
 
 /// The network's APIs.
 #[cfg(feature = "network")]
-pub struct Network {
+pub struct NetworkApis {
     ec2: Ec2,
     cloudwatch: CloudWatch,
     lattice: Lattice,
     ram: Ram,
     /// The account's resource configurations, read once for all bindings.
-    configurations: OnceCell<Read<Vec<network::ResourceConfiguration>>>,
+    configurations: OnceCell<Fact<Vec<network::ResourceConfiguration>>>,
     principal: Option<String>,
 }
 
 #[cfg(feature = "network")]
-impl Network {
+impl NetworkApis {
     pub fn new(sdk: &SdkConfig, now: SystemTime, principal: Option<String>) -> Self {
         let cloudwatch = CloudWatch::new(&aws_sdk_cloudwatch::Client::new(sdk), now);
         Self {
@@ -142,10 +142,10 @@ impl Network {
     }
 }
 
-impl Path {
+impl ClientPath {
     async fn handshake(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
         let Some(through) = &self.through else { return Vec::new() };
-        let expected = Protocol::of(facts.database.as_ref().ok().and_then(Option::as_ref));
+        let expected = Protocol::of(facts.database());
         let places = match through {
             Through::Other(host, port) => vec![(host.clone(), *port)],
             Through::LoadBalancers => load_balancers(binding, facts),

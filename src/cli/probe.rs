@@ -48,10 +48,9 @@ pub async fn shake(
             let attempts = addresses.into_iter().map(async |address| Reply {
                 address: address.ip(),
                 from: source(address),
-                // What has not answered by the deadline has not answered.
                 outcome: timeout_at(deadline, attempt(host, address, expected, limits))
                     .await
-                    .unwrap_or(Outcome::TimedOut),
+                    .unwrap_or(Outcome::Unfinished),
             });
             Ok(join_all(attempts).await)
         }

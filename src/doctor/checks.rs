@@ -1,6 +1,7 @@
 //! All checks of a binding.
 
 use super::context::CheckContext;
+use super::engine::check_engine;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use super::path::PathFindings;
@@ -21,13 +22,15 @@ pub fn findings_with(binding: &Binding, facts: &Facts, path: PathFindings) -> Ve
     let mut findings = database::findings(context);
     findings.extend(connect_errors::findings(context));
     findings.extend(check_require_tls(context));
+    findings.extend(check_engine(context));
     findings.extend(group::findings(context));
     findings.extend(load_balancer::findings(context));
-    // What the network's checks have seen is examined.
+    // The network's checks examine some of what the others cannot.
     let is_seen = |finding: &Finding| network.iter().any(|seen| seen.check == finding.check);
     findings.retain(|finding| finding.level != Severity::NotExamined || !is_seen(finding));
+    let is_admitted = network.iter().any(|it| it.check == "database_ingress" && it.level == Severity::Ok);
     findings.extend(network);
-    findings.extend(targets::findings(context));
+    findings.extend(targets::findings(context, is_admitted));
     findings.extend(handshake);
     findings
 }

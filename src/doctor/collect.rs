@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use super::checks::findings_with;
 use super::facts::{
-    Attached, Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Facts, Group, Health, Host,
-    Listener, LoadBalancer, Read, parameter_group, tls_parameter_group,
+    Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Fact, Facts, Group, Health, Host, Listener,
+    LoadBalancer, LoadBalancerFacts, parameter_groups, tls_parameter_group,
 };
 use super::path::InspectPath;
 use super::reading::read_until;
 use super::report::BindingFindings;
 use crate::binding::Binding;
-use crate::endpoint::{cluster_identifier, zone};
+use crate::endpoint::{RdsKind, RdsName, cluster_identifier, zone};
 use crate::error::Error;
 use crate::plan::Family;
 use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
@@ -53,7 +53,7 @@ pub trait InspectDatabases {
 }
 
 /// How many load balancers of the VPC are read for a group that no load balancer forwards to. Each takes two calls.
-const CANDIDATES: usize = 5;
+const MAX_OF_VPC: usize = 5;
 
 /// Examines the bindings, several at a time. A fact that is not read by the deadline is `Unread`.
 pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
@@ -88,18 +88,22 @@ struct Reader<'a, D, T, C> {
 
 /// The facts about the endpoint and the database behind it.
 struct DatabaseSide {
-    resolution: Read<Resolution>,
+    resolution: Fact<Resolution>,
     identifier: String,
-    database: Read<Option<Database>>,
-    hosts: Read<Vec<Host>>,
-    parameters: Option<Read<Attributes>>,
-    tls_parameters: Option<Read<Attributes>>,
+    database: Fact<Option<Database>>,
+    hosts: Fact<Vec<Host>>,
+    parameters: BTreeMap<String, Fact<Attributes>>,
+    tls_parameters: Option<Fact<Attributes>>,
+}
+
+fn is_proxy(name: &str) -> bool {
+    RdsName::parse(name).is_some_and(|name| name.kind == RdsKind::Proxy)
 }
 
 /// The load balancers that the group is attached to, or those that it could be attached to.
 struct LoadBalancerSide {
-    load_balancers: Read<Vec<Attached>>,
-    candidates: Read<Vec<Attached>>,
+    load_balancers: Fact<Vec<LoadBalancerFacts>>,
+    load_balancers_of_vpc: Fact<Vec<LoadBalancerFacts>>,
 }
 
 impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T, C> {
@@ -113,7 +117,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         );
         let DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters } =
             database_side;
-        let LoadBalancerSide { load_balancers, candidates } = load_balancer_side;
+        let LoadBalancerSide { load_balancers, load_balancers_of_vpc } = load_balancer_side;
         Facts {
             resolution,
             identifier,
@@ -124,13 +128,13 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             group,
             attributes,
             load_balancers,
-            candidates,
+            load_balancers_of_vpc,
             targets,
         }
     }
 
     /// The group, then the facts that depend on it: its address family decides which records are looked up.
-    async fn about_group(&self) -> (Read<Group>, DatabaseSide, LoadBalancerSide) {
+    async fn about_group(&self) -> (Fact<Group>, DatabaseSide, LoadBalancerSide) {
         let describing = self.clients.groups.group(self.binding.target_group.as_str());
         let group = self.read("describe the target group", describing).await;
         let family = match &group {
@@ -151,13 +155,16 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             (Err(_), Some(database)) => database.clone(),
             (Err(_), None) => self.binding.first_label().to_owned(),
         };
-        let database = self.read("ask the RDS API", self.clients.rds.database(&identifier)).await;
+        let chain = resolution.as_ref().map(|resolution| resolution.chain.as_slice());
+        let chain = chain.unwrap_or(std::slice::from_ref(&self.binding.endpoint));
+        let database = match is_proxy(&self.binding.endpoint) || chain.iter().any(|name| is_proxy(name)) {
+            // A database of the proxy's name, or the binding's `database`, has another address than the proxy.
+            true => Ok(None),
+            false => self.read("ask the RDS API", self.clients.rds.database(&identifier)).await,
+        };
         // A database of the same name in another account or Region is another database.
-        let named = resolution.as_ref().map_or_else(
-            |_| zone(std::slice::from_ref(&self.binding.endpoint)),
-            |resolution| zone(&resolution.chain),
-        );
-        let is_it = |database: &Database| match (&named, &database.members.zone) {
+        let named = zone(chain);
+        let is_it = |database: &Database| match (&named, &database.described.zone) {
             (Some(named), Some(described)) => named == described,
             _ => true,
         };
@@ -168,17 +175,22 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             None => Ok(Vec::new()),
         };
         let hosts_or_none = hosts.as_deref().unwrap_or_default();
-        let group = found.and_then(|database| parameter_group(database, hosts_or_none));
-        let tls_group = found.and_then(|database| tls_parameter_group(database, hosts_or_none));
-        let group = group.filter(|_| found.is_some_and(Database::is_mysql));
-        let tls_group = tls_group.filter(|_| found.is_some_and(Database::begins_in_plain_text));
-        let (parameters, tls_parameters) = match tls_group {
-            same if same == group => {
-                let parameters = self.parameters(group).await;
-                (parameters.clone(), parameters)
-            }
-            other => tokio::join!(self.parameters(group), self.parameters(other)),
-        };
+        let groups = found.filter(|database| database.is_mysql());
+        let groups = groups.map(|database| parameter_groups(database, hosts_or_none)).unwrap_or_default();
+        let tls_group = found.filter(|database| database.begins_in_plain_text());
+        let tls_group = tls_group.and_then(|database| tls_parameter_group(database, hosts_or_none));
+        // The group that decides on TLS may be among the others.
+        let of_tls =
+            tls_group.filter(|(kind, name)| groups.get(name).is_none_or(|group| group.kind != *kind));
+        let reading = join_all(
+            groups
+                .iter()
+                .map(async |(name, group)| ((*name).to_owned(), self.parameters(group.kind, name).await)),
+        );
+        let (parameters, of_tls) =
+            tokio::join!(reading, async { Some(self.parameters(of_tls?.0, of_tls?.1).await) });
+        let parameters: BTreeMap<_, _> = parameters.into_iter().collect();
+        let tls_parameters = of_tls.or_else(|| parameters.get(tls_group?.1).cloned());
         DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters }
     }
 
@@ -186,73 +198,75 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         if database.kind == DatabaseKind::Instance {
             return Ok(database.host.iter().cloned().collect());
         }
-        let members = database.members.members.keys();
+        let members = database.described.members.keys();
         let hosts = try_join_all(members.map(|member| self.clients.rds.host(member))).await?;
         Ok(hosts.into_iter().flatten().collect())
     }
 
-    async fn parameters(&self, group: Option<(DatabaseKind, &str)>) -> Option<Read<Attributes>> {
-        let (kind, group) = group?;
+    async fn parameters(&self, kind: DatabaseKind, group: &str) -> Fact<Attributes> {
         if group.starts_with(DEFAULT_PARAMETER_GROUP) {
-            return Some(Ok(Attributes::new()));
+            return Ok(Attributes::new());
         }
-        let reading = self.clients.rds.parameters(kind, group);
-        Some(self.read("read the database's parameters", reading).await)
+        self.read("read the database's parameters", self.clients.rds.parameters(kind, group)).await
     }
 
     async fn load_balancer_side(&self, group: Option<&Group>) -> LoadBalancerSide {
         let nothing = || Ok(Vec::new());
         match group {
-            None => LoadBalancerSide { load_balancers: nothing(), candidates: nothing() },
+            None => LoadBalancerSide { load_balancers: nothing(), load_balancers_of_vpc: nothing() },
             Some(Group { load_balancers, vpc, .. }) if load_balancers.is_empty() => LoadBalancerSide {
                 load_balancers: nothing(),
-                candidates: self.candidates(vpc.as_deref()).await,
+                load_balancers_of_vpc: self.load_balancers_of_vpc(vpc.as_deref()).await,
             },
             Some(Group { load_balancers, port, .. }) => {
                 let described = self.load_balancers(load_balancers).await;
-                let attached = match described {
-                    Ok(described) => Ok(self.attached(described, *port).await),
+                let load_balancers = match described {
+                    Ok(described) => Ok(self.load_balancer_facts(described, *port).await),
                     Err(unread) => Err(unread),
                 };
-                LoadBalancerSide { load_balancers: attached, candidates: nothing() }
+                LoadBalancerSide { load_balancers, load_balancers_of_vpc: nothing() }
             }
         }
     }
 
     /// All load balancers of the account where `arns` is empty.
-    async fn load_balancers(&self, arns: &[String]) -> Read<Vec<LoadBalancer>> {
+    async fn load_balancers(&self, arns: &[String]) -> Fact<Vec<LoadBalancer>> {
         let describing = self.clients.groups.load_balancers(arns);
         self.read("describe the load balancers", describing).await
     }
 
-    async fn candidates(&self, vpc: Option<&str>) -> Read<Vec<Attached>> {
+    async fn load_balancers_of_vpc(&self, vpc: Option<&str>) -> Fact<Vec<LoadBalancerFacts>> {
         let mut found = self.load_balancers(&[]).await?;
         found.retain(|one| one.kind == "network" && one.vpc.as_deref() == vpc);
-        found.truncate(CANDIDATES);
-        Ok(self.attached(found, None).await)
+        found.truncate(MAX_OF_VPC);
+        Ok(self.load_balancer_facts(found, None).await)
     }
 
     /// The load balancers with what further calls say of them. `port` is the group's.
-    async fn attached(&self, load_balancers: Vec<LoadBalancer>, port: Option<u16>) -> Vec<Attached> {
+    async fn load_balancer_facts(
+        &self,
+        load_balancers: Vec<LoadBalancer>,
+        port: Option<u16>,
+    ) -> Vec<LoadBalancerFacts> {
         let port = self.binding.port.or(port);
         let groups = &self.clients.groups;
-        let attached = load_balancers.into_iter().map(async |load_balancer| {
+        let all = load_balancers.into_iter().map(async |load_balancer| {
             let (cross_zone, listeners) = tokio::join!(
                 self.read("read the load balancer's attributes", groups.cross_zone(&load_balancer.arn)),
                 self.read("list the load balancer's listeners", groups.listeners(&load_balancer.arn)),
             );
-            let mut attached = Attached { load_balancer, cross_zone, listeners, listener_attributes: None };
-            if let Some(listener) = attached.serving(self.binding.target_group.as_str(), port) {
+            let mut facts =
+                LoadBalancerFacts { load_balancer, cross_zone, listeners, listener_attributes: None };
+            if let Some(listener) = facts.serving(self.binding.target_group.as_str(), port) {
                 let reading = groups.listener_attributes(&listener.arn);
-                attached.listener_attributes =
-                    Some(self.read("read the listener's attributes", reading).await);
+                facts.listener_attributes = Some(self.read("read the listener's attributes", reading).await);
             }
-            attached
+            facts
         });
-        join_all(attached).await
+        join_all(all).await
     }
 
-    async fn read<R>(&self, doing: &str, call: impl Future<Output = Result<R, Error>>) -> Read<R> {
+    async fn read<R>(&self, doing: &str, call: impl Future<Output = Result<R, Error>>) -> Fact<R> {
         read_until(self.deadline, doing, call).await
     }
 }

@@ -6,8 +6,11 @@
 //! stays healthy.
 
 use super::context::CheckContext;
-use super::facts::{Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Read, parameter_group};
+use super::facts::{
+    Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, ParameterGroup, parameter_groups,
+};
 use super::finding::Finding;
+use crate::endpoint::RdsKind;
 
 const CHECK: &str = "connect_errors";
 /// The value that the fix sets. Health checks do not reach it in a hundred years.
@@ -16,34 +19,85 @@ const MANY: u64 = 1_000_000_000;
 const ENOUGH: u64 = 100_000;
 
 pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
-    let database = context.database().filter(|database| database.is_mysql())?;
     let is_checked = context.facts.group.as_ref().is_ok_and(|group| group.health_check.enabled);
     if !is_checked {
         return None;
     }
-    let Some((kind, group)) = parameter_group(database, context.hosts()) else {
-        return Some(not_examined("its parameter group is not known", "rds:DescribeDBInstances"));
+    let of_database = "max_connect_errors of the database";
+    if let Err(unread) = &context.facts.database {
+        return Some(Finding::unread_optional(
+            CHECK,
+            unread,
+            &format!("{of_database}, if it is MySQL or MariaDB"),
+        ));
+    }
+    let database = context.database().filter(|database| database.is_mysql())?;
+    if let Err(unread) = &context.facts.hosts {
+        return Some(Finding::unread_optional(CHECK, unread, of_database));
+    }
+    let groups = parameter_groups(database, context.hosts());
+    if groups.is_empty() {
+        let observed = format!("{of_database}: its parameter group is not known");
+        return Some(Finding::not_examined(
+            CHECK,
+            observed,
+            "run the doctor again when the database is available",
+        ));
+    }
+    // The worst first: a failover may make any of the instances the writer.
+    let all = || groups.iter().map(|(name, group)| (*name, group));
+    let low: Groups<'_> = all().filter(|(name, _)| is_low(context, name)).collect();
+    if !low.is_empty() {
+        return Some(blocks(context, database, &low));
+    }
+    let read = |name: &&str| context.facts.parameters.get(*name);
+    if let Some(unread) = groups.keys().filter_map(read).find_map(|read| read.as_ref().err()) {
+        return Some(Finding::unread_optional(CHECK, unread, of_database));
+    }
+    let list = groups.keys().copied().collect::<Vec<_>>().join(", ");
+    let pending: Groups<'_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
+    if !pending.is_empty() {
+        return Some(waits(context, &pending));
+    }
+    Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129")))
+}
+
+/// Parameter groups by name.
+type Groups<'g> = Vec<(&'g str, &'g ParameterGroup<'g>)>;
+
+/// Whether the parameter group was read, and lets the server block the load balancer.
+fn is_low(context: CheckContext<'_>, group: &str) -> bool {
+    let read = context.facts.parameters.get(group);
+    read.is_some_and(|read| read.as_ref().is_ok_and(|parameters| !is_protected(parameters)))
+}
+
+/// Whether the server can block the load balancer. More frequent health checks would then block it sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    Protected,
+    Unprotected,
+    /// It may be a server of MySQL or MariaDB.
+    Unknown,
+}
+
+pub fn protection(context: CheckContext<'_>) -> Protection {
+    let Some(database) = context.database() else {
+        // A proxy blocks no address.
+        let is_proxy = context.is_named(RdsKind::Proxy);
+        return if is_proxy { Protection::Protected } else { Protection::Unknown };
     };
-    Some(match &context.facts.parameters {
-        Some(Ok(parameters)) if is_protected(parameters) => {
-            Finding::ok(CHECK, format!("{group} protects the load balancer from error 1129"))
-        }
-        Some(Ok(_)) => blocks(context, database, kind, group),
-        Some(Err(unread)) => Finding::unread_optional(CHECK, unread, "max_connect_errors"),
-        None => not_examined("no parameters were read", "rds:DescribeDBParameters"),
-    })
-}
-
-/// Whether the server may block the load balancer. More frequent health checks would then block it sooner.
-pub fn is_unprotected(context: CheckContext<'_>) -> bool {
-    let parameters: Option<&Read<Attributes>> = context.facts.parameters.as_ref();
-    let is_mysql = context.database().is_some_and(Database::is_mysql);
-    is_mysql && !parameters.is_some_and(|read| read.as_ref().is_ok_and(is_protected))
-}
-
-fn not_examined(why: &str, action: &str) -> Finding {
-    let observed = format!("max_connect_errors of the database: {why}");
-    Finding::not_examined(CHECK, observed, format!("allow {action} in the role that runs the doctor"))
+    if !database.is_mysql() {
+        return Protection::Protected;
+    }
+    let groups = parameter_groups(database, context.hosts());
+    let is_safe = |(name, group): (&&str, &ParameterGroup<'_>)| {
+        let read = context.facts.parameters.get(*name);
+        group.pending.is_empty() && read.is_some_and(|read| read.as_ref().is_ok_and(is_protected))
+    };
+    match !groups.is_empty() && groups.iter().all(is_safe) {
+        true => Protection::Protected,
+        false => Protection::Unprotected,
+    }
 }
 
 fn is_protected(parameters: &Attributes) -> bool {
@@ -53,17 +107,52 @@ fn is_protected(parameters: &Attributes) -> bool {
     is_on("skip_name_resolve") || value("host_cache_size") == Some("0") || errors.is_some_and(|n| n >= ENOUGH)
 }
 
-fn blocks(context: CheckContext<'_>, database: &Database, kind: DatabaseKind, group: &str) -> Finding {
-    let identifier = database.identifier.as_str();
+fn users(groups: &[(&str, &ParameterGroup<'_>)]) -> String {
+    let of_group =
+        |(name, group): &(&str, &ParameterGroup<'_>)| format!("{name} of {}", group.users.join(", "));
+    groups.iter().map(of_group).collect::<Vec<_>>().join("; ")
+}
+
+fn blocks(context: CheckContext<'_>, database: &Database, low: &[(&str, &ParameterGroup<'_>)]) -> Finding {
+    let (default, own): (Vec<_>, Vec<_>) =
+        low.iter().partition(|(name, _)| name.starts_with(DEFAULT_PARAMETER_GROUP));
+    let mut fixes = Vec::new();
+    if !own.is_empty() {
+        let raise = own.iter().map(|(name, group)| set_parameter(context, group.kind, name));
+        fixes.push(format!("raise it: {}", raise.collect::<Vec<_>>().join(" ")));
+    }
+    fixes.extend(default.iter().enumerate().map(|(index, (name, group))| {
+        replace_group(context, database, group, name.trim_start_matches(DEFAULT_PARAMETER_GROUP), index)
+    }));
     Finding::warning(
         CHECK,
-        format!("the parameter group {group} of {identifier} leaves max_connect_errors low"),
+        format!("max_connect_errors is low in the parameter group {}", users(low)),
         "health checks are connections without a login: after max_connect_errors of them in a row (100 by \
          default, about 17 minutes of a check every 10 s) the server refuses the load balancer's addresses with error 1129",
-        match group.strip_prefix(DEFAULT_PARAMETER_GROUP) {
-            Some(family) => replace_group(context, database, kind, family),
-            None => format!("raise it: {}", set_parameter(context, kind, group)),
-        },
+        fixes.join("; "),
+    )
+}
+
+/// The group protects, and the server uses it only after a reboot.
+fn waits(context: CheckContext<'_>, pending: &[(&str, &ParameterGroup<'_>)]) -> Finding {
+    let reboots = pending.iter().flat_map(|(_, group)| {
+        let (command, option) = match group.kind {
+            DatabaseKind::Cluster => ("reboot-db-cluster", "--db-cluster-identifier"),
+            DatabaseKind::Instance => ("reboot-db-instance", "--db-instance-identifier"),
+        };
+        group.pending.iter().map(move |name| context.aws(["rds", command, option, name]))
+    });
+    let names: Vec<&str> = pending.iter().flat_map(|(_, group)| group.pending.iter().copied()).collect();
+    let groups = pending.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    Finding::warning(
+        CHECK,
+        format!("{} waits for a reboot before it uses the parameter group {groups}", names.join(", ")),
+        "until then the server may refuse the load balancer's addresses with error 1129, because of health checks without \
+         a login",
+        format!(
+            "reboot it at a quiet time, since this ends its connections: {}",
+            reboots.collect::<Vec<_>>().join(" ")
+        ),
     )
 }
 
@@ -77,32 +166,39 @@ fn set_parameter(context: CheckContext<'_>, kind: DatabaseKind, group: &str) -> 
 }
 
 /// The fix for a default parameter group, which cannot be changed: a new group of the same family replaces it.
-fn replace_group(context: CheckContext<'_>, database: &Database, kind: DatabaseKind, family: &str) -> String {
-    let name = format!("{}-nlb", database.identifier);
-    let (create, modify_each) = match kind {
-        DatabaseKind::Cluster => {
-            let create = ["create-db-cluster-parameter-group", "--db-cluster-parameter-group-name", &name];
-            let modify = ["modify-db-cluster", "--db-cluster-identifier", database.identifier.as_str()];
-            (create, vec![(modify, "--db-cluster-parameter-group-name")])
-        }
-        DatabaseKind::Instance => {
-            let create = ["create-db-parameter-group", "--db-parameter-group-name", &name];
-            let hosts = context.hosts().iter().map(|host| {
-                let modify = ["modify-db-instance", "--db-instance-identifier", host.identifier.as_str()];
-                (modify, "--db-parameter-group-name")
-            });
-            (create, hosts.collect())
-        }
+fn replace_group(
+    context: CheckContext<'_>,
+    database: &Database,
+    group: &ParameterGroup<'_>,
+    family: &str,
+    index: usize,
+) -> String {
+    let name = match index {
+        0 => format!("{}-nlb", database.identifier),
+        _ => format!("{}-nlb-{}", database.identifier, index + 1),
     };
-    let create = ["rds"].into_iter().chain(create).chain(["--db-parameter-group-family", family]);
-    let create = context.aws(create.chain(["--description", "max_connect_errors for the load balancer"]));
-    let attach = modify_each.into_iter().map(|(modify, option)| {
-        context.aws(["rds"].into_iter().chain(modify).chain([option, &name, "--apply-immediately"]))
-    });
-    let attach: Vec<String> = attach.collect();
+    let (create, option, modify, of) = match group.kind {
+        DatabaseKind::Cluster => (
+            "create-db-cluster-parameter-group",
+            "--db-cluster-parameter-group-name",
+            "modify-db-cluster",
+            "--db-cluster-identifier",
+        ),
+        DatabaseKind::Instance => (
+            "create-db-parameter-group",
+            "--db-parameter-group-name",
+            "modify-db-instance",
+            "--db-instance-identifier",
+        ),
+    };
+    let create = ["rds", create, option, &name, "--db-parameter-group-family", family];
+    let create = create.into_iter().chain(["--description", "max_connect_errors for the load balancer"]);
+    let attach = |user: &&str| context.aws(["rds", modify, of, user, option, &name, "--apply-immediately"]);
+    let attach: Vec<String> = group.users.iter().map(attach).collect();
     format!(
-        "give the database a parameter group of its own, which takes effect with a reboot: {create} {} {}",
-        set_parameter(context, kind, &name),
+        "give the database a parameter group of its own, which takes effect with a reboot: {} {} {}",
+        context.aws(create),
+        set_parameter(context, group.kind, &name),
         attach.join(" ")
     )
 }

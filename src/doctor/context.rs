@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{Database, DatabaseKind, Facts, Host};
+use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer};
 use super::shell::command;
 use crate::binding::{Binding, Role};
-use crate::endpoint::member;
+use crate::endpoint::{RdsKind, RdsName, member};
 
 /// The input of every check.
 #[derive(Clone, Copy)]
@@ -44,10 +44,20 @@ impl<'a> CheckContext<'a> {
         std::iter::once(self.binding.endpoint.as_str()).chain(chain).collect()
     }
 
-    /// Whether the endpoint or a name in its CNAME chain is of this kind, such as `cluster-ro-`. RDS endpoints
-    /// have the form NAME.KIND-ID.REGION.rds.amazonaws.com.
-    pub(super) fn is_named(self, kind: &str) -> bool {
-        self.names().iter().any(|name| is_of_kind(name, kind))
+    /// The first name of this kind among the endpoint and its CNAME chain.
+    pub(super) fn name_of_kind(self, kind: RdsKind) -> Option<&'a str> {
+        let is_of_kind = |name: &&str| RdsName::parse(name).is_some_and(|name| name.kind == kind);
+        self.names().into_iter().find(is_of_kind)
+    }
+
+    /// Whether the endpoint or a name in its CNAME chain is of this kind.
+    pub(super) fn is_named(self, kind: RdsKind) -> bool {
+        self.name_of_kind(kind).is_some()
+    }
+
+    /// Whether the group holds IPv6 addresses.
+    pub(super) fn is_v6(self) -> bool {
+        self.facts.group.as_ref().is_ok_and(|group| group.address_type == "ipv6")
     }
 
     /// The group's Region, where the commands run.
@@ -56,18 +66,26 @@ impl<'a> CheckContext<'a> {
     }
 
     pub(super) fn database(self) -> Option<&'a Database> {
-        self.facts.database.as_ref().ok().and_then(Option::as_ref)
+        self.facts.database()
     }
 
     pub(super) fn hosts(self) -> &'a [Host] {
         self.facts.hosts.as_deref().unwrap_or_default()
     }
 
+    /// The security groups of the writer, or of the whole database.
+    pub(super) fn security_groups(self) -> &'a [String] {
+        let of_host = self.writer_host().map(|host| host.security_groups.as_slice()).unwrap_or_default();
+        let of_database = || self.database().map(|database| database.security_groups.as_slice());
+        if of_host.is_empty() { of_database().unwrap_or_default() } else { of_host }
+    }
+
     /// The host of the writer: of a cluster the member that DNS names, otherwise the member that the RDS API names as
     /// the writer; of an instance its only host.
     pub(super) fn writer_host(self) -> Option<&'a Host> {
         let database = self.database()?;
-        let by_rds = database.members.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);
+        let by_rds =
+            database.described.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);
         let name = self.member().or(by_rds.map(String::as_str));
         match database.kind {
             DatabaseKind::Instance => self.hosts().first(),
@@ -99,6 +117,16 @@ impl<'a> CheckContext<'a> {
         self.aws(words.into_iter().chain(list.iter().map(String::as_str)))
     }
 
+    /// The command with which the load balancer's security groups no longer apply to PrivateLink traffic. It must name
+    /// them all.
+    pub(super) fn set_not_enforced(self, load_balancer: &LoadBalancer) -> String {
+        let LoadBalancer { arn, security_groups, .. } = load_balancer;
+        let words = ["elbv2", "set-security-groups", "--load-balancer-arn", arn, "--security-groups"];
+        let words = words.into_iter().chain(security_groups.iter().map(String::as_str));
+        let off = ["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"];
+        command(["aws"].into_iter().chain(words).chain(off).chain(["--region", self.region()]))
+    }
+
     /// The command that creates a TCP group of type ip like this one.
     pub(super) fn create_group(self) -> String {
         let name: String = self.binding.name().chars().take(28).collect();
@@ -107,10 +135,7 @@ impl<'a> CheckContext<'a> {
         let vpc = self.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref());
         let words = ["elbv2", "create-target-group", "--name", &name, "--protocol", "TCP", "--port", &port];
         let vpc = vpc.into_iter().flat_map(|vpc| ["--vpc-id", vpc]);
-        self.aws(words.into_iter().chain(["--target-type", "ip"]).chain(vpc))
+        let family = self.is_v6().then_some(["--ip-address-type", "ipv6"]).into_iter().flatten();
+        self.aws(words.into_iter().chain(["--target-type", "ip"]).chain(family).chain(vpc))
     }
-}
-
-pub(super) fn is_of_kind(name: &str, kind: &str) -> bool {
-    name.split_once('.').is_some_and(|(_, rest)| rest.to_ascii_lowercase().starts_with(kind))
 }

@@ -1,10 +1,11 @@
 //! The endpoint and the database behind it.
 
-use super::context::{CheckContext, is_of_kind};
+use super::context::CheckContext;
 use super::facts::{Database, DatabaseKind};
-use super::finding::Finding;
+use super::finding::{Finding, FindingKind};
+use super::shell::command;
 use crate::binding::Role;
-use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsName};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, RdsName};
 use crate::plan::StandbyPolicy;
 
 /// A database in one of these states serves no clients (RDS and Aurora user guides, "Viewing DB instance
@@ -35,8 +36,8 @@ const UP: [&str; 6] = [
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     let mut findings = vec![check_endpoint(context)];
     findings.extend(check_endpoint_kind(context));
-    if context.is_named("proxy-") {
-        findings.push(proxy(context));
+    if let Some(name) = context.name_of_kind(RdsKind::Proxy) {
+        findings.push(proxy(context, name));
         return findings;
     }
     match &context.facts.database {
@@ -83,20 +84,20 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
         Finding::problem("endpoint_kind", format!("{} is {what}", context.binding.endpoint), impact, fix)
     };
     let identifier = context.facts.identifier.as_str();
-    if context.is_named("cluster-ro-") {
+    if context.is_named(RdsKind::ClusterReader) {
         let impact =
             "it resolves to readers: the function does not sync the group, and writes through it fail";
         return Some(problem("a reader endpoint", impact, Some(identifier)));
     }
-    if context.is_named("cluster-custom-") {
+    if context.is_named(RdsKind::ClusterCustom) {
         let impact = "it can resolve to readers, and to several members at once";
         return Some(problem("a custom cluster endpoint", impact, None));
     }
-    if context.is_named("proxy-") {
+    if context.is_named(RdsKind::Proxy) {
         return Some(Finding::ok("endpoint_kind", "an RDS Proxy's endpoint"));
     }
     let database = context.database()?;
-    match (database.kind, &database.cluster) {
+    match (database.kind, &database.member_of) {
         (DatabaseKind::Instance, Some(cluster)) => Some(problem(
             &format!("the endpoint of an instance of the cluster {cluster}"),
             "after a failover this instance is a reader, and the name still resolves to it",
@@ -118,10 +119,21 @@ fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
     context.aws(["rds", "describe-db-clusters"].into_iter().chain(words))
 }
 
-fn proxy(context: CheckContext<'_>) -> Finding {
-    let label = context.names().into_iter().find(|name| is_of_kind(name, "proxy-")).unwrap_or_default();
-    let proxy = label.split('.').next().unwrap_or_default();
-    let targets = context.aws(["rds", "describe-db-proxy-targets", "--db-proxy-name", proxy]);
+fn proxy(context: CheckContext<'_>, name: &str) -> Finding {
+    let labels: Vec<&str> = name.split('.').collect();
+    let targets = match labels.as_slice() {
+        // One of the proxy's further endpoints, whose name does not have the proxy's.
+        [endpoint, label, ..] if label.eq_ignore_ascii_case("endpoint") => {
+            let words = ["rds", "describe-db-proxy-endpoints", "--db-proxy-endpoint-name", endpoint];
+            let query = ["--query", "DBProxyEndpoints[].DBProxyName", "--output", "text"];
+            let proxy = context.aws(words.into_iter().chain(query));
+            let words = ["aws", "rds", "describe-db-proxy-targets", "--region", context.region()];
+            let targets = command(words.into_iter().chain(["--db-proxy-name"]));
+            format!("`{} | xargs -n 1 {}`", proxy.trim_matches('`'), targets.trim_matches('`'))
+        }
+        [proxy, ..] => context.aws(["rds", "describe-db-proxy-targets", "--db-proxy-name", proxy]),
+        [] => context.aws(["rds", "describe-db-proxies"]),
+    };
     let observed = "the database behind an RDS Proxy, which keeps its addresses in a failover";
     Finding::not_examined("database", observed, format!("check that its targets are available: {targets}"))
 }
@@ -196,7 +208,7 @@ fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding>
 /// The RDS API and DNS name the same member as the writer.
 fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let member = context.member().filter(|_| database.kind == DatabaseKind::Cluster)?;
-    match database.members.other_writer(member) {
+    match database.described.other_writer(member) {
         None => Some(Finding::ok("writer", format!("{member} by DNS, and RDS names no other"))),
         Some(other) => Some(Finding::warning(
             "writer",
@@ -215,24 +227,26 @@ fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Optio
     }
     let identifier = database.identifier.as_str();
     let take_out = "take \"standby\" out of the binding";
-    if database.kind == DatabaseKind::Cluster || database.cluster.is_some() {
-        let observed = match &database.cluster {
+    if database.kind == DatabaseKind::Cluster || database.member_of.is_some() {
+        let observed = match &database.member_of {
             Some(cluster) => {
                 format!("standby is \"keep\", and {identifier} belongs to the cluster {cluster}")
             }
             None => format!("standby is \"keep\", and {identifier} is a cluster"),
         };
-        return Some(Finding::problem("standby_policy", observed, NO_STANDBY_IN_A_CLUSTER, take_out));
+        let finding = Finding::problem("standby_policy", observed, NO_STANDBY_IN_A_CLUSTER, take_out);
+        return Some(finding.of(FindingKind::Refused));
     }
     if database.is_multi_az {
         return Some(Finding::ok("standby_policy", format!("{identifier} is Multi-AZ and has a standby")));
     }
     let words = ["rds", "modify-db-instance", "--db-instance-identifier", identifier, "--multi-az"];
     let convert = context.aws(words.into_iter().chain(["--apply-immediately"]));
-    Some(Finding::problem(
+    let finding = Finding::problem(
         "standby_policy",
         format!("standby is \"keep\", and the instance {identifier} is not Multi-AZ: it has no standby"),
         "every run of this binding fails, and an address that is kept belongs to no standby",
         format!("{take_out}, or convert the instance: {convert}"),
-    ))
+    );
+    Some(finding.of(FindingKind::Refused))
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::reconcile::{Cluster, Resolution};
 
 /// A fact, or why it could not be read.
-pub type Read<T> = Result<T, Unread>;
+pub type Fact<T> = Result<T, Unread>;
 
 /// Why a fact could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,28 +28,32 @@ impl From<Error> for Unread {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The endpoint's addresses, resolved from here.
-    pub resolution: Read<Resolution>,
+    pub resolution: Fact<Resolution>,
     /// The identifier that the RDS API was asked for.
     pub identifier: String,
     /// The cluster or instance, or `None` if the RDS API has none of this identifier.
-    pub database: Read<Option<Database>>,
+    pub database: Fact<Option<Database>>,
     /// The cluster's members, or the instance. Empty where the database could not be read.
-    pub hosts: Read<Vec<Host>>,
-    /// The parameters that differ from the engine's defaults. `None` if no check needs them.
-    pub parameters: Option<Read<Attributes>>,
-    /// The same of the group that decides on TLS, which is the cluster's in Aurora.
-    pub tls_parameters: Option<Read<Attributes>>,
-    pub group: Read<Group>,
-    pub attributes: Read<Attributes>,
+    pub hosts: Fact<Vec<Host>>,
+    /// The parameters that differ from the engine's defaults, by parameter group. Empty if no check needs them.
+    pub parameters: BTreeMap<String, Fact<Attributes>>,
+    /// The parameters of the group that decides on TLS, which in Aurora is the cluster's own.
+    pub tls_parameters: Option<Fact<Attributes>>,
+    pub group: Fact<Group>,
+    pub attributes: Fact<Attributes>,
     /// The load balancers that the group is attached to. Empty where the group could not be read.
-    pub load_balancers: Read<Vec<Attached>>,
+    pub load_balancers: Fact<Vec<LoadBalancerFacts>>,
     /// If the group is attached to no load balancer: the first network load balancers of its VPC.
-    pub candidates: Read<Vec<Attached>>,
+    pub load_balancers_of_vpc: Fact<Vec<LoadBalancerFacts>>,
     /// The targets, as `address:port`.
-    pub targets: Read<BTreeMap<String, Health>>,
+    pub targets: Fact<BTreeMap<String, Health>>,
 }
 
 impl Facts {
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref().ok()?.as_ref()
+    }
+
     /// The port that targets are registered with, if it is known.
     pub fn port(&self, binding: &Binding) -> Option<u16> {
         binding.port.or(self.group.as_ref().ok().and_then(|group| group.port))
@@ -74,18 +78,24 @@ pub struct Database {
     pub status: String,
     /// Such as `aurora-mysql` or `postgres`.
     pub engine: String,
+    /// Such as `16.4`.
+    pub engine_version: Option<String>,
+    /// Whether users may log in with a token of IAM instead of a password.
+    pub allows_iam_login: Option<bool>,
     /// The port that it listens on. Absent while it is created.
     pub port: Option<u16>,
     /// Whether an instance has a standby.
     pub is_multi_az: bool,
-    /// Without members for an instance. The zone is that of its endpoint.
-    pub members: Cluster,
+    /// The cluster, as the RDS API describes it. An instance has no members, and its zone is that of its endpoint.
+    pub described: Cluster,
     /// The cluster that an instance belongs to.
-    pub cluster: Option<String>,
+    pub member_of: Option<String>,
     /// The ids of its security groups.
     pub security_groups: Vec<String>,
     /// A cluster's own parameter group.
     pub parameter_group: Option<String>,
+    /// Whether a member uses the cluster's parameter group only after a reboot.
+    pub needs_reboot: bool,
     /// An instance's own host.
     pub host: Option<Host>,
 }
@@ -114,6 +124,8 @@ pub struct Host {
     pub subnets: Vec<(String, String)>,
     pub security_groups: Vec<String>,
     pub parameter_group: Option<String>,
+    /// Whether it uses this group, or changes of it, only after a reboot.
+    pub needs_reboot: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,18 +179,18 @@ pub struct LoadBalancer {
     pub enforces_on_private_link: bool,
 }
 
-/// A load balancer that a group is attached to, with the answers of two further calls.
+/// A load balancer, with the answers of further calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub struct LoadBalancerFacts {
     pub load_balancer: LoadBalancer,
     /// Whether it sends to the targets in all zones.
-    pub cross_zone: Read<bool>,
-    pub listeners: Read<Vec<Listener>>,
+    pub cross_zone: Fact<bool>,
+    pub listeners: Fact<Vec<Listener>>,
     /// The attributes of the listener that clients use. `None` where there is none.
-    pub listener_attributes: Option<Read<Attributes>>,
+    pub listener_attributes: Option<Fact<Attributes>>,
 }
 
-impl Attached {
+impl LoadBalancerFacts {
     /// The listener that sends clients to the group: the one on this port, otherwise the first.
     pub fn serving(&self, group: &str, port: Option<u16>) -> Option<&Listener> {
         let listeners = self.listeners.as_deref().unwrap_or_default();
@@ -240,15 +252,41 @@ impl Health {
 /// The prefix of the parameter groups that RDS makes and that cannot be changed.
 pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
 
-/// The parameter group that decides on `max_connect_errors`: a Multi-AZ cluster's own, otherwise an instance's.
-pub fn parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Option<(DatabaseKind, &'a str)> {
+/// A parameter group as the database uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterGroup<'a> {
+    /// Whose it is.
+    pub kind: DatabaseKind,
+    /// The cluster, or the instances.
+    pub users: Vec<&'a str>,
+    /// Those that use it only after a reboot.
+    pub pending: Vec<&'a str>,
+}
+
+/// The parameter groups that decide on `max_connect_errors`, by name: a Multi-AZ cluster's own, otherwise those of all
+/// instances, each of which may become the writer.
+pub fn parameter_groups<'a>(
+    database: &'a Database,
+    hosts: &'a [Host],
+) -> BTreeMap<&'a str, ParameterGroup<'a>> {
+    let mut groups = BTreeMap::new();
     let is_multi_az_cluster =
         database.kind == DatabaseKind::Cluster && !database.engine.starts_with("aurora");
     if is_multi_az_cluster {
-        return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
+        let users = vec![database.identifier.as_str()];
+        let pending = if database.needs_reboot { users.clone() } else { Vec::new() };
+        let group = ParameterGroup { kind: DatabaseKind::Cluster, users, pending };
+        groups.extend(database.parameter_group.as_deref().map(|name| (name, group)));
+        return groups;
     }
-    let group = hosts.iter().find_map(|host| host.parameter_group.as_deref())?;
-    Some((DatabaseKind::Instance, group))
+    for host in hosts {
+        let Some(name) = host.parameter_group.as_deref() else { continue };
+        let none = || ParameterGroup { kind: DatabaseKind::Instance, users: Vec::new(), pending: Vec::new() };
+        let group = groups.entry(name).or_insert_with(none);
+        group.users.push(&host.identifier);
+        group.pending.extend(host.needs_reboot.then_some(host.identifier.as_str()));
+    }
+    groups
 }
 
 /// The parameter group that decides whether clients must use TLS: a cluster's own, otherwise the instance's.
@@ -256,5 +294,6 @@ pub fn tls_parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Opt
     if database.kind == DatabaseKind::Cluster {
         return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
     }
-    parameter_group(database, hosts)
+    let group = hosts.iter().find_map(|host| host.parameter_group.as_deref())?;
+    Some((DatabaseKind::Instance, group))
 }

@@ -35,22 +35,24 @@ pub struct Finding {
     /// The check that found the cause, where this finding is a consequence.
     pub cause: Option<Cow<'static, str>>,
     #[serde(skip)]
-    pub(crate) nature: Nature,
+    pub(crate) kind: FindingKind,
 }
 
 /// What kind of finding it is, which decides what it can follow from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Nature {
+pub(crate) enum FindingKind {
     #[default]
     Observed,
     /// A required or important fact could not be read.
     Unread(Unread),
     /// The check needs a fact that another finding reports as unread.
     Unknown,
+    /// The function refuses such a group or binding, so a check changes nothing.
+    Refused,
     /// The group does not hold the endpoint's addresses alone. A check fixes that.
-    Unsynced,
+    OutOfSync,
     /// The load balancer sends no clients to a registered target.
-    Unserved,
+    NoTraffic,
 }
 
 impl Finding {
@@ -90,7 +92,7 @@ impl Finding {
     pub(super) fn unread(check: &'static str, unread: &Unread, could_not: &str) -> Self {
         let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
         let finding = Self::warning(check, &unread.reason, format!("not checked: {could_not}"), fix);
-        finding.of(Nature::Unread(unread.clone()))
+        finding.of(FindingKind::Unread(unread.clone()))
     }
 
     /// A fact that the function itself needs could not be read. This is a problem, because the group may be wrong.
@@ -110,8 +112,8 @@ impl Finding {
         Self::not_examined(check, format!("{could_not}: {}", unread.reason), fix)
     }
 
-    pub(super) fn of(self, nature: Nature) -> Self {
-        Self { nature, ..self }
+    pub(super) fn of(self, kind: FindingKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Makes this a consequence of what another check found.

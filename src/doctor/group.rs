@@ -1,9 +1,9 @@
 //! The target group: its type, its health check, and its attributes.
 
-use super::connect_errors;
+use super::connect_errors::{self, Protection};
 use super::context::CheckContext;
 use super::facts::{Attributes, Database, Group, HealthCheck};
-use super::finding::Finding;
+use super::finding::{Finding, FindingKind};
 
 /// The doctor warns if a dead target is unhealthy only after more than this many seconds. The API's shortest setting is
 /// two checks five seconds apart; its default is two checks thirty seconds apart.
@@ -60,7 +60,7 @@ fn check_target_type(context: CheckContext<'_>, target_type: &str) -> Finding {
         return Finding::ok("target_type", "ip");
     }
     let impact = "only a group of type ip holds a database's address";
-    Finding::problem("target_type", target_type, impact, another_group(context))
+    Finding::problem("target_type", target_type, impact, another_group(context)).of(FindingKind::Refused)
 }
 
 /// The fix for a wrong type or protocol of a group, which cannot be changed: another group.
@@ -91,7 +91,7 @@ fn check_protocol(context: CheckContext<'_>, protocol: &str) -> Finding {
         ),
         _ => {
             let impact = "this protocol carries no database connection";
-            Finding::problem("protocol", observed, impact, another_group(context))
+            Finding::problem("protocol", observed, impact, another_group(context)).of(FindingKind::Refused)
         }
     }
 }
@@ -102,7 +102,9 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     let group = context.binding.target_group.as_str();
     let words = ["elbv2", "modify-target-group", "--target-group-arn", group, "--health-check-enabled"];
     let kind = ["--health-check-protocol", "TCP", "--health-check-port", "traffic-port"];
-    let pace = ["--health-check-interval-seconds", "10", "--unhealthy-threshold-count", "2"];
+    // A present time-out above the new interval would be refused.
+    let pace = ["--health-check-interval-seconds", "10", "--health-check-timeout-seconds", "10"];
+    let pace = pace.into_iter().chain(["--unhealthy-threshold-count", "2"]);
     // The API keeps the settings that the command does not give.
     let repaired = || context.aws(words.into_iter().chain(kind));
     let faster = || context.aws(words.into_iter().chain(kind).chain(pace));
@@ -129,11 +131,17 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
         let impact =
             "for that long, new connections go to a dead target, and a new target waits for its first check";
         // More health checks reach the limit of a MySQL server sooner.
-        if connect_errors::is_unprotected(context) {
-            let fix = "raise max_connect_errors first, see connect_errors; then run the doctor again";
-            return Finding::warning("health_check", observed, impact, fix);
-        }
-        return Finding::warning("health_check", observed, impact, faster());
+        let fix = match connect_errors::protection(context) {
+            Protection::Protected => faster(),
+            Protection::Unprotected => {
+                "raise max_connect_errors first, see connect_errors; then run the doctor again".to_owned()
+            }
+            Protection::Unknown => format!(
+                "if the database is MySQL or MariaDB, raise max_connect_errors first (error 1129); then: {}",
+                faster()
+            ),
+        };
+        return Finding::warning("health_check", observed, impact, fix);
     }
     Finding::ok("health_check", observed)
 }

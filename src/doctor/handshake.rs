@@ -5,10 +5,10 @@
 
 use std::net::IpAddr;
 
-use super::connect_errors::is_unprotected;
+use super::connect_errors::{Protection, protection};
 use super::context::CheckContext;
-use super::facts::{Database, Facts, Read};
-use super::finding::{Finding, Nature, Severity};
+use super::facts::{Database, Fact, Facts};
+use super::finding::{Finding, FindingKind, Severity};
 use super::shell::command;
 use crate::binding::Binding;
 
@@ -28,7 +28,7 @@ pub struct Handshake {
     pub host: String,
     pub port: u16,
     /// `Err` where the name did not resolve.
-    pub replies: Read<Vec<Reply>>,
+    pub replies: Fact<Vec<Reply>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,17 +62,19 @@ impl Protocol {
     }
 }
 
-/// What came of it.
+/// The result of one handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// No answer to the attempt to connect.
     TimedOut,
+    /// The doctor's own time ran out first.
+    Unfinished,
     Refused,
     /// No way to the address, in the system's words.
     Unreachable(String),
-    /// Connected, and then closed or reset without a word.
+    /// Connected, then closed or reset before the first byte.
     Closed,
-    /// Connected, and then no word.
+    /// Connected, and no byte arrived.
     Silent,
     /// Connected; the protocol is not examined.
     Connected,
@@ -106,7 +108,7 @@ pub fn is_whole(answer: &[u8]) -> bool {
         // An error of PostgreSQL ends with a zero.
         [b'E', .., 0] => true,
         [b'E', ..] => false,
-        // Neither of both.
+        // Neither protocol.
         _ => true,
     }
 }
@@ -171,10 +173,19 @@ fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Finding 
         Ok(replies) => replies,
     };
     let expected = Protocol::of(context.database());
-    let Some(worst) = replies.iter().find(|reply| !is_good(&reply.outcome, expected)) else {
+    if replies.is_empty() {
+        return Finding::not_examined(CHECK, format!("{at}: the name has no address"), "check the name");
+    }
+    let Some(worst) = replies.iter().filter(|reply| !is_good(&reply.outcome, expected)).min_by_key(|reply| {
+        // A known outcome comes first.
+        reply.outcome == Outcome::Unfinished
+    }) else {
         return Finding::ok(CHECK, format!("{at}: {}", describe(replies)));
     };
     let observed = format!("{at}: {}", describe(replies));
+    if replies.iter().all(|reply| reply.outcome == Outcome::Unfinished || is_good(&reply.outcome, expected)) {
+        return Finding::not_examined(CHECK, observed, "raise --timeout, then run the doctor again");
+    }
     // A good answer from another address shows that the load balancer is within reach.
     if replies.iter().all(is_out_of_reach) {
         return Finding::not_examined(
@@ -186,11 +197,11 @@ fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Finding 
         );
     }
     let (impact, fix) = explain(context, worst, expected);
-    let nature = match worst.outcome {
-        Outcome::MysqlError { .. } | Outcome::PostgresError(_) => Nature::Observed,
-        _ => Nature::Unserved,
+    let kind = match worst.outcome {
+        Outcome::MysqlError { .. } | Outcome::PostgresError(_) => FindingKind::Observed,
+        _ => FindingKind::NoTraffic,
     };
-    Finding::problem(CHECK, observed, impact, fix).of(nature)
+    Finding::problem(CHECK, observed, impact, fix).of(kind)
 }
 
 fn is_good(outcome: &Outcome, expected: Protocol) -> bool {
@@ -234,6 +245,7 @@ fn describe(replies: &[Reply]) -> String {
 fn what(outcome: &Outcome) -> String {
     match outcome {
         Outcome::TimedOut => "does not answer (time-out)".into(),
+        Outcome::Unfinished => "was not tried to the end, since the doctor's time ran out".into(),
         Outcome::Refused => "refuses the connection".into(),
         Outcome::Unreachable(reason) => format!("cannot be reached ({reason})"),
         Outcome::Closed => "accepts the connection and closes it".into(),
@@ -253,7 +265,7 @@ fn what(outcome: &Outcome) -> String {
 fn explain(context: CheckContext<'_>, reply: &Reply, expected: Protocol) -> (String, String) {
     let endpoint = context.binding.endpoint.as_str();
     let (impact, fix) = match &reply.outcome {
-        Outcome::TimedOut | Outcome::Unreachable(_) => (
+        Outcome::TimedOut | Outcome::Unfinished | Outcome::Unreachable(_) => (
             "no connection comes through: a security group, a network ACL or a route drops the packets",
             "check the security groups of the load balancer and of the database for this port; to leave the load \
              balancer out, connect to the database's own endpoint from the same host"
@@ -281,7 +293,7 @@ fn explain(context: CheckContext<'_>, reply: &Reply, expected: Protocol) -> (Str
             format!(
                 "log in to the database at its own endpoint, {endpoint}, and run FLUSH HOSTS (from MySQL 8.4 on: TRUNCATE \
                  TABLE performance_schema.host_cache), or restart it{}",
-                if is_unprotected(context) { "; then raise max_connect_errors, see connect_errors" } else { "" }
+                if protection(context) == Protection::Unprotected { "; then raise max_connect_errors, see connect_errors" } else { "" }
             ),
         ),
         Outcome::MysqlError { code: 1040, .. } => (

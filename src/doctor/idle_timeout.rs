@@ -1,7 +1,8 @@
 //! The listener's idle time-out: a connection without a packet for so long is forgotten, and the next packet is
 //! answered with a reset.
 
-use super::facts::{Attributes, Read};
+use super::context::CheckContext;
+use super::facts::{Attributes, Fact, Listener};
 use super::finding::Finding;
 
 const CHECK: &str = "idle_timeout";
@@ -9,7 +10,12 @@ const ATTRIBUTE: &str = "tcp.idle_timeout.seconds";
 /// The default in seconds (NLB guide, "Listener attributes").
 const DEFAULT: u32 = 350;
 
-pub fn check_idle_timeout(attributes: &Read<Attributes>) -> Finding {
+/// The idle time-out of the listener that clients use.
+pub fn check_idle_timeout(
+    context: CheckContext<'_>,
+    listener: Option<&Listener>,
+    attributes: &Fact<Attributes>,
+) -> Finding {
     let attributes = match attributes {
         Err(unread) => {
             return Finding::unread_optional(CHECK, unread, "after how long an idle connection is cut");
@@ -22,9 +28,14 @@ pub fn check_idle_timeout(attributes: &Read<Attributes>) -> Finding {
         return Finding::ok(CHECK, observed);
     }
     let impact = "pools of the clients hold connections for longer than that, and find them reset";
-    let fix = format!(
-        "let the clients send TCP keepalives more often than every {seconds} s, or raise {ATTRIBUTE} of the listener to \
-         {DEFAULT} or more"
-    );
+    let raise = match listener {
+        Some(Listener { arn, .. }) => {
+            let attribute = format!("Key={ATTRIBUTE},Value={DEFAULT}");
+            let words = ["elbv2", "modify-listener-attributes", "--listener-arn", arn, "--attributes"];
+            format!("raise it: {}", context.aws(words.into_iter().chain([attribute.as_str()])))
+        }
+        None => format!("raise {ATTRIBUTE} of the listener to {DEFAULT} or more"),
+    };
+    let fix = format!("let the clients send TCP keepalives more often than every {seconds} s, or {raise}");
     Finding::warning(CHECK, observed, impact, fix)
 }

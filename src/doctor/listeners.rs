@@ -1,7 +1,7 @@
 //! The load balancer's listeners: one forwards to the group alone, by TCP and on the database's port.
 
 use super::context::CheckContext;
-use super::facts::{Attached, Database, Listener, LoadBalancer, Read};
+use super::facts::{Database, Fact, Listener, LoadBalancer, LoadBalancerFacts};
 use super::finding::Finding;
 
 const CHECK: &str = "listener";
@@ -10,7 +10,7 @@ const CHECK: &str = "listener";
 pub fn check_listeners(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
-    listeners: &Read<Vec<Listener>>,
+    listeners: &Fact<Vec<Listener>>,
 ) -> Finding {
     let listeners = match listeners {
         Err(unread) => return Finding::unread(CHECK, unread, "whether a listener forwards to the group"),
@@ -28,20 +28,19 @@ pub fn check_listeners(
     };
     check_share(context, listener)
         .or_else(|| check_protocol(context, listener))
-        .or_else(|| check_port(context, load_balancer, listener))
+        .or_else(|| check_port(context, load_balancer, listeners, listener))
         .unwrap_or_else(|| Finding::ok(CHECK, describe(listener)))
 }
 
 /// The fix for a group that is attached to no load balancer: the command that attaches it.
 pub fn attach(context: CheckContext<'_>) -> String {
-    let candidates: Vec<(&LoadBalancer, &[Listener])> = match &context.facts.candidates {
-        Ok(candidates) => candidates.iter().filter_map(known_listeners).collect(),
+    let of_vpc: Vec<(&LoadBalancer, &[Listener])> = match &context.facts.load_balancers_of_vpc {
+        Ok(found) => found.iter().filter_map(known_listeners).collect(),
         Err(_) => Vec::new(),
     };
-    let port = context.port();
-    let is_on_port = |listener: &Listener| Some(listener.port) == port;
-    let taken = candidates.iter().find(|(_, listeners)| listeners.iter().any(is_on_port));
-    if let Some((load_balancer, listeners)) = taken.or(candidates.first()) {
+    // A listener that is there serves another database, perhaps.
+    let free = of_vpc.iter().find(|(_, listeners)| on_port(context, listeners).is_none());
+    if let Some((load_balancer, listeners)) = free.or(of_vpc.first()) {
         return forward(context, load_balancer, listeners);
     }
     let vpc = context.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref()).unwrap_or("VPC");
@@ -50,19 +49,24 @@ pub fn attach(context: CheckContext<'_>) -> String {
     format!("give a network load balancer of the group's VPC a TCP listener that forwards to it: {list}")
 }
 
-fn known_listeners(attached: &Attached) -> Option<(&LoadBalancer, &[Listener])> {
+fn known_listeners(attached: &LoadBalancerFacts) -> Option<(&LoadBalancer, &[Listener])> {
     Some((&attached.load_balancer, attached.listeners.as_deref().ok()?))
+}
+
+/// The listener on the database's port.
+fn on_port<'l>(context: CheckContext<'_>, listeners: &'l [Listener]) -> Option<&'l Listener> {
+    listeners.iter().find(|listener| Some(listener.port) == context.port())
 }
 
 /// The command that changes the listener on the database's port, or creates one if the port is free.
 fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &[Listener]) -> String {
-    let present = listeners.iter().find(|listener| Some(listener.port) == context.port());
-    if let Some(listener) = present {
+    if let Some(listener) = on_port(context, listeners) {
         let others = listener.others(context.binding.target_group.as_str()).join(", ");
-        let modify = modify(context, listener);
+        let others = if others.is_empty() { "no group".to_owned() } else { format!("the group {others}") };
+        let (port, name, modify) = (listener.port, &load_balancer.name, modify(context, listener));
         return format!(
-            "the listener on {} forwards to the group {others}; let it forward to this group: {modify}",
-            listener.port
+            "the listener on {port} of {name} forwards to {others}; if nothing else needs that, let it forward to this \
+             group: {modify}"
         );
     }
     let port = context.port().unwrap_or(5432).to_string();
@@ -132,11 +136,13 @@ fn check_protocol(context: CheckContext<'_>, listener: &Listener) -> Option<Find
 fn check_port(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
+    listeners: &[Listener],
     listener: &Listener,
 ) -> Option<Finding> {
     let port = context.port().filter(|port| *port != listener.port)?;
     let impact = format!("clients that connect to the database's own port, {port}, cannot connect");
-    let add = forward(context, load_balancer, &[]);
-    let fix = format!("give the clients the port {}, or {add}", listener.port);
+    let forward = forward(context, load_balancer, listeners);
+    let or = if on_port(context, listeners).is_some() { "; or" } else { ", or" };
+    let fix = format!("give the clients the port {}{or} {forward}", listener.port);
     Some(Finding::warning(CHECK, format!("only {}", describe(listener)), impact, fix))
 }

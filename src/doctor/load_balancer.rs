@@ -1,7 +1,7 @@
 //! The load balancers that the group is attached to.
 
 use super::context::CheckContext;
-use super::facts::{Attached, Group, LoadBalancer};
+use super::facts::{Group, LoadBalancer, LoadBalancerFacts};
 use super::finding::Finding;
 use super::{idle_timeout, listeners, zones};
 
@@ -28,14 +28,16 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     }
 }
 
-fn of(context: CheckContext<'_>, group: &Group, attached: &Attached) -> Vec<Finding> {
-    let Attached { load_balancer, cross_zone, listeners, listener_attributes } = attached;
+fn of(context: CheckContext<'_>, group: &Group, attached: &LoadBalancerFacts) -> Vec<Finding> {
+    let LoadBalancerFacts { load_balancer, cross_zone, listeners, listener_attributes } = attached;
     let mut findings = vec![check_load_balancer(load_balancer)];
     if load_balancer.kind == "network" {
         findings.push(check_scheme(load_balancer));
         findings.extend(zones::findings(context, load_balancer, cross_zone));
         findings.push(listeners::check_listeners(context, load_balancer, listeners));
-        findings.extend(listener_attributes.as_ref().map(idle_timeout::check_idle_timeout));
+        let serving = attached.serving(context.binding.target_group.as_str(), context.port());
+        let of_serving = listener_attributes.as_ref();
+        findings.extend(of_serving.map(|read| idle_timeout::check_idle_timeout(context, serving, read)));
         findings.push(check_security_groups(context, load_balancer));
         findings.extend(check_address_type(context, group, load_balancer));
     }
@@ -82,7 +84,7 @@ fn check_scheme(load_balancer: &LoadBalancer) -> Finding {
 
 /// The load balancer's security groups admit PrivateLink traffic.
 fn check_security_groups(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
-    let LoadBalancer { arn, security_groups, enforces_on_private_link, .. } = load_balancer;
+    let LoadBalancer { security_groups, enforces_on_private_link, .. } = load_balancer;
     if security_groups.is_empty() {
         return Finding::ok("security_groups", "none on the load balancer");
     }
@@ -92,10 +94,7 @@ fn check_security_groups(context: CheckContext<'_>, load_balancer: &LoadBalancer
     }
     let filter = format!("Name=group-id,Values={}", security_groups.join(","));
     let rules = context.aws(["ec2", "describe-security-group-rules", "--filters", &filter]);
-    let words = ["elbv2", "set-security-groups", "--load-balancer-arn", arn, "--security-groups"];
-    let words = words.into_iter().chain(security_groups.iter().map(String::as_str));
-    let not_enforced = ["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"];
-    let not_enforced = context.aws(words.chain(not_enforced));
+    let not_enforced = context.set_not_enforced(load_balancer);
     Finding::not_examined(
         "security_groups",
         format!("the inbound rules of {list}, which must admit the clients' own addresses"),

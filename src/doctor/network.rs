@@ -20,7 +20,7 @@ pub use facts::{
 pub use read::{InspectLattice, InspectMetrics, InspectNetwork, InspectShares, LatticeReader, read_network};
 
 use super::context::CheckContext;
-use super::facts::{Attached, Facts, Read};
+use super::facts::{Fact, Facts, LoadBalancerFacts};
 use super::finding::Finding;
 use crate::binding::Binding;
 
@@ -29,7 +29,7 @@ use crate::binding::Binding;
 pub fn network_findings(
     binding: &Binding,
     facts: &Facts,
-    attached: &Attached,
+    attached: &LoadBalancerFacts,
     network: &Network,
     principal: Option<&str>,
 ) -> Vec<Finding> {
@@ -47,7 +47,7 @@ pub fn network_findings(
 pub fn lattice_findings(
     binding: &Binding,
     facts: &Facts,
-    paths: &Read<Vec<LatticePath>>,
+    paths: &Fact<Vec<LatticePath>>,
     principal: Option<&str>,
 ) -> Vec<Finding> {
     lattice::findings(CheckContext { binding, facts }, paths, principal)

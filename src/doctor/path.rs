@@ -9,9 +9,9 @@ use crate::binding::Binding;
 /// The findings about the path. The default has none.
 #[derive(Debug, Default)]
 pub struct PathFindings {
-    /// What can keep clients from the target.
+    /// The network between the clients and the target.
     pub network: Vec<Finding>,
-    /// What a client sees, whatever keeps it from the target.
+    /// The result of a handshake, as a client makes it.
     pub handshake: Vec<Finding>,
 }
 

@@ -2,7 +2,7 @@
 
 use tokio::time::{Instant, timeout_at};
 
-use super::facts::Read;
+use super::facts::Fact;
 use crate::error::{Error, ErrorKind};
 
 /// The call's result, or `Unread` at the deadline. `doing` is the action, such as "list the targets".
@@ -10,7 +10,7 @@ pub async fn read_until<R>(
     deadline: Instant,
     doing: &str,
     call: impl Future<Output = Result<R, Error>>,
-) -> Read<R> {
+) -> Fact<R> {
     let result = timeout_at(deadline, call).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
             .with_fix("raise the time-out, or find out why the call takes so long"))

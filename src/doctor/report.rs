@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::{Finding, Nature, Severity};
+use super::finding::{Finding, FindingKind, Severity};
 use crate::reconcile::Report;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,8 +65,10 @@ impl DoctorReport {
         if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
             // A check fixes these only after DRY_RUN is off.
             let findings = bindings.iter_mut().flat_map(|binding| &mut binding.findings);
-            let unsynced = findings.filter(|finding| finding.nature == Nature::Unsynced);
-            unsynced.filter(|finding| finding.cause.is_none()).for_each(|finding| finding.follows("dry_run"));
+            let out_of_sync = findings.filter(|finding| finding.kind == FindingKind::OutOfSync);
+            out_of_sync
+                .filter(|finding| finding.cause.is_none())
+                .for_each(|finding| finding.follows("dry_run"));
         }
         let (general, not_examined) = sorted(general);
         let mut report = Self { counts: Counts::default(), general, not_examined, bindings };
@@ -148,18 +150,20 @@ const KEEPS_CLIENTS_OUT: [&str; 12] = [
 
 fn is_cause(cause: &Finding, finding: &Finding) -> bool {
     let checks = (cause.check.as_ref(), finding.check.as_ref());
-    match (&cause.nature, &finding.nature, checks) {
-        (Nature::Unread(one), Nature::Unread(other), _) => one.failed_alike(other),
+    match (&cause.kind, &finding.kind, checks) {
+        (FindingKind::Unread(one), FindingKind::Unread(other), _) => one.failed_alike(other),
         (_, _, ("endpoint_kind", "database") | ("target_type", "protocol") | ("protocol", "listener")) => {
             true
         }
-        (_, _, ("connect_errors", "health_check")) => true,
+        (_, _, ("connect_errors", "health_check") | ("endpoint_kind", "writer")) => true,
+        (FindingKind::Unread(_), FindingKind::Unknown, ("attributes", "cross_zone")) => true,
+        (FindingKind::Refused, FindingKind::OutOfSync, _) => true,
         // The endpoint is the wrong name: to register its addresses would make it worse.
-        (_, Nature::Unsynced, ("endpoint_kind", _)) => true,
-        (Nature::Unsynced, Nature::Unsynced, ("targets", "stale_targets")) => true,
-        (_, Nature::Unknown, ("endpoint" | "target_group", "targets")) => true,
-        (_, Nature::Unserved, (cause, "targets")) => KEEPS_CLIENTS_OUT.contains(&cause),
-        (_, Nature::Unserved, (cause, "handshake")) => {
+        (_, FindingKind::OutOfSync, ("endpoint_kind", _)) => true,
+        (FindingKind::OutOfSync, FindingKind::OutOfSync, ("targets", "stale_targets")) => true,
+        (_, FindingKind::Unknown, ("endpoint" | "target_group", "targets")) => true,
+        (_, FindingKind::NoTraffic, (cause, "targets")) => KEEPS_CLIENTS_OUT.contains(&cause),
+        (_, FindingKind::NoTraffic, (cause, "handshake")) => {
             KEEPS_CLIENTS_OUT.contains(&cause) || ["targets", "proxy_protocol", "cross_zone"].contains(&cause)
         }
         _ => false,

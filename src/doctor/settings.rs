@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::finding::Finding;
+use super::finding::{Finding, Severity};
 use crate::config::Config;
 
 /// The TTL of RDS's DNS zones. A shorter confirmation can rest on one cached answer.
@@ -11,13 +11,28 @@ const DNS_TTL: Duration = Duration::from_secs(5);
 /// Checks the settings. `time` is the time that an invocation of the function has for its work, and `None` at
 /// the command line.
 pub fn check_settings(config: &Config, time: Option<Duration>) -> Vec<Finding> {
-    let mut findings = vec![check_dry_run(config), check_confirmation(config)];
-    if let Some(time) = time {
-        findings.push(check_timeout(config, time));
-    }
+    let (dry_run, confirmation) = (check_dry_run(config), check_confirmation(config));
+    let mut findings = match time {
+        Some(time) => vec![dry_run, confirmation, check_timeout(config, time)],
+        // Here the settings are those of this computer: a setting that is ok says nothing about the function.
+        None => {
+            let local = [dry_run, confirmation].into_iter().filter(|finding| finding.level > Severity::Ok);
+            let named =
+                local.map(|finding| Finding { observed: format!("{} here", finding.observed), ..finding });
+            named.chain([not_of_the_function()]).collect()
+        }
+    };
     // These two concern the deployed function, also if the doctor runs at the command line.
     findings.extend([check_write_access(), check_delivery()]);
     findings
+}
+
+fn not_of_the_function() -> Finding {
+    Finding::not_examined(
+        "settings",
+        "the deployed function's settings, such as DRY_RUN and CONFIRM_SECONDS",
+        "run the doctor with --function and the function's name",
+    )
 }
 
 fn check_dry_run(config: &Config) -> Finding {
@@ -26,7 +41,7 @@ fn check_dry_run(config: &Config) -> Finding {
             "dry_run",
             "DRY_RUN is true",
             "changes are reported and never made, so a failover cuts the clients off",
-            "set DRY_RUN to false (the template's parameter DryRun)",
+            "set DRY_RUN to false (the template's parameter DryRun; in Terraform, settings.dry_run)",
         );
     }
     Finding::ok("dry_run", "changes are made, not only reported")
@@ -40,7 +55,7 @@ fn check_confirmation(config: &Config) -> Finding {
             "confirmation",
             observed,
             "RDS's answers may be cached for 5 s, so one stale answer can remove an address after a failover",
-            "set CONFIRM_SECONDS to 6 or more (the template's parameter ConfirmSeconds)",
+            "set CONFIRM_SECONDS to 6 or more (the template's parameter ConfirmSeconds; in Terraform, settings.confirm_seconds)",
         );
     }
     Finding::ok("confirmation", observed)

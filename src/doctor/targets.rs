@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::CheckContext;
-use super::facts::Health;
-use super::finding::{Finding, Nature};
+use super::facts::{DatabaseKind, Health};
+use super::finding::{Finding, FindingKind};
 use super::shell::command;
+use super::zones::ALL_ZONES;
 use crate::binding::{Binding, Role};
 use crate::plan::StandbyPolicy;
 
@@ -37,7 +38,8 @@ fn sync_now(context: CheckContext<'_>) -> String {
     )
 }
 
-pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
+/// `is_admitted` says that the security groups let the load balancer through, as the checks of the network saw.
+pub fn findings(context: CheckContext<'_>, is_admitted: bool) -> Vec<Finding> {
     let targets = match &context.facts.targets {
         Err(unread) => {
             let could_not = "whether the endpoint's addresses are registered, healthy and alone";
@@ -52,10 +54,10 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
             "not checked: whether these are the endpoint's addresses, since the addresses or the port are not known",
             "see the findings about the endpoint and the group",
         );
-        return vec![finding.of(Nature::Unknown)];
+        return vec![finding.of(FindingKind::Unknown)];
     };
     let mut findings: Vec<Finding> =
-        wanted.iter().map(|address| check_registered(context, address, targets)).collect();
+        wanted.iter().map(|address| check_registered(context, address, targets, is_admitted)).collect();
     match context.binding.standby {
         StandbyPolicy::Deregister => findings.extend(check_stale_targets(context, &wanted, targets)),
         StandbyPolicy::Keep => findings.extend(check_standby(context, &wanted, targets)),
@@ -69,13 +71,18 @@ fn describe<'a>(targets: impl Iterator<Item = (&'a String, &'a Health)>) -> Stri
 }
 
 /// The address is registered, and the load balancer sends clients to it.
-fn check_registered(context: CheckContext<'_>, address: &str, targets: &BTreeMap<String, Health>) -> Finding {
+fn check_registered(
+    context: CheckContext<'_>,
+    address: &str,
+    targets: &BTreeMap<String, Health>,
+    is_admitted: bool,
+) -> Finding {
     let what = context.target();
     let Some(health) = targets.get(address).filter(|health| !health.is_draining()) else {
         let observed =
             format!("the {what} {address} is not in the group, which holds {}", describe(targets.iter()));
         let impact = "clients are cut off, or reach another database";
-        return Finding::problem("targets", observed, impact, sync_now(context)).of(Nature::Unsynced);
+        return Finding::problem("targets", observed, impact, sync_now(context)).of(FindingKind::OutOfSync);
     };
     let Health { state, reason, zone: _ } = health;
     let explanation = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -95,7 +102,7 @@ fn check_registered(context: CheckContext<'_>, address: &str, targets: &BTreeMap
                 "Target.HealthCheckDisabled" => format!("turn the health check on: {}", context.aws(words)),
                 _ => "check the group's listener and its health check".to_owned(),
             };
-            return Finding::warning("targets", observed, impact, fix).of(Nature::Unserved);
+            return Finding::warning("targets", observed, impact, fix).of(FindingKind::NoTraffic);
         }
         (_, "Target.NotInUse") => (
             "the load balancer does not use it: no listener forwards to the group, or the target's zone is not \
@@ -106,20 +113,22 @@ fn check_registered(context: CheckContext<'_>, address: &str, targets: &BTreeMap
             ("a load balancer uses this address", "check what the endpoint's name resolves to".to_owned())
         }
         _ => {
-            let fix = format!("if the database is available, {}", admit(context));
+            let fix = match is_admitted {
+                true => "the security groups admit the load balancer: see network_acls and routes, and whether the \
+                         database is available and listens on its port"
+                    .to_owned(),
+                false => format!("if the database is available, {}", admit(context)),
+            };
             ("clients are cut off: the health check does not reach the database", fix)
         }
     };
-    Finding::problem("targets", observed, impact, fix).of(Nature::Unserved)
+    Finding::problem("targets", observed, impact, fix).of(FindingKind::NoTraffic)
 }
 
 /// The commands that make the database's security group admit the load balancer.
 fn admit(context: CheckContext<'_>) -> String {
-    let of_host = context.writer_host().map(|host| host.security_groups.as_slice());
-    let of_database = context.database().map(|database| database.security_groups.as_slice());
-    let group = of_host.filter(|groups| !groups.is_empty()).or(of_database).and_then(<[String]>::first);
     let load_balancer = context.facts.load_balancers.as_ref().ok().and_then(|list| list.first());
-    let (Some(group), Some(attached)) = (group, load_balancer) else {
+    let (Some(group), Some(attached)) = (context.security_groups().first(), load_balancer) else {
         return "admit the load balancer (its security groups, or its subnets' ranges) in the database's \
                 security group, and check that the database listens on its port"
             .to_owned();
@@ -136,11 +145,21 @@ fn admit(context: CheckContext<'_>) -> String {
     }
     let subnets = attached.load_balancer.zones.values().map(String::as_str);
     let list = ["aws", "ec2", "describe-subnets", "--region", context.region(), "--subnet-ids"];
-    let list = list.into_iter().chain(subnets).chain(["--query", "Subnets[].CidrBlock", "--output", "text"]);
-    let each = ["aws"].into_iter().chain(words).chain(["--region", context.region(), "--cidr"]);
-    let (list, each) = (command(list), command(each));
+    let list = list.into_iter().chain(subnets).chain(["--query"]);
+    let (list, xargs, each) = if context.is_v6() {
+        // The option --cidr takes IPv4 alone. Each range is on a line of its own.
+        let ranges = "Subnets[].Ipv6CidrBlockAssociationSet[].[Ipv6CidrBlock]";
+        let permission =
+            format!("IpProtocol=tcp,FromPort={port},ToPort={port},Ipv6Ranges=[{{CidrIpv6=CIDR}}]");
+        let each = ["aws", "ec2", "authorize-security-group-ingress", "--region", context.region()];
+        let each = each.into_iter().chain(["--group-id", group, "--ip-permissions", &permission]);
+        (command(list.chain([ranges, "--output", "text"])), "xargs -I CIDR", command(each))
+    } else {
+        let each = ["aws"].into_iter().chain(words).chain(["--region", context.region(), "--cidr"]);
+        (command(list.chain(["Subnets[].CidrBlock", "--output", "text"])), "xargs -n 1", command(each))
+    };
     format!(
-        "admit the load balancer's subnets in the database's security group: `{} | xargs -n 1 {}`",
+        "admit the load balancer's subnets in the database's security group: `{} | {xargs} {}`",
         list.trim_matches('`'),
         each.trim_matches('`')
     )
@@ -152,9 +171,16 @@ fn check_standby(
     wanted: &BTreeSet<String>,
     targets: &BTreeMap<String, Health>,
 ) -> Vec<Finding> {
-    let is_standby =
+    let is_unhealthy =
         |(target, health): &(&String, &Health)| !wanted.contains(*target) && health.state == "unhealthy";
-    let Some((standby, _)) = targets.iter().find(is_standby) else {
+    let zone = context.writer_host().and_then(|host| host.standby_zone.as_deref());
+    let is_elsewhere = |health: &Health| {
+        let of_target = health.zone.as_deref().filter(|zone| *zone != ALL_ZONES);
+        zone.zip(of_target).is_some_and(|(standby, of_target)| standby != of_target)
+    };
+    let unhealthy = || targets.iter().filter(is_unhealthy);
+    let in_zone = unhealthy().find(|(_, health)| !is_elsewhere(health));
+    let Some((standby, health)) = in_zone.or_else(|| unhealthy().next()) else {
         let observed =
             "the group holds no standby yet; the old writer's address is kept at the next failover";
         return std::iter::once(Finding::ok("standby", observed))
@@ -163,12 +189,40 @@ fn check_standby(
     };
     let mut others = targets.clone();
     others.remove(standby);
-    let kept = Finding {
+    let whether = format!("whether the unhealthy {standby} is the standby");
+    let kept = match context.database() {
+        None => Finding::not_examined(
+            "standby",
+            format!("{whether}: the database is not known"),
+            "see the finding database",
+        ),
+        Some(database) if database.kind != DatabaseKind::Instance || !database.is_multi_az => {
+            Finding::not_examined(
+                "standby",
+                format!("{whether}: the database has none"),
+                "see the finding standby_policy",
+            )
+        }
+        Some(_) if is_elsewhere(health) => {
+            let (here, there) = (health.zone.as_deref().unwrap_or_default(), zone.unwrap_or_default());
+            let observed = format!("{whether}: the target is in {here}, and the standby in {there}");
+            Finding::not_examined(
+                "standby",
+                observed,
+                "run the doctor again after a minute: in a failover they differ",
+            )
+        }
+        Some(_) => kept(standby),
+    };
+    std::iter::once(kept).chain(check_stale_targets(context, wanted, &others)).collect()
+}
+
+fn kept(standby: &str) -> Finding {
+    Finding {
         impact: Some("the group's UnHealthyHostCount is one in normal times".to_owned()),
         fix: Some("alarm on HealthyHostCount below one instead".to_owned()),
         ..Finding::ok("standby", format!("{standby} is kept as the standby, and is unhealthy as expected"))
-    };
-    std::iter::once(kept).chain(check_stale_targets(context, wanted, &others)).collect()
+    }
 }
 
 /// The group holds nothing but the endpoint's addresses.
@@ -180,10 +234,18 @@ fn check_stale_targets(
     let others = || targets.iter().filter(|(target, _)| !wanted.contains(*target));
     let (draining, stale): (Vec<_>, Vec<_>) = others().partition(|(_, health)| health.is_draining());
     if !stale.is_empty() {
-        let observed = describe(stale.into_iter());
+        let observed = describe(stale.iter().copied());
+        // In a failover the function registers the reader that becomes the writer early.
+        let is_cluster = context.database().is_some_and(|database| database.kind == DatabaseKind::Cluster);
+        if is_cluster && stale.iter().all(|(_, health)| health.state == "initial") {
+            let impact = "in a failover, the function registers the next writer early; at another time, the load balancer \
+                          will send a part of the clients to them";
+            let fix = "run the doctor again in some minutes";
+            return Some(Finding::warning("stale_targets", observed, impact, fix));
+        }
         let impact = "the load balancer sends a part of the clients to them";
         let fix = format!("{}. {}", sync_now(context), stop_external_changes(context));
-        return Some(Finding::problem("stale_targets", observed, impact, fix).of(Nature::Unsynced));
+        return Some(Finding::problem("stale_targets", observed, impact, fix).of(FindingKind::OutOfSync));
     }
     if !draining.is_empty() {
         let observed = format!("draining: {}", describe(draining.into_iter()));

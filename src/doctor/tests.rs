@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[cfg(feature = "cli")]
 use super::checks::findings_with;
@@ -8,7 +8,7 @@ use crate::error::ErrorKind;
 use crate::plan::{Addresses, StandbyPolicy};
 use crate::reconcile::{Cluster, Resolution};
 
-mod commands;
+pub mod commands;
 mod faults;
 #[cfg(feature = "cli")]
 mod handshake;
@@ -65,15 +65,18 @@ fn healthy_facts() -> Facts {
             status: "available".into(),
             port: Some(5432),
             engine: "aurora-postgresql".into(),
+            engine_version: Some("16.4".into()),
+            allows_iam_login: Some(true),
+            needs_reboot: false,
             is_multi_az: false,
-            members: Cluster { members, is_failing_over: false, zone: None },
-            cluster: None,
+            described: Cluster { members, is_failing_over: false, zone: None },
+            member_of: None,
             security_groups: vec!["sg-database".into()],
             parameter_group: Some("orders-cluster".into()),
             host: None,
         })),
         hosts: Ok(vec![host("orders-1", "us-east-1a"), host("orders-2", "us-east-1b")]),
-        parameters: None,
+        parameters: BTreeMap::new(),
         tls_parameters: Some(Ok(Attributes::new())),
         group: Ok(Group {
             target_type: "ip".into(),
@@ -96,13 +99,13 @@ fn healthy_facts() -> Facts {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()),
-        load_balancers: Ok(vec![Attached {
+        load_balancers: Ok(vec![LoadBalancerFacts {
             load_balancer,
             cross_zone: Ok(true),
             listeners: Ok(vec![listener]),
             listener_attributes: Some(Ok(Attributes::new())),
         }]),
-        candidates: Ok(Vec::new()),
+        load_balancers_of_vpc: Ok(Vec::new()),
         targets: Ok([("10.0.1.10:5432".to_owned(), health("healthy"))].into()),
     }
 }
@@ -121,6 +124,7 @@ fn host(identifier: &str, zone: &str) -> Host {
         subnets: strings(subnets).into(),
         security_groups: vec!["sg-database".into()],
         parameter_group: Some("default.aurora-postgresql16".into()),
+        needs_reboot: false,
     }
 }
 
@@ -144,7 +148,13 @@ fn host_of(facts: &mut Facts, index: usize) -> &mut Host {
 fn mysql(facts: &mut Facts, parameter_group: &str) {
     database(facts).engine = "aurora-mysql".into();
     (0..2).for_each(|index| host_of(facts, index).parameter_group = Some(parameter_group.into()));
-    facts.parameters = Some(Ok(Attributes::new()));
+    set_parameters(facts, parameter_group, &[]);
+}
+
+/// The parameters that this parameter group changes.
+fn set_parameters(facts: &mut Facts, parameter_group: &str, parameters: &[(&str, &str)]) {
+    let parameters = parameters.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    facts.parameters.insert(parameter_group.into(), Ok(parameters));
 }
 
 fn denied(action: &str) -> Unread {
@@ -163,7 +173,7 @@ fn group(facts: &mut Facts) -> &mut Group {
     facts.group.as_mut().unwrap()
 }
 
-fn attached(facts: &mut Facts) -> &mut Attached {
+fn attached(facts: &mut Facts) -> &mut LoadBalancerFacts {
     &mut facts.load_balancers.as_mut().unwrap()[0]
 }
 
@@ -188,6 +198,10 @@ fn set_health(facts: &mut Facts, state: &str, reason: &str) {
     facts.targets = Ok([("10.0.1.10:5432".to_owned(), health)].into());
 }
 
+fn set_zone(facts: &mut Facts, target: &str, zone: &str) {
+    facts.targets.as_mut().unwrap().get_mut(target).unwrap().zone = Some(zone.into());
+}
+
 /// The endpoint has this name and no CNAME.
 fn rename_endpoint(facts: &mut Facts, endpoint: &str) {
     facts.resolution = Ok(resolution(&[endpoint]));
@@ -196,8 +210,8 @@ fn rename_endpoint(facts: &mut Facts, endpoint: &str) {
 fn instance_of(facts: &mut Facts, cluster: Option<&str>) {
     let database = database(facts);
     database.kind = DatabaseKind::Instance;
-    database.cluster = cluster.map(str::to_owned);
-    database.members = Cluster::default();
+    database.member_of = cluster.map(str::to_owned);
+    database.described = Cluster::default();
     facts.hosts = Ok(vec![host("orders", "us-east-1a")]);
 }
 
@@ -214,6 +228,7 @@ fn healthy_binding_has_only_ok_findings() {
             "database_port",
             "writer",
             "require_tls",
+            "engine",
             "target_type",
             "protocol",
             "address_type",
@@ -251,12 +266,12 @@ fn unreadable_facts_are_one_finding_each() {
         identifier: "orders".into(),
         database: Err(nothing()),
         hosts: Ok(Vec::new()),
-        parameters: None,
+        parameters: BTreeMap::new(),
         tls_parameters: None,
         group: Err(nothing()),
         attributes: Err(nothing()),
         load_balancers: Ok(Vec::new()),
-        candidates: Ok(Vec::new()),
+        load_balancers_of_vpc: Ok(Vec::new()),
         targets: Err(nothing()),
     };
     let findings = findings(&binding(), &facts);
@@ -317,6 +332,7 @@ fn kept_standby_is_ok_and_its_impact_is_named() {
     database(&mut facts).is_multi_az = true;
     host_of(&mut facts, 0).standby_zone = Some("us-east-1b".into());
     set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
+    set_zone(&mut facts, "10.0.2.20:5432", "us-east-1b");
     let about = |binding: &Binding, facts: &Facts, check: &str| {
         findings(binding, facts).into_iter().find(|finding| finding.check == check)
     };
@@ -335,12 +351,52 @@ fn kept_standby_is_ok_and_its_impact_is_named() {
 }
 
 #[test]
+fn only_the_known_standby_is_as_expected() {
+    let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
+    let world = |change: fn(&mut Facts)| {
+        let mut facts = healthy_facts();
+        instance_of(&mut facts, None);
+        database(&mut facts).is_multi_az = true;
+        host_of(&mut facts, 0).standby_zone = Some("us-east-1b".into());
+        set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
+        set_zone(&mut facts, "10.0.2.20:5432", "us-east-1b");
+        change(&mut facts);
+        let about = |check: &str| findings(&kept, &facts).into_iter().find(|finding| finding.check == check);
+        (about("standby").unwrap().level, about("stale_targets").unwrap().level)
+    };
+    assert_eq!(world(|_| {}), (Severity::Ok, Severity::Ok));
+    assert_eq!(world(|facts| host_of(facts, 0).standby_zone = None), (Severity::Ok, Severity::Ok));
+    let unknown = (Severity::NotExamined, Severity::Ok);
+    assert_eq!(world(|facts| database(facts).is_multi_az = false), unknown, "it has none");
+    assert_eq!(world(|facts| facts.database = Err(denied("rds:DescribeDBInstances"))), unknown);
+    assert_eq!(world(|facts| set_zone(facts, "10.0.2.20:5432", "us-east-1c")), unknown);
+    let two = world(|facts| {
+        set_targets(
+            facts,
+            &[
+                ("10.0.1.10:5432", "healthy"),
+                ("10.0.2.20:5432", "unhealthy"),
+                ("10.0.2.21:5432", "unhealthy"),
+            ],
+        );
+        set_zone(facts, "10.0.2.21:5432", "us-east-1b");
+    });
+    assert_eq!(
+        two,
+        (Severity::Ok, Severity::Problem),
+        "the one in the standby's zone is kept, not the other"
+    );
+}
+
+#[test]
 fn standby_without_multi_az_is_a_problem() {
     let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
     let mut facts = healthy_facts();
     assert_eq!(faults(&kept, &facts), ["problem standby_policy"], "a cluster has none");
     instance_of(&mut facts, None);
     assert_eq!(faults(&kept, &facts), ["problem standby_policy"]);
+    set_targets(&mut facts, &[("10.0.9.9:5432", "healthy")]);
+    assert_eq!(faults(&kept, &facts), ["problem standby_policy"], "a check would fail as well");
 }
 
 #[test]

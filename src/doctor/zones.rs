@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::context::CheckContext;
-use super::facts::{LoadBalancer, Read};
-use super::finding::Finding;
+use super::facts::{Fact, Host, LoadBalancer};
+use super::finding::{Finding, FindingKind};
 use crate::binding::Role;
 
 /// The setting has the same key on groups and on load balancers.
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 /// The zone of a target outside the VPC, which every zone reaches.
-const ALL_ZONES: &str = "all";
+pub const ALL_ZONES: &str = "all";
 
-pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, is_on: &Read<bool>) -> Vec<Finding> {
+pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, is_on: &Fact<bool>) -> Vec<Finding> {
     let mut findings = vec![check_zones(context, load_balancer)];
     findings.extend(check_failover_zones(context, load_balancer));
     findings.push(check_cross_zone(context, load_balancer, is_on));
@@ -80,6 +80,9 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
 /// The load balancer has the zones that the database may move to.
 fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<Finding> {
     const CHECK: &str = "failover_zones";
+    if let Err(unread) = &context.facts.database {
+        return Some(Finding::unread_optional(CHECK, unread, "the zones of the database's instances"));
+    }
     let hosts = match &context.facts.hosts {
         Err(unread) => {
             return Some(Finding::unread_optional(CHECK, unread, "the zones of the database's instances"));
@@ -88,10 +91,19 @@ fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer)
         Ok(hosts) => hosts,
     };
     let now = zones_of_addresses(context);
+    // Every zone reaches a target outside the VPC.
+    let is_in_vpc = |host: &&Host| match (&host.vpc, &load_balancer.vpc) {
+        (Some(of_host), Some(own)) => of_host == own,
+        _ => true,
+    };
+    if now.contains(ALL_ZONES) || !hosts.iter().any(|host| is_in_vpc(&host)) {
+        let observed = "the database is outside the load balancer's VPC, and every zone reaches it";
+        return Some(Finding::ok(CHECK, observed));
+    }
     let is_outside = |zone: &String| !load_balancer.zones.contains_key(zone) && !now.contains(zone);
     let mut places = Vec::new();
     let mut missing = BTreeSet::new();
-    for host in hosts {
+    for host in hosts.iter().filter(is_in_vpc) {
         for (what, zone) in [("", &host.zone), ("the standby of ", &host.standby_zone)] {
             if let Some(zone) = zone.as_ref().filter(|zone| is_outside(zone)) {
                 places.push(format!("{what}{} is in {zone}", host.identifier));
@@ -141,26 +153,38 @@ fn find_subnets(context: CheckContext<'_>, load_balancer: &LoadBalancer, missing
 fn check_cross_zone(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
-    of_load_balancer: &Read<bool>,
+    of_load_balancer: &Fact<bool>,
 ) -> Finding {
-    let of_group = context.facts.attributes.as_ref().ok().and_then(|attributes| attributes.get(CROSS_ZONE));
-    let (is_on, whose): (&Read<bool>, _) = match of_group.map(String::as_str) {
-        Some("true") => (&Ok(true), "by the group's attribute"),
-        Some("false") => (&Ok(false), "by the group's attribute"),
-        _ => (of_load_balancer, "by the load balancer's attribute"),
-    };
+    const CHECK: &str = "cross_zone";
     let with_targets = zones_of_addresses(context);
     let has_target = |zone: &&String| with_targets.contains(*zone) || with_targets.contains(ALL_ZONES);
     let without: Vec<&str> =
         load_balancer.zones.keys().filter(|zone| !has_target(zone)).map(String::as_str).collect();
-    match is_on {
-        Ok(true) => Finding::ok("cross_zone", format!("on, {whose}")),
+    let needs_none = match load_balancer.zones.len() {
         // With one zone there is no other to cross to.
-        _ if load_balancer.zones.len() == 1 => Finding::ok("cross_zone", "the load balancer has one zone"),
-        _ if without.is_empty() => Finding::ok("cross_zone", "every zone has a target of its own"),
-        Err(unread) => Finding::unread("cross_zone", unread, "whether all zones reach the database"),
-        Ok(false) => Finding::problem(
-            "cross_zone",
+        1 => Some("the load balancer has one zone"),
+        _ => without.is_empty().then_some("every zone has a target of its own"),
+    };
+    let could_not = "whether all zones reach the database";
+    // The group's setting decides over the load balancer's.
+    let of_group = match &context.facts.attributes {
+        Ok(attributes) => attributes.get(CROSS_ZONE).map(String::as_str),
+        Err(unread) => {
+            let unknown = || Finding::unread(CHECK, unread, could_not).of(FindingKind::Unknown);
+            return needs_none.map_or_else(unknown, |observed| Finding::ok(CHECK, observed));
+        }
+    };
+    let (is_on, whose): (&Fact<bool>, _) = match of_group {
+        Some("true") => (&Ok(true), "by the group's attribute"),
+        Some("false") => (&Ok(false), "by the group's attribute"),
+        _ => (of_load_balancer, "by the load balancer's attribute"),
+    };
+    match (is_on, needs_none) {
+        (Ok(true), _) => Finding::ok(CHECK, format!("on, {whose}")),
+        (_, Some(observed)) => Finding::ok(CHECK, observed),
+        (Err(unread), _) => Finding::unread(CHECK, unread, could_not),
+        (Ok(false), _) => Finding::problem(
+            CHECK,
             format!("cross-zone balancing is off, {whose}, and there is no target in {}", without.join(", ")),
             "clients that use the load balancer's addresses there are cut off",
             format!("turn it on for this group: {}", context.set_attributes(&[(CROSS_ZONE, "true")])),

@@ -1,6 +1,8 @@
 //! The doctor's calls of the RDS API.
 
-use aws_sdk_rds::types::{DbInstance, Endpoint, Parameter, VpcSecurityGroupMembership};
+use aws_sdk_rds::types::{
+    DbInstance, DbParameterGroupStatus, Endpoint, Parameter, VpcSecurityGroupMembership,
+};
 
 use super::Rds;
 use crate::aws;
@@ -11,6 +13,8 @@ use crate::reconcile::Cluster;
 
 /// The source of the parameters that differ from the engine's defaults.
 const USER: &str = "user";
+/// The status of a parameter group, or of changes of it, that the server does not use yet (RDS user guide, "Parameter groups").
+const PENDING_REBOOT: &str = "pending-reboot";
 
 impl InspectDatabases for Rds {
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error> {
@@ -59,10 +63,15 @@ impl Rds {
             port: cluster.port().and_then(|port| u16::try_from(port).ok()),
             engine: cluster.engine().unwrap_or_default().to_owned(),
             is_multi_az: cluster.multi_az().unwrap_or(false),
-            members: super::parse_cluster(&cluster),
-            cluster: None,
+            described: super::parse_cluster(&cluster),
+            member_of: None,
             security_groups: security_groups(cluster.vpc_security_groups()),
             parameter_group: cluster.db_cluster_parameter_group().map(str::to_owned),
+            needs_reboot: cluster.db_cluster_members().iter().any(|member| {
+                member.db_cluster_parameter_group_status().is_some_and(|status| status == PENDING_REBOOT)
+            }),
+            engine_version: cluster.engine_version().map(str::to_owned),
+            allows_iam_login: cluster.iam_database_authentication_enabled(),
             host: None,
         }))
     }
@@ -77,11 +86,14 @@ impl Rds {
             port: instance.endpoint().and_then(port),
             engine: instance.engine().unwrap_or_default().to_owned(),
             is_multi_az: instance.multi_az().unwrap_or(false),
-            members: Cluster { zone: zone(instance.endpoint()), ..Cluster::default() },
+            described: Cluster { zone: zone(instance.endpoint()), ..Cluster::default() },
             security_groups: security_groups(instance.vpc_security_groups()),
             parameter_group: None,
+            needs_reboot: false,
+            engine_version: instance.engine_version().map(str::to_owned),
+            allows_iam_login: instance.iam_database_authentication_enabled(),
             host: Some(host(&instance)),
-            cluster: instance.db_cluster_identifier().filter(|name| !name.is_empty()).map(str::to_owned),
+            member_of: instance.db_cluster_identifier().filter(|name| !name.is_empty()).map(str::to_owned),
         }))
     }
 }
@@ -97,7 +109,8 @@ fn host(instance: &DbInstance) -> Host {
         let zone = subnet.subnet_availability_zone().and_then(|zone| zone.name())?;
         Some((subnet.subnet_identifier()?.to_owned(), zone.to_owned()))
     });
-    let parameters = instance.db_parameter_groups().iter();
+    let parameters = instance.db_parameter_groups();
+    let needs_reboot = |of: &DbParameterGroupStatus| of.parameter_apply_status() == Some(PENDING_REBOOT);
     Host {
         identifier: instance.db_instance_identifier().unwrap_or_default().to_ascii_lowercase(),
         zone: instance.availability_zone().map(str::to_owned),
@@ -105,7 +118,8 @@ fn host(instance: &DbInstance) -> Host {
         vpc: of_group.and_then(|group| group.vpc_id()).map(str::to_owned),
         subnets: subnets.collect(),
         security_groups: security_groups(instance.vpc_security_groups()),
-        parameter_group: parameters.filter_map(|of| of.db_parameter_group_name()).next().map(str::to_owned),
+        parameter_group: parameters.iter().find_map(|of| of.db_parameter_group_name()).map(str::to_owned),
+        needs_reboot: parameters.iter().any(needs_reboot),
     }
 }
 

@@ -30,6 +30,10 @@ pub struct Estate {
     pub status: &'static str,
     pub database_port: u16,
     pub engine: &'static str,
+    pub engine_version: &'static str,
+    pub allows_iam_login: bool,
+    /// Whether every instance uses its parameter group only after a reboot.
+    pub needs_reboot: bool,
     /// The zone of every instance that is not in `us-east-1a`.
     pub zones: BTreeMap<String, String>,
     /// The zone of a Multi-AZ instance's standby.
@@ -104,6 +108,9 @@ impl Default for Estate {
             status: "storage-optimization",
             database_port: 5432,
             engine: "aurora-postgresql",
+            engine_version: "16.4",
+            allows_iam_login: true,
+            needs_reboot: false,
             zones: attributes(&[("orders-2", "us-east-1b")]),
             standby_zone: None,
             subnets: [
@@ -154,11 +161,14 @@ impl Estate {
         format!(
             "<Engine>{}</Engine><AvailabilityZone>{}</AvailabilityZone>{}<DBSubnetGroup><VpcId>vpc-1</VpcId>\
              <Subnets>{subnets}</Subnets></DBSubnetGroup><DBParameterGroups><DBParameterGroup>\
-             <DBParameterGroupName>{}</DBParameterGroupName></DBParameterGroup></DBParameterGroups>{}",
+             <DBParameterGroupName>{}</DBParameterGroupName><ParameterApplyStatus>{}</ParameterApplyStatus>\
+             </DBParameterGroup></DBParameterGroups>{}{}",
             self.engine,
             self.zone(instance),
             standby.unwrap_or_default(),
             self.parameter_group,
+            if self.needs_reboot { "pending-reboot" } else { "in-sync" },
+            self.engine_xml(),
             self.security_groups_xml()
         )
     }
@@ -167,8 +177,17 @@ impl Estate {
     pub fn cluster_xml(&self) -> String {
         let (engine, group) = (self.engine, self.cluster_parameter_group);
         format!(
-            "<Engine>{engine}</Engine><DBClusterParameterGroup>{group}</DBClusterParameterGroup>{}",
+            "<Engine>{engine}</Engine><DBClusterParameterGroup>{group}</DBClusterParameterGroup>{}{}",
+            self.engine_xml(),
             self.security_groups_xml()
+        )
+    }
+
+    fn engine_xml(&self) -> String {
+        let Self { engine_version, allows_iam_login, .. } = self;
+        format!(
+            "<EngineVersion>{engine_version}</EngineVersion>\
+             <IAMDatabaseAuthenticationEnabled>{allows_iam_login}</IAMDatabaseAuthenticationEnabled>"
         )
     }
 
@@ -200,8 +219,11 @@ impl State {
 
     fn database(&self, identifier: &str) -> Option<Database> {
         let multi_az = self.instances.get(identifier).is_some_and(|instance| instance.multi_az);
-        let database = |kind, members, cluster| Database {
+        let database = |kind, members, member_of| Database {
             engine: self.estate.engine.into(),
+            engine_version: Some(self.estate.engine_version.into()),
+            allows_iam_login: Some(self.estate.allows_iam_login),
+            needs_reboot: false,
             is_multi_az: multi_az,
             security_groups: self.estate.security_groups.clone(),
             parameter_group: (kind == DatabaseKind::Cluster)
@@ -211,8 +233,8 @@ impl State {
             identifier: identifier.to_owned(),
             status: self.estate.status.into(),
             port: Some(self.estate.database_port),
-            members: Cluster { members, is_failing_over: self.failing_over, zone: self.rds_zone() },
-            cluster,
+            described: Cluster { members, is_failing_over: self.failing_over, zone: self.rds_zone() },
+            member_of,
         };
         if let Some(members) = self.clusters.get(identifier) {
             return Some(database(DatabaseKind::Cluster, members.clone(), None));
@@ -231,6 +253,7 @@ impl State {
             subnets: estate.subnets.clone(),
             security_groups: estate.security_groups.clone(),
             parameter_group: Some(estate.parameter_group.into()),
+            needs_reboot: estate.needs_reboot,
         })
     }
 

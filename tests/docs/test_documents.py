@@ -302,11 +302,17 @@ class Names(unittest.TestCase):
         # Only with a tag, as the sentence below the policy says.
         self.assertEqual(set(allowed) | {"elasticloadbalancing:DescribeTags"}, called)
 
-    def test_checks_of_the_network_are_those_of_the_program(self):
-        named = set(re.findall(r'const \w+: &str = "([a-z]\w+)";', rust("src/doctor/network"))) - {"local"}
+    def test_checks_of_the_doctor_are_those_of_the_program(self):
+        code = rust("src/doctor")
+        # Constants that name no check.
+        named = set(re.findall(r'const \w+: &str = "([a-z]\w+)";', code)) - {"all"}
+        named |= set(re.findall(r'Finding::(?:ok|warning|problem|not_examined|unread\w*)\(\s*"(\w+)"', code))
         documented = {name for row in rows(section("docs/doctor.md", "What it checks")) for name in re.findall(r"`(\w+)`", row[0])}
-        self.assertGreater(len(named), 10)
+        # In prose, after the tables.
+        documented |= set(re.findall(r"`(\w+)`", section("docs/doctor.md", "A handshake")))
+        self.assertGreater(len(named), 50)
         self.assertEqual(named - documented, set())
+        self.assertEqual({name for name in documented if "_" in name} - named - {"read_only"}, set())
 
     def test_categories_are_those_that_start_a_watch(self):
         code = re.search(r"const WATCHED_CATEGORIES: .*?= \[(.*?)\];", read("src/event/rds.rs"), re.DOTALL).group(1)

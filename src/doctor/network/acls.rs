@@ -46,19 +46,32 @@ pub fn findings(
     if of_database.is_empty() || of_load_balancer.is_empty() {
         return None;
     }
-    let mut asked: Vec<Question<'_>> = Vec::new();
-    for from in &of_load_balancer {
-        // Inside one subnet no ACL applies.
-        for to in of_database.iter().filter(|to| to.id != from.id) {
-            asked.extend(questions(acls, from, to, port, is_v4));
+    let ask = |of_database: &[&Subnet]| {
+        let mut asked: Vec<Question<'_>> = Vec::new();
+        for from in &of_load_balancer {
+            // Inside one subnet no ACL applies.
+            for to in of_database.iter().filter(|to| to.id != from.id) {
+                asked.extend(questions(acls, from, to, port, is_v4));
+            }
         }
+        asked
+    };
+    let (now, later) = (ask(&of_database), ask(&database_side::failover_subnets(context, subnets)));
+    if let Some((observed, fix)) = denied(context, &now) {
+        let impact = "packets between the load balancer and the database are dropped";
+        return Some(database_side::cut_off(context, CHECK, observed, impact, fix));
     }
-    let denials: Vec<Denial<'_>> = asked.iter().filter_map(|question| deny(*question)).collect();
-    if !denials.is_empty() {
-        return Some(denied(context, &denials));
-    }
-    let ids: BTreeSet<&str> = asked.iter().map(|question| question.acl.id.as_str()).collect();
+    let is_inside = |from: &&Subnet| of_database.iter().all(|to| to.id == from.id);
+    let ids: BTreeSet<&str> = now.iter().chain(&later).map(|question| question.acl.id.as_str()).collect();
     let list = ids.into_iter().collect::<Vec<_>>().join(", ");
+    if now.is_empty() && !of_load_balancer.iter().all(is_inside) {
+        let observed = "the network ACLs of these subnets, which the EC2 API does not list";
+        return Some(Finding::not_examined(CHECK, observed, "run the doctor in the account of the subnets"));
+    }
+    if let Some((observed, fix)) = denied(context, &later) {
+        let impact = "the next failover may move the writer into such a subnet, and packets are then dropped";
+        return Some(Finding::warning(CHECK, observed, impact, fix));
+    }
     let list = if list.is_empty() { "none applies inside one subnet".to_owned() } else { list };
     Some(Finding::ok(CHECK, list))
 }
@@ -128,13 +141,14 @@ fn without(ports: Ports, taken: Ports) -> Vec<Ports> {
     below.into_iter().chain(above).collect()
 }
 
-/// All denials in one finding, so that the commands together open the way.
-fn denied(context: CheckContext<'_>, denials: &[Denial<'_>]) -> Finding {
+/// What the ACLs deny, and the commands that together open the way.
+fn denied(context: CheckContext<'_>, asked: &[Question<'_>]) -> Option<(String, String)> {
     let mut used: BTreeSet<(&str, bool, u16)> = BTreeSet::new();
     let (mut observed, mut fixes): (Vec<String>, Vec<String>) = Default::default();
+    let denials = asked.iter().filter_map(|question| deny(*question));
     for Denial { question: Question { acl, is_egress, peer, ports }, denied, by } in denials {
-        let (what, direction) = if *is_egress { ("to", "--egress") } else { ("from", "--ingress") };
-        let by_entry = if *by > LAST { "no entry allows".to_owned() } else { format!("entry {by} denies") };
+        let (what, direction) = if is_egress { ("to", "--egress") } else { ("from", "--ingress") };
+        let by_entry = if by > LAST { "no entry allows".to_owned() } else { format!("entry {by} denies") };
         let one = format!("{}: {by_entry} port {denied} {what} {peer}", acl.id);
         if observed.contains(&one) {
             continue;
@@ -142,11 +156,11 @@ fn denied(context: CheckContext<'_>, denials: &[Denial<'_>]) -> Finding {
         observed.push(one);
         let is_taken = |number: u16| {
             let entries = acl.entries.iter();
-            entries.filter(|it| it.is_egress == *is_egress).any(|it| it.number == number)
-                || used.contains(&(&acl.id, *is_egress, number))
+            entries.filter(|it| it.is_egress == is_egress).any(|it| it.number == number)
+                || used.contains(&(&acl.id, is_egress, number))
         };
         // Before the entry that denies, where a number is free.
-        let Some(number) = (1..*by).rev().find(|number| !is_taken(*number)) else {
+        let Some(number) = (1..by).rev().find(|number| !is_taken(*number)) else {
             let describe = context.aws(["ec2", "describe-network-acls", "--network-acl-ids", &acl.id]);
             fixes.push(format!(
                 "entry {by} of {} leaves no lower number free; renumber it: {describe}",
@@ -154,7 +168,7 @@ fn denied(context: CheckContext<'_>, denials: &[Denial<'_>]) -> Finding {
             ));
             continue;
         };
-        used.insert((&acl.id, *is_egress, number));
+        used.insert((&acl.id, is_egress, number));
         let (number, range) = (number.to_string(), format!("From={},To={}", ports.from, ports.to));
         let cidr = if peer.addr().is_ipv4() { "--cidr-block" } else { "--ipv6-cidr-block" };
         let (peer, words) =
@@ -163,9 +177,8 @@ fn denied(context: CheckContext<'_>, denials: &[Denial<'_>]) -> Finding {
         let words = words.chain(["--port-range", &range, cidr, &peer, "--rule-action", "allow"]);
         fixes.push(context.aws(words));
     }
-    let impact = "packets between the load balancer and the database are dropped";
     let fix = format!("allow it: {}", fixes.join(" "));
-    database_side::cut_off(context, CHECK, observed.join("; "), impact, fix)
+    (!observed.is_empty()).then(|| (observed.join("; "), fix))
 }
 
 #[cfg(test)]

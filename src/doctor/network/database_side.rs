@@ -16,14 +16,6 @@ pub fn addresses(context: CheckContext<'_>) -> Vec<IpAddr> {
     resolution.map(|resolution| resolution.addresses.iter().collect()).unwrap_or_default()
 }
 
-/// The security groups of the writer, or of the whole database.
-pub fn security_groups(context: CheckContext<'_>) -> Vec<String> {
-    let of_host = context.writer_host().map(|host| host.security_groups.as_slice()).unwrap_or_default();
-    let of_database = context.database().map(|database| database.security_groups.as_slice());
-    let groups = if of_host.is_empty() { of_database.unwrap_or_default() } else { of_host };
-    groups.to_vec()
-}
-
 /// The subnets that hold the endpoint's addresses.
 pub fn subnets<'n>(context: CheckContext<'_>, subnets: &'n BTreeMap<String, Subnet>) -> Vec<&'n Subnet> {
     let of_hosts = || context.hosts().iter().flat_map(|host| &host.subnets).map(|(id, _)| id);
@@ -32,6 +24,25 @@ pub fn subnets<'n>(context: CheckContext<'_>, subnets: &'n BTreeMap<String, Subn
         of_hosts().any(|id| *id == subnet.id) && addresses.iter().any(|address| subnet.holds(*address))
     };
     subnets.values().filter(is_here).collect()
+}
+
+/// The subnets that a failover may move the endpoint's addresses into: those in the zone of an instance or a standby,
+/// without those that hold the addresses now.
+pub fn failover_subnets<'n>(
+    context: CheckContext<'_>,
+    subnets: &'n BTreeMap<String, Subnet>,
+) -> Vec<&'n Subnet> {
+    let zones: BTreeSet<&String> =
+        context.hosts().iter().flat_map(|host| [&host.zone, &host.standby_zone]).flatten().collect();
+    let addresses = addresses(context);
+    let of_hosts: BTreeSet<&String> =
+        context.hosts().iter().flat_map(|host| &host.subnets).map(|(id, _)| id).collect();
+    let is_next = |subnet: &&Subnet| {
+        of_hosts.contains(&subnet.id)
+            && zones.contains(&subnet.zone)
+            && !addresses.iter().any(|address| subnet.holds(*address))
+    };
+    subnets.values().filter(is_next).collect()
 }
 
 /// The ranges of all the database's subnets, of the family of the endpoint's addresses.

@@ -50,7 +50,7 @@ fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
     let Service { id, name, state, requires_acceptance, .. } = service;
     let acceptance = if *requires_acceptance { "acceptance required" } else { "no acceptance required" };
     let observed = format!("{name} ({id}), {state}, {acceptance}");
-    if state == "Available" {
+    if state.eq_ignore_ascii_case("available") {
         return Finding::ok("endpoint_service", observed);
     }
     let words = ["ec2", "describe-vpc-endpoint-service-configurations", "--service-ids", id];
@@ -63,7 +63,7 @@ fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
     )
 }
 
-/// Somebody is allowed, and the principal that was asked about.
+/// At least one principal is allowed, and so is the one that should be.
 fn check_principals(
     context: CheckContext<'_>,
     service: &Service,
@@ -119,7 +119,8 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Fin
         }
         Ok(connections) => connections,
     };
-    let in_state = |state: &'static str| connections.iter().filter(move |it| it.state == state);
+    let in_state =
+        |state: &'static str| connections.iter().filter(move |it| it.state.eq_ignore_ascii_case(state));
     let list: Vec<String> = connections.iter().map(describe).collect();
     let observed = if list.is_empty() { "none yet".to_owned() } else { list.join(", ") };
     let pending: Vec<&str> = in_state("pendingAcceptance").map(|it| it.endpoint.as_str()).collect();

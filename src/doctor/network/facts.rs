@@ -6,23 +6,23 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::doctor::facts::Read;
+use crate::doctor::facts::Fact;
 
 /// The network around one load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The endpoint services on the load balancer.
-    pub services: Read<Vec<Service>>,
+    pub services: Fact<Vec<Service>>,
     /// The rules of the load balancer's and the database's security groups.
-    pub rules: Read<Vec<Rule>>,
+    pub rules: Fact<Vec<Rule>>,
     /// The load balancer's and the database's subnets, by id.
-    pub subnets: Read<BTreeMap<String, Subnet>>,
+    pub subnets: Fact<BTreeMap<String, Subnet>>,
     /// The network ACLs of these subnets.
-    pub acls: Read<Vec<Acl>>,
+    pub acls: Fact<Vec<Acl>>,
     /// The route tables of these subnets, and the main ones of their VPCs.
-    pub route_tables: Read<Vec<RouteTable>>,
+    pub route_tables: Fact<Vec<RouteTable>>,
     /// The sums of the last hour, by metric. A metric without a data point is not there.
-    pub metrics: Read<BTreeMap<Measured, u64>>,
+    pub metrics: Fact<BTreeMap<Measured, u64>>,
 }
 
 /// An endpoint service.
@@ -35,8 +35,8 @@ pub struct Service {
     pub state: String,
     pub requires_acceptance: bool,
     /// The ARNs that may connect, or `*`.
-    pub principals: Option<Read<Vec<String>>>,
-    pub connections: Option<Read<Vec<Connection>>>,
+    pub principals: Option<Fact<Vec<String>>>,
+    pub connections: Option<Fact<Vec<Connection>>>,
 }
 
 /// A vendor's endpoint, connected to the service or not.
@@ -155,7 +155,7 @@ pub struct RouteTable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     pub to: IpNet,
-    /// Such as `local`, `pcx-…` or `tgw-…`.
+    /// Such as `local`, `pcx-…` or `tgw-…`, or `unknown`.
     pub target: String,
     pub is_blackhole: bool,
 }
@@ -206,12 +206,12 @@ impl Measured {
 pub struct LatticePath {
     pub configuration: ResourceConfiguration,
     /// `None` where the configuration names none.
-    pub gateway: Option<Read<ResourceGateway>>,
+    pub gateway: Option<Fact<ResourceGateway>>,
     /// The rules of the gateway's and the database's security groups. Empty where the gateway could not be read.
-    pub rules: Read<Vec<Rule>>,
+    pub rules: Fact<Vec<Rule>>,
     /// The gateway's subnets, by id. Empty where the gateway could not be read.
-    pub subnets: Read<BTreeMap<String, Subnet>>,
-    pub shares: Read<Vec<Share>>,
+    pub subnets: Fact<BTreeMap<String, Subnet>>,
+    pub shares: Fact<Vec<Share>>,
 }
 
 /// A resource configuration of VPC Lattice: what a vendor's endpoint of type *resource* connects to.

@@ -11,7 +11,7 @@ use super::security_groups::{self, Source};
 use super::{database_side, shares};
 use crate::binding::Role;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Database, DatabaseKind, Facts, Read, Unread};
+use crate::doctor::facts::{Database, DatabaseKind, Fact, Facts, Unread};
 use crate::doctor::finding::Finding;
 use crate::endpoint::{self, RdsKind, RdsName, is_of_a_cluster};
 use crate::error::ErrorKind;
@@ -41,7 +41,7 @@ pub enum Designation {
 
 pub fn findings(
     context: CheckContext<'_>,
-    paths: &Read<Vec<LatticePath>>,
+    paths: &Fact<Vec<LatticePath>>,
     principal: Option<&str>,
 ) -> Vec<Finding> {
     match paths {
@@ -124,7 +124,7 @@ fn beside_chain(context: CheckContext<'_>, names: &[String], name: &RdsName) -> 
     let is_of_the_cluster = cluster(database).is_some_and(|id| id.eq_ignore_ascii_case(&name.identifier))
         && context.binding.role == Role::Writer;
     match name.kind {
-        RdsKind::Instance if database.members.members.contains_key(&name.identifier) => Some(INSTANCE),
+        RdsKind::Instance if database.described.members.contains_key(&name.identifier) => Some(INSTANCE),
         RdsKind::ClusterReader if is_of_the_cluster => Some(Designation::Readers),
         RdsKind::Cluster if is_of_the_cluster => Some(Designation::Follows),
         _ => None,
@@ -147,7 +147,7 @@ fn by_arn(context: CheckContext<'_>, arn: &str) -> Option<Designation> {
     }
     match database.kind {
         DatabaseKind::Cluster => {
-            database.members.members.contains_key(&id.to_ascii_lowercase()).then_some(INSTANCE_ARN)
+            database.described.members.contains_key(&id.to_ascii_lowercase()).then_some(INSTANCE_ARN)
         }
         DatabaseKind::Instance if is_bound_to_a_member(context) => is_asked_for.then_some(INSTANCE_ARN),
         DatabaseKind::Instance => is_asked_for.then_some(Designation::Follows),
@@ -158,14 +158,14 @@ fn by_arn(context: CheckContext<'_>, arn: &str) -> Option<Designation> {
 fn cluster(database: &Database) -> Option<&str> {
     match database.kind {
         DatabaseKind::Cluster => Some(&database.identifier),
-        DatabaseKind::Instance => database.cluster.as_deref(),
+        DatabaseKind::Instance => database.member_of.as_deref(),
     }
 }
 
 /// Whether the binding's endpoint is the one of an instance of a cluster. The check of the endpoint's kind says so.
 fn is_bound_to_a_member(context: CheckContext<'_>) -> bool {
     let is_member =
-        |database: &Database| database.kind == DatabaseKind::Instance && database.cluster.is_some();
+        |database: &Database| database.kind == DatabaseKind::Instance && database.member_of.is_some();
     context.binding.role == Role::Writer && context.database().is_some_and(is_member)
 }
 

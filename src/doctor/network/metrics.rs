@@ -27,7 +27,7 @@ fn sum(sums: &BTreeMap<Measured, u64>, of: Measured) -> u64 {
     sums.get(&of).copied().unwrap_or_default()
 }
 
-/// What enters by the endpoint service goes through the load balancer.
+/// Connections through the endpoint service also go through the load balancer.
 fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Finding {
     let flows = sum(sums, Measured::NewFlows);
     let through = sum(sums, Measured::NewConnections);
@@ -45,7 +45,7 @@ fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Findi
     Finding::ok(TRAFFIC, observed)
 }
 
-/// The load balancer's security groups refuse nobody.
+/// The load balancer's security groups block no connection.
 fn check_blocked(sums: &BTreeMap<Measured, u64>) -> Finding {
     let (inbound, outbound) = (sum(sums, Measured::BlockedInbound), sum(sums, Measured::BlockedOutbound));
     let observed =

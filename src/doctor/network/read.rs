@@ -12,7 +12,7 @@ use super::facts::{
 use super::lattice;
 use crate::binding::Binding;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Facts, LoadBalancer, Read};
+use crate::doctor::facts::{Fact, Facts, LoadBalancer};
 use crate::doctor::reading::read_until;
 use crate::error::Error;
 
@@ -99,7 +99,7 @@ pub struct LatticeReader<'a, L, S, N> {
 
 impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L, S, N> {
     /// The account's resource configurations, for the paths of every binding.
-    pub async fn configurations(&self, account: &str) -> Read<Vec<ResourceConfiguration>> {
+    pub async fn configurations(&self, account: &str) -> Fact<Vec<ResourceConfiguration>> {
         let listing = self.lattice.configurations(account);
         read_until(self.deadline, "list the resource configurations", listing).await
     }
@@ -129,7 +129,7 @@ impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L
         &self,
         facts: &Facts,
         id: Option<&str>,
-    ) -> (Option<Read<ResourceGateway>>, Read<Vec<Rule>>, Read<BTreeMap<String, Subnet>>) {
+    ) -> (Option<Fact<ResourceGateway>>, Fact<Vec<Rule>>, Fact<BTreeMap<String, Subnet>>) {
         let nothing = |gateway| (gateway, Ok(Vec::new()), Ok(BTreeMap::new()));
         let Some(id) = id else { return nothing(None) };
         let (deadline, api) = (self.deadline, self.network);
@@ -148,8 +148,7 @@ impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L
 /// The security groups of the database and its instances.
 fn groups_of_database(facts: &Facts) -> impl Iterator<Item = &String> {
     let hosts = facts.hosts.as_deref().unwrap_or_default();
-    let database = facts.database.as_ref().ok().and_then(Option::as_ref);
-    let of_database = database.into_iter().flat_map(|database| &database.security_groups);
+    let of_database = facts.database().into_iter().flat_map(|database| &database.security_groups);
     hosts.iter().flat_map(|host| &host.security_groups).chain(of_database)
 }
 
@@ -157,7 +156,7 @@ fn by_id(subnets: Vec<Subnet>) -> BTreeMap<String, Subnet> {
     subnets.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect()
 }
 
-async fn services(api: &impl InspectNetwork, load_balancer: &str, deadline: Instant) -> Read<Vec<Service>> {
+async fn services(api: &impl InspectNetwork, load_balancer: &str, deadline: Instant) -> Fact<Vec<Service>> {
     let listed = read_until(deadline, "list the endpoint services", api.services(load_balancer)).await?;
     let complete = listed.into_iter().map(async |service| {
         let (principals, connections) = tokio::join!(
@@ -179,6 +178,6 @@ async fn read_some<R: Default>(
     doing: &str,
     ids: &[String],
     call: impl Future<Output = Result<R, Error>>,
-) -> Read<R> {
+) -> Fact<R> {
     if ids.is_empty() { Ok(R::default()) } else { read_until(deadline, doing, call).await }
 }

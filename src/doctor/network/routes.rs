@@ -2,7 +2,6 @@
 //! peering connection or a transit gateway needs a route on each side.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -13,19 +12,42 @@ use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::Finding;
 
 const CHECK: &str = "routes";
-const LOCAL: &str = "local";
 
-/// From a subnet to an address.
+/// From a subnet to the addresses of another.
 struct Way<'n> {
     table: &'n RouteTable,
     subnet: &'n Subnet,
-    to: IpAddr,
+    to: IpNet,
     route: Option<&'n Route>,
 }
 
+/// Whether a way carries packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passage {
+    Open,
+    Closed,
+    /// The facts do not show it.
+    Unknown,
+}
+
 impl Way<'_> {
-    fn is_open(&self) -> bool {
-        self.route.is_some_and(|route| !route.is_blackhole)
+    fn passage(&self) -> Passage {
+        // A route for a part of the range may be for the very addresses that matter, and so may a prefix list.
+        let for_a_part =
+            |route: &Route| !route.is_blackhole && route.to != self.to && self.to.contains(&route.to);
+        let by_another = self.table.has_prefix_lists || self.table.routes.iter().any(for_a_part);
+        let passage = match self.route {
+            None => Passage::Closed,
+            Some(route) if route.is_blackhole => Passage::Closed,
+            Some(route) => match route.target.split('-').next().unwrap_or_default() {
+                // An internet gateway carries no packet to another VPC's private addresses.
+                "igw" | "eigw" => Passage::Closed,
+                // A NAT gateway passes them on by the routes of its own subnet.
+                "nat" | "unknown" => Passage::Unknown,
+                _ => Passage::Open,
+            },
+        };
+        if passage == Passage::Closed && by_another { Passage::Unknown } else { passage }
     }
 }
 
@@ -43,31 +65,61 @@ pub fn findings(
     };
     let address = database_side::addresses(context).first().copied()?;
     let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
-    let of_database = database_side::subnets(context, subnets);
-    let mut ways = Vec::new();
-    for from in &of_load_balancer {
-        ways.push((*from, address));
-        ways.extend(of_database.iter().filter_map(|to| Some((*to, first(from, address.is_ipv4())?))));
+    let here = database_side::subnets(context, subnets);
+    let later = database_side::failover_subnets(context, subnets);
+    let mut now = ways(tables, &of_load_balancer, &here, address.is_ipv4());
+    if here.is_empty() {
+        // The subnets of another account are not listed.
+        let to_writer = of_load_balancer.iter().filter_map(|from| way(tables, from, IpNet::from(address)));
+        now.extend(to_writer);
     }
-    // The tables of another account's VPC are not listed.
-    let ways = ways.into_iter().filter_map(|(subnet, to)| {
-        let table = table(tables, subnet)?;
-        let route = route(table, to);
-        // A prefix list may have it.
-        (route.is_some() || !table.has_prefix_lists).then_some(Way { table, subnet, to, route })
-    });
-    let (open, closed): (Vec<Way<'_>>, Vec<Way<'_>>) = ways.partition(Way::is_open);
-    let by: BTreeSet<&str> = open.iter().filter_map(|way| Some(way.route?.target.as_str())).collect();
-    if let Some(way) = closed.first() {
-        return Some(broken(context, way, &by));
+    let later = ways(tables, &of_load_balancer, &later, address.is_ipv4());
+    let of = |ways: &[Way<'_>], wanted: Passage| ways.iter().any(|way| way.passage() == wanted);
+    let open = || now.iter().chain(&later).filter(|way| way.passage() == Passage::Open);
+    let by: BTreeSet<&str> = open().filter_map(|way| Some(way.route?.target.as_str())).collect();
+    if of(&now, Passage::Closed) {
+        let (observed, fix) = describe(context, &now, &by);
+        let impact = "packets between the load balancer and the database are lost";
+        return Some(database_side::cut_off(context, CHECK, observed, impact, fix));
+    }
+    if of(&now, Passage::Unknown) && !database_side::is_reached(context) {
+        return Some(not_judged(context, &now));
+    }
+    if of(&later, Passage::Closed) {
+        let (observed, fix) = describe(context, &later, &by);
+        let impact = "the next failover may move the writer into such a subnet, and packets are then lost";
+        return Some(Finding::warning(CHECK, observed, impact, fix));
     }
     let by = by.into_iter().collect::<Vec<_>>().join(", ");
+    let by = if by.is_empty() && !now.is_empty() { "the target is reached".to_owned() } else { by };
     (!by.is_empty()).then(|| Finding::ok(CHECK, by))
 }
 
-/// An address of the subnet, of this family.
-fn first(subnet: &Subnet, is_v4: bool) -> Option<IpAddr> {
-    subnet.cidrs.iter().map(IpNet::addr).find(|address| address.is_ipv4() == is_v4)
+/// The ways from each subnet of the one side to each of the other, and back.
+fn ways<'n>(
+    tables: &'n [RouteTable],
+    of_load_balancer: &[&'n Subnet],
+    of_database: &[&'n Subnet],
+    is_v4: bool,
+) -> Vec<Way<'n>> {
+    let mut ways = Vec::new();
+    for (from, to) in of_load_balancer.iter().flat_map(|from| of_database.iter().map(move |to| (*from, *to)))
+    {
+        let pairs = [(from, range(to, is_v4)), (to, range(from, is_v4))];
+        ways.extend(pairs.into_iter().filter_map(|(from, to)| way(tables, from, to?)));
+    }
+    ways
+}
+
+/// `None` in a VPC of another account, whose tables are not listed.
+fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet) -> Option<Way<'n>> {
+    let table = table(tables, subnet)?;
+    Some(Way { table, subnet, to, route: route(table, to) })
+}
+
+/// The subnet's range of this family.
+fn range(subnet: &Subnet, is_v4: bool) -> Option<IpNet> {
+    subnet.cidrs.iter().find(|range| range.addr().is_ipv4() == is_v4).copied()
 }
 
 /// The subnet's own table, otherwise its VPC's main one.
@@ -76,52 +128,88 @@ fn table<'n>(tables: &'n [RouteTable], subnet: &Subnet) -> Option<&'n RouteTable
     own.or_else(|| tables.iter().find(|table| table.is_main && table.vpc == subnet.vpc))
 }
 
-/// The most specific route decides.
-fn route(table: &RouteTable, to: IpAddr) -> Option<&Route> {
+/// The most specific route for the whole range decides.
+fn route(table: &RouteTable, to: IpNet) -> Option<&Route> {
     let matching = table.routes.iter().filter(|route| route.to.contains(&to));
     matching.max_by_key(|route| route.to.prefix_len())
 }
 
-fn broken(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> Finding {
-    let Way { table, subnet, to, route: found } = way;
-    let observed = match found {
-        Some(route) => format!(
-            "{} of {}: the route to {} through {} is a blackhole",
-            table.id, subnet.id, route.to, route.target
-        ),
-        None => format!("{} of {} has no route to {to}", table.id, subnet.id),
-    };
-    let destination = found.map_or_else(
-        || format!("{to}/{}", if to.is_ipv4() { 32 } else { 128 }),
-        |route| route.to.to_string(),
-    );
-    // What carries the other direction carries this one as well.
+/// What is observed of the closed ways, and the commands that together open them.
+fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) -> (String, String) {
+    let (mut observed, mut fixes): (Vec<String>, Vec<String>) = Default::default();
+    for way in ways.iter().filter(|way| way.passage() == Passage::Closed) {
+        let Way { table, subnet, to, route } = way;
+        observed.push(match route {
+            Some(route) if route.is_blackhole => {
+                let (id, subnet, target) = (&table.id, &subnet.id, &route.target);
+                format!("{id} of {subnet}: the route to {} through {target} is a blackhole", route.to)
+            }
+            Some(route) => {
+                let (id, subnet, target) = (&table.id, &subnet.id, &route.target);
+                format!("{id} of {subnet} has no route to {to} but the one to {} through {target}", route.to)
+            }
+            None => format!("{} of {} has no route to {to}", table.id, subnet.id),
+        });
+        fixes.push(fix(context, way, by));
+    }
+    for list in [&mut observed, &mut fixes] {
+        let mut seen = BTreeSet::new();
+        list.retain(|one| seen.insert(one.clone()));
+    }
+    (observed.join("; "), fixes.join("; "))
+}
+
+fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String {
+    let Way { table, to, route, .. } = way;
+    // The connection of the other direction carries this one as well.
     let through = by.iter().find_map(|target| match target.split('-').next()? {
         "pcx" => Some(("--vpc-peering-connection-id", *target)),
         "tgw" => Some(("--transit-gateway-id", *target)),
         _ => None,
     });
-    let fix = match through
-        .filter(|(_, id)| !by.contains(LOCAL) && found.is_none_or(|route| route.target != *id))
-    {
-        Some((option, id)) => {
-            let create = if found.is_some() { "replace-route" } else { "create-route" };
-            let family =
-                if to.is_ipv4() { "--destination-cidr-block" } else { "--destination-ipv6-cidr-block" };
-            let words = ["ec2", create, "--route-table-id", &table.id, family, &destination, option, id];
-            format!("use {id}, as the other direction does: {}", context.aws(words))
+    let is_dead = |id: &str| route.is_some_and(|route| route.is_blackhole && route.target == id);
+    // A single address is the writer's, which the next failover changes.
+    let is_range = to.prefix_len() < to.max_prefix_len();
+    if let Some((option, id)) = through.filter(|(_, id)| !is_dead(id) && is_range) {
+        // A default route stays: other packets take it.
+        let old = route.filter(|route| route.to == *to || route.is_blackhole && route.to.prefix_len() > 0);
+        let (action, destination) = match old {
+            Some(route) => ("replace-route", route.to.to_string()),
+            None => ("create-route", to.to_string()),
+        };
+        let family = match to {
+            IpNet::V4(_) => "--destination-cidr-block",
+            IpNet::V6(_) => "--destination-ipv6-cidr-block",
+        };
+        let words = ["ec2", action, "--route-table-id", &table.id, family, &destination, option, id];
+        return format!("use {id}, as other routes of the two sides do: {}", context.aws(words));
+    }
+    let advice = match route {
+        Some(route) if route.is_blackhole => {
+            "what a blackhole leads to is deleted or not active; route through an active connection of the two VPCs"
         }
-        None => {
-            let words = ["ec2", "describe-route-tables", "--route-table-ids", &table.id];
-            let advice = match found {
-                Some(_) => {
-                    "what a blackhole leads to is deleted or not active; route through an active connection of the two VPCs"
-                }
-                None => "add a route through the connection of the two VPCs to this table",
-            };
-            format!("{advice}: {}", context.aws(words))
+        _ => {
+            "add a route to the range of the other VPC, through the connection of the two VPCs, to this table"
         }
     };
-    let impact = "packets between the load balancer and the database are lost";
-    database_side::cut_off(context, CHECK, observed, impact, fix)
+    format!("{advice}: {}", show(context, table))
+}
+
+fn show(context: CheckContext<'_>, table: &RouteTable) -> String {
+    context.aws(["ec2", "describe-route-tables", "--route-table-ids", &table.id])
+}
+
+fn not_judged(context: CheckContext<'_>, ways: &[Way<'_>]) -> Finding {
+    let unknown = || ways.iter().filter(|way| way.passage() == Passage::Unknown);
+    let list: BTreeSet<String> = unknown()
+        .map(|Way { table, subnet, to, route }| {
+            let target = route.map_or("a prefix list or a route for a part of it", |route| &route.target);
+            format!("{} of {} leads to {to} through {target}", table.id, subnet.id)
+        })
+        .collect();
+    let list = list.into_iter().collect::<Vec<_>>().join("; ");
+    let observed = format!("whether the routes lead to the other VPC, which the facts do not show: {list}");
+    let shows: BTreeSet<String> = unknown().map(|way| show(context, way.table)).collect();
+    let fix = format!("see the routes: {}", shows.into_iter().collect::<Vec<_>>().join(" "));
+    Finding::not_examined(CHECK, observed, fix)
 }

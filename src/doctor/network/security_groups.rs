@@ -9,12 +9,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::database_side;
-use super::facts::{Network, Peer, Rule, Subnet};
+use super::facts::{Connection, Network, Peer, Rule, Subnet};
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Attached, LoadBalancer};
+use crate::doctor::facts::{LoadBalancer, LoadBalancerFacts};
 use crate::doctor::finding::Finding;
 
 const OF_CLIENTS: &str = "security_groups";
+const OF_LOAD_BALANCER: &str = "load_balancer_egress";
 const OF_DATABASE: &str = "database_ingress";
 
 /// What connects to the database: a load balancer, or a resource gateway.
@@ -50,7 +51,7 @@ impl Source<'_> {
         Finding::problem(check, observed, format!("{impact}: clients are cut off"), fix)
     }
 
-    /// The rules `open` may be for the two sides, and the facts do not tell.
+    /// The finding where the rules `open` may let the source through, and the facts do not show whether they do.
     fn not_judged(
         self,
         context: CheckContext<'_>,
@@ -72,7 +73,8 @@ impl Source<'_> {
         looks.sort_unstable();
         looks.dedup();
         let rules = list(open.iter().copied());
-        let observed = format!("{whether}: the rule for {rules} may do so, and the facts do not tell");
+        let observed =
+            format!("{whether}: the rule for {rules} may do so, and the facts do not show whether it does");
         Finding::not_examined(check, observed, looks.join("; "))
     }
 
@@ -89,7 +91,7 @@ impl Source<'_> {
     }
 }
 
-pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Network) -> Vec<Finding> {
+pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network: &Network) -> Vec<Finding> {
     let load_balancer = &attached.load_balancer;
     let rules = match &network.rules {
         Err(unread) => {
@@ -103,7 +105,7 @@ pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Networ
     let of_zones = subnets.map(|subnets| database_side::of_load_balancer(load_balancer, subnets));
     let source = Source {
         name: "the load balancer",
-        egress: "load_balancer_egress",
+        egress: OF_LOAD_BALANCER,
         ingress: OF_DATABASE,
         security_groups: &load_balancer.security_groups,
         subnets: of_zones.as_deref().unwrap_or_default(),
@@ -112,11 +114,18 @@ pub fn findings(context: CheckContext<'_>, attached: &Attached, network: &Networ
     let mut findings = Vec::new();
     if !load_balancer.security_groups.is_empty() {
         let port = serving.map(|listener| listener.port);
-        findings.extend(port.and_then(|port| check_clients(context, load_balancer, rules, port)));
+        findings.extend(port.and_then(|port| check_clients(context, load_balancer, network, rules, port)));
     }
     let ranges = subnets.map(|subnets| database_side::ranges(context, subnets)).unwrap_or_default();
     findings.extend(check_egress(context, source, rules, ranges));
-    findings.extend(subnets.and_then(|_| check_database(context, source, rules)));
+    match (check_database(context, source, rules), &network.subnets) {
+        (Some(finding), _) => findings.push(finding),
+        (None, Err(unread)) => {
+            let could_not = "whether the database's security group admits the load balancer";
+            findings.push(Finding::unread_optional(OF_DATABASE, unread, could_not));
+        }
+        (None, Ok(_)) => {}
+    }
     findings
 }
 
@@ -146,6 +155,7 @@ fn list<'a>(peers: impl Iterator<Item = &'a Rule>) -> String {
 fn check_clients(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
+    network: &Network,
     rules: &[Rule],
     port: u16,
 ) -> Option<Finding> {
@@ -155,24 +165,35 @@ fn check_clients(
     }
     let groups = &load_balancer.security_groups;
     let admitted = list(allowing(rules, groups, false, port));
-    if !admitted.is_empty() {
-        let observed = format!("{} admits {admitted} to port {port}", groups.join(", "));
+    let fix = format!(
+        "leave the admission of PrivateLink clients to the endpoint service: {} or add inbound rules for the clients' own \
+         addresses",
+        context.set_not_enforced(load_balancer)
+    );
+    if admitted.is_empty() {
+        let observed = format!("{} has no rule for port {port}", groups.join(", "));
+        return Some(Finding::problem(
+            OF_CLIENTS,
+            observed,
+            "the load balancer drops every client's connection",
+            fix,
+        ));
+    }
+    let observed = format!("{} admits {admitted} to port {port}", groups.join(", "));
+    let services = network.services.as_deref().unwrap_or_default();
+    let mut admitting = allowing(rules, groups, false, port);
+    if services.is_empty() || !admitting.all(|rule| matches!(rule.peer, Peer::Group(_))) {
         return Some(Finding::ok(OF_CLIENTS, observed));
     }
-    let words =
-        ["elbv2", "set-security-groups", "--load-balancer-arn", &load_balancer.arn, "--security-groups"];
-    let words = words.into_iter().chain(groups.iter().map(String::as_str));
-    let off =
-        context.aws(words.chain(["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"]));
-    Some(Finding::problem(
-        OF_CLIENTS,
-        format!("{} has no rule for port {port}", groups.join(", ")),
-        "the load balancer drops every client's connection",
-        format!(
-            "leave the admission of PrivateLink clients to the endpoint service: {off} or add inbound rules for the \
-             clients' own addresses"
-        ),
-    ))
+    // A client of another account is not in a group of this one.
+    let observed = format!("{observed}, and no range of addresses");
+    let impact = "the load balancer drops the connections of PrivateLink clients in other accounts";
+    let is_available = |it: &Connection| it.state.eq_ignore_ascii_case("available");
+    let connections =
+        services.iter().filter_map(|service| service.connections.as_ref()?.as_ref().ok()).flatten();
+    let has_clients = connections.into_iter().any(is_available);
+    let finding = if has_clients { Finding::problem } else { Finding::warning };
+    Some(finding(OF_CLIENTS, observed, impact, fix))
 }
 
 /// The source's groups let it connect to the database, whose subnets have these ranges. `None` without a port or an
@@ -185,7 +206,7 @@ pub fn check_egress(
 ) -> Option<Finding> {
     let Source { name, egress, security_groups: groups, .. } = source;
     let (port, own) = (context.port()?, groups.first()?);
-    let of_database = database_side::security_groups(context);
+    let of_database = context.security_groups();
     let addresses = database_side::addresses(context);
     let allowed: Vec<&Rule> = allowing(rules, groups, true, port).collect();
     let reaches = |address: &IpAddr| {
@@ -215,9 +236,7 @@ pub fn check_egress(
     }
     let rule = ["ec2", "authorize-security-group-egress", "--group-id", own, "--ip-permissions"];
     let permission = match of_database.first() {
-        Some(database) => {
-            format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={database}}}]")
-        }
+        Some(database) => permission_for_group(port, database),
         // After a failover the database has another address, but in the same subnets.
         None if !ranges.is_empty() => permission(port, ranges.into_iter()),
         None => permission(port, missing.iter().map(|address| IpNet::from(**address))),
@@ -234,10 +253,10 @@ pub fn check_egress(
 pub fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
     let Source { name, ingress, security_groups, subnets, has_health_checks, .. } = source;
     let port = context.port()?;
-    let groups = database_side::security_groups(context);
+    let groups = context.security_groups();
     let own = groups.first()?;
     let is_v4 = database_side::addresses(context).first()?.is_ipv4();
-    let allowed: Vec<&Rule> = allowing(rules, &groups, false, port).collect();
+    let allowed: Vec<&Rule> = allowing(rules, groups, false, port).collect();
     let is_admitted = allowed.iter().any(|rule| match &rule.peer {
         Peer::Group(group) => security_groups.contains(group),
         Peer::PrefixList(_) => has_health_checks,
@@ -271,9 +290,7 @@ pub fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Ru
     }
     let admit = ["ec2", "authorize-security-group-ingress", "--group-id", own, "--ip-permissions"];
     let permission = match security_groups.first() {
-        Some(source) => {
-            format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={source}}}]")
-        }
+        Some(source) => permission_for_group(port, source),
         None => permission(port, missing.iter().copied()),
     };
     let from = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -289,6 +306,11 @@ pub fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Ru
 
 fn range(rule: &Rule) -> Option<IpNet> {
     if let Peer::Cidr(cidr) = &rule.peer { Some(*cidr) } else { None }
+}
+
+/// A rule for a security group, in the AWS CLI's shorthand.
+fn permission_for_group(port: u16, group: &str) -> String {
+    format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={group}}}]")
 }
 
 /// A rule for these ranges, in the AWS CLI's shorthand.

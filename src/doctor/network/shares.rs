@@ -6,7 +6,7 @@
 
 use super::facts::{Principal, ResourceConfiguration, Share};
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::Read;
+use crate::doctor::facts::Fact;
 use crate::doctor::finding::Finding;
 use crate::doctor::shell::command;
 
@@ -36,7 +36,7 @@ fn acceptance(status: &str) -> Acceptance {
 pub fn check_share(
     context: CheckContext<'_>,
     configuration: &ResourceConfiguration,
-    shares: &Read<Vec<Share>>,
+    shares: &Fact<Vec<Share>>,
     principal: Option<&str>,
 ) -> Finding {
     let shares = match shares {
@@ -49,39 +49,16 @@ pub fn check_share(
     };
     let shares: Vec<&Share> = shares.filter(|share| acceptance(&share.status) != Acceptance::Gone).collect();
     let observed = observed(configuration, &shares);
-    let with = |wanted: Acceptance| {
-        let pairs = shares.iter().flat_map(|share| share.principals.iter().map(|it| (*share, it)));
-        pairs.filter(move |(_, principal)| acceptance(&principal.status) == wanted)
-    };
-    let mut fixes = Vec::new();
-    for share in shares.iter().filter(|share| acceptance(&share.status) != Acceptance::Accepted) {
-        let words = ["--resource-share-arn", &share.arn, "--resource-arns", &configuration.shared_arn];
-        let put = ram(context, "associate-resource-share", words);
-        fixes.push(format!("wait some minutes, otherwise put it into the share again: {put}"));
-    }
-    let is_pending = |it: &&Principal| acceptance(&it.status) == Acceptance::Pending;
-    let is_invited = |share: &&&Share| share.principals.iter().filter(is_pending).any(is_account);
-    fixes.extend(shares.iter().filter(is_invited).map(|share| accept(context, share)));
-    if with(Acceptance::Pending).any(|(_, principal)| !is_account(principal)) {
-        fixes.push("wait some minutes, then run the doctor again".to_owned());
-    }
-    for (share, principal) in with(Acceptance::Failed) {
-        let words = ["--resource-share-arn", &share.arn, "--principals", &principal.id];
-        let (remove, add) = (
-            ram(context, "disassociate-resource-share", words),
-            ram(context, "associate-resource-share", words),
-        );
-        fixes.push(format!("share it again: {remove} and, when that is done, {add}"));
-    }
+    let fixes = fixes(context, configuration, &shares);
     if !fixes.is_empty() {
         let impact =
             "an account sees the resource configuration only after the share is complete and accepted";
         return Finding::warning(SHARE, observed, impact, fixes.join("; "));
     }
-    if with(Acceptance::Accepted).next().is_some() {
+    if with(&shares, Acceptance::Accepted).next().is_some() {
         return Finding::ok(SHARE, observed);
     }
-    let gone: Vec<String> = with(Acceptance::Gone)
+    let gone: Vec<String> = with(&shares, Acceptance::Gone)
         .map(|(share, gone)| {
             let words = ["--resource-share-arn", &share.arn, "--principals", &gone.id];
             ram(context, "associate-resource-share", words)
@@ -94,6 +71,37 @@ pub fn check_share(
         return Finding::warning(SHARE, observed, impact, fix);
     }
     shared_with_nobody(context, configuration, &shares, principal)
+}
+
+/// The principals in this state, each with its share.
+fn with<'s>(shares: &[&'s Share], wanted: Acceptance) -> impl Iterator<Item = (&'s Share, &'s Principal)> {
+    let pairs = shares.iter().flat_map(|share| share.principals.iter().map(|it| (*share, it)));
+    pairs.filter(move |(_, principal)| acceptance(&principal.status) == wanted)
+}
+
+/// The steps that are left until each principal has accepted.
+fn fixes(context: CheckContext<'_>, configuration: &ResourceConfiguration, shares: &[&Share]) -> Vec<String> {
+    let mut fixes = Vec::new();
+    for share in shares.iter().filter(|share| acceptance(&share.status) != Acceptance::Accepted) {
+        let words = ["--resource-share-arn", &share.arn, "--resource-arns", &configuration.shared_arn];
+        let put = ram(context, "associate-resource-share", words);
+        fixes.push(format!("wait some minutes, otherwise put it into the share again: {put}"));
+    }
+    let is_pending = |it: &&Principal| acceptance(&it.status) == Acceptance::Pending;
+    let is_invited = |share: &&&Share| share.principals.iter().filter(is_pending).any(is_account);
+    fixes.extend(shares.iter().filter(is_invited).map(|share| accept(context, share)));
+    if with(shares, Acceptance::Pending).any(|(_, principal)| !is_account(principal)) {
+        fixes.push("wait some minutes, then run the doctor again".to_owned());
+    }
+    for (share, principal) in with(shares, Acceptance::Failed) {
+        let words = ["--resource-share-arn", &share.arn, "--principals", &principal.id];
+        let (remove, add) = (
+            ram(context, "disassociate-resource-share", words),
+            ram(context, "associate-resource-share", words),
+        );
+        fixes.push(format!("share it again: {remove} and, when that is done, {add}"));
+    }
+    fixes
 }
 
 /// Whether it is an account, which is invited. An organization or a unit of one has no invitation to accept.
@@ -132,7 +140,7 @@ fn ram<'w>(context: CheckContext<'w>, action: &'w str, options: impl IntoIterato
     context.aws(["ram", action].into_iter().chain(options))
 }
 
-/// What the invited account runs. The invitation's ARN is known there alone.
+/// The command for the invited account. Only that account can list the invitation's ARN.
 fn accept(context: CheckContext<'_>, share: &Share) -> String {
     let query = "resourceShareInvitations[?status=='PENDING'].resourceShareInvitationArn";
     let list = ["--resource-share-arns", &share.arn, "--query", query, "--output", "text"];

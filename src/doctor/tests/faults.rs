@@ -90,6 +90,10 @@ const CASES: &[Case] = &[
         rename_endpoint(facts, "orders.proxy-abc123.us-east-1.rds.amazonaws.com");
         facts.database = Ok(None);
     }),
+    skips("database", "an RDS Proxy", "--db-proxy-endpoint-name reader", |facts| {
+        rename_endpoint(facts, "reader.endpoint.proxy-abc123.us-east-1.rds.amazonaws.com");
+        facts.database = Ok(None);
+    }),
     fails("database", "the cluster orders is stopped", "describe-events --source-type db-cluster", |facts| {
         database(facts).status = "stopped".into();
     }),
@@ -101,7 +105,7 @@ const CASES: &[Case] = &[
         database(facts).port = Some(3306);
     }),
     warns("writer", "DNS names orders-1, and RDS names orders-2", "NAMESERVERS", |facts| {
-        database(facts).members.members = [("orders-1".into(), false), ("orders-2".into(), true)].into();
+        database(facts).described.members = [("orders-1".into(), false), ("orders-2".into(), true)].into();
     }),
     fails("target_group", "AccessDenied", "allow elasticloadbalancing:DescribeTargetGroups", |facts| {
         facts.group = Err(denied("elasticloadbalancing:DescribeTargetGroups"));
@@ -110,6 +114,10 @@ const CASES: &[Case] = &[
         group(facts).target_type = "instance".into()
     }),
     fails("protocol", "UDP", "create-target-group", |facts| group(facts).protocol = "UDP".into()),
+    fails("protocol", "TLS", "--target-type ip --ip-address-type ipv6", |facts| {
+        group(facts).protocol = "TLS".into();
+        group(facts).address_type = "ipv6".into();
+    }),
     fails("protocol", "TLS", "create-target-group --name orders-tcp", |facts| {
         group(facts).protocol = "TLS".into()
     }),
@@ -123,9 +131,14 @@ const CASES: &[Case] = &[
     warns("health_check", "checks port 80", "--health-check-port traffic-port", |facts| {
         group(facts).health_check.port = "80".into();
     }),
-    warns("health_check", "unhealthy after 60 s", "--health-check-interval-seconds 10", |facts| {
-        group(facts).health_check.interval = 30;
-    }),
+    warns(
+        "health_check",
+        "unhealthy after 60 s",
+        "-interval-seconds 10 --health-check-timeout-seconds 10",
+        |facts| {
+            group(facts).health_check.interval = 30;
+        },
+    ),
     warns("attributes", "AccessDenied", "DescribeTargetGroupAttributes", |facts| {
         facts.attributes = Err(denied("elasticloadbalancing:DescribeTargetGroupAttributes"));
     }),
@@ -154,7 +167,7 @@ const CASES: &[Case] = &[
     fails("load_balancer", "attached to no load balancer", LISTENER, |facts| {
         detach(facts);
         listener(facts).forwards = vec![(OTHER.into(), 1)];
-        facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
+        facts.load_balancers_of_vpc = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
     }),
     fails(
         "load_balancer",
@@ -163,7 +176,7 @@ const CASES: &[Case] = &[
         |facts| {
             detach(facts);
             listener(facts).port = 1;
-            facts.candidates = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
+            facts.load_balancers_of_vpc = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
         },
     ),
     warns("load_balancer", "AccessDenied", "allow elasticloadbalancing:DescribeLoadBalancers", |facts| {
@@ -190,6 +203,10 @@ const CASES: &[Case] = &[
         place_writer(facts, "us-east-1c");
         load_balancer(facts).vpc = Some("vpc-2".into());
     }),
+    skips("failover_zones", "AccessDenied", "allow rds:DescribeDBClusters", |facts| {
+        facts.database = Err(denied("rds:DescribeDBClusters"));
+        facts.hosts = Ok(Vec::new());
+    }),
     warns("failover_zones", "orders-2 is in us-east-1c", "subnet-a subnet-b subnet-c", |facts| {
         host_of(facts, 1).zone = Some("us-east-1c".into());
     }),
@@ -200,21 +217,76 @@ const CASES: &[Case] = &[
     skips("failover_zones", "AccessDenied", "allow rds:DescribeDBInstances", |facts| {
         facts.hosts = Err(denied("rds:DescribeDBInstances"));
     }),
-    warns("connect_errors", "leaves max_connect_errors low", "--db-instance-identifier orders-2", |facts| {
-        mysql(facts, "default.aurora-mysql8.0");
-    }),
+    warns(
+        "connect_errors",
+        "default.aurora-mysql8.0 of orders-1, orders-2",
+        "--db-instance-identifier orders-2",
+        |facts| {
+            mysql(facts, "default.aurora-mysql8.0");
+        },
+    ),
     warns("connect_errors", "orders-parameters", "--db-parameter-group-name orders-parameters", |facts| {
         mysql(facts, "orders-parameters");
-        facts.parameters = Some(Ok(strings([("max_connect_errors", "100")]).into()));
+        set_parameters(facts, "orders-parameters", &[("max_connect_errors", "100")]);
+    }),
+    // The writer is protected, and the next one is not.
+    warns(
+        "connect_errors",
+        "low in the parameter group default.aurora-mysql8.0 of orders-2",
+        "orders-2",
+        |facts| {
+            mysql(facts, "orders-parameters");
+            set_parameters(facts, "orders-parameters", &[("max_connect_errors", "1000000000")]);
+            host_of(facts, 1).parameter_group = Some("default.aurora-mysql8.0".into());
+            set_parameters(facts, "default.aurora-mysql8.0", &[]);
+        },
+    ),
+    warns("connect_errors", "orders-1 waits for a reboot", "--db-instance-identifier orders-1", |facts| {
+        mysql(facts, "orders-parameters");
+        set_parameters(facts, "orders-parameters", &[("max_connect_errors", "1000000000")]);
+        host_of(facts, 0).needs_reboot = true;
+    }),
+    warns(
+        "connect_errors",
+        "orders waits for a reboot",
+        "reboot-db-cluster --db-cluster-identifier orders",
+        |facts| {
+            mysql(facts, "default.mysql8.0");
+            database(facts).engine = "mysql".into();
+            database(facts).needs_reboot = true;
+            set_parameters(facts, "orders-cluster", &[("max_connect_errors", "1000000000")]);
+        },
+    ),
+    skips("connect_errors", "AccessDenied", "allow rds:DescribeDBClusters", |facts| {
+        facts.database = Err(denied("rds:DescribeDBClusters"));
+        facts.hosts = Ok(Vec::new());
+    }),
+    skips("connect_errors", "the rate is exceeded", "the API's limits", |facts| {
+        mysql(facts, "orders-parameters");
+        let (reason, fix) =
+            ("could not ask: the rate is exceeded".into(), Some("check the API's limits".into()));
+        facts.hosts = Err(Unread { kind: ErrorKind::Transient, reason, fix });
     }),
     skips("connect_errors", "AccessDenied", "allow rds:DescribeDBParameters", |facts| {
         mysql(facts, "orders-parameters");
-        facts.parameters = Some(Err(denied("rds:DescribeDBParameters")));
+        facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
     }),
     warns("health_check", "unhealthy after 60 s", "raise max_connect_errors first", |facts| {
         mysql(facts, "default.aurora-mysql8.0");
         group(facts).health_check.interval = 30;
     }),
+    warns("health_check", "unhealthy after 60 s", "if the database is MySQL or MariaDB, raise", |facts| {
+        facts.database = Err(denied("rds:DescribeDBClusters"));
+        group(facts).health_check.interval = 30;
+    }),
+    warns(
+        "cross_zone",
+        "AccessDenied",
+        "allow elasticloadbalancing:DescribeTargetGroupAttributes",
+        |facts| {
+            facts.attributes = Err(denied("elasticloadbalancing:DescribeTargetGroupAttributes"));
+        },
+    ),
     fails("cross_zone", "off, by the load balancer's attribute", "cross_zone.enabled,Value=true", |facts| {
         attached(facts).cross_zone = Ok(false);
     }),
@@ -247,11 +319,25 @@ const CASES: &[Case] = &[
         database(facts).engine = "oracle-ee".into();
     }),
     fails("listener", "UDP 5432", "modify-listener", |facts| listener(facts).protocol = "UDP".into()),
-    warns("listener", "TCP 15432", "the port 15432", |facts| listener(facts).port = 15432),
+    warns("listener", "TCP 15432", "the port 15432, or add a listener: ", |facts| {
+        listener(facts).port = 15432
+    }),
+    warns(
+        "listener",
+        "TCP 15432",
+        "the port 15432; or the listener on 5432 of orders forwards to the group other; if \
+                                    nothing else needs that",
+        |facts| {
+            let mut second = listener(facts).clone();
+            second.forwards = vec![(OTHER.into(), 1)];
+            listener(facts).port = 15432;
+            attached(facts).listeners.as_mut().unwrap().push(second);
+        },
+    ),
     warns("listener", "AccessDenied", "allow elasticloadbalancing:DescribeListeners", |facts| {
         attached(facts).listeners = Err(denied("elasticloadbalancing:DescribeListeners"));
     }),
-    warns("idle_timeout", "after 60 s", "keepalives", |facts| {
+    warns("idle_timeout", "after 60 s", "Key=tcp.idle_timeout.seconds,Value=350", |facts| {
         let attributes = strings([("tcp.idle_timeout.seconds", "60")]);
         attached(facts).listener_attributes = Some(Ok(attributes.into()));
     }),
@@ -290,6 +376,10 @@ const CASES: &[Case] = &[
         set_health(facts, "unhealthy", "Target.Timeout");
         load_balancer(facts).security_groups = vec!["sg-1".into()];
     }),
+    fails("targets", "(Target.Timeout)", "Ipv6Ranges=[{CidrIpv6=CIDR}]", |facts| {
+        set_health(facts, "unhealthy", "Target.Timeout");
+        group(facts).address_type = "ipv6".into();
+    }),
     fails("targets", "(Target.NotInUse)", "check the listeners", |facts| {
         set_health(facts, "unused", "Target.NotInUse");
     }),
@@ -309,6 +399,9 @@ const CASES: &[Case] = &[
     ),
     fails("stale_targets", "10.0.9.9:5432 (healthy)", "aws_lb_target_group_attachment", |facts| {
         set_targets(facts, &[("10.0.1.10:5432", "healthy"), ("10.0.9.9:5432", "healthy")]);
+    }),
+    warns("stale_targets", "10.0.2.20:5432 (initial)", "run the doctor again in some minutes", |facts| {
+        set_targets(facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "initial")]);
     }),
 ];
 
@@ -336,9 +429,9 @@ fn every_check_has_a_fault() {
     let findings = findings(&binding(), &healthy_facts());
     let checks = findings.iter().map(|finding| finding.check.as_ref());
     let with_faults: BTreeSet<&str> = CASES.iter().map(|case| case.check).collect();
-    // Both address types are ok; a mismatch shows in the findings `endpoint` or `dualstack`.
+    // The engine is shown, and both address types are ok: a mismatch shows in the findings `endpoint` or `dualstack`.
     let without: Vec<&str> = checks.filter(|check| !with_faults.contains(check)).collect();
-    assert_eq!(without, ["address_type"]);
+    assert_eq!(without, ["engine", "address_type"]);
 }
 
 #[test]
@@ -352,7 +445,7 @@ fn fault_affects_only_its_own_check() {
 #[test]
 fn one_cause_is_reported_once() {
     type World = (&'static [&'static str], fn(&mut Facts));
-    let worlds: [World; 10] = [
+    let worlds: [World; 14] = [
         (&["problem zones"], |facts| place_writer(facts, "us-east-1c")),
         (&["problem load_balancer"], |facts| {
             detach(facts);
@@ -391,6 +484,27 @@ fn one_cause_is_reported_once() {
             facts.targets = Err(silent());
             facts.load_balancers = Ok(Vec::new());
         }),
+        (&["warning attributes"], |facts| {
+            facts.attributes = Err(denied("elasticloadbalancing:DescribeTargetGroupAttributes"));
+        }),
+        (&["problem endpoint_kind"], |facts| {
+            rename_endpoint(facts, "reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com");
+            facts
+                .resolution
+                .as_mut()
+                .unwrap()
+                .chain
+                .push("orders-2.abc123.us-east-1.rds.amazonaws.com".into());
+        }),
+        (&["problem target_type"], |facts| {
+            group(facts).target_type = "instance".into();
+            set_targets(facts, &[("i-1:5432", "healthy")]);
+        }),
+        (&["problem protocol"], |facts| {
+            group(facts).protocol = "UDP".into();
+            listener(facts).protocol = "UDP".into();
+            set_targets(facts, &[]);
+        }),
         (&["warning connect_errors"], |facts| {
             mysql(facts, "default.aurora-mysql8.0");
             group(facts).health_check.interval = 30;
@@ -406,7 +520,7 @@ fn one_cause_is_reported_once() {
 /// Worlds that once gave a wrong or permanent finding.
 #[test]
 fn unusual_but_healthy_worlds_have_no_fault() {
-    let worlds: [fn(&mut Facts); 10] = [
+    let worlds: [fn(&mut Facts); 16] = [
         // One zone holds the load balancer and the whole database.
         |facts| {
             load_balancer(facts).zones.remove("us-east-1b");
@@ -432,11 +546,34 @@ fn unusual_but_healthy_worlds_have_no_fault() {
         },
         |facts| {
             mysql(facts, "orders-parameters");
-            facts.parameters = Some(Ok(strings([("max_connect_errors", "1000000000")]).into()));
+            set_parameters(facts, "orders-parameters", &[("max_connect_errors", "1000000000")]);
         },
         |facts| {
             mysql(facts, "orders-parameters");
-            facts.parameters = Some(Ok(strings([("skip_name_resolve", "1")]).into()));
+            set_parameters(facts, "orders-parameters", &[("skip_name_resolve", "1")]);
+        },
+        |facts| {
+            mysql(facts, "orders-parameters");
+            set_parameters(facts, "orders-parameters", &[("host_cache_size", "0")]);
+        },
+        // A name of one's own that looks like one of RDS.
+        |facts| facts.resolution.as_mut().unwrap().chain.insert(1, "db.cluster-ro-1.example.com".into()),
+        |facts| facts.resolution.as_mut().unwrap().chain.insert(1, "db.proxy-net.example.com".into()),
+        // The group's attributes are not needed where every zone has a target. They have a finding of their own.
+        |facts| {
+            load_balancer(facts).zones.remove("us-east-1b");
+            host_of(facts, 1).zone = Some("us-east-1a".into());
+            attached(facts).cross_zone = Ok(false);
+        },
+        // A database in a peered VPC, whose other instance is in a zone that the load balancer lacks.
+        |facts| {
+            (host_of(facts, 1).vpc, host_of(facts, 1).zone) =
+                (Some("vpc-2".into()), Some("us-east-1f".into()));
+            host_of(facts, 0).vpc = Some("vpc-2".into());
+        },
+        |facts| {
+            set_zone(facts, "10.0.1.10:5432", "all");
+            (host_of(facts, 1).vpc, host_of(facts, 1).zone) = (None, Some("us-east-1f".into()));
         },
         // An address outside the VPC is reached from every zone.
         |facts| {
@@ -449,6 +586,60 @@ fn unusual_but_healthy_worlds_have_no_fault() {
         change(&mut facts);
         assert_eq!(faults(&binding(), &facts), Vec::<String>::new(), "world {index}");
     }
+}
+
+/// Without the group's attributes the load balancer's setting decides nothing.
+#[test]
+fn unread_attributes_leave_cross_zone_balancing_unknown() {
+    let level = |is_on: bool, zone: &str| {
+        let mut facts = healthy_facts();
+        attached(&mut facts).cross_zone = Ok(is_on);
+        facts.attributes = Err(denied("elasticloadbalancing:DescribeTargetGroupAttributes"));
+        set_zone(&mut facts, "10.0.1.10:5432", zone);
+        findings(&binding(), &facts).into_iter().find(|it| it.check == "cross_zone").unwrap().level
+    };
+    for is_on in [true, false] {
+        assert_eq!(level(is_on, "us-east-1a"), Severity::Warning, "{is_on}");
+        assert_eq!(level(is_on, "all"), Severity::Ok, "{is_on}");
+    }
+}
+
+/// Another database's listener is not taken where a port is free.
+#[test]
+fn group_is_attached_where_the_port_is_free() {
+    let mut facts = healthy_facts();
+    detach(&mut facts);
+    listener(&mut facts).forwards = vec![(OTHER.into(), 1)];
+    let taken = attached(&mut facts).clone();
+    let mut free = taken.clone();
+    (free.load_balancer.arn, free.listeners) = (BALANCER.replace("/orders/", "/free/"), Ok(Vec::new()));
+    let fix = |facts: &Facts| {
+        let found = findings(&binding(), facts).into_iter().find(|it| it.check == "load_balancer").unwrap();
+        found.fix.unwrap()
+    };
+    (facts.load_balancers, facts.load_balancers_of_vpc) = (Ok(Vec::new()), Ok(vec![taken, free]));
+    assert!(fix(&facts).contains("create-listener --load-balancer-arn arn:aws"), "{}", fix(&facts));
+    assert!(fix(&facts).contains("net/free/"), "{}", fix(&facts));
+    facts.load_balancers_of_vpc.as_mut().unwrap().pop();
+    assert!(fix(&facts).contains("if nothing else needs that, let it forward"), "{}", fix(&facts));
+}
+
+/// A new parameter group is for those with the default one. Another would lose its own parameters.
+#[test]
+fn parameter_group_is_replaced_only_where_it_is_the_default() {
+    let mut facts = healthy_facts();
+    mysql(&mut facts, "orders-parameters");
+    host_of(&mut facts, 1).parameter_group = Some("default.aurora-mysql8.0".into());
+    set_parameters(&mut facts, "default.aurora-mysql8.0", &[]);
+    let found = findings(&binding(), &facts).into_iter().find(|it| it.check == "connect_errors").unwrap();
+    assert!(
+        found.observed.ends_with("default.aurora-mysql8.0 of orders-2; orders-parameters of orders-1"),
+        "{found:?}"
+    );
+    let fix = found.fix.unwrap();
+    assert!(fix.contains("modify-db-parameter-group --db-parameter-group-name orders-parameters"), "{fix}");
+    assert!(fix.contains("--db-instance-identifier orders-2 --db-parameter-group-name orders-nlb"), "{fix}");
+    assert!(!fix.contains("--db-instance-identifier orders-1"), "{fix}");
 }
 
 #[test]

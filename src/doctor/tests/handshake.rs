@@ -116,7 +116,7 @@ fn blocked_load_balancer_without_protection_refers_to_connect_errors() {
     let mut facts = healthy_facts();
     mysql(&mut facts, "orders");
     assert!(fix(&facts).ends_with("; then raise max_connect_errors, see connect_errors"));
-    facts.parameters = Some(Ok(strings([("max_connect_errors", "1000000000")]).into()));
+    set_parameters(&mut facts, "orders", &[("max_connect_errors", "1000000000")]);
     assert!(fix(&facts).ends_with("or restart it"));
 }
 
@@ -154,6 +154,21 @@ fn time_out_from_outside_the_network_is_not_examined() {
     assert_eq!(from("2600:1f14:1::7", "2600:1f14:2::5"), Severity::NotExamined);
 }
 
+/// The doctor's own time is no time-out of the load balancer.
+#[test]
+fn unfinished_handshake_is_not_examined() {
+    let good = || ("10.0.1.5", Outcome::Postgres { offers_tls: true });
+    let unfinished = || ("10.0.2.5", Outcome::Unfinished);
+    for outcomes in [vec![unfinished()], vec![good(), unfinished()]] {
+        let finding = judge(&healthy_facts(), &replies(&outcomes));
+        assert_eq!(finding.level, Severity::NotExamined, "{finding:?}");
+        assert!(finding.fix.unwrap().contains("--timeout"));
+    }
+    let finding = judge(&healthy_facts(), &replies(&[unfinished(), ("10.0.1.5", Outcome::Refused)]));
+    assert_eq!(finding.level, Severity::Problem, "{finding:?}");
+    assert!(finding.fix.unwrap().contains("listener's port"), "the known fault is explained");
+}
+
 #[test]
 fn handshake_follows_from_what_the_apis_show() {
     let after = |change: fn(&mut Facts), outcome: Outcome| {
@@ -179,6 +194,11 @@ fn handshake_follows_from_what_the_apis_show() {
 
 #[test]
 fn unresolved_name_and_unknown_load_balancer() {
+    assert_eq!(
+        judge(&healthy_facts(), &replies(&[])).level,
+        Severity::NotExamined,
+        "a name without an address"
+    );
     let handshake = Handshake { replies: Err(denied("nothing")), ..replies(&[]) };
     assert_eq!(judge(&healthy_facts(), &handshake).level, Severity::Warning);
     assert_eq!(handshake_unknown().level, Severity::NotExamined);

@@ -20,7 +20,7 @@ const GLOBAL: &str = "world.global-abc123.global.rds.amazonaws.com";
 struct World {
     endpoint: &'static str,
     facts: Facts,
-    paths: Read<Vec<LatticePath>>,
+    paths: Fact<Vec<LatticePath>>,
     principal: Option<&'static str>,
 }
 
@@ -97,8 +97,8 @@ fn is_bound_to_a_member(world: &mut World) {
     let database = database(&mut world.facts);
     database.kind = DatabaseKind::Instance;
     database.identifier = "orders-1".into();
-    database.cluster = Some("orders".into());
-    database.members = Cluster::default();
+    database.member_of = Some("orders".into());
+    database.described = Cluster::default();
 }
 
 /// The endpoint is an alias of a global cluster's.

@@ -136,6 +136,37 @@ fn peer(world: &mut World) {
     tables.push(of_database);
 }
 
+fn tables(world: &mut World) -> &mut Vec<RouteTable> {
+    world.network.route_tables.as_mut().unwrap()
+}
+
+/// The same over IPv6: the subnets `subnet-a`, `subnet-b`, `subnet-db-a` and `subnet-db-b` are a1, a2, b1 and b2.
+fn over_v6(world: &mut World) {
+    group(&mut world.facts).address_type = "ipv6".into();
+    load_balancer(&mut world.facts).address_type = "dualstack".into();
+    let address = "2600:1f14:0:b1::10";
+    world.facts.resolution.as_mut().unwrap().addresses =
+        Addresses::parse([address.parse().unwrap()]).unwrap();
+    let targets = world.facts.targets.as_mut().unwrap();
+    let health = targets.pop_first().unwrap().1;
+    targets.insert(format!("[{address}]:5432"), health);
+    let subnets = world.network.subnets.as_mut().unwrap();
+    for (id, block) in [("subnet-a", "a1"), ("subnet-b", "a2"), ("subnet-db-a", "b1"), ("subnet-db-b", "b2")]
+    {
+        let range = format!("2600:1f14:0:{block}::/64").parse().unwrap();
+        subnets.get_mut(id).unwrap().cidrs.push(range);
+    }
+    let everywhere =
+        |is_egress| AclEntry { cidr: "::/0".parse().unwrap(), ..everything(is_egress, true, 101) };
+    for acl in world.network.acls.as_mut().unwrap() {
+        acl.entries.extend([everywhere(true), everywhere(false)]);
+    }
+    rules(world)[1].peer = cidr("::/0");
+    if tables(world).len() == 1 {
+        tables(world)[0].routes.push(route("2600:1f14::/56", "local"));
+    }
+}
+
 fn judge(world: &World) -> Vec<Finding> {
     let World { facts, network, principal } = world;
     let attached = &facts.load_balancers.as_ref().unwrap()[0];
@@ -229,6 +260,20 @@ const CASES: &[Case] = &[
     case("zone_ids", NotExamined, "AccessDenied", "allow ec2:DescribeSubnets", |world| {
         world.network.subnets = Err(denied("ec2:DescribeSubnets"));
     }),
+    // A vendor's client is in no group of this account.
+    case(
+        "security_groups",
+        Problem,
+        "sg-balancer admits sg-app to port 5432, and no range",
+        "traffic off",
+        |world| {
+            rules(world)[0].peer = Peer::Group("sg-app".into());
+        },
+    ),
+    case("security_groups", Warning, "no range of addresses", "traffic off", |world| {
+        rules(world)[0].peer = Peer::Group("sg-app".into());
+        service(world).connections = Some(Ok(Vec::new()));
+    }),
     case("security_groups", Problem, "sg-balancer has no rule for port 5432", "traffic off", |world| {
         rules(world).remove(0);
     }),
@@ -296,6 +341,57 @@ const CASES: &[Case] = &[
     case("database_ingress", NotExamined, "AccessDenied", "allow ec2:DescribeSecurityGroupRules", |world| {
         world.network.rules = Err(denied("ec2:DescribeSecurityGroupRules"));
     }),
+    case("database_ingress", NotExamined, "AccessDenied", "allow ec2:DescribeSubnets", |world| {
+        load_balancer(&mut world.facts).security_groups.clear();
+        rules(world)[2].peer = cidr("10.0.7.0/24");
+        world.network.subnets = Err(denied("ec2:DescribeSubnets"));
+    }),
+    case("database_ingress", Problem, "has no rule", "Ipv6Ranges=[{CidrIpv6=2600:1f14:0:a1::/64}", |world| {
+        is_cut_off(world);
+        over_v6(world);
+        load_balancer(&mut world.facts).security_groups.clear();
+        rules(world).pop();
+    }),
+    case(
+        "load_balancer_egress",
+        Problem,
+        "to 2600:1f14:0:b1::10 port",
+        "Ipv6Ranges=[{CidrIpv6=2600:1f14:0:b1::/64}",
+        |world| {
+            is_cut_off(world);
+            over_v6(world);
+            rules(world).remove(1);
+            database(&mut world.facts).security_groups.clear();
+            world.facts.hosts.as_mut().unwrap().iter_mut().for_each(|host| host.security_groups.clear());
+        },
+    ),
+    case(
+        "network_acls",
+        Problem,
+        "acl-db: no entry allows port 5432 from 2600:1f14:0:a1::/64",
+        "--ipv6-cidr-block",
+        |world| {
+            is_cut_off(world);
+            over_v6(world);
+            acl(world, 1).entries.retain(|entry| entry.cidr.addr().is_ipv4());
+        },
+    ),
+    // A failover would move the writer into the other subnet.
+    case(
+        "network_acls",
+        Warning,
+        "acl-other: no entry allows port 5432 from 10.0.101.0/24",
+        "acl-other",
+        |world| {
+            acl(world, 1).subnets.pop();
+            let other =
+                Acl { id: "acl-other".into(), subnets: vec!["subnet-db-b".into()], entries: Vec::new() };
+            world.network.acls.as_mut().unwrap().push(other);
+        },
+    ),
+    case("network_acls", NotExamined, "does not list", "the account of the subnets", |world| {
+        world.network.acls = Ok(Vec::new());
+    }),
     case(
         "network_acls",
         Problem,
@@ -322,12 +418,83 @@ const CASES: &[Case] = &[
     case(
         "routes",
         Problem,
-        "rtb-db of subnet-db-a has no route to 10.9.101.0",
-        "--vpc-peering-connection-id pcx-1",
+        "rtb-db of subnet-db-a has no route to 10.9.101.0/24",
+        "create-route --route-table-id rtb-db --destination-cidr-block 10.9.102.0/24 --vpc-peering-connection-id pcx-1",
         |world| {
             is_cut_off(world);
             peer(world);
             world.network.route_tables.as_mut().unwrap()[1].routes.pop();
+        },
+    ),
+    // A default route leads elsewhere, as that of most private subnets.
+    case(
+        "routes",
+        Problem,
+        "has no route to 10.9.101.0/24 but the one to 0.0.0.0/0 through igw-1",
+        "create-route --route-table-id rtb-db --destination-cidr-block 10.9.101.0/24 --vpc-peering-connection-id pcx-1",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            tables(world)[1].routes[1] = route("0.0.0.0/0", "igw-1");
+        },
+    ),
+    case(
+        "routes",
+        NotExamined,
+        "leads to 10.9.101.0/24 through nat-1",
+        "--route-table-ids rtb-db",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            tables(world)[1].routes[1] = route("0.0.0.0/0", "nat-1");
+        },
+    ),
+    case("routes", NotExamined, "through a prefix list", "--route-table-ids rtb-db", |world| {
+        is_cut_off(world);
+        peer(world);
+        tables(world)[1].routes.pop();
+        tables(world)[1].has_prefix_lists = true;
+    }),
+    case(
+        "routes",
+        Problem,
+        "the route to 0.0.0.0/0 through tgw-2 is a blackhole",
+        "create-route --route-table-id rtb-db --destination-cidr-block 10.9.101.0/24 --vpc-peering-connection-id pcx-1",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            tables(world)[1].routes[1] = Route { is_blackhole: true, ..route("0.0.0.0/0", "tgw-2") };
+        },
+    ),
+    case(
+        "routes",
+        Problem,
+        "rtb-db of subnet-db-a has no route to 2600:1f14:0:a1::/64 but the one to ::/0 through eigw-1",
+        "--destination-ipv6-cidr-block 2600:1f14:0:a1::/64 --vpc-peering-connection-id pcx-1",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            over_v6(world);
+            tables(world)[0].routes.push(route("2600:1f14:0:b0::/60", "pcx-1"));
+            tables(world)[1].routes.push(route("::/0", "eigw-1"));
+        },
+    ),
+    // Only the subnet that a failover may lead to has no route back.
+    case(
+        "routes",
+        Warning,
+        "rtb-db-b of subnet-db-b has no route to 10.9.101.0/24",
+        "--route-table-id rtb-db-b",
+        |world| {
+            peer(world);
+            let of_second = RouteTable {
+                id: "rtb-db-b".into(),
+                subnets: vec!["subnet-db-b".into()],
+                is_main: false,
+                routes: vec![route("10.0.0.0/16", "local")],
+                ..tables(world)[1].clone()
+            };
+            tables(world).push(of_second);
         },
     ),
     case("routes", Problem, "through pcx-2 is a blackhole", "--vpc-peering-connection-id pcx-1", |world| {
@@ -416,8 +583,32 @@ fn every_check_of_the_network_has_a_fault() {
 
 #[test]
 fn unusual_but_healthy_networks_have_no_fault() {
-    let worlds: [fn(&mut World); 11] = [
+    let worlds: [fn(&mut World); 16] = [
         peer,
+        |world| over_v6(world),
+        |world| {
+            peer(world);
+            over_v6(world);
+            tables(world)[0].routes.push(route("2600:1f14:0:b0::/60", "pcx-1"));
+            tables(world)[1].routes.push(route("2600:1f14:0:a0::/60", "pcx-1"));
+        },
+        // A private NAT gateway or a prefix list leads there, as the health check shows.
+        |world| {
+            peer(world);
+            tables(world)[1].routes[1] = route("0.0.0.0/0", "nat-1");
+            tables(world)[0].routes.pop();
+            tables(world)[0].has_prefix_lists = true;
+        },
+        // A route for each of the load balancer's addresses.
+        |world| {
+            peer(world);
+            tables(world)[1].routes[1] = route("10.9.101.7/32", "pcx-1");
+            tables(world)[1].routes.push(route("10.9.102.7/32", "pcx-1"));
+        },
+        |world| {
+            rules(world)[0].peer = Peer::Group("sg-app".into());
+            rules(world).push(rule("sg-balancer", false, 0, 65535, cidr("0.0.0.0/0")));
+        },
         |world| service(world).connections = Some(Ok(vec![connection("available"), connection("rejected")])),
         |world| service(world).connections = Some(Ok(Vec::new())),
         // Everybody may ask, and each is accepted by hand.
@@ -445,6 +636,7 @@ fn unusual_but_healthy_networks_have_no_fault() {
         // Database and load balancer are in the same subnets, where no ACL applies.
         |world| {
             load_balancer(&mut world.facts).zones = strings([("us-east-1a", "subnet-db-a")]).into();
+            host_of(&mut world.facts, 1).zone = Some("us-east-1a".into());
             acl(world, 1).entries.clear();
         },
     ];
@@ -467,6 +659,20 @@ fn missing_rule_is_the_cause_of_an_unhealthy_target() {
     assert_eq!(causes.map(|it| it.check.as_ref()).collect::<Vec<_>>(), ["database_ingress"]);
     let not_examined = report.not_examined.iter().filter(|it| it.check == "security_groups");
     assert_eq!(not_examined.count(), 0, "the network's check has examined them");
+}
+
+/// A target that is unhealthy for another reason gets no rule that it has already.
+#[test]
+fn unhealthy_target_behind_open_security_groups_has_another_fix() {
+    let mut world = world();
+    is_cut_off(&mut world);
+    let path = PathFindings { network: judge(&world), ..PathFindings::default() };
+    let findings = findings_with(&binding(), &world.facts, path);
+    let fix = findings.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
+    assert!(fix.contains("network_acls") && !fix.contains("authorize-security-group-ingress"), "{fix}");
+    let alone = super::super::findings(&binding(), &world.facts);
+    let fix = alone.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
+    assert!(fix.contains("authorize-security-group-ingress"), "{fix}");
 }
 
 /// Every command of every fix, for the test of them.

@@ -50,8 +50,16 @@ fn settings_have_a_finding_each() {
 }
 
 #[test]
-fn command_line_has_no_timeout_finding() {
+fn command_line_does_not_judge_the_functions_settings() {
     let findings = check_settings(&config(), None);
     let checks: Vec<&str> = findings.iter().map(|finding| finding.check.as_ref()).collect();
-    assert_eq!(checks, ["dry_run", "confirmation", "write_access", "delivery"]);
+    assert_eq!(checks, ["settings", "write_access", "delivery"], "the local settings are not the function's");
+    let mut bad = Config { dry_run: true, ..config() };
+    bad.timing.confirm = Duration::from_secs(5);
+    let findings = check_settings(&bad, None);
+    assert_eq!(
+        (findings[0].level, findings[0].observed.as_str()),
+        (Severity::Problem, "DRY_RUN is true here")
+    );
+    assert_eq!((findings[1].level, findings[1].check.as_ref()), (Severity::Warning, "confirmation"));
 }
