@@ -8,8 +8,8 @@
 //! misspelt.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -60,10 +60,62 @@ pub trait Discover {
 pub struct BindingSet {
     /// The configured bindings, followed by the discovered ones.
     pub bindings: Vec<Binding>,
-    /// The groups that could not be bound, and why.
-    pub failed: Vec<Report>,
+    /// What the tags do not bind, and why.
+    pub unbound: Vec<Unbound>,
     /// Whether the tagged groups have just been listed, which used up part of the routine calls.
     pub are_new: bool,
+}
+
+/// What a tag does not bind, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unbound {
+    /// A group whose tags are not valid.
+    Group { target_group: String, endpoint: String, reason: String },
+    /// The groups that carry the tag with this key: they are not known, or there are none.
+    Tag { key: String, reason: String },
+}
+
+impl Unbound {
+    fn group(target_group: &str, endpoint: &str, reason: String) -> Self {
+        Self::Group { target_group: target_group.to_owned(), endpoint: endpoint.to_owned(), reason }.logged()
+    }
+
+    pub fn tag(key: &str, reason: String) -> Self {
+        Self::Tag { key: key.to_owned(), reason }.logged()
+    }
+
+    fn logged(self) -> Self {
+        let Report { endpoint, target_group, error: reason, .. } = self.report();
+        tracing::error!(decision = "fail", endpoint, target_group, reason, "target group not bound");
+        self
+    }
+
+    pub fn reason(&self) -> &str {
+        let (Self::Group { reason, .. } | Self::Tag { reason, .. }) = self;
+        reason
+    }
+
+    /// The report in the answer.
+    pub fn report(&self) -> Report {
+        let (endpoint, target_group) = match self {
+            Self::Group { target_group, endpoint, .. } => (endpoint.as_str(), target_group.clone()),
+            Self::Tag { .. } => ("", self.to_string()),
+        };
+        Report {
+            error: Some(self.reason().to_owned()),
+            ..Report::new(endpoint, &target_group, Status::Failed)
+        }
+    }
+}
+
+/// The group, or in words all groups of the tag.
+impl fmt::Display for Unbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group { target_group, .. } => f.write_str(target_group),
+            Self::Tag { key, .. } => write!(f, "every target group tagged {key}"),
+        }
+    }
 }
 
 /// The configured bindings and, if a tag is configured, those of the groups that carry it. A group in BINDINGS ignores
@@ -83,18 +135,18 @@ pub async fn binding_set<T: Discover>(
         match list_tagged(groups, key, max_age, priority, attempts, deadline).await {
             Ok(tags) => tags,
             Err(error) => {
-                set.failed.push(failed("", &all_tagged(key), error.explain()));
+                set.unbound.push(Unbound::tag(key, error.explain()));
                 return set;
             }
         };
     set.are_new = are_new;
     // The groups of the known list are bound all the same.
-    set.failed.extend(failure.map(|reason| failed("", &all_tagged(key), reason)));
+    set.unbound.extend(failure.map(|reason| Unbound::tag(key, reason)));
     if groups.is_empty() {
         let reason = format!(
             "no target group carries the tag {key}. Fix: tag a target group with {key}=ENDPOINT, or unset DISCOVERY_TAG"
         );
-        set.failed.push(failed("", &all_tagged(key), reason));
+        set.unbound.push(Unbound::tag(key, reason));
     }
     let configured: BTreeSet<&str> =
         config.bindings.iter().map(|binding| binding.target_group.as_str()).collect();
@@ -102,7 +154,7 @@ pub async fn binding_set<T: Discover>(
         let endpoint = tags.get(key).map(String::as_str).unwrap_or_default();
         match bind(config, key, endpoint, group, tags) {
             Ok(binding) => set.bindings.push(binding),
-            Err(reason) => set.failed.push(failed(endpoint, group, reason)),
+            Err(reason) => set.unbound.push(Unbound::group(group, endpoint, reason)),
         }
     }
     set
@@ -160,21 +212,6 @@ fn bind(
     Ok(binding)
 }
 
-/// The text in a report's field for the target group, if the report is about the tag and not about one group.
-fn all_tagged(key: &str) -> String {
-    format!("every target group tagged {key}")
-}
-
-/// The report that the tags could not be read, for this reason.
-pub fn unread(key: &str, reason: &str) -> Report {
-    failed("", &all_tagged(key), reason.to_owned())
-}
-
-fn failed(endpoint: &str, target_group: &str, reason: String) -> Report {
-    tracing::error!(decision = "fail", endpoint, target_group, reason, "target group not bound");
-    Report { error: Some(reason), ..Report::new(endpoint, target_group, Status::Failed) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,9 +249,7 @@ mod tests {
         let config = config("", None);
         let set = binding_set(&groups, &config, Duration::ZERO, Priority::Routine, deadline).await;
         assert_eq!(set.bindings.iter().map(Binding::name).collect::<Vec<_>>(), ["orders"]);
-        let [failed] = &set.failed[..] else { panic!("{:?}", set.failed) };
-        assert_eq!(failed.target_group, all_tagged(KEY));
-        assert_eq!(failed.error.as_deref(), Some("AccessDenied"));
+        assert_eq!(set.unbound, [Unbound::Tag { key: KEY.to_owned(), reason: "AccessDenied".to_owned() }]);
     }
 
     fn group(name: &str) -> String {
@@ -241,9 +276,7 @@ mod tests {
         let groups = Listed(groups.collect());
         let set = binding_set(&groups, config, Duration::ZERO, Priority::Routine, deadline).await;
         let bound = set.bindings.iter().map(|binding| binding.name().to_owned());
-        let failed = set.failed.iter().map(|report| {
-            format!("{}: {}", report.target_group, report.error.as_deref().unwrap_or_default())
-        });
+        let failed = set.unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
         (bound.collect(), failed.collect())
     }
 

@@ -12,7 +12,6 @@ mod retry_observer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ const ALL_ZONES: &str = "all";
 
 /// The account's target groups.
 pub struct Elb {
-    client: Client,
+    client: LimitedClient,
     rate_limiter: Arc<ApiRateLimiter>,
     /// By ARN. This information does not change while a group exists, so each group is described once per process.
     groups: Mutex<BTreeMap<String, TargetGroupInfo>>,
@@ -72,7 +71,7 @@ impl Elb {
             .interceptor(retry_observer)
             .retry_config(retries.with_initial_backoff(BACKOFF));
         Self {
-            client: Client::from_conf(config.build()),
+            client: LimitedClient(Client::from_conf(config.build())),
             rate_limiter,
             groups: Mutex::default(),
             tagged: Mutex::default(),
@@ -86,8 +85,8 @@ impl Elb {
 
     async fn describe_group(&self, permit: Permit, group: &str) -> Result<TargetGroup, Error> {
         let doing = || format!("describe the target group {group}");
-        let request = self.client.describe_target_groups().target_group_arns(group);
-        let described = spend(permit, request.send()).await.map_err(|error| {
+        let request = self.client.with(permit).describe_target_groups().target_group_arns(group);
+        let described = Box::pin(request.send()).await.map_err(|error| {
             let error = aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error);
             self.explain_region(group, error)
         })?;
@@ -102,7 +101,7 @@ impl Elb {
     /// custom endpoint (AWS_ENDPOINT_URL) may serve groups of any Region.
     fn explain_region(&self, group: &str, error: Error) -> Error {
         let of_group = group.split(':').nth(3).unwrap_or_default();
-        let Some(region) = self.client.config().region().map(Region::as_ref) else { return error };
+        let Some(region) = self.client.region() else { return error };
         if error.kind() != ErrorKind::Permanent || of_group == region {
             return error;
         }
@@ -120,8 +119,8 @@ impl Elb {
         permit: Permit,
         group: &str,
     ) -> Result<Vec<TargetHealthDescription>, Error> {
-        let request = self.client.describe_target_health().target_group_arn(group);
-        let health = spend(permit, request.send()).await.map_err(|error| {
+        let request = self.client.with(permit).describe_target_health().target_group_arn(group);
+        let health = Box::pin(request.send()).await.map_err(|error| {
             let is_gone = DescribeTargetHealthError::is_target_group_not_found_exception;
             if error.as_service_error().is_some_and(is_gone) {
                 self.group_is_gone(group);
@@ -145,9 +144,9 @@ impl Elb {
             let zone = outside.contains(&target.ip()).then(|| ALL_ZONES.to_owned());
             description(target).set_availability_zone(zone).build()
         });
-        let request = self.client.register_targets().target_group_arn(group);
+        let request = self.client.with(permit).register_targets().target_group_arn(group);
         let request = request.set_targets(Some(targets.collect())).customize();
-        spend(permit, request.interceptor(outcome.clone()).send()).await.map(|_| ())
+        Box::pin(request.interceptor(outcome.clone()).send()).await.map(|_| ())
     }
 
     /// Deregisters one batch, in one attempt.
@@ -155,10 +154,11 @@ impl Elb {
         // A retry by the SDK would act on an observation that is too old.
         let one_attempt = Config::builder().retry_config(RetryConfig::disabled());
         let targets = batch.iter().map(|target| description(target).build()).collect();
-        let request = self.client.deregister_targets().target_group_arn(group).set_targets(Some(targets));
+        let client = self.client.with(permit);
+        let request = client.deregister_targets().target_group_arn(group).set_targets(Some(targets));
         let outcome = OutcomeObserver::default();
         let call = request.customize().config_override(one_attempt).interceptor(outcome.clone()).send();
-        let Err(error) = spend(permit, call).await else { return Ok(()) };
+        let Err(error) = Box::pin(call).await else { return Ok(()) };
         // AWS accepts the deregistration of a target that is gone. Emulators refuse the whole batch: the next
         // observation leaves the target out.
         let is_gone = error.as_service_error().is_some_and(|error| error.is_invalid_target_exception());
@@ -174,9 +174,18 @@ impl Elb {
     }
 }
 
-/// Uses up the permit. The call is boxed here, so that no other future contains its future.
-fn spend<F: Future>(_permit: Permit, call: F) -> Pin<Box<F>> {
-    Box::pin(call)
+/// The SDK's client, for whoever has a permit.
+struct LimitedClient(Client);
+
+impl LimitedClient {
+    /// One call may be made with it.
+    fn with(&self, _permit: Permit) -> &Client {
+        &self.0
+    }
+
+    fn region(&self) -> Option<&str> {
+        self.0.config().region().map(Region::as_ref)
+    }
 }
 
 impl TargetGroupApi for Elb {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::binding::{Binding, Role};
 use crate::config::Config;
-use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
+use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB, Unbound};
 use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, check_settings, examine};
 use crate::endpoint::{cluster_identifier, member, zone};
 use crate::event::{
@@ -101,7 +101,7 @@ where
         {
             select(&mut set, name)?;
         }
-        let BindingSet { bindings, failed: unbound, are_new: relisted } = set;
+        let BindingSet { bindings, unbound, are_new: relisted } = set;
         let (trigger, reports) = match request {
             Request::Watch(watched) => (Trigger::Watch, self.watch(&bindings, watched, deadline).await),
             Request::Check(to_list) => {
@@ -121,7 +121,7 @@ where
                 return Ok(Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report });
             }
         };
-        let result = InvocationResult::new(trigger, bound, reports, unbound);
+        let result = InvocationResult::new(trigger, bound, reports, &unbound);
         log_result(&result);
         if result.bindings.iter().any(|report| report.status == Status::Failed) {
             return Err(InvocationError::Bindings(result));
@@ -138,8 +138,8 @@ where
     ) -> DoctorReport {
         let deadline = deadline(remaining);
         let event = Event::Command(Command::new(Action::Doctor));
-        let (_, BindingSet { bindings, failed, .. }) = self.load_request(&event, now, deadline).await;
-        self.diagnose(path, &bindings, &failed, remaining, deadline).await
+        let (_, BindingSet { bindings, unbound, .. }) = self.load_request(&event, now, deadline).await;
+        self.diagnose(path, &bindings, &unbound, remaining, deadline).await
     }
 
     /// Runs the doctor. The log has the counts, and the answer has the findings.
@@ -147,7 +147,7 @@ where
         &self,
         path: &impl InspectPath,
         bindings: &[Binding],
-        unbound: &[Report],
+        unbound: &[Unbound],
         remaining: Duration,
         deadline: Instant,
     ) -> DoctorReport {
@@ -172,10 +172,10 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     pub async fn check(&self, now: SystemTime, remaining: Duration) -> InvocationResult {
         let deadline = deadline(remaining);
         let (_, set) = self.load_request(&Event::Schedule, now, deadline).await;
-        let BindingSet { bindings, failed: unbound, are_new: relisted } = set;
+        let BindingSet { bindings, unbound, are_new: relisted } = set;
         let scope = Scope::Check { relisted };
         let reports = self.sync_once(&bindings, self.check_mode(), scope, deadline).await;
-        let result = InvocationResult::new(Trigger::Check, bindings.len(), reports, unbound);
+        let result = InvocationResult::new(Trigger::Check, bindings.len(), reports, &unbound);
         log_result(&result);
         result
     }
@@ -259,7 +259,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let (request, known, members) = load(Duration::MAX, priority).await;
         let routine_end = deadline.min(Instant::now() + TAG_REFRESH_TIMEOUT);
         let (age, priority, end) = match request {
-            Request::Watch(_) => return (request, BindingSet { failed: Vec::new(), ..known }),
+            Request::Watch(_) => return (request, BindingSet { unbound: Vec::new(), ..known }),
             _ if known.are_new || self.config.discovery.is_none() => return (request, known),
             // An operator asks about what is there now.
             _ if matches!(event, Event::Command(_)) => (Duration::ZERO, Priority::Routine, routine_end),
@@ -281,7 +281,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                 tracing::warn!(decision = "retry", reason, "using the known groups");
                 let mut known = known;
                 if let (Event::Command(_), Some(key)) = (event, &self.config.discovery) {
-                    known.failed.push(discovery::unread(key, reason));
+                    known.unbound.push(Unbound::tag(key, reason.to_owned()));
                 }
                 (request, known)
             }
@@ -376,19 +376,16 @@ fn readers(bindings: &[Binding]) -> BTreeSet<usize> {
     readers.map(|(index, _)| index).collect()
 }
 
-/// Whether the report is about one group, and not about a tag as a whole.
-fn is_of_a_group(report: &Report) -> bool {
-    report.target_group.starts_with("arn:")
-}
-
 /// Limits the bindings to the one whose target group has this name.
 fn select(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
     let group_name = |arn: &str| arn.split('/').nth(1).unwrap_or(arn).to_owned();
     let known: Vec<String> = set.bindings.iter().map(|binding| binding.name().to_owned()).collect();
     set.bindings.retain(|binding| binding.name() == name);
-    // A report about the whole tag names no group.
-    set.failed.retain(|report| !is_of_a_group(report) || group_name(&report.target_group) == name);
-    if set.bindings.is_empty() && set.failed.is_empty() {
+    set.unbound.retain(|unbound| match unbound {
+        Unbound::Group { target_group, .. } => group_name(target_group) == name,
+        Unbound::Tag { .. } => true,
+    });
+    if set.bindings.is_empty() && set.unbound.is_empty() {
         return Err(InvocationError::UnknownBinding { name: name.to_owned(), known });
     }
     Ok(())

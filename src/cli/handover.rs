@@ -76,7 +76,7 @@ pub async fn run(
         Priority::Routine,
         deadline,
     );
-    let BindingSet { bindings, failed, .. } = listing.await;
+    let BindingSet { bindings, unbound, .. } = listing.await;
     #[cfg(feature = "network")]
     let network = NetworkApis::new(&app.sdk, now, None);
     let mut handovers = Vec::new();
@@ -94,10 +94,8 @@ pub async fn run(
     }
     spinner.finish_and_clear();
     common.print(&handovers, |page| handovers.iter().for_each(|handover| page.text(&text(handover))))?;
-    if !failed.is_empty() {
-        let reasons = failed.iter().map(|report| {
-            format!("{}: {}", report.target_group, report.error.as_deref().unwrap_or_default())
-        });
+    if !unbound.is_empty() {
+        let reasons = unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
         return Err(reasons.collect::<Vec<_>>().join("\n").into());
     }
     let is_whole = !handovers.is_empty() && handovers.iter().all(Handover::is_whole);

@@ -86,7 +86,7 @@ async fn run<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
                     invocations.push(Box::pin(async move {
                         let deadline = Instant::now() + service.config().timing.watch + time;
                         let reports = watch_one(service, &binding, &bindings, deadline).await;
-                        let result = InvocationResult::new(Trigger::Watch, bindings.len(), reports, Vec::new());
+                        let result = InvocationResult::new(Trigger::Watch, bindings.len(), reports, &[]);
                         (Some(binding.target_group), result)
                     }));
                 }

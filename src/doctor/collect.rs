@@ -26,7 +26,6 @@ use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
 const CONCURRENT_BINDINGS: usize = 4;
 
 /// The ELB API as the doctor reads it.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectGroups {
     /// A target group, of any type and protocol.
     async fn group(&self, group: &str) -> Result<Group, Error>;
@@ -42,7 +41,6 @@ pub trait InspectGroups {
 }
 
 /// The RDS API as the doctor reads it.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectDatabases {
     /// The cluster of this identifier, else the instance, else `None`.
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error>;

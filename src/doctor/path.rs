@@ -16,7 +16,6 @@ pub struct PathFindings {
 }
 
 /// The path from a client to the database, as the command line examines it.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectPath {
     async fn inspect_path(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> PathFindings;
 }

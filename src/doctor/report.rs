@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Finding, FindingKind, Severity};
-use crate::reconcile::Report;
+use crate::discovery::Unbound;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoctorReport {
@@ -43,23 +43,24 @@ impl BindingFindings {
     }
 
     /// A group whose tags bind nothing.
-    fn unbound(report: &Report) -> Self {
-        let reason = report.error.clone().unwrap_or_default();
+    fn unbound(endpoint: &str, target_group: &str, reason: &str) -> Self {
         let fix = "correct the group's tags, then run the doctor again";
         let finding = Finding::problem("binding", reason, "the function does not sync this group", fix);
-        Self::new(&report.endpoint, &report.target_group, vec![finding])
+        Self::new(endpoint, target_group, vec![finding])
     }
 }
 
 impl DoctorReport {
-    /// `failed` has the tagged groups that could not be bound, and the discovery itself if it failed.
-    pub fn new(mut general: Vec<Finding>, mut bindings: Vec<BindingFindings>, failed: &[Report]) -> Self {
-        // A discovery that failed as a whole is not about one group.
-        let (unbound, discovery): (Vec<_>, Vec<_>) =
-            failed.iter().partition(|report| report.target_group.starts_with("arn:"));
-        general.extend(discovery.into_iter().map(discovery_failed));
-        bindings.extend(unbound.into_iter().map(BindingFindings::unbound));
-        if bindings.is_empty() && failed.is_empty() {
+    pub fn new(mut general: Vec<Finding>, mut bindings: Vec<BindingFindings>, unbound: &[Unbound]) -> Self {
+        for unbound in unbound {
+            match unbound {
+                Unbound::Group { target_group, endpoint, reason } => {
+                    bindings.push(BindingFindings::unbound(endpoint, target_group, reason));
+                }
+                Unbound::Tag { .. } => general.push(discovery_failed(unbound)),
+            }
+        }
+        if bindings.is_empty() && unbound.is_empty() {
             general.push(nothing_bound());
         }
         if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
@@ -94,9 +95,8 @@ impl DoctorReport {
     }
 }
 
-fn discovery_failed(report: &Report) -> Finding {
-    let Report { target_group, error, .. } = report;
-    let observed = format!("{target_group}: {}", error.as_deref().unwrap_or_default());
+fn discovery_failed(unbound: &Unbound) -> Finding {
+    let observed = format!("{unbound}: {}", unbound.reason());
     let fix = "correct the cause of this error, then run the doctor again";
     let impact = "groups that are bound by tag are not synced, and this report does not show them";
     Finding::problem("discovery", observed, impact, fix)

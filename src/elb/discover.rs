@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::{Elb, spend};
+use super::Elb;
 use crate::aws;
 use crate::discovery::{Discover, Tagged, Tags};
 use crate::error::{Error, ErrorKind};
@@ -75,8 +75,9 @@ impl Elb {
         let mut marker = None;
         for _ in 0..PAGES {
             let permit = self.permit(priority, Call::Describe).await;
-            let request = self.client.describe_target_groups().page_size(PAGE).set_marker(marker);
-            let page = spend(permit, request.send()).await.map_err(|error| {
+            let client = self.client.with(permit);
+            let request = client.describe_target_groups().page_size(PAGE).set_marker(marker);
+            let page = Box::pin(request.send()).await.map_err(|error| {
                 aws::call_error(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
             })?;
             for group in page.target_groups() {
@@ -98,8 +99,8 @@ impl Elb {
 
     /// Reads the tags of these groups, and returns the groups that carry the tag.
     async fn with_tag(&self, permit: Permit, key: &str, arns: &[String]) -> Result<Vec<Tagged>, Error> {
-        let request = self.client.describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let described = spend(permit, request.send()).await.map_err(|error| {
+        let request = self.client.with(permit).describe_tags().set_resource_arns(Some(arns.to_vec()));
+        let described = Box::pin(request.send()).await.map_err(|error| {
             let doing = "read the target groups' tags".to_owned();
             aws::call_error(doing, "elasticloadbalancing:DescribeTags", error)
         })?;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::{
     self as aws_types, Action, TargetGroupTuple, TargetHealthDescription,
 };
 
-use super::{Elb, spend};
+use super::Elb;
 use crate::aws;
 use crate::doctor::{Attributes, Group, Health, HealthCheck, InspectGroups, Listener, LoadBalancer};
 use crate::error::Error;
@@ -22,6 +23,11 @@ const LISTENER_PAGES: usize = 10;
 impl Elb {
     async fn inspection_permit(&self) -> Permit {
         self.permit(Priority::Routine, Call::Describe).await
+    }
+
+    /// For one call.
+    async fn inspection(&self) -> &Client {
+        self.client.with(self.inspection_permit().await)
     }
 }
 
@@ -46,8 +52,8 @@ impl InspectGroups for Elb {
     }
 
     async fn attributes(&self, group: &str) -> Result<Attributes, Error> {
-        let request = self.client.describe_target_group_attributes().target_group_arn(group);
-        let read = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
+        let request = self.inspection().await.describe_target_group_attributes().target_group_arn(group);
+        let read = Box::pin(request.send()).await.map_err(|error| {
             let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
             aws::call_error(format!("read the attributes of {group}"), action, error)
         })?;
@@ -64,8 +70,8 @@ impl InspectGroups for Elb {
 
     async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
         let arns = Some(load_balancers.to_vec()).filter(|arns| !arns.is_empty());
-        let request = self.client.describe_load_balancers().set_load_balancer_arns(arns);
-        let described = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
+        let request = self.inspection().await.describe_load_balancers().set_load_balancer_arns(arns);
+        let described = Box::pin(request.send()).await.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancers";
             aws::call_error(format!("describe {}", load_balancers.join(", ")), action, error)
         })?;
@@ -73,8 +79,9 @@ impl InspectGroups for Elb {
     }
 
     async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
-        let request = self.client.describe_load_balancer_attributes().load_balancer_arn(load_balancer);
-        let read = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
+        let request =
+            self.inspection().await.describe_load_balancer_attributes().load_balancer_arn(load_balancer);
+        let read = Box::pin(request.send()).await.map_err(|error| {
             let action = "elasticloadbalancing:DescribeLoadBalancerAttributes";
             aws::call_error(format!("read the attributes of {load_balancer}"), action, error)
         })?;
@@ -85,9 +92,9 @@ impl InspectGroups for Elb {
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
         let (mut listeners, mut marker) = (Vec::new(), None);
         for _ in 0..LISTENER_PAGES {
-            let request = self.client.describe_listeners().load_balancer_arn(load_balancer);
+            let request = self.inspection().await.describe_listeners().load_balancer_arn(load_balancer);
             let call = request.set_marker(marker).send();
-            let page = spend(self.inspection_permit().await, call).await.map_err(|error| {
+            let page = Box::pin(call).await.map_err(|error| {
                 let action = "elasticloadbalancing:DescribeListeners";
                 aws::call_error(format!("list the listeners of {load_balancer}"), action, error)
             })?;
@@ -101,8 +108,8 @@ impl InspectGroups for Elb {
     }
 
     async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error> {
-        let request = self.client.describe_listener_attributes().listener_arn(listener);
-        let read = spend(self.inspection_permit().await, request.send()).await.map_err(|error| {
+        let request = self.inspection().await.describe_listener_attributes().listener_arn(listener);
+        let read = Box::pin(request.send()).await.map_err(|error| {
             let action = "elasticloadbalancing:DescribeListenerAttributes";
             aws::call_error(format!("read the attributes of {listener}"), action, error)
         })?;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::discovery::Unbound;
 use crate::doctor::DoctorReport;
 use crate::error;
 use crate::event::UnsupportedEvent;
@@ -59,11 +60,10 @@ pub struct InvocationResult {
 }
 
 impl InvocationResult {
-    /// `bound` is the number of all bindings; `unbound` are the groups that could not be bound.
-    pub fn new(trigger: Trigger, bound: usize, mut bindings: Vec<Report>, unbound: Vec<Report>) -> Self {
-        let unbound_count = unbound.len();
-        bindings.extend(unbound);
-        Self { trigger, bindings, bound, unbound: unbound_count }
+    /// `bound` is the number of all bindings.
+    pub fn new(trigger: Trigger, bound: usize, mut bindings: Vec<Report>, unbound: &[Unbound]) -> Self {
+        bindings.extend(unbound.iter().map(Unbound::report));
+        Self { trigger, bindings, bound, unbound: unbound.len() }
     }
 }
 

@@ -17,7 +17,6 @@ use crate::doctor::reading::read_until;
 use crate::error::Error;
 
 /// The EC2 API as the doctor reads it.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectNetwork {
     /// The endpoint services on this load balancer, without principals and connections.
     async fn services(&self, load_balancer: &str) -> Result<Vec<Service>, Error>;
@@ -31,7 +30,6 @@ pub trait InspectNetwork {
 }
 
 /// The CloudWatch API as the doctor reads it.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectMetrics {
     /// The sums of the last hour.
     async fn metrics(
@@ -42,7 +40,6 @@ pub trait InspectMetrics {
 }
 
 /// The VPC Lattice API as the doctor reads it.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectLattice {
     /// The resource configurations of this account.
     async fn configurations(&self, account: &str) -> Result<Vec<ResourceConfiguration>, Error>;
@@ -50,7 +47,6 @@ pub trait InspectLattice {
 }
 
 /// The RAM API as the doctor reads it.
-#[allow(async_fn_in_trait, reason = "one thread, and no caller needs the futures to be Send")]
 pub trait InspectShares {
     /// The shares that the resource of this ARN is in, or was in.
     async fn shares(&self, resource: &str) -> Result<Vec<Share>, Error>;
