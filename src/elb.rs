@@ -174,7 +174,7 @@ impl Elb {
     }
 }
 
-/// The SDK's client, for whoever has a permit.
+/// The SDK's client. A call needs a permit.
 struct LimitedClient(Client);
 
 impl LimitedClient {

@@ -144,7 +144,7 @@ impl RdsEvent {
                 DateTime::from_str(&format!("{}Z", time.trim().replacen(' ', "T", 1)), Format::DateTime);
             SystemTime::try_from(time.ok()?).ok()
         });
-        // Without categories: the subscription sends only the events that its owner chose, and the message tells a global
+        // Without categories: the subscription sends only the events that its owner chose, and the message names a global
         // failover, as in "Global switchover to DB cluster NAME in Region NAME finished."
         let event_categories = event_categories.unwrap_or_else(|| Categories {
             has_watched: true,

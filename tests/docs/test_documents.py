@@ -488,8 +488,6 @@ class Blocks(unittest.TestCase):
         wanted = {"--function-name", "--cli-read-timeout", "--output", "--payload"}
         found = 0
         for document, line in commands.of("aws"):
-            if document in ("docs/doctor.md", "docs/reference.md"):  # Their commands are being aligned.
-                continue
             for words in commands.simple(line):
                 if words[1:3] == ["lambda", "invoke"]:
                     found += 1
