@@ -136,7 +136,11 @@ fn by_arn(context: CheckContext<'_>, arn: &str) -> Option<Designation> {
     let parts: Vec<&str> = arn.split(':').collect();
     let ["arn", _, "rds", _, _, kind @ ("cluster" | "db"), id] = parts.as_slice() else { return None };
     let is_asked_for = id.eq_ignore_ascii_case(&context.facts.identifier);
-    let Some(database) = context.database() else { return is_asked_for.then_some(Designation::Follows) };
+    let Some(database) = context.database() else {
+        // The database behind a proxy may have the proxy's name, or another.
+        let is_proxy = context.is_named(RdsKind::Proxy);
+        return (is_asked_for && !is_proxy).then_some(Designation::Follows);
+    };
     if *kind == "cluster" {
         let is_this = cluster(database).is_some_and(|cluster| cluster.eq_ignore_ascii_case(id));
         let designation = match is_global(context.names().into_iter()) {
@@ -355,22 +359,6 @@ fn check_security_groups(
         has_health_checks: false,
     };
     let mut findings = Vec::from_iter(security_groups::check_egress(context, source, rules, Vec::new()));
-    let of_database = security_groups::check_database(context, source, rules);
-    findings.push(of_database.unwrap_or_else(|| ingress_unknown(path)));
+    findings.push(security_groups::check_database(context, source, rules, &path.subnets));
     findings
-}
-
-fn ingress_unknown(path: &LatticePath) -> Finding {
-    let could_not = "whether the database's security group admits the resource gateway";
-    match &path.subnets {
-        Err(unread) => Finding::unread_optional(INGRESS, unread, could_not),
-        Ok(_) => Finding::not_examined(
-            INGRESS,
-            format!(
-                "{could_not}: the database's port, addresses or security groups are not known, or the gateway's \
-                 subnets have no range of the address's family"
-            ),
-            "see the findings endpoint, database and target_group",
-        ),
-    }
 }

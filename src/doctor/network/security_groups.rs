@@ -4,6 +4,7 @@
 //! Rules only allow. A prefix list may hold any address, so no missing rule is reported beside one. Only where health
 //! checks show that connections get through does it count as a rule for the other side.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use ipnet::IpNet;
 use super::database_side;
 use super::facts::{Connection, Network, Peer, Rule, Subnet};
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{LoadBalancer, LoadBalancerFacts};
+use crate::doctor::facts::{Fact, LoadBalancer, LoadBalancerFacts};
 use crate::doctor::finding::Finding;
 
 const OF_CLIENTS: &str = "security_groups";
@@ -118,14 +119,7 @@ pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network
     }
     let ranges = subnets.map(|subnets| database_side::ranges(context, subnets)).unwrap_or_default();
     findings.extend(check_egress(context, source, rules, ranges));
-    match (check_database(context, source, rules), &network.subnets) {
-        (Some(finding), _) => findings.push(finding),
-        (None, Err(unread)) => {
-            let could_not = "whether the database's security group admits the load balancer";
-            findings.push(Finding::unread_optional(OF_DATABASE, unread, could_not));
-        }
-        (None, Ok(_)) => {}
-    }
+    findings.push(check_database(context, source, rules, &network.subnets));
     findings
 }
 
@@ -247,10 +241,31 @@ pub fn check_egress(
     Some(source.cut_off(context, egress, observed, fix))
 }
 
-/// The database's groups admit the source from each of its subnets. `None` without a port or an address, where the
-/// database's groups are not known, or where they admit no group of the source's and no range of the address's family
-/// is known of its subnets.
-pub fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
+/// The database's groups admit the source from each of its subnets, which were read or not.
+pub fn check_database(
+    context: CheckContext<'_>,
+    source: Source<'_>,
+    rules: &[Rule],
+    subnets: &Fact<BTreeMap<String, Subnet>>,
+) -> Finding {
+    let Source { name, ingress, .. } = source;
+    let could_not = format!("whether the database's security group admits {name}");
+    check_known_database(context, source, rules).unwrap_or_else(|| match subnets {
+        Err(unread) => Finding::unread_optional(ingress, unread, &could_not),
+        Ok(_) => Finding::not_examined(
+            ingress,
+            format!(
+                "{could_not}: the database's port, addresses or security groups are not known, or the subnets of {name} \
+                 have no range of the address's family"
+            ),
+            "see the findings endpoint, database and target_group",
+        ),
+    })
+}
+
+/// `None` without a port or an address, where the database's groups are not known, or where they admit no group of the
+/// source's and no range of the address's family is known of its subnets.
+fn check_known_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
     let Source { name, ingress, security_groups, subnets, has_health_checks, .. } = source;
     let port = context.port()?;
     let groups = context.security_groups();

@@ -638,6 +638,14 @@ fn other_databases_are_not_designated() {
         let is_designated = findings.iter().any(|it| it.check == "lattice_resource");
         assert!(!is_designated, "{resource:?}: {findings:#?}");
     }
+    // The RDS API is not asked for the database behind a proxy, which has the cluster's name here.
+    let mut world = world();
+    rename_endpoint(&mut world.facts, "orders.proxy-abc123.us-east-1.rds.amazonaws.com");
+    (world.facts.database, world.facts.hosts) = (Ok(None), Ok(Vec::new()));
+    configuration(&mut world).resource =
+        Resource::Arn("arn:aws:rds:us-east-1:123456789012:cluster:orders".into());
+    let findings = judge(&world);
+    assert!(!findings.iter().any(|it| it.check == "lattice_resource"), "{findings:#?}");
 }
 
 #[test]

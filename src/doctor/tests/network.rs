@@ -341,6 +341,16 @@ const CASES: &[Case] = &[
     case("database_ingress", NotExamined, "AccessDenied", "allow ec2:DescribeSecurityGroupRules", |world| {
         world.network.rules = Err(denied("ec2:DescribeSecurityGroupRules"));
     }),
+    case(
+        "database_ingress",
+        NotExamined,
+        "security groups are not known",
+        "the findings endpoint, database",
+        |world| {
+            world.facts.database = Ok(None);
+            world.facts.hosts = Ok(Vec::new());
+        },
+    ),
     case("database_ingress", NotExamined, "AccessDenied", "allow ec2:DescribeSubnets", |world| {
         load_balancer(&mut world.facts).security_groups.clear();
         rules(world)[2].peer = cidr("10.0.7.0/24");
