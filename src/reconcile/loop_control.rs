@@ -379,6 +379,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn time_of_a_watch_ends_with_it_or_at_an_earlier_deadline() {
+        let mut watch = control(Mode::Watch);
+        assert_eq!(watch.time_is_over(), Stop::Deadline);
+        watch.deadline += seconds(120);
+        assert_eq!(watch.time_is_over(), Stop::Deadline, "both end at the same moment");
+        watch.deadline += seconds(1);
+        assert_eq!(watch.time_is_over(), Stop::WatchTime);
+        assert_eq!(control(Mode::Check).time_is_over(), Stop::Deadline);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn pause_that_reaches_the_end_is_not_begun() {
         let just_before = |time: Duration| time - Duration::from_millis(1);
         let check = control(Mode::Check);

@@ -23,3 +23,24 @@ async fn lookup_and_listing_precede_every_deregistration() {
     assert_eq!(before, [Action::Lookup, Action::DescribeTargetHealth]);
     assert!(calls[deregistered - 2..].iter().all(|call| call.at == calls[deregistered].at));
 }
+
+#[tokio::test(start_paused = true)]
+async fn long_poll_interval_delays_no_confirmation() {
+    for mode in [Mode::Check, Mode::Watch] {
+        let aws = FakeAws::new();
+        aws.holds(&[ONE, TWO]);
+        let timing = Timing { poll: seconds(60), watch: seconds(60), ..TIMING };
+        let started = Instant::now();
+        aws.reconcile_at(timing, mode, seconds(120)).await;
+        let after = aws.calls(Action::DeregisterTargets)[0].at - started;
+        assert!((seconds(6)..=seconds(8)).contains(&after), "{mode:?}: {after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn group_in_sync_is_looked_up_at_every_poll_and_no_more() {
+    let aws = FakeAws::new();
+    let timing = Timing { poll: seconds(10), watch: seconds(60), ..TIMING };
+    aws.reconcile_at(timing, Mode::Watch, seconds(120)).await;
+    assert_eq!(aws.count(Action::Lookup), 6);
+}

@@ -393,3 +393,13 @@ async fn failed_preregistration_does_not_fail_the_binding() {
         assert!(tries.contains(&aws.count(Action::RegisterTargets)), "{fault:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn member_that_dns_names_already_needs_no_lookup_of_its_own() {
+    let aws = FakeAws::new();
+    aws.promote("orders-2");
+    aws.writer_per_rds("orders-2");
+    let report = aws.watch_preregistering("orders-2").await;
+    assert_eq!(report.status, Status::Updated, "{report:?}");
+    assert_eq!(aws.count(Action::DescribeDBInstances), 0);
+}

@@ -170,7 +170,7 @@ async fn lookups_continue_while_the_standby_is_unknown() {
     let lookups = aws.calls(Action::Lookup);
     let longest = lookups.windows(2).map(|pair| pair[1].at - pair[0].at).max();
     assert!(longest.is_some_and(|gap| gap <= seconds(1)), "{longest:?} in {} lookups", lookups.len());
-    assert!(lookups.len() >= 4, "{}", lookups.len());
+    assert!((4..=9).contains(&lookups.len()), "{} lookups in two seconds", lookups.len());
 }
 
 #[tokio::test(start_paused = true)]
