@@ -14,7 +14,7 @@ locals {
   rule_names      = { database = "${var.name}-database-events", drift = "${var.name}-drift-check" }
   rule_arns       = { for key, name in local.rule_names : key => "arn:${local.partition}:events:${local.region}:${local.account}:rule/${name}" }
   function_arn    = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}"
-  make_log_group  = var.log_group_name == null || var.log_group_name == ""
+  make_log_group  = var.log_group_name == null
   log_group_name  = local.make_log_group ? "/aws/lambda/${var.name}" : var.log_group_name
   log_group_arn   = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:${local.log_group_name}"
   drift_seconds   = var.settings.drift_check_minutes * 60

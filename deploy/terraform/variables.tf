@@ -500,8 +500,8 @@ variable "log_group_name" {
   default     = null
 
   validation {
-    condition     = var.log_group_name == null ? true : can(regex("^$|^[A-Za-z0-9._/#-]{1,512}$", var.log_group_name))
-    error_message = "log_group_name: must be the name of a log group, such as /aws/lambda/rds-nlb-sync, and not its ARN."
+    condition     = var.log_group_name == null ? true : can(regex("^[A-Za-z0-9._/#-]{1,512}$", var.log_group_name))
+    error_message = "log_group_name: must be the name of a log group, such as /aws/lambda/rds-nlb-sync, and not its ARN. Leave it out to let the module make one."
   }
 }
 

@@ -6,7 +6,7 @@ type Check = fn(&str) -> Option<String>;
 
 /// The proxies in the order in which the SDK reads them, the endpoints of the APIs that the function and the command
 /// line call, and the retries.
-pub(super) const VARIABLES: [(&str, Check); 16] = [
+pub(super) const VARIABLES: &[(&str, Check)] = &[
     ("HTTPS_PROXY", proxy),
     ("https_proxy", proxy),
     ("HTTP_PROXY", proxy),
@@ -14,12 +14,16 @@ pub(super) const VARIABLES: [(&str, Check); 16] = [
     ("ALL_PROXY", proxy),
     ("all_proxy", proxy),
     ("AWS_ENDPOINT_URL", endpoint),
+    #[cfg(feature = "network")]
     ("AWS_ENDPOINT_URL_CLOUDWATCH", endpoint),
+    #[cfg(feature = "network")]
     ("AWS_ENDPOINT_URL_EC2", endpoint),
     ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", endpoint),
+    #[cfg(feature = "network")]
     ("AWS_ENDPOINT_URL_RAM", endpoint),
     ("AWS_ENDPOINT_URL_RDS", endpoint),
     ("AWS_ENDPOINT_URL_STS", endpoint),
+    #[cfg(feature = "network")]
     ("AWS_ENDPOINT_URL_VPC_LATTICE", endpoint),
     ("AWS_MAX_ATTEMPTS", attempts),
     ("AWS_RETRY_MODE", retry_mode),

@@ -18,7 +18,7 @@ use super::unsupported::{UnsupportedEvent, brief, text, too_large};
 
 /// How deep an event may lie inside others: a pipe's array, an SQS message, an SNS notification, the event.
 const MAX_DEPTH: usize = 4;
-/// How many databases the events of a batch may name. A function of a thousand bindings watches at most as many.
+/// How many databases the kept events of a batch may name: as many as a function of a thousand bindings watches.
 const MAX_DATABASES: usize = 1000;
 /// How many records are logged that are no events.
 const MAX_LOGGED: usize = 10;
@@ -163,13 +163,20 @@ impl Batch {
         Ok(())
     }
 
-    /// Keeps an event, unless it names no database or the batch names too many: many events must not fill the memory.
+    /// Keeps an event that names databases. Many events must not fill the memory: if they name too many databases, the
+    /// oldest events go, because a watch is for the latest ones, and the function checks all bindings instead.
     fn push(&mut self, event: RdsEvent) {
-        self.databases += event.databases.len();
-        if event.databases.is_empty() || self.databases > MAX_DATABASES {
+        if !(1..=MAX_DATABASES).contains(&event.databases.len()) {
             self.needs_check = true;
-        } else {
-            self.events.push(event);
+            return;
+        }
+        self.databases += event.databases.len();
+        self.events.push(event);
+        while self.databases > MAX_DATABASES
+            && let Some((oldest, _)) = self.events.iter().enumerate().min_by_key(|(_, event)| event.time)
+        {
+            self.databases -= self.events.swap_remove(oldest).databases.len();
+            self.needs_check = true;
         }
     }
 

@@ -55,7 +55,7 @@ run "accepts_a_standby_behind_names_that_only_look_like_a_cluster_s" {
     }
     settings = { nameservers = ["10.0.0.2", "10.0.0.3:1", "10.100.0.0:10053", "fd00::2", "[fd00::2]:1", "[fd00::2]:65535", "::ffff:10.0.0.2"] }
     # As if they were not given.
-    log_group_name          = ""
+    log_group_name          = null
     code_signing_config_arn = ""
   }
   assert {

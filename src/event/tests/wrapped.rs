@@ -130,6 +130,30 @@ fn subscription_message_about_a_global_failover_watches_global_endpoints() {
 }
 
 #[test]
+fn flood_of_events_hides_no_failover() {
+    let failover = |minute: usize| {
+        let mut event = failover_with("/id", "");
+        event["time"] = json!(format!("2026-11-20T09:{minute:02}:00Z"));
+        event
+    };
+    let named = |count: usize| -> Vec<String> {
+        (0..count).map(|index| format!("arn:aws:rds:us-east-1:123456789012:db:other-{index}")).collect()
+    };
+    let mut many = failover_without("SourceArn");
+    many["resources"] = json!(named(1001));
+    assert_eq!(
+        asks(&json!([many, failover(59)])),
+        "watch orders",
+        "an event about 1,001 databases is a check"
+    );
+    let mut old = failover_without("SourceArn");
+    (old["resources"], old["time"]) = (json!(named(10)), json!("2026-11-20T09:00:00Z"));
+    let mut records = vec![old; 200];
+    records.push(failover(59));
+    assert_eq!(asks(&json!(records)), "watch orders", "the oldest events go first");
+}
+
+#[test]
 fn subscription_message_is_as_old_as_its_event_time() {
     let asked = |time: &str| asks(&subscription("Event Time", json!(time)));
     assert_eq!(asked("2026-11-20 09:57:00.000"), "watch orders");
