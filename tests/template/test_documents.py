@@ -395,8 +395,10 @@ def test_stack_set_gets_instances_and_its_model_is_deleted():
     words = [words for line in script.replace("\\\n", "").splitlines() for words in commands.simple(line)]
     steps = [command[2] for command in words if command[:2] == ["aws", "cloudformation"]]
     assert steps == ["deploy", "get-template", "delete-stack", "create-stack-set", "create-stack-instances", "describe-stack-set-operation"]
-    named = {command[command.index(option) + 1] for command in words for option in ("--stack-name", "--stack-set-name") if option in command}
-    assert named == {"sync"}
+    named = {option: {command[command.index(option) + 1] for command in words if option in command} for option in ("--stack-name", "--stack-set-name")}
+    # The model's name is no stack's that a user may have, and it changes no target meanwhile.
+    assert named == {"--stack-name": {"sync-model"}, "--stack-set-name": {"sync"}}
+    assert "DryRun=true" in next(command for command in words if command[2] == "deploy")
 
 
 def test_price_is_the_sum_of_its_items():
