@@ -398,7 +398,7 @@ def test_stack_set_gets_instances_and_its_model_is_deleted():
     named = {option: {command[command.index(option) + 1] for command in words if option in command} for option in ("--stack-name", "--stack-set-name")}
     # The model's name is no stack's that a user may have, and it changes no target meanwhile.
     assert named == {"--stack-name": {"sync-model"}, "--stack-set-name": {"sync"}}
-    assert "DryRun=true" in next(command for command in words if command[2] == "deploy")
+    assert "DryRun=true" in next(command for command in words if command[1:3] == ["cloudformation", "deploy"])
 
 
 def test_price_is_the_sum_of_its_items():
