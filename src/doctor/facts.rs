@@ -43,7 +43,7 @@ pub struct Facts {
     pub attributes: Fact<Attributes>,
     /// The load balancers that the group is attached to. Empty where the group could not be read.
     pub load_balancers: Fact<Vec<LoadBalancerFacts>>,
-    /// If the group is attached to no load balancer: the first network load balancers of its VPC.
+    /// If the group is attached to no load balancer: the first internal network load balancers of its VPC.
     pub load_balancers_of_vpc: Fact<Vec<LoadBalancerFacts>>,
     /// The targets, as `address:port`.
     pub targets: Fact<BTreeMap<String, Health>>,

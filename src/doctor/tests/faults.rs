@@ -201,7 +201,7 @@ const CASES: &[Case] = &[
     }),
     fails("zones", "the writer is in us-east-1c", "Name=availability-zone,Values=us-east-1c", |facts| {
         place_writer(facts, "us-east-1c");
-        load_balancer(facts).vpc = Some("vpc-2".into());
+        facts.hosts = Err(denied("rds:DescribeDBInstances"));
     }),
     skips("failover_zones", "AccessDenied", "allow rds:DescribeDBClusters", |facts| {
         facts.database = Err(denied("rds:DescribeDBClusters"));
@@ -319,7 +319,7 @@ const CASES: &[Case] = &[
         database(facts).engine = "oracle-ee".into();
     }),
     fails("listener", "UDP 5432", "modify-listener", |facts| listener(facts).protocol = "UDP".into()),
-    warns("listener", "TCP 15432", "the port 15432, or add a listener: ", |facts| {
+    warns("listener", "TCP 15432", "the port 15432, or add a listener to orders: ", |facts| {
         listener(facts).port = 15432
     }),
     warns(
@@ -613,6 +613,7 @@ fn group_is_attached_where_the_port_is_free() {
     let taken = attached(&mut facts).clone();
     let mut free = taken.clone();
     (free.load_balancer.arn, free.listeners) = (BALANCER.replace("/orders/", "/free/"), Ok(Vec::new()));
+    free.load_balancer.name = "free".into();
     let fix = |facts: &Facts| {
         let found = findings(&binding(), facts).into_iter().find(|it| it.check == "load_balancer").unwrap();
         found.fix.unwrap()
@@ -620,8 +621,26 @@ fn group_is_attached_where_the_port_is_free() {
     (facts.load_balancers, facts.load_balancers_of_vpc) = (Ok(Vec::new()), Ok(vec![taken, free]));
     assert!(fix(&facts).contains("create-listener --load-balancer-arn arn:aws"), "{}", fix(&facts));
     assert!(fix(&facts).contains("net/free/"), "{}", fix(&facts));
+    let caveat = "if the internal load balancer free is meant for this database, add a listener to free: ";
+    assert!(fix(&facts).starts_with(caveat), "{}", fix(&facts));
     facts.load_balancers_of_vpc.as_mut().unwrap().pop();
     assert!(fix(&facts).contains("if nothing else needs that, let it forward"), "{}", fix(&facts));
+}
+
+/// The zones of another VPC are not those of the load balancer, also before the writer is registered.
+#[test]
+fn writer_of_a_peered_vpc_is_in_no_zone_of_the_load_balancer() {
+    let mut facts = healthy_facts();
+    attached(&mut facts).cross_zone = Ok(false);
+    set_targets(&mut facts, &[]);
+    for index in 0..2 {
+        let host = host_of(&mut facts, index);
+        (host.vpc, host.zone) = (Some("vpc-2".into()), Some("us-east-1f".into()));
+    }
+    assert_eq!(faults(&binding(), &facts), ["problem targets"]);
+    (0..2).for_each(|index| host_of(&mut facts, index).vpc = Some("vpc-1".into()));
+    let expected = ["problem zones", "problem cross_zone", "problem targets"];
+    assert_eq!(faults(&binding(), &facts), expected, "in the same VPC the zone counts");
 }
 
 /// A new parameter group is for those with the default one. Another would lose its own parameters.
