@@ -51,6 +51,8 @@ pub(crate) enum FindingKind {
     Refused,
     /// The group does not hold the endpoint's addresses alone. A check fixes that.
     OutOfSync,
+    /// It matters from the next failover on.
+    NextFailover,
     /// The load balancer sends no clients to a registered target.
     NoTraffic,
 }
