@@ -241,14 +241,31 @@ const CASES: &[Case] = &[
             set_parameters(facts, "default.aurora-mysql8.0", &[]);
         },
     ),
-    warns("connect_errors", "orders-1 waits for a reboot", "--db-instance-identifier orders-1", |facts| {
+    warns(
+        "connect_errors",
+        "orders-1 may wait for a reboot before it uses max_connect_errors of the parameter group orders-parameters",
+        "SHOW GLOBAL VARIABLES LIKE 'max_connect_errors'. Only if it is not the group's, reboot",
+        |facts| {
+            mysql(facts, "orders-parameters");
+            set_parameters(facts, "orders-parameters", &[("max_connect_errors", "1000000000")]);
+            host_of(facts, 0).needs_reboot = true;
+        },
+    ),
+    warns("connect_errors", "it uses skip_name_resolve of", "--db-instance-identifier orders-1", |facts| {
         mysql(facts, "orders-parameters");
-        set_parameters(facts, "orders-parameters", &[("max_connect_errors", "1000000000")]);
+        set_parameters(facts, "orders-parameters", &[("skip_name_resolve", "1")]);
         host_of(facts, 0).needs_reboot = true;
+    }),
+    // A Multi-AZ cluster's own group decides, whatever its instances are.
+    warns("connect_errors", "low in the parameter group orders-cluster", "orders-cluster", |facts| {
+        mysql(facts, "default.mysql8.0");
+        database(facts).engine = "mysql".into();
+        set_parameters(facts, "orders-cluster", &[("max_connect_errors", "100")]);
+        facts.hosts = Err(denied("rds:DescribeDBInstances"));
     }),
     warns(
         "connect_errors",
-        "orders waits for a reboot",
+        "orders may wait for a reboot",
         "reboot-db-cluster --db-cluster-identifier orders",
         |facts| {
             mysql(facts, "default.mysql8.0");
@@ -271,14 +288,29 @@ const CASES: &[Case] = &[
         mysql(facts, "orders-parameters");
         facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
     }),
+    warns(
+        "health_check",
+        "unhealthy after 60 s",
+        "its max_connect_errors is low, raise that first",
+        |facts| {
+            mysql(facts, "orders-parameters");
+            facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
+            group(facts).health_check.interval = 30;
+        },
+    ),
     warns("health_check", "unhealthy after 60 s", "raise max_connect_errors first", |facts| {
         mysql(facts, "default.aurora-mysql8.0");
         group(facts).health_check.interval = 30;
     }),
-    warns("health_check", "unhealthy after 60 s", "if the database is MySQL or MariaDB, raise", |facts| {
-        facts.database = Err(denied("rds:DescribeDBClusters"));
-        group(facts).health_check.interval = 30;
-    }),
+    warns(
+        "health_check",
+        "unhealthy after 60 s",
+        "if the database is MySQL or MariaDB and its max_connect_errors is low, raise",
+        |facts| {
+            facts.database = Err(denied("rds:DescribeDBClusters"));
+            group(facts).health_check.interval = 30;
+        },
+    ),
     warns(
         "cross_zone",
         "AccessDenied",
@@ -445,7 +477,7 @@ fn fault_affects_only_its_own_check() {
 #[test]
 fn one_cause_is_reported_once() {
     type World = (&'static [&'static str], fn(&mut Facts));
-    let worlds: [World; 14] = [
+    let worlds: [World; 15] = [
         (&["problem zones"], |facts| place_writer(facts, "us-east-1c")),
         (&["problem load_balancer"], |facts| {
             detach(facts);
@@ -504,6 +536,12 @@ fn one_cause_is_reported_once() {
             group(facts).protocol = "UDP".into();
             listener(facts).protocol = "UDP".into();
             set_targets(facts, &[]);
+        }),
+        // Whether the parameter is low is not known.
+        (&["warning health_check"], |facts| {
+            mysql(facts, "orders-parameters");
+            facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
+            group(facts).health_check.interval = 30;
         }),
         (&["warning connect_errors"], |facts| {
             mysql(facts, "default.aurora-mysql8.0");
@@ -657,7 +695,12 @@ fn parameter_group_is_replaced_only_where_it_is_the_default() {
     );
     let fix = found.fix.unwrap();
     assert!(fix.contains("modify-db-parameter-group --db-parameter-group-name orders-parameters"), "{fix}");
-    assert!(fix.contains("--db-instance-identifier orders-2 --db-parameter-group-name orders-nlb"), "{fix}");
+    assert!(
+        fix.contains(
+            "--db-instance-identifier orders-2 --db-parameter-group-name orders-nlb-aurora-mysql8-0"
+        ),
+        "{fix}"
+    );
     assert!(!fix.contains("--db-instance-identifier orders-1"), "{fix}");
 }
 
