@@ -749,7 +749,12 @@ pub fn commands() -> BTreeSet<String> {
     let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
     let mut instance = healthy_facts();
     instance_of(&mut instance, None);
-    let all = facts.flat_map(|facts| findings(&binding(), &facts)).chain(findings(&kept, &instance));
+    let mut elsewhere = instance.clone();
+    database(&mut elsewhere).is_multi_az = true;
+    host_of(&mut elsewhere, 0).standby_zone = Some("us-east-1b".into());
+    set_targets(&mut elsewhere, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
+    let all = facts.flat_map(|facts| findings(&binding(), &facts));
+    let all = all.chain([instance, elsewhere].into_iter().flat_map(|facts| findings(&kept, &facts)));
     all.filter_map(|finding| finding.fix).flat_map(|fix| quoted(&fix)).collect()
 }
 
