@@ -477,7 +477,7 @@ fn fault_affects_only_its_own_check() {
 #[test]
 fn one_cause_is_reported_once() {
     type World = (&'static [&'static str], fn(&mut Facts));
-    let worlds: [World; 15] = [
+    let worlds: [World; 14] = [
         (&["problem zones"], |facts| place_writer(facts, "us-east-1c")),
         (&["problem load_balancer"], |facts| {
             detach(facts);
@@ -536,12 +536,6 @@ fn one_cause_is_reported_once() {
             group(facts).protocol = "UDP".into();
             listener(facts).protocol = "UDP".into();
             set_targets(facts, &[]);
-        }),
-        // Whether the parameter is low is not known.
-        (&["warning health_check"], |facts| {
-            mysql(facts, "orders-parameters");
-            facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
-            group(facts).health_check.interval = 30;
         }),
         (&["warning connect_errors"], |facts| {
             mysql(facts, "default.aurora-mysql8.0");
