@@ -203,8 +203,14 @@ fn route_table(found: &aws_types::RouteTable) -> RouteTable {
         subnets: associations.iter().filter_map(|it| it.subnet_id()).map(str::to_owned).collect(),
         is_main: associations.iter().any(|it| it.main() == Some(true)),
         routes: found.routes().iter().filter_map(route).collect(),
-        has_prefix_lists: found.routes().iter().any(|it| it.destination_prefix_list_id().is_some()),
+        has_prefix_lists: found.routes().iter().any(is_to_prefix_list),
     }
+}
+
+/// Whether it is a route to a prefix list. A gateway endpoint's leads to a service of AWS, S3 or DynamoDB.
+fn is_to_prefix_list(route: &aws_types::Route) -> bool {
+    let is_endpoint = route.gateway_id().is_some_and(|id| id.starts_with("vpce-"));
+    route.destination_prefix_list_id().is_some() && !is_endpoint
 }
 
 /// `None` for a route to a prefix list.
@@ -231,6 +237,16 @@ fn route(found: &aws_types::Route) -> Option<Route> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gateway_endpoint_is_no_route_to_a_prefix_list() {
+        let has_prefix_lists = |gateway: &str| {
+            let route = aws_types::Route::builder().destination_prefix_list_id("pl-1").gateway_id(gateway);
+            route_table(&aws_types::RouteTable::builder().routes(route.build()).build()).has_prefix_lists
+        };
+        assert!(!has_prefix_lists("vpce-1"));
+        assert!(has_prefix_lists("vgw-1"));
+    }
 
     #[test]
     fn route_has_the_id_of_its_target() {

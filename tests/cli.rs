@@ -333,6 +333,15 @@ mod handover {
     }
 
     #[tokio::test]
+    async fn unread_listeners_are_the_reason_of_an_unknown_port() {
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeListeners, Some(ApiFault::Denied));
+        let done = run(&aws, &["handover"]).await;
+        assert!(done.stdout.contains("Port                not known"), "{done:?}");
+        assert!(done.stdout.contains("allow elasticloadbalancing:DescribeListeners in"), "{done:?}");
+    }
+
+    #[tokio::test]
     async fn binding_without_a_load_balancer_fails() {
         let aws = FakeAws::new();
         aws.state().estate.load_balancers.clear();

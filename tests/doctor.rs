@@ -128,6 +128,29 @@ async fn every_estate_fault_is_found_through_the_apis() {
     }
 }
 
+/// An internet-facing load balancer would make the database public, also where its port is free.
+#[tokio::test]
+async fn group_is_attached_to_an_internal_load_balancer_alone() {
+    let aws = FakeAws::new();
+    {
+        let mut state = aws.state();
+        let estate = &mut state.estate;
+        estate.is_attached = false;
+        estate.load_balancers[0].1 = vec![listener(5432, &[(OTHER, 1)])];
+        let mut public = estate.load_balancers[0].clone();
+        (public.0.name, public.0.scheme) = ("public-ingress".into(), "internet-facing".into());
+        public.0.arn = public.0.arn.replace("/orders/", "/public-ingress/");
+        public.1 = vec![listener(443, &[(OTHER, 1)])];
+        estate.load_balancers.insert(0, public);
+    }
+    let fix = |result: &Value| finding(result, "load_balancer")["fix"].as_str().unwrap().to_owned();
+    let taken = fix(&run_doctor(&aws, &[]).await);
+    assert!(taken.starts_with("the listener on 5432 of orders forwards to the group other"), "{taken}");
+    aws.state().estate.load_balancers.pop();
+    let none = fix(&run_doctor(&aws, &[]).await);
+    assert!(none.contains("Scheme==") && !none.contains("public-ingress"), "{none}");
+}
+
 /// What is unusual and well, through the APIs.
 #[tokio::test]
 async fn unusual_but_healthy_estate_has_no_fault() {

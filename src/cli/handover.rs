@@ -111,9 +111,11 @@ impl Handover {
 
 /// The reasons of the facts that could not be read, each once.
 fn reasons(facts: &Facts, network: Option<&network::Network>) -> Vec<String> {
+    let attached = facts.load_balancers.as_ref().ok().and_then(|list| list.first());
     let of_facts = [
         facts.group.as_ref().err(),
         facts.load_balancers.as_ref().err(),
+        attached.and_then(|attached| attached.listeners.as_ref().err()),
         facts.database.as_ref().err(),
         facts.tls_parameters.as_ref().and_then(|read| read.as_ref().err()),
     ];

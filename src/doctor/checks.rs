@@ -28,7 +28,11 @@ pub fn findings_with(binding: &Binding, facts: &Facts, path: PathFindings) -> Ve
     // The network's checks examine some of what the others cannot.
     let is_seen = |finding: &Finding| network.iter().any(|seen| seen.check == finding.check);
     findings.retain(|finding| finding.level != Severity::NotExamined || !is_seen(finding));
-    let is_admitted = network.iter().any(|it| it.check == "database_ingress" && it.level == Severity::Ok);
+    // A load balancer without security groups has no check of its own rules.
+    let of = |check: &'static str| network.iter().filter(move |it| it.check == check);
+    let is_ok = |finding: &Finding| finding.level == Severity::Ok;
+    let is_admitted = of("database_ingress").next().is_some()
+        && of("database_ingress").chain(of("load_balancer_egress")).all(is_ok);
     findings.extend(network);
     findings.extend(targets::findings(context, is_admitted));
     findings.extend(handshake);

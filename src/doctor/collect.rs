@@ -235,7 +235,8 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
 
     async fn load_balancers_of_vpc(&self, vpc: Option<&str>) -> Fact<Vec<LoadBalancerFacts>> {
         let mut found = self.load_balancers(&[]).await?;
-        found.retain(|one| one.kind == "network" && one.vpc.as_deref() == vpc);
+        // A listener of an internet-facing one would make the database public.
+        found.retain(|one| one.kind == "network" && one.scheme == "internal" && one.vpc.as_deref() == vpc);
         found.truncate(MAX_OF_VPC);
         Ok(self.load_balancer_facts(found, None).await)
     }

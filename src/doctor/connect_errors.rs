@@ -5,6 +5,8 @@
 //! the load balancer's addresses, so the block cuts off every client. The health check needs only TCP, so the target
 //! stays healthy.
 
+use std::collections::BTreeSet;
+
 use super::context::CheckContext;
 use super::facts::{
     Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, ParameterGroup, parameter_groups,
@@ -32,11 +34,11 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
         ));
     }
     let database = context.database().filter(|database| database.is_mysql())?;
-    if let Err(unread) = &context.facts.hosts {
-        return Some(Finding::unread_optional(CHECK, unread, of_database));
-    }
     let groups = parameter_groups(database, context.hosts());
     if groups.is_empty() {
+        if let Err(unread) = &context.facts.hosts {
+            return Some(Finding::unread_optional(CHECK, unread, of_database));
+        }
         let observed = format!("{of_database}: its parameter group is not known");
         return Some(Finding::not_examined(
             CHECK,
@@ -76,7 +78,7 @@ fn is_low(context: CheckContext<'_>, group: &str) -> bool {
 pub enum Protection {
     Protected,
     Unprotected,
-    /// It may be a server of MySQL or MariaDB.
+    /// It may be a server of MySQL or MariaDB, or its parameters are not known, or may wait for a reboot.
     Unknown,
 }
 
@@ -90,21 +92,34 @@ pub fn protection(context: CheckContext<'_>) -> Protection {
         return Protection::Protected;
     }
     let groups = parameter_groups(database, context.hosts());
+    if groups.keys().any(|name| is_low(context, name)) {
+        return Protection::Unprotected;
+    }
     let is_safe = |(name, group): (&&str, &ParameterGroup<'_>)| {
         let read = context.facts.parameters.get(*name);
         group.pending.is_empty() && read.is_some_and(|read| read.as_ref().is_ok_and(is_protected))
     };
     match !groups.is_empty() && groups.iter().all(is_safe) {
         true => Protection::Protected,
-        false => Protection::Unprotected,
+        false => Protection::Unknown,
     }
 }
 
 fn is_protected(parameters: &Attributes) -> bool {
+    protecting(parameters).is_some()
+}
+
+/// The parameter that keeps the server from blocking the load balancer.
+fn protecting(parameters: &Attributes) -> Option<&'static str> {
     let value = |name: &str| parameters.get(name).map(String::as_str);
-    let is_on = |name: &str| matches!(value(name), Some("1" | "ON" | "on"));
     let errors = value("max_connect_errors").and_then(|errors| errors.parse::<u64>().ok());
-    is_on("skip_name_resolve") || value("host_cache_size") == Some("0") || errors.is_some_and(|n| n >= ENOUGH)
+    if errors.is_some_and(|n| n >= ENOUGH) {
+        return Some("max_connect_errors");
+    }
+    if matches!(value("skip_name_resolve"), Some("1" | "ON" | "on")) {
+        return Some("skip_name_resolve");
+    }
+    (value("host_cache_size") == Some("0")).then_some("host_cache_size")
 }
 
 fn users(groups: &[(&str, &ParameterGroup<'_>)]) -> String {
@@ -121,8 +136,8 @@ fn blocks(context: CheckContext<'_>, database: &Database, low: &[(&str, &Paramet
         let raise = own.iter().map(|(name, group)| set_parameter(context, group.kind, name));
         fixes.push(format!("raise it: {}", raise.collect::<Vec<_>>().join(" ")));
     }
-    fixes.extend(default.iter().enumerate().map(|(index, (name, group))| {
-        replace_group(context, database, group, name.trim_start_matches(DEFAULT_PARAMETER_GROUP), index)
+    fixes.extend(default.iter().map(|(name, group)| {
+        replace_group(context, database, group, name.trim_start_matches(DEFAULT_PARAMETER_GROUP))
     }));
     Finding::warning(
         CHECK,
@@ -133,7 +148,7 @@ fn blocks(context: CheckContext<'_>, database: &Database, low: &[(&str, &Paramet
     )
 }
 
-/// The group protects, and the server uses it only after a reboot.
+/// The group protects. The server uses it, or another change of it, only after a reboot: the RDS API does not say which.
 fn waits(context: CheckContext<'_>, pending: &[(&str, &ParameterGroup<'_>)]) -> Finding {
     let reboots = pending.iter().flat_map(|(_, group)| {
         let (command, option) = match group.kind {
@@ -144,13 +159,23 @@ fn waits(context: CheckContext<'_>, pending: &[(&str, &ParameterGroup<'_>)]) -> 
     });
     let names: Vec<&str> = pending.iter().flat_map(|(_, group)| group.pending.iter().copied()).collect();
     let groups = pending.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let read = |name: &str| context.facts.parameters.get(name)?.as_ref().ok();
+    let protecting: BTreeSet<&str> = pending.iter().filter_map(|(name, _)| protecting(read(name)?)).collect();
+    let look = protecting.iter().map(|name| format!("SHOW GLOBAL VARIABLES LIKE '{name}'"));
+    let (look, protecting) =
+        (look.collect::<Vec<_>>().join("; "), protecting.iter().copied().collect::<Vec<_>>().join(", "));
     Finding::warning(
         CHECK,
-        format!("{} waits for a reboot before it uses the parameter group {groups}", names.join(", ")),
+        format!(
+            "{} may wait for a reboot before it uses {protecting} of the parameter group {groups}, of which some \
+             change is pending",
+            names.join(", ")
+        ),
         "until then the server may refuse the load balancer's addresses with error 1129, because of health checks without \
          a login",
         format!(
-            "reboot it at a quiet time, since this ends its connections: {}",
+            "log in and look at the server's own value first: {look}. Only if it is not the group's, reboot at a quiet \
+             time, since this ends the connections: {}",
             reboots.collect::<Vec<_>>().join(" ")
         ),
     )
@@ -171,12 +196,9 @@ fn replace_group(
     database: &Database,
     group: &ParameterGroup<'_>,
     family: &str,
-    index: usize,
 ) -> String {
-    let name = match index {
-        0 => format!("{}-nlb", database.identifier),
-        _ => format!("{}-nlb-{}", database.identifier, index + 1),
-    };
+    // A name may have no dot. One group is of one family.
+    let name = format!("{}-nlb-{}", database.identifier, family.replace('.', "-"));
     let (create, option, modify, of) = match group.kind {
         DatabaseKind::Cluster => (
             "create-db-cluster-parameter-group",

@@ -120,19 +120,19 @@ fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
 }
 
 fn proxy(context: CheckContext<'_>, name: &str) -> Finding {
-    let labels: Vec<&str> = name.split('.').collect();
-    let targets = match labels.as_slice() {
+    let mut labels = name.split('.');
+    let (first, second) = (labels.next().unwrap_or_default(), labels.next());
+    let targets = match second {
         // One of the proxy's further endpoints, whose name does not have the proxy's.
-        [endpoint, label, ..] if label.eq_ignore_ascii_case("endpoint") => {
-            let words = ["rds", "describe-db-proxy-endpoints", "--db-proxy-endpoint-name", endpoint];
+        Some(label) if label.eq_ignore_ascii_case("endpoint") => {
+            let words = ["rds", "describe-db-proxy-endpoints", "--db-proxy-endpoint-name", first];
             let query = ["--query", "DBProxyEndpoints[].DBProxyName", "--output", "text"];
             let proxy = context.aws(words.into_iter().chain(query));
             let words = ["aws", "rds", "describe-db-proxy-targets", "--region", context.region()];
             let targets = command(words.into_iter().chain(["--db-proxy-name"]));
             format!("`{} | xargs -n 1 {}`", proxy.trim_matches('`'), targets.trim_matches('`'))
         }
-        [proxy, ..] => context.aws(["rds", "describe-db-proxy-targets", "--db-proxy-name", proxy]),
-        [] => context.aws(["rds", "describe-db-proxies"]),
+        _ => context.aws(["rds", "describe-db-proxy-targets", "--db-proxy-name", first]),
     };
     let observed = "the database behind an RDS Proxy, which keeps its addresses in a failover";
     Finding::not_examined("database", observed, format!("check that its targets are available: {targets}"))

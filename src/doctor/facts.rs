@@ -43,7 +43,7 @@ pub struct Facts {
     pub attributes: Fact<Attributes>,
     /// The load balancers that the group is attached to. Empty where the group could not be read.
     pub load_balancers: Fact<Vec<LoadBalancerFacts>>,
-    /// If the group is attached to no load balancer: the first network load balancers of its VPC.
+    /// If the group is attached to no load balancer: the first internal network load balancers of its VPC.
     pub load_balancers_of_vpc: Fact<Vec<LoadBalancerFacts>>,
     /// The targets, as `address:port`.
     pub targets: Fact<BTreeMap<String, Health>>,
@@ -94,7 +94,7 @@ pub struct Database {
     pub security_groups: Vec<String>,
     /// A cluster's own parameter group.
     pub parameter_group: Option<String>,
-    /// Whether a member uses the cluster's parameter group only after a reboot.
+    /// Whether a member uses the cluster's parameter group, or some change of it, only after a reboot.
     pub needs_reboot: bool,
     /// An instance's own host.
     pub host: Option<Host>,
@@ -124,7 +124,7 @@ pub struct Host {
     pub subnets: Vec<(String, String)>,
     pub security_groups: Vec<String>,
     pub parameter_group: Option<String>,
-    /// Whether it uses this group, or changes of it, only after a reboot.
+    /// Whether it uses this group, or some change of it, only after a reboot.
     pub needs_reboot: bool,
 }
 
@@ -259,7 +259,7 @@ pub struct ParameterGroup<'a> {
     pub kind: DatabaseKind,
     /// The cluster, or the instances.
     pub users: Vec<&'a str>,
-    /// Those that use it only after a reboot.
+    /// Those that use it, or some change of it, only after a reboot.
     pub pending: Vec<&'a str>,
 }
 

@@ -51,6 +51,9 @@ pub(crate) enum FindingKind {
     Refused,
     /// The group does not hold the endpoint's addresses alone. A check fixes that.
     OutOfSync,
+    /// It matters from the next failover on.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the network's checks look that far"))]
+    NextFailover,
     /// The load balancer sends no clients to a registered target.
     NoTraffic,
 }

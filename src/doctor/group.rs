@@ -137,7 +137,8 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
                 "raise max_connect_errors first, see connect_errors; then run the doctor again".to_owned()
             }
             Protection::Unknown => format!(
-                "if the database is MySQL or MariaDB, raise max_connect_errors first (error 1129); then: {}",
+                "if the database is MySQL or MariaDB and its max_connect_errors is low, raise that first (error 1129); \
+                 then: {}",
                 faster()
             ),
         };

@@ -11,6 +11,7 @@ use super::facts::{Database, Fact, Facts};
 use super::finding::{Finding, FindingKind, Severity};
 use super::shell::command;
 use crate::binding::Binding;
+use crate::error::ErrorKind;
 
 const CHECK: &str = "handshake";
 /// `SSLRequest`: its length, and 1234 and 5679 as 16-bit numbers (PostgreSQL, "Message Formats").
@@ -21,6 +22,8 @@ const MYSQL_PROTOCOL: u8 = 10;
 const MYSQL_ERROR: u8 = 0xff;
 /// MySQL packets start with a length of three bytes and a sequence number.
 const MYSQL_HEADER: usize = 4;
+
+const RAISE_TIMEOUT: &str = "raise --timeout, then run the doctor again";
 
 /// A handshake with each address of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +172,10 @@ pub fn handshake_unknown() -> Finding {
 fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Finding {
     let at = format!("{}:{}", handshake.host, handshake.port);
     let replies = match &handshake.replies {
+        // The doctor's own time says nothing about the name.
+        Err(unread) if unread.kind == ErrorKind::DeadlineExceeded => {
+            return Finding::not_examined(CHECK, format!("{at}: {}", unread.reason), RAISE_TIMEOUT);
+        }
         Err(unread) => return Finding::unread(CHECK, unread, "what a client of the load balancer sees"),
         Ok(replies) => replies,
     };
@@ -184,10 +191,11 @@ fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Finding 
     };
     let observed = format!("{at}: {}", describe(replies));
     if replies.iter().all(|reply| reply.outcome == Outcome::Unfinished || is_good(&reply.outcome, expected)) {
-        return Finding::not_examined(CHECK, observed, "raise --timeout, then run the doctor again");
+        return Finding::not_examined(CHECK, observed, RAISE_TIMEOUT);
     }
     // A good answer from another address shows that the load balancer is within reach.
-    if replies.iter().all(is_out_of_reach) {
+    let is_open = |reply: &Reply| reply.outcome == Outcome::Unfinished || is_out_of_reach(reply);
+    if replies.iter().all(is_open) {
         return Finding::not_examined(
             CHECK,
             format!(
@@ -293,7 +301,11 @@ fn explain(context: CheckContext<'_>, reply: &Reply, expected: Protocol) -> (Str
             format!(
                 "log in to the database at its own endpoint, {endpoint}, and run FLUSH HOSTS (from MySQL 8.4 on: TRUNCATE \
                  TABLE performance_schema.host_cache), or restart it{}",
-                if protection(context) == Protection::Unprotected { "; then raise max_connect_errors, see connect_errors" } else { "" }
+                match protection(context) {
+                    Protection::Unprotected => "; then raise max_connect_errors, see connect_errors",
+                    Protection::Unknown => "; then raise max_connect_errors if it is low",
+                    Protection::Protected => "",
+                }
             ),
         ),
         Outcome::MysqlError { code: 1040, .. } => (

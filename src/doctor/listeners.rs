@@ -39,14 +39,22 @@ pub fn attach(context: CheckContext<'_>) -> String {
         Err(_) => Vec::new(),
     };
     // A listener that is there serves another database, perhaps.
-    let free = of_vpc.iter().find(|(_, listeners)| on_port(context, listeners).is_none());
-    if let Some((load_balancer, listeners)) = free.or(of_vpc.first()) {
-        return forward(context, load_balancer, listeners);
+    if let Some((free, listeners)) =
+        of_vpc.iter().find(|(_, listeners)| on_port(context, listeners).is_none())
+    {
+        let forward = forward(context, free, listeners);
+        return format!("if the internal load balancer {} is meant for this database, {forward}", free.name);
+    }
+    if let Some((taken, listeners)) = of_vpc.first() {
+        return forward(context, taken, listeners);
     }
     let vpc = context.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref()).unwrap_or("VPC");
-    let query = format!("LoadBalancers[?VpcId=='{vpc}' && Type=='network'].LoadBalancerArn");
+    let query =
+        format!("LoadBalancers[?VpcId=='{vpc}' && Type=='network' && Scheme=='internal'].LoadBalancerArn");
     let list = context.aws(["elbv2", "describe-load-balancers", "--query", &query, "--output", "text"]);
-    format!("give a network load balancer of the group's VPC a TCP listener that forwards to it: {list}")
+    format!(
+        "give an internal network load balancer of the group's VPC a TCP listener that forwards to it: {list}"
+    )
 }
 
 fn known_listeners(attached: &LoadBalancerFacts) -> Option<(&LoadBalancer, &[Listener])> {
@@ -73,7 +81,7 @@ fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &
     let action = action(context);
     let words = ["elbv2", "create-listener", "--load-balancer-arn", &load_balancer.arn, "--protocol", "TCP"];
     let create = context.aws(words.into_iter().chain(["--port", &port, "--default-actions", &action]));
-    format!("add a listener: {create}")
+    format!("add a listener to {}: {create}", load_balancer.name)
 }
 
 fn action(context: CheckContext<'_>) -> String {

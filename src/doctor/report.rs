@@ -152,6 +152,8 @@ fn is_cause(cause: &Finding, finding: &Finding) -> bool {
     let checks = (cause.check.as_ref(), finding.check.as_ref());
     match (&cause.kind, &finding.kind, checks) {
         (FindingKind::Unread(one), FindingKind::Unread(other), _) => one.failed_alike(other),
+        // What the next failover does has not caused anything yet.
+        (FindingKind::NextFailover, _, _) => false,
         (_, _, ("endpoint_kind", "database") | ("target_type", "protocol") | ("protocol", "listener")) => {
             true
         }

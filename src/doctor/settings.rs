@@ -16,10 +16,10 @@ pub fn check_settings(config: &Config, time: Option<Duration>) -> Vec<Finding> {
         Some(time) => vec![dry_run, confirmation, check_timeout(config, time)],
         // Here the settings are those of this computer: a setting that is ok says nothing about the function.
         None => {
-            let local = [dry_run, confirmation].into_iter().filter(|finding| finding.level > Severity::Ok);
-            let named =
-                local.map(|finding| Finding { observed: format!("{} here", finding.observed), ..finding });
-            named.chain([not_of_the_function()]).collect()
+            let confirmation = (confirmation.level > Severity::Ok)
+                .then(|| Finding { observed: format!("{} here", confirmation.observed), ..confirmation });
+            let dry_run = config.dry_run.then(local_dry_run);
+            dry_run.into_iter().chain(confirmation).chain([not_of_the_function()]).collect()
         }
     };
     // These two concern the deployed function, also if the doctor runs at the command line.
@@ -30,8 +30,18 @@ pub fn check_settings(config: &Config, time: Option<Duration>) -> Vec<Finding> {
 fn not_of_the_function() -> Finding {
     Finding::not_examined(
         "settings",
-        "the deployed function's settings, such as DRY_RUN and CONFIRM_SECONDS",
+        "the deployed function's settings, such as DRY_RUN and CONFIRM_SECONDS, and its time-out",
         "run the doctor with --function and the function's name",
+    )
+}
+
+/// The function has a setting of its own.
+fn local_dry_run() -> Finding {
+    Finding::warning(
+        "dry_run",
+        "DRY_RUN is true here",
+        "a command that runs here reports changes and makes none",
+        "unset it here, if that is not meant",
     )
 }
 

@@ -1,10 +1,11 @@
 //! The targets: the endpoint's addresses are registered, healthy, and alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use super::context::CheckContext;
 use super::facts::{DatabaseKind, Health};
-use super::finding::{Finding, FindingKind};
+use super::finding::{Finding, FindingKind, Severity};
 use super::shell::command;
 use super::zones::ALL_ZONES;
 use crate::binding::{Binding, Role};
@@ -171,16 +172,12 @@ fn check_standby(
     wanted: &BTreeSet<String>,
     targets: &BTreeMap<String, Health>,
 ) -> Vec<Finding> {
-    let is_unhealthy =
-        |(target, health): &(&String, &Health)| !wanted.contains(*target) && health.state == "unhealthy";
     let zone = context.writer_host().and_then(|host| host.standby_zone.as_deref());
     let is_elsewhere = |health: &Health| {
         let of_target = health.zone.as_deref().filter(|zone| *zone != ALL_ZONES);
         zone.zip(of_target).is_some_and(|(standby, of_target)| standby != of_target)
     };
-    let unhealthy = || targets.iter().filter(is_unhealthy);
-    let in_zone = unhealthy().find(|(_, health)| !is_elsewhere(health));
-    let Some((standby, health)) = in_zone.or_else(|| unhealthy().next()) else {
+    let Some((standby, health)) = kept_target(wanted, targets) else {
         let observed =
             "the group holds no standby yet; the old writer's address is kept at the next failover";
         return std::iter::once(Finding::ok("standby", observed))
@@ -205,16 +202,67 @@ fn check_standby(
         }
         Some(_) if is_elsewhere(health) => {
             let (here, there) = (health.zone.as_deref().unwrap_or_default(), zone.unwrap_or_default());
-            let observed = format!("{whether}: the target is in {here}, and the standby in {there}");
-            Finding::not_examined(
-                "standby",
-                observed,
-                "run the doctor again after a minute: in a failover they differ",
-            )
+            let places = format!("the target is in {here}, and the standby in {there}");
+            let is_served = wanted.iter().all(|address| is_in_state(targets, address, &["healthy"]));
+            elsewhere(context, standby, &places, is_served)
         }
         Some(_) => kept(standby),
     };
-    std::iter::once(kept).chain(check_stale_targets(context, wanted, &others)).collect()
+    let is_known = kept.level == Severity::Ok;
+    let stale = check_stale_targets(context, wanted, &others).map(|finding| match finding.level {
+        Severity::Ok if !is_known => Finding {
+            observed: format!("{} besides {standby}, see the finding standby", finding.observed),
+            ..finding
+        },
+        _ => finding,
+    });
+    std::iter::once(kept).chain(stale).collect()
+}
+
+fn is_in_state(targets: &BTreeMap<String, Health>, address: &str, states: &[&str]) -> bool {
+    targets.get(address).is_some_and(|health| states.contains(&health.state.as_str()))
+}
+
+/// The unhealthy target that the function keeps, as its plan chooses it: the first by address, which knows no zones. It
+/// keeps none while the endpoint's target starts and another one is healthy.
+fn kept_target<'t>(
+    wanted: &BTreeSet<String>,
+    targets: &'t BTreeMap<String, Health>,
+) -> Option<(&'t String, &'t Health)> {
+    let others = || targets.iter().filter(|(target, _)| !wanted.contains(*target));
+    let is_starting = wanted.iter().any(|address| is_in_state(targets, address, &["initial", "unhealthy"]));
+    if is_starting
+        && others().any(|(_, health)| ["healthy", "unavailable", "unused"].contains(&health.state.as_str()))
+    {
+        return None;
+    }
+    let unhealthy = others().filter(|(_, health)| health.state == "unhealthy");
+    unhealthy.min_by_key(|(target, _)| target.parse::<SocketAddr>().ok())
+}
+
+/// A target that the function keeps in another zone than the standby's.
+fn elsewhere(context: CheckContext<'_>, target: &str, places: &str, is_served: bool) -> Finding {
+    if !is_served {
+        return Finding::not_examined(
+            "standby",
+            format!("whether the unhealthy {target} is the standby: {places}"),
+            "run the doctor again after a minute: in a failover they differ",
+        );
+    }
+    let (address, port) = target.rsplit_once(':').unwrap_or((target, ""));
+    let id = format!("Id={},Port={port}", address.trim_matches(['[', ']']));
+    let group = context.binding.target_group.as_str();
+    let words = ["elbv2", "deregister-targets", "--target-group-arn", group, "--targets", &id];
+    Finding::warning(
+        "standby",
+        format!("the unhealthy {target} is kept and is not the standby: {places}"),
+        "the function keeps one unhealthy target: while it is this one, the standby's address is not kept",
+        format!(
+            "run the doctor again after a minute, since in a failover they differ; if the difference stays, deregister \
+             it: {}",
+            context.aws(words)
+        ),
+    )
 }
 
 fn kept(standby: &str) -> Finding {
@@ -237,7 +285,10 @@ fn check_stale_targets(
         let observed = describe(stale.iter().copied());
         // In a failover the function registers the reader that becomes the writer early.
         let is_cluster = context.database().is_some_and(|database| database.kind == DatabaseKind::Cluster);
-        if is_cluster && stale.iter().all(|(_, health)| health.state == "initial") {
+        let is_registered =
+            |address: &String| targets.get(address).is_some_and(|health| !health.is_draining());
+        let is_early = is_cluster && context.binding.role == Role::Writer && wanted.iter().all(is_registered);
+        if is_early && stale.iter().all(|(_, health)| health.state == "initial") {
             let impact = "in a failover, the function registers the next writer early; at another time, the load balancer \
                           will send a part of the clients to them";
             let fix = "run the doctor again in some minutes";

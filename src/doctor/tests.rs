@@ -367,25 +367,86 @@ fn only_the_known_standby_is_as_expected() {
     assert_eq!(world(|_| {}), (Severity::Ok, Severity::Ok));
     assert_eq!(world(|facts| host_of(facts, 0).standby_zone = None), (Severity::Ok, Severity::Ok));
     let unknown = (Severity::NotExamined, Severity::Ok);
+    let elsewhere = (Severity::Warning, Severity::Ok);
     assert_eq!(world(|facts| database(facts).is_multi_az = false), unknown, "it has none");
     assert_eq!(world(|facts| facts.database = Err(denied("rds:DescribeDBInstances"))), unknown);
-    assert_eq!(world(|facts| set_zone(facts, "10.0.2.20:5432", "us-east-1c")), unknown);
+    assert_eq!(world(|facts| set_zone(facts, "10.0.2.20:5432", "us-east-1c")), elsewhere);
+    let in_a_failover = world(|facts| {
+        set_zone(facts, "10.0.2.20:5432", "us-east-1c");
+        facts.targets.as_mut().unwrap().get_mut("10.0.1.10:5432").unwrap().state = "initial".into();
+    });
+    assert_eq!(in_a_failover, unknown, "the zones differ for a while");
     let two = world(|facts| {
         set_targets(
             facts,
-            &[
-                ("10.0.1.10:5432", "healthy"),
-                ("10.0.2.20:5432", "unhealthy"),
-                ("10.0.2.21:5432", "unhealthy"),
-            ],
+            &[("10.0.1.10:5432", "healthy"), ("10.0.2.9:5432", "unhealthy"), ("10.0.2.20:5432", "unhealthy")],
         );
-        set_zone(facts, "10.0.2.21:5432", "us-east-1b");
+        set_zone(facts, "10.0.2.20:5432", "us-east-1b");
     });
     assert_eq!(
         two,
-        (Severity::Ok, Severity::Problem),
-        "the one in the standby's zone is kept, not the other"
+        (Severity::Warning, Severity::Problem),
+        "the function keeps the first by address, in whatever zone"
     );
+}
+
+/// The doctor names the target that the plan keeps, and calls stale what the plan deregisters.
+#[test]
+fn kept_standby_is_that_of_the_plan() {
+    let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
+    let about = |targets: &[(&str, &str)]| {
+        let mut facts = healthy_facts();
+        instance_of(&mut facts, None);
+        database(&mut facts).is_multi_az = true;
+        set_targets(&mut facts, targets);
+        let about = |check: &str| findings(&kept, &facts).into_iter().find(|finding| finding.check == check);
+        (about("standby").unwrap().observed, about("stale_targets").unwrap().observed)
+    };
+    let (standby, stale) = about(&[
+        ("10.0.1.10:5432", "healthy"),
+        ("10.0.2.9:5432", "unhealthy"),
+        ("10.0.2.20:5432", "unhealthy"),
+    ]);
+    assert!(standby.starts_with("10.0.2.9:5432 is kept"), "{standby}");
+    assert_eq!(stale, "10.0.2.20:5432 (unhealthy)");
+    let (standby, stale) = about(&[
+        ("10.0.1.10:5432", "initial"),
+        ("10.0.2.9:5432", "unhealthy"),
+        ("10.0.2.20:5432", "healthy"),
+    ]);
+    assert!(standby.contains("no standby yet"), "{standby}");
+    assert_eq!(stale, "10.0.2.20:5432 (healthy), 10.0.2.9:5432 (unhealthy)");
+}
+
+#[test]
+fn target_that_may_be_no_standby_is_not_left_out_of_the_stale_ones() {
+    let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
+    let mut facts = healthy_facts();
+    instance_of(&mut facts, None);
+    set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
+    let stale = |facts: &Facts| {
+        findings(&kept, facts).into_iter().find(|finding| finding.check == "stale_targets").unwrap().observed
+    };
+    assert_eq!(stale(&facts), "none besides 10.0.2.20:5432, see the finding standby");
+    database(&mut facts).is_multi_az = true;
+    assert_eq!(stale(&facts), "none");
+}
+
+/// The function registers the next writer early, and nothing else.
+#[test]
+fn early_target_is_one_of_a_writer_whose_addresses_are_registered() {
+    let level = |binding: &Binding, targets: &[(&str, &str)]| {
+        let mut facts = healthy_facts();
+        set_targets(&mut facts, targets);
+        let findings = findings(binding, &facts);
+        findings.into_iter().find(|finding| finding.check == "stale_targets").unwrap().level
+    };
+    let (registered, early) = (("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "initial"));
+    assert_eq!(level(&binding(), &[registered, early]), Severity::Warning);
+    assert_eq!(level(&binding(), &[early]), Severity::Problem, "the writer is not registered");
+    assert_eq!(level(&binding(), &[("10.0.1.10:5432", "draining"), early]), Severity::Problem);
+    let readers = Binding { role: Role::Readers, ..binding() };
+    assert_eq!(level(&readers, &[registered, early]), Severity::Problem);
 }
 
 #[test]

@@ -20,16 +20,28 @@ pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, is_on: 
 }
 
 /// The zones of the endpoint's addresses: by the targets, otherwise by the RDS API.
-fn zones_of_addresses(context: CheckContext<'_>) -> BTreeSet<String> {
+fn zones_of_addresses(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> BTreeSet<String> {
     let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else {
         return BTreeSet::new();
     };
     let zones = targets.iter().filter(|(address, _)| wanted.contains(*address));
     let zones: BTreeSet<String> = zones.filter_map(|(_, health)| health.zone.clone()).collect();
     if zones.is_empty() && context.binding.role == Role::Writer {
-        return context.writer_host().and_then(|host| host.zone.clone()).into_iter().collect();
+        let Some(host) = context.writer_host() else { return zones };
+        return match is_in_vpc(host, load_balancer) {
+            true => host.zone.iter().cloned().collect(),
+            false => BTreeSet::from([ALL_ZONES.to_owned()]),
+        };
     }
     zones
+}
+
+/// Whether it is in the load balancer's VPC, as far as is known. Every zone reaches a target outside it.
+fn is_in_vpc(host: &Host, load_balancer: &LoadBalancer) -> bool {
+    match (&host.vpc, &load_balancer.vpc) {
+        (Some(of_host), Some(own)) => of_host == own,
+        _ => true,
+    }
 }
 
 /// The zones of every instance and standby of the database.
@@ -42,7 +54,7 @@ fn zones_of_hosts(context: CheckContext<'_>) -> BTreeSet<&str> {
 fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
     let zones = &load_balancer.zones;
     let list = join(zones.keys().map(String::as_str));
-    let of_addresses = zones_of_addresses(context);
+    let of_addresses = zones_of_addresses(context, load_balancer);
     let is_served = |zone: &&String| zone.as_str() == ALL_ZONES || zones.contains_key(zone.as_str());
     let outside: Vec<&str> =
         of_addresses.iter().filter(|zone| !is_served(zone)).map(String::as_str).collect();
@@ -90,12 +102,8 @@ fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer)
         Ok(hosts) if hosts.is_empty() => return None,
         Ok(hosts) => hosts,
     };
-    let now = zones_of_addresses(context);
-    // Every zone reaches a target outside the VPC.
-    let is_in_vpc = |host: &&Host| match (&host.vpc, &load_balancer.vpc) {
-        (Some(of_host), Some(own)) => of_host == own,
-        _ => true,
-    };
+    let now = zones_of_addresses(context, load_balancer);
+    let is_in_vpc = |host: &&Host| is_in_vpc(host, load_balancer);
     if now.contains(ALL_ZONES) || !hosts.iter().any(|host| is_in_vpc(&host)) {
         let observed = "the database is outside the load balancer's VPC, and every zone reaches it";
         return Some(Finding::ok(CHECK, observed));
@@ -156,7 +164,7 @@ fn check_cross_zone(
     of_load_balancer: &Fact<bool>,
 ) -> Finding {
     const CHECK: &str = "cross_zone";
-    let with_targets = zones_of_addresses(context);
+    let with_targets = zones_of_addresses(context, load_balancer);
     let has_target = |zone: &&String| with_targets.contains(*zone) || with_targets.contains(ALL_ZONES);
     let without: Vec<&str> =
         load_balancer.zones.keys().filter(|zone| !has_target(zone)).map(String::as_str).collect();

@@ -12,7 +12,7 @@ use super::database_side;
 use super::facts::{Acl, AclEntry, Network, Ports, Subnet};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Finding, FindingKind};
 
 const CHECK: &str = "network_acls";
 /// The highest number that an entry may have. The entry that denies everything else comes after it.
@@ -44,7 +44,8 @@ pub fn findings(
     let of_database = database_side::subnets(context, subnets);
     let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
     if of_database.is_empty() || of_load_balancer.is_empty() {
-        return None;
+        let what = "the network ACLs between the load balancer and the database";
+        return Some(database_side::not_known(context, CHECK, what));
     }
     let ask = |of_database: &[&Subnet]| {
         let mut asked: Vec<Question<'_>> = Vec::new();
@@ -61,16 +62,22 @@ pub fn findings(
         let impact = "packets between the load balancer and the database are dropped";
         return Some(database_side::cut_off(context, CHECK, observed, impact, fix));
     }
-    let is_inside = |from: &&Subnet| of_database.iter().all(|to| to.id == from.id);
+    let has_pair = |one: &Subnet, others: &[&Subnet]| others.iter().any(|other| other.id != one.id);
+    let is_listed = |subnet: &Subnet| acls.iter().any(|acl| acl.subnets.contains(&subnet.id));
+    let is_open = |(one, others): (&Subnet, &[&Subnet])| has_pair(one, others) && !is_listed(one);
+    let there = of_load_balancer.iter().map(|one| (*one, of_database.as_slice()));
+    let back = of_database.iter().map(|one| (*one, of_load_balancer.as_slice()));
+    let is_unlisted = there.chain(back).any(is_open);
+    let is_inside = |from: &&Subnet| !has_pair(from, &of_database);
     let ids: BTreeSet<&str> = now.iter().chain(&later).map(|question| question.acl.id.as_str()).collect();
     let list = ids.into_iter().collect::<Vec<_>>().join(", ");
-    if now.is_empty() && !of_load_balancer.iter().all(is_inside) {
+    if is_unlisted || now.is_empty() && !of_load_balancer.iter().all(is_inside) {
         let observed = "the network ACLs of these subnets, which the EC2 API does not list";
         return Some(Finding::not_examined(CHECK, observed, "run the doctor in the account of the subnets"));
     }
     if let Some((observed, fix)) = denied(context, &later) {
         let impact = "the next failover may move the writer into such a subnet, and packets are then dropped";
-        return Some(Finding::warning(CHECK, observed, impact, fix));
+        return Some(Finding::warning(CHECK, observed, impact, fix).of(FindingKind::NextFailover));
     }
     let list = if list.is_empty() { "none applies inside one subnet".to_owned() } else { list };
     Some(Finding::ok(CHECK, list))

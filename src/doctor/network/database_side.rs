@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::facts::Subnet;
+use crate::binding::Role;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::LoadBalancer;
+use crate::doctor::facts::{Host, LoadBalancer};
 use crate::doctor::finding::Finding;
 
 /// The endpoint's addresses.
@@ -26,14 +27,22 @@ pub fn subnets<'n>(context: CheckContext<'_>, subnets: &'n BTreeMap<String, Subn
     subnets.values().filter(is_here).collect()
 }
 
-/// The subnets that a failover may move the endpoint's addresses into: those in the zone of an instance or a standby,
-/// without those that hold the addresses now.
+/// The subnets that a failover may move the endpoint's addresses into: those in the zone of another instance than the
+/// writer's, or of a standby, without those that hold the addresses now.
 pub fn failover_subnets<'n>(
     context: CheckContext<'_>,
     subnets: &'n BTreeMap<String, Subnet>,
 ) -> Vec<&'n Subnet> {
-    let zones: BTreeSet<&String> =
-        context.hosts().iter().flat_map(|host| [&host.zone, &host.standby_zone]).flatten().collect();
+    let writer = context.writer_host().filter(|_| context.binding.role == Role::Writer);
+    let is_writer = |host: &Host| writer.is_some_and(|writer| writer.identifier == host.identifier);
+    let places = context
+        .hosts()
+        .iter()
+        .map(|host| (Some(&host.zone).filter(|_| !is_writer(host)), &host.standby_zone));
+    let zones: BTreeSet<&String> = places
+        .flat_map(|(own, of_standby)| [own.and_then(Option::as_ref), of_standby.as_ref()])
+        .flatten()
+        .collect();
     let addresses = addresses(context);
     let of_hosts: BTreeSet<&String> =
         context.hosts().iter().flat_map(|host| &host.subnets).map(|(id, _)| id).collect();
@@ -60,6 +69,23 @@ pub fn of_load_balancer<'n>(
     subnets: &'n BTreeMap<String, Subnet>,
 ) -> Vec<&'n Subnet> {
     load_balancer.zones.values().filter_map(|id| subnets.get(id)).collect()
+}
+
+/// The finding where the subnets of one side are not known.
+pub fn not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
+    let of_database = (context.facts.database.as_ref().err()).or(context.facts.hosts.as_ref().err());
+    if let Some(unread) = of_database {
+        return Finding::unread_optional(check, unread, what);
+    }
+    let addresses: Vec<String> = addresses(context).iter().map(ToString::to_string).collect();
+    let field = if context.is_v6() { "ipv6-addresses.ipv6-address" } else { "addresses.private-ip-address" };
+    let filter = format!("Name={field},Values={}", addresses.join(","));
+    let query = ["--query", "NetworkInterfaces[].[VpcId,SubnetId]", "--output", "text"];
+    let find = ["ec2", "describe-network-interfaces", "--filters", &filter];
+    let find = context.aws(find.into_iter().chain(query));
+    let observed = format!("{what}: the subnets of one side, or what applies to them, are not known");
+    let fix = format!("find the database's subnet, in the account and Region of its VPC: {find}");
+    Finding::not_examined(check, observed, fix)
 }
 
 /// Whether the load balancer's health checks reach every address, from one of its zones at least.

@@ -148,7 +148,8 @@ pub struct RouteTable {
     /// Whether it is the one of subnets without a route table of their own.
     pub is_main: bool,
     pub routes: Vec<Route>,
-    /// Whether it has routes to prefix lists as well, whose addresses are not read.
+    /// Whether it has routes to prefix lists as well, whose addresses are not read. Those of gateway endpoints do not
+    /// count.
     pub has_prefix_lists: bool,
 }
 

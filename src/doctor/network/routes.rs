@@ -9,7 +9,7 @@ use super::database_side;
 use super::facts::{Network, Route, RouteTable, Subnet};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Finding, FindingKind};
 
 const CHECK: &str = "routes";
 
@@ -19,6 +19,15 @@ struct Way<'n> {
     subnet: &'n Subnet,
     to: IpNet,
     route: Option<&'n Route>,
+    direction: Direction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    /// From the load balancer to the database.
+    There,
+    /// The replies.
+    Back,
 }
 
 /// Whether a way carries packets.
@@ -42,12 +51,18 @@ impl Way<'_> {
             Some(route) => match route.target.split('-').next().unwrap_or_default() {
                 // An internet gateway carries no packet to another VPC's private addresses.
                 "igw" | "eigw" => Passage::Closed,
-                // A NAT gateway passes them on by the routes of its own subnet.
+                // A NAT gateway carries no replies to connections that it did not open.
+                "nat" if self.direction == Direction::Back => Passage::Closed,
+                // It passes on others by the routes of its own subnet.
                 "nat" | "unknown" => Passage::Unknown,
                 _ => Passage::Open,
             },
         };
         if passage == Passage::Closed && by_another { Passage::Unknown } else { passage }
+    }
+
+    fn leads_to_nat(&self) -> bool {
+        self.route.is_some_and(|route| route.target.starts_with("nat-"))
     }
 }
 
@@ -70,8 +85,8 @@ pub fn findings(
     let mut now = ways(tables, &of_load_balancer, &here, address.is_ipv4());
     if here.is_empty() {
         // The subnets of another account are not listed.
-        let to_writer = of_load_balancer.iter().filter_map(|from| way(tables, from, IpNet::from(address)));
-        now.extend(to_writer);
+        let to = IpNet::from(address);
+        now.extend(of_load_balancer.iter().filter_map(|from| way(tables, from, to, Direction::There)));
     }
     let later = ways(tables, &of_load_balancer, &later, address.is_ipv4());
     let of = |ways: &[Way<'_>], wanted: Passage| ways.iter().any(|way| way.passage() == wanted);
@@ -85,10 +100,19 @@ pub fn findings(
     if of(&now, Passage::Unknown) && !database_side::is_reached(context) {
         return Some(not_judged(context, &now));
     }
+    let is_seen = |subnet: &&Subnet| table(tables, subnet).is_some();
+    let is_both_ways =
+        !here.is_empty() && !of_load_balancer.is_empty() && here.iter().chain(&of_load_balancer).all(is_seen);
+    // Inside one VPC both ways are local.
+    let is_local = |way: &Way<'_>| way.route.is_some_and(|route| route.target == "local");
+    if !is_both_ways && (now.is_empty() || !now.iter().all(is_local)) {
+        let what = "the routes between the load balancer and the database, in both directions";
+        return Some(database_side::not_known(context, CHECK, what));
+    }
     if of(&later, Passage::Closed) {
         let (observed, fix) = describe(context, &later, &by);
         let impact = "the next failover may move the writer into such a subnet, and packets are then lost";
-        return Some(Finding::warning(CHECK, observed, impact, fix));
+        return Some(Finding::warning(CHECK, observed, impact, fix).of(FindingKind::NextFailover));
     }
     let by = by.into_iter().collect::<Vec<_>>().join(", ");
     let by = if by.is_empty() && !now.is_empty() { "the target is reached".to_owned() } else { by };
@@ -105,16 +129,20 @@ fn ways<'n>(
     let mut ways = Vec::new();
     for (from, to) in of_load_balancer.iter().flat_map(|from| of_database.iter().map(move |to| (*from, *to)))
     {
-        let pairs = [(from, range(to, is_v4)), (to, range(from, is_v4))];
-        ways.extend(pairs.into_iter().filter_map(|(from, to)| way(tables, from, to?)));
+        let there = range(to, is_v4).and_then(|range| way(tables, from, range, Direction::There));
+        // Behind a NAT gateway, the replies go to its own address, which the facts do not have.
+        let is_by_nat = there.as_ref().is_some_and(Way::leads_to_nat);
+        let back = range(from, is_v4).filter(|_| !is_by_nat);
+        let back = back.and_then(|range| way(tables, to, range, Direction::Back));
+        ways.extend(there.into_iter().chain(back));
     }
     ways
 }
 
 /// `None` in a VPC of another account, whose tables are not listed.
-fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet) -> Option<Way<'n>> {
+fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet, direction: Direction) -> Option<Way<'n>> {
     let table = table(tables, subnet)?;
-    Some(Way { table, subnet, to, route: route(table, to) })
+    Some(Way { table, subnet, to, route: route(table, to), direction })
 }
 
 /// The subnet's range of this family.
@@ -138,7 +166,7 @@ fn route(table: &RouteTable, to: IpNet) -> Option<&Route> {
 fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) -> (String, String) {
     let (mut observed, mut fixes): (Vec<String>, Vec<String>) = Default::default();
     for way in ways.iter().filter(|way| way.passage() == Passage::Closed) {
-        let Way { table, subnet, to, route } = way;
+        let Way { table, subnet, to, route, .. } = way;
         observed.push(match route {
             Some(route) if route.is_blackhole => {
                 let (id, subnet, target) = (&table.id, &subnet.id, &route.target);
@@ -202,9 +230,13 @@ fn show(context: CheckContext<'_>, table: &RouteTable) -> String {
 fn not_judged(context: CheckContext<'_>, ways: &[Way<'_>]) -> Finding {
     let unknown = || ways.iter().filter(|way| way.passage() == Passage::Unknown);
     let list: BTreeSet<String> = unknown()
-        .map(|Way { table, subnet, to, route }| {
-            let target = route.map_or("a prefix list or a route for a part of it", |route| &route.target);
-            format!("{} of {} leads to {to} through {target}", table.id, subnet.id)
+        .map(|Way { table, subnet, to, route, .. }| {
+            let is_open = |route: &&&Route| {
+                !route.is_blackhole && (route.target.starts_with("nat-") || route.target == "unknown")
+            };
+            let target = route.as_ref().filter(is_open).map(|route| route.target.as_str());
+            let target = target.unwrap_or("a prefix list or a route for a part of it");
+            format!("{} of {} may lead to {to} through {target}", table.id, subnet.id)
         })
         .collect();
     let list = list.into_iter().collect::<Vec<_>>().join("; ");

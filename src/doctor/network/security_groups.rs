@@ -174,11 +174,18 @@ fn check_clients(
         ));
     }
     let observed = format!("{} admits {admitted} to port {port}", groups.join(", "));
-    let services = network.services.as_deref().unwrap_or_default();
     let mut admitting = allowing(rules, groups, false, port);
-    if services.is_empty() || !admitting.all(|rule| matches!(rule.peer, Peer::Group(_))) {
+    if !admitting.all(|rule| matches!(rule.peer, Peer::Group(_))) {
         return Some(Finding::ok(OF_CLIENTS, observed));
     }
+    let services = match &network.services {
+        Err(unread) => {
+            let could_not = format!("{observed}, and whether PrivateLink clients need more");
+            return Some(Finding::unread_optional(OF_CLIENTS, unread, &could_not));
+        }
+        Ok(services) if services.is_empty() => return Some(Finding::ok(OF_CLIENTS, observed)),
+        Ok(services) => services,
+    };
     // A client of another account is not in a group of this one.
     let observed = format!("{observed}, and no range of addresses");
     let impact = "the load balancer drops the connections of PrivateLink clients in other accounts";

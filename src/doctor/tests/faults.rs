@@ -201,7 +201,7 @@ const CASES: &[Case] = &[
     }),
     fails("zones", "the writer is in us-east-1c", "Name=availability-zone,Values=us-east-1c", |facts| {
         place_writer(facts, "us-east-1c");
-        load_balancer(facts).vpc = Some("vpc-2".into());
+        facts.hosts = Err(denied("rds:DescribeDBInstances"));
     }),
     skips("failover_zones", "AccessDenied", "allow rds:DescribeDBClusters", |facts| {
         facts.database = Err(denied("rds:DescribeDBClusters"));
@@ -241,14 +241,31 @@ const CASES: &[Case] = &[
             set_parameters(facts, "default.aurora-mysql8.0", &[]);
         },
     ),
-    warns("connect_errors", "orders-1 waits for a reboot", "--db-instance-identifier orders-1", |facts| {
+    warns(
+        "connect_errors",
+        "orders-1 may wait for a reboot before it uses max_connect_errors of the parameter group orders-parameters",
+        "SHOW GLOBAL VARIABLES LIKE 'max_connect_errors'. Only if it is not the group's, reboot",
+        |facts| {
+            mysql(facts, "orders-parameters");
+            set_parameters(facts, "orders-parameters", &[("max_connect_errors", "1000000000")]);
+            host_of(facts, 0).needs_reboot = true;
+        },
+    ),
+    warns("connect_errors", "it uses skip_name_resolve of", "--db-instance-identifier orders-1", |facts| {
         mysql(facts, "orders-parameters");
-        set_parameters(facts, "orders-parameters", &[("max_connect_errors", "1000000000")]);
+        set_parameters(facts, "orders-parameters", &[("skip_name_resolve", "1")]);
         host_of(facts, 0).needs_reboot = true;
+    }),
+    // A Multi-AZ cluster's own group decides, whatever its instances are.
+    warns("connect_errors", "low in the parameter group orders-cluster", "orders-cluster", |facts| {
+        mysql(facts, "default.mysql8.0");
+        database(facts).engine = "mysql".into();
+        set_parameters(facts, "orders-cluster", &[("max_connect_errors", "100")]);
+        facts.hosts = Err(denied("rds:DescribeDBInstances"));
     }),
     warns(
         "connect_errors",
-        "orders waits for a reboot",
+        "orders may wait for a reboot",
         "reboot-db-cluster --db-cluster-identifier orders",
         |facts| {
             mysql(facts, "default.mysql8.0");
@@ -271,14 +288,29 @@ const CASES: &[Case] = &[
         mysql(facts, "orders-parameters");
         facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
     }),
+    warns(
+        "health_check",
+        "unhealthy after 60 s",
+        "its max_connect_errors is low, raise that first",
+        |facts| {
+            mysql(facts, "orders-parameters");
+            facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
+            group(facts).health_check.interval = 30;
+        },
+    ),
     warns("health_check", "unhealthy after 60 s", "raise max_connect_errors first", |facts| {
         mysql(facts, "default.aurora-mysql8.0");
         group(facts).health_check.interval = 30;
     }),
-    warns("health_check", "unhealthy after 60 s", "if the database is MySQL or MariaDB, raise", |facts| {
-        facts.database = Err(denied("rds:DescribeDBClusters"));
-        group(facts).health_check.interval = 30;
-    }),
+    warns(
+        "health_check",
+        "unhealthy after 60 s",
+        "if the database is MySQL or MariaDB and its max_connect_errors is low, raise",
+        |facts| {
+            facts.database = Err(denied("rds:DescribeDBClusters"));
+            group(facts).health_check.interval = 30;
+        },
+    ),
     warns(
         "cross_zone",
         "AccessDenied",
@@ -319,7 +351,7 @@ const CASES: &[Case] = &[
         database(facts).engine = "oracle-ee".into();
     }),
     fails("listener", "UDP 5432", "modify-listener", |facts| listener(facts).protocol = "UDP".into()),
-    warns("listener", "TCP 15432", "the port 15432, or add a listener: ", |facts| {
+    warns("listener", "TCP 15432", "the port 15432, or add a listener to orders: ", |facts| {
         listener(facts).port = 15432
     }),
     warns(
@@ -613,6 +645,7 @@ fn group_is_attached_where_the_port_is_free() {
     let taken = attached(&mut facts).clone();
     let mut free = taken.clone();
     (free.load_balancer.arn, free.listeners) = (BALANCER.replace("/orders/", "/free/"), Ok(Vec::new()));
+    free.load_balancer.name = "free".into();
     let fix = |facts: &Facts| {
         let found = findings(&binding(), facts).into_iter().find(|it| it.check == "load_balancer").unwrap();
         found.fix.unwrap()
@@ -620,8 +653,26 @@ fn group_is_attached_where_the_port_is_free() {
     (facts.load_balancers, facts.load_balancers_of_vpc) = (Ok(Vec::new()), Ok(vec![taken, free]));
     assert!(fix(&facts).contains("create-listener --load-balancer-arn arn:aws"), "{}", fix(&facts));
     assert!(fix(&facts).contains("net/free/"), "{}", fix(&facts));
+    let caveat = "if the internal load balancer free is meant for this database, add a listener to free: ";
+    assert!(fix(&facts).starts_with(caveat), "{}", fix(&facts));
     facts.load_balancers_of_vpc.as_mut().unwrap().pop();
     assert!(fix(&facts).contains("if nothing else needs that, let it forward"), "{}", fix(&facts));
+}
+
+/// The zones of another VPC are not those of the load balancer, also before the writer is registered.
+#[test]
+fn writer_of_a_peered_vpc_is_in_no_zone_of_the_load_balancer() {
+    let mut facts = healthy_facts();
+    attached(&mut facts).cross_zone = Ok(false);
+    set_targets(&mut facts, &[]);
+    for index in 0..2 {
+        let host = host_of(&mut facts, index);
+        (host.vpc, host.zone) = (Some("vpc-2".into()), Some("us-east-1f".into()));
+    }
+    assert_eq!(faults(&binding(), &facts), ["problem targets"]);
+    (0..2).for_each(|index| host_of(&mut facts, index).vpc = Some("vpc-1".into()));
+    let expected = ["problem zones", "problem cross_zone", "problem targets"];
+    assert_eq!(faults(&binding(), &facts), expected, "in the same VPC the zone counts");
 }
 
 /// A new parameter group is for those with the default one. Another would lose its own parameters.
@@ -638,7 +689,12 @@ fn parameter_group_is_replaced_only_where_it_is_the_default() {
     );
     let fix = found.fix.unwrap();
     assert!(fix.contains("modify-db-parameter-group --db-parameter-group-name orders-parameters"), "{fix}");
-    assert!(fix.contains("--db-instance-identifier orders-2 --db-parameter-group-name orders-nlb"), "{fix}");
+    assert!(
+        fix.contains(
+            "--db-instance-identifier orders-2 --db-parameter-group-name orders-nlb-aurora-mysql8-0"
+        ),
+        "{fix}"
+    );
     assert!(!fix.contains("--db-instance-identifier orders-1"), "{fix}");
 }
 
@@ -687,7 +743,12 @@ pub fn commands() -> BTreeSet<String> {
     let kept = Binding { standby: StandbyPolicy::Keep, ..binding() };
     let mut instance = healthy_facts();
     instance_of(&mut instance, None);
-    let all = facts.flat_map(|facts| findings(&binding(), &facts)).chain(findings(&kept, &instance));
+    let mut elsewhere = instance.clone();
+    database(&mut elsewhere).is_multi_az = true;
+    host_of(&mut elsewhere, 0).standby_zone = Some("us-east-1b".into());
+    set_targets(&mut elsewhere, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy")]);
+    let all = facts.flat_map(|facts| findings(&binding(), &facts));
+    let all = all.chain([instance, elsewhere].into_iter().flat_map(|facts| findings(&kept, &facts)));
     all.filter_map(|finding| finding.fix).flat_map(|fix| quoted(&fix)).collect()
 }
 

@@ -118,6 +118,11 @@ fn blocked_load_balancer_without_protection_refers_to_connect_errors() {
     assert!(fix(&facts).ends_with("; then raise max_connect_errors, see connect_errors"));
     set_parameters(&mut facts, "orders", &[("max_connect_errors", "1000000000")]);
     assert!(fix(&facts).ends_with("or restart it"));
+    host_of(&mut facts, 0).needs_reboot = true;
+    assert!(fix(&facts).ends_with("; then raise max_connect_errors if it is low"), "a change may wait");
+    facts.parameters.insert("orders".into(), Err(denied("rds:DescribeDBParameters")));
+    host_of(&mut facts, 0).needs_reboot = false;
+    assert!(fix(&facts).ends_with("; then raise max_connect_errors if it is low"), "unread");
 }
 
 #[test]
@@ -164,6 +169,18 @@ fn unfinished_handshake_is_not_examined() {
         assert_eq!(finding.level, Severity::NotExamined, "{finding:?}");
         assert!(finding.fix.unwrap().contains("--timeout"));
     }
+    // A computer without IPv6, whose time for IPv4 ended.
+    let unreachable = || ("2600:1f14:1::5", Outcome::Unreachable("Network is unreachable".into()));
+    let finding = judge(&healthy_facts(), &replies(&[unreachable(), unfinished()]));
+    assert_eq!(finding.level, Severity::NotExamined, "{finding:?}");
+    let unresolved = Unread {
+        kind: ErrorKind::DeadlineExceeded,
+        reason: "could not resolve orders.elb.amazonaws.com".into(),
+        fix: None,
+    };
+    let finding = judge(&healthy_facts(), &Handshake { replies: Err(unresolved), ..replies(&[]) });
+    assert_eq!(finding.level, Severity::NotExamined, "{finding:?}");
+    assert!(finding.fix.unwrap().contains("--timeout"));
     let finding = judge(&healthy_facts(), &replies(&[unfinished(), ("10.0.1.5", Outcome::Refused)]));
     assert_eq!(finding.level, Severity::Problem, "{finding:?}");
     assert!(finding.fix.unwrap().contains("listener's port"), "the known fault is explained");

@@ -451,12 +451,72 @@ const CASES: &[Case] = &[
     case(
         "routes",
         NotExamined,
-        "leads to 10.9.101.0/24 through nat-1",
-        "--route-table-ids rtb-db",
+        "rtb-main of subnet-a may lead to 10.0.1.0/24 through nat-1",
+        "--route-table-ids rtb-main",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            tables(world)[0].routes[1] = route("0.0.0.0/0", "nat-1");
+            // Where the replies go is the NAT gateway's own address.
+            tables(world)[1].routes.pop();
+        },
+    ),
+    // A NAT gateway carries no reply to a connection that another opened.
+    case(
+        "routes",
+        Problem,
+        "rtb-db of subnet-db-a has no route to 10.9.101.0/24 but the one to 0.0.0.0/0 through nat-1",
+        "--route-table-id rtb-db --destination-cidr-block 10.9.101.0/24 --vpc-peering-connection-id pcx-1",
         |world| {
             is_cut_off(world);
             peer(world);
             tables(world)[1].routes[1] = route("0.0.0.0/0", "nat-1");
+        },
+    ),
+    case(
+        "routes",
+        NotExamined,
+        "rtb-db of subnet-db-a may lead to 10.9.101.0/24 through a prefix list",
+        "--route-table-ids rtb-db",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            let table = &mut tables(world)[1];
+            table.routes[1] = Route { is_blackhole: true, ..route("10.9.0.0/16", "pcx-2") };
+            table.has_prefix_lists = true;
+        },
+    ),
+    // The route there is known, and the way back is not.
+    case("routes", NotExamined, "in both directions", "Values=10.0.1.10 --query", |world| {
+        peer(world);
+        world.facts.hosts = Ok(Vec::new());
+    }),
+    case("routes", NotExamined, "in both directions", "in the account", |world| {
+        peer(world);
+        tables(world).pop();
+    }),
+    case("routes", NotExamined, "AccessDenied", "allow rds:DescribeDBInstances", |world| {
+        peer(world);
+        world.facts.hosts = Err(denied("rds:DescribeDBInstances"));
+    }),
+    case("network_acls", NotExamined, "between the load balancer", "describe-network-interfaces", |world| {
+        world.facts.hosts = Ok(Vec::new());
+    }),
+    case("network_acls", NotExamined, "AccessDenied", "allow rds:DescribeDBInstances", |world| {
+        world.facts.hosts = Err(denied("rds:DescribeDBInstances"));
+    }),
+    // The ACL of one side alone is listed.
+    case("network_acls", NotExamined, "does not list", "the account of the subnets", |world| {
+        world.network.acls.as_mut().unwrap().pop();
+    }),
+    case(
+        "security_groups",
+        NotExamined,
+        "AccessDenied",
+        "allow ec2:DescribeVpcEndpointServiceConf",
+        |world| {
+            rules(world)[0].peer = Peer::Group("sg-app".into());
+            world.network.services = Err(denied("ec2:DescribeVpcEndpointServiceConfigurations"));
         },
     ),
     case("routes", NotExamined, "through a prefix list", "--route-table-ids rtb-db", |world| {
@@ -593,7 +653,7 @@ fn every_check_of_the_network_has_a_fault() {
 
 #[test]
 fn unusual_but_healthy_networks_have_no_fault() {
-    let worlds: [fn(&mut World); 16] = [
+    let worlds: [fn(&mut World); 17] = [
         peer,
         |world| over_v6(world),
         |world| {
@@ -605,9 +665,27 @@ fn unusual_but_healthy_networks_have_no_fault() {
         // A private NAT gateway or a prefix list leads there, as the health check shows.
         |world| {
             peer(world);
-            tables(world)[1].routes[1] = route("0.0.0.0/0", "nat-1");
-            tables(world)[0].routes.pop();
-            tables(world)[0].has_prefix_lists = true;
+            tables(world)[0].routes[1] = route("0.0.0.0/0", "nat-1");
+            tables(world)[1].routes.pop();
+            tables(world)[1].has_prefix_lists = true;
+        },
+        // The second subnet in the writer's own zone, which no failover leads to.
+        |world| {
+            peer(world);
+            let other = Subnet { vpc: "vpc-2".into(), ..subnet("subnet-db-a2", 'a', "10.0.3.0/24").1 };
+            world.network.subnets.as_mut().unwrap().insert(other.id.clone(), other);
+            for host in world.facts.hosts.as_mut().unwrap() {
+                host.subnets.push(("subnet-db-a2".into(), "us-east-1a".into()));
+            }
+            acl(world, 1).subnets.push("subnet-db-a2".into());
+            let without_route = RouteTable {
+                id: "rtb-db-a2".into(),
+                subnets: vec!["subnet-db-a2".into()],
+                is_main: false,
+                routes: vec![route("10.0.0.0/16", "local")],
+                ..tables(world)[1].clone()
+            };
+            tables(world).push(without_route);
         },
         // A route for each of the load balancer's addresses.
         |world| {
@@ -658,6 +736,35 @@ fn unusual_but_healthy_networks_have_no_fault() {
     }
 }
 
+/// Inside one VPC the way back is local, as the way there is.
+#[test]
+fn local_route_is_ok_where_the_databases_subnets_are_not_known() {
+    let mut world = world();
+    world.facts.hosts = Ok(Vec::new());
+    let routes = judge(&world).into_iter().find(|it| it.check == "routes").unwrap();
+    assert_eq!((routes.level, routes.observed.as_str()), (Severity::Ok, "local"));
+}
+
+#[test]
+fn next_failover_is_not_the_cause_of_todays_fault() {
+    let mut world = world();
+    peer(&mut world);
+    let of_second = RouteTable {
+        id: "rtb-db-b".into(),
+        subnets: vec!["subnet-db-b".into()],
+        is_main: false,
+        routes: vec![route("10.0.0.0/16", "local")],
+        ..tables(&mut world)[1].clone()
+    };
+    tables(&mut world).push(of_second);
+    set_health(&mut world.facts, "unavailable", "Target.HealthCheckDisabled");
+    let path = PathFindings { network: judge(&world), ..PathFindings::default() };
+    let report = BindingFindings::new(ENDPOINT, GROUP, findings_with(&binding(), &world.facts, path));
+    let of = |check: &str| report.findings.iter().find(|it| it.check == check).unwrap();
+    assert_eq!((of("routes").level, of("targets").level), (Severity::Warning, Severity::Warning));
+    assert_eq!(of("targets").cause, None);
+}
+
 #[test]
 fn missing_rule_is_the_cause_of_an_unhealthy_target() {
     let mut world = world();
@@ -680,6 +787,11 @@ fn unhealthy_target_behind_open_security_groups_has_another_fix() {
     let findings = findings_with(&binding(), &world.facts, path);
     let fix = findings.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
     assert!(fix.contains("network_acls") && !fix.contains("authorize-security-group-ingress"), "{fix}");
+    rules(&mut world)[1].peer = Peer::PrefixList("pl-1".into());
+    let path = PathFindings { network: judge(&world), ..PathFindings::default() };
+    let unknown = findings_with(&binding(), &world.facts, path);
+    let fix = unknown.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
+    assert!(!fix.contains("the security groups admit"), "its own group may not let it out: {fix}");
     let alone = super::super::findings(&binding(), &world.facts);
     let fix = alone.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
     assert!(fix.contains("authorize-security-group-ingress"), "{fix}");

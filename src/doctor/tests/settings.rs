@@ -59,7 +59,15 @@ fn command_line_does_not_judge_the_functions_settings() {
     let findings = check_settings(&bad, None);
     assert_eq!(
         (findings[0].level, findings[0].observed.as_str()),
-        (Severity::Problem, "DRY_RUN is true here")
+        (Severity::Warning, "DRY_RUN is true here")
     );
+    assert!(findings[0].fix.as_deref().unwrap().starts_with("unset it here"));
+    // What the function does is not known here.
+    let mut facts = healthy_facts();
+    set_targets(&mut facts, &[]);
+    let of_binding = BindingFindings::new(ENDPOINT, GROUP, super::findings(&binding(), &facts));
+    let report = DoctorReport::new(findings.clone(), vec![of_binding], &[]);
+    let targets = report.findings().find(|it| it.check == "targets").unwrap();
+    assert_eq!((targets.level, targets.cause.as_deref()), (Severity::Problem, None));
     assert_eq!((findings[1].level, findings[1].check.as_ref()), (Severity::Warning, "confirmation"));
 }
