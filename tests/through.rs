@@ -222,9 +222,11 @@ mod real {
         let of_user = ["--no-defaults", "--user=root", &data];
         let mut command = Command::new(&install);
         let made = command.args(of_user).args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
-        let made = made.stdin(Stdio::null()).output().unwrap();
+        // Two installations at once must not share their temporary tables.
+        let made = made.env("TMPDIR", &folder).stdin(Stdio::null()).output().unwrap();
         assert!(made.status.success(), "{} fails: {made:?}", install.display());
         let mut command = Command::new(&mariadb);
+        command.env("TMPDIR", &folder);
         command.args(of_user).arg(format!("--socket={}", folder.join("socket").display()));
         // A user that may come from anywhere, as the vendor's.
         let users = folder.join("users.sql");

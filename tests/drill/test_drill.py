@@ -241,7 +241,9 @@ class MariaDb:
         user = "root" if os.geteuid() == 0 else subprocess.run(["id", "-un"], check=True, capture_output=True, text=True).stdout.strip()
         install = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}", f"--user={user}", "--skip-test-db"]
         install += ["--auth-root-authentication-method=normal"]
-        done = subprocess.run(install, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # Two installations at once must not share their temporary tables.
+        environment = os.environ | {"TMPDIR": str(folder)}
+        done = subprocess.run(install, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             logs = [path.read_text() for path in pathlib.Path(folder).glob("*.err")]
             raise AssertionError(f"{done.stdout}\n{logs}")
@@ -250,7 +252,7 @@ class MariaDb:
         command = [shutil.which("mariadbd", path=SBIN), "--no-defaults", f"--datadir={folder}", f"--user={user}", f"--port={port}"]
         command += ["--bind-address=127.0.0.1", f"--socket={folder}/socket", f"--init-file={init}", *options]
         self.log = open(f"{folder}/log", "w")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
         try:
             eventually(lambda: self.query("drill", "select 1").stdout == "1\n", 60)
         except AssertionError:
