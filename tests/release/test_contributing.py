@@ -18,6 +18,8 @@ LAMBDA = {words[2]: words[3:] for words in COMMANDS if words[:2] == ["cargo", "l
 
 def test_function_is_watched_with_a_dry_run_on_loopback():
     exported = dict(word.split("=", 1) for words in COMMANDS if words[0] == "export" for word in words[1:])
+    # Cargo finds its commands on the PATH alone.
+    assert exported.pop("PATH") == "$PWD/.venv/bin:$PATH"
     assert exported.keys() == {"AWS_REGION", "DRY_RUN", "BINDINGS"} and exported["DRY_RUN"] == "true"
     [binding] = json.loads(exported["BINDINGS"])
     assert binding.keys() == {"endpoint", "target_group"}
