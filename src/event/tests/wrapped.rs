@@ -154,6 +154,22 @@ fn flood_of_events_hides_no_failover() {
 }
 
 #[test]
+fn batch_keeps_events_about_a_thousand_databases() {
+    let mut event = failover_without("SourceArn");
+    event["detail"].as_object_mut().unwrap().remove("SourceIdentifier");
+    event["resources"] =
+        (0..10).map(|index| json!(format!("arn:aws:rds:us-east-1:123456789012:db:other-{index}"))).collect();
+    // Each event without databases stands for a check.
+    for (records, expected) in [(99, (990, 0)), (100, (1000, 0)), (101, (1000, 1)), (250, (1000, 1))] {
+        let batch = json!(vec![event.clone(); records]).to_string();
+        let Ok(Event::Rds(events)) = Event::parse(&batch) else { panic!("events of RDS") };
+        let databases: usize = events.iter().map(|event| event.databases.len()).sum();
+        let checks = events.iter().filter(|event| event.databases.is_empty()).count();
+        assert_eq!((databases, checks), expected, "{records} events of ten databases each");
+    }
+}
+
+#[test]
 fn subscription_message_is_as_old_as_its_event_time() {
     let asked = |time: &str| asks(&subscription("Event Time", json!(time)));
     assert_eq!(asked("2026-11-20 09:57:00.000"), "watch orders");
