@@ -48,6 +48,9 @@ RETRIES = 13.0
 # How many of the last lookups may have given an address that is registered.
 LAST_LOOKUPS = 4
 
+# How soon a process that stood still asks over the other transport, if it gives up on an answer that came meanwhile.
+GIVEN_UP = 0.1
+
 # Answers after which the lookup goes on, and those of a server that is asked once more.
 UNDECIDED = ("-malformed", "-truncated", "-alias")
 FAILURES = ("-ServFail", "-Refused")
@@ -116,12 +119,15 @@ class Lookup:
     def first_named(self, address):
         return min(at for question in self.questions for at, answer in question.answers if answer == address)
 
-    def takes(self, question):
-        """Whether the next question belongs to this lookup."""
+    def takes(self, question, process):
+        """Whether the next question, of the same process, belongs to this lookup."""
         if question.server != self.first:
             return True
         if self.named:
-            return False  # It is over, whichever server gave the address.
+            # It is over, whichever server gave the address, unless the process stood still when the answer came: its time for
+            # the answer may be over when it goes on.
+            last = self.questions[-1]
+            return question.via != last.via and process.may_have_missed(last, question.at)
         last = [earlier for earlier in self.questions if earlier.server == self.first]
         if not last or not last[-1].is_decided:
             return True  # It goes on over the other transport.
@@ -172,14 +178,14 @@ class Invocation:
     def last_question(self):
         return self.lookups[-1].questions[-1] if self.lookups else None
 
-    def question(self, at, server, via, ident):
+    def question(self, at, server, via, ident, process):
         """The question that comes in now, or that comes in once more."""
         recent = [question for lookup in self.lookups[-2:] for question in lookup.questions if question.server == server]
         for question in recent[-1:]:
             if (via, ident) == (question.via, question.ident) and at - question.at < RESENT:
                 return question
         question = Question(at, server, via, ident)
-        if self.lookups and self.lookups[-1].takes(question):
+        if self.lookups and self.lookups[-1].takes(question, process):
             self.lookups[-1].questions.append(question)
         else:
             self.lookups.append(Lookup(question, self.first))
@@ -195,6 +201,11 @@ class Process:
         self.troubled = float("-inf")  # when it met a fault last, or stood still
         self.members = set()
         self.own_addresses = collections.defaultdict(set)  # name → addresses that DNS gave for it
+
+    def may_have_missed(self, question, at):
+        """Whether it stood still when the question was answered, and went on only just before this time."""
+        stops = [(begin, end) for begin, end in self.stops if end is not None and at - end < GIVEN_UP]
+        return any(begin <= answered <= end for begin, end in stops for answered, _ in question.answers)
 
     def stood_still(self, since, until):
         """For how long, between these times."""
@@ -403,7 +414,7 @@ class Schedule:
         self.calls[event["c"]] = call
         self.counts[event["action"]] += 1
         if call.action == "Lookup" and call.detail == self.endpoint and invocation:
-            call.question = invocation.question(at, event["server"], event["via"], event["id"])
+            call.question = invocation.question(at, event["server"], event["via"], event["id"], process)
         if call.action == "DescribeDBClusters" and invocation:
             invocation.cluster_calls.append(call)
         if call.action in ("RegisterTargets", "DeregisterTargets"):

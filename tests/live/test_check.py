@@ -268,6 +268,15 @@ class Checks(unittest.TestCase):
         story.add("found", p=0, c=again, addresses=[ONE]).answered(again).wait(0.1)
         self.check(story.lookups(TWO, 1.2).list().deregister(ONE))
 
+    def test_answer_that_a_stopped_process_gave_up_on_does_not_interrupt(self):
+        # The process goes on over the other transport at once, or it looks the name up again later.
+        for via, pause, broken in (("udp", 0.01, []), ("tcp", 0.01, [2]), ("udp", 0.2, [2])):
+            story = Story(group=(ONE, TWO)).began().lookups(TWO, 0.7)
+            call = story.asked("Lookup", ENDPOINT, via="tcp", ident=7)
+            story.add("stop", p=0).wait(0.1).add("found", p=0, c=call, addresses=[ONE]).answered(call).wait(1)
+            story.add("continue", p=0).wait(pause).lookup(TWO, via=via).lookups(TWO, 0.5)
+            self.check(story.list().deregister(ONE), *broken)
+
     def test_answers_of_the_other_server_alone_do(self):
         story = Story(servers=2, group=(ONE, TWO)).began().lookups(TWO, 0.7).lookup(ONE)
         self.check(story.lookups(TWO, 0.7).list().deregister(ONE), 2)
