@@ -141,9 +141,22 @@ impl Batch {
 
     /// Adds the event in the body or message of another.
     fn add_text(&mut self, inner: &str, depth: usize) -> Result<(), UnsupportedEvent> {
-        let json: &RawValue = serde_json::from_str(inner)
-            .map_err(|_| UnsupportedEvent(format!("the record is not JSON ({})", brief(inner))))?;
-        self.add_record(json.get(), depth)
+        match serde_json::from_str::<&RawValue>(inner) {
+            Ok(json) => self.add_record(json.get(), depth),
+            // The first message of an RDS event subscription is plain text. It is no error: after an error it would be
+            // delivered again. With raw delivery from SNS to SQS it comes without its subject.
+            Err(_) if inner.contains("RDS") && inner.contains("event notifications") => {
+                self.check_because_of(inner);
+                Ok(())
+            }
+            Err(_) => Err(UnsupportedEvent(format!("the record is not JSON ({})", brief(inner)))),
+        }
+    }
+
+    /// Asks for a check of all bindings, because RDS sent a text.
+    fn check_because_of(&mut self, text: &str) {
+        tracing::info!(decision = "check", reason = brief(text), "text from RDS, checking all bindings");
+        self.needs_check = true;
     }
 
     fn add_object(&mut self, json: &str, fields: &Fields<'_>, depth: usize) -> Result<(), UnsupportedEvent> {
@@ -208,16 +221,9 @@ impl Batch {
 
     fn add_notification(&mut self, notification: SnsMessage, depth: usize) -> Result<(), UnsupportedEvent> {
         let SnsMessage { subject, message, .. } = notification;
-        // The first message of an RDS event subscription is plain text. It is no error: after an error it would be
-        // delivered again.
         let is_of_rds = subject.is_some_and(|subject| subject.starts_with("RDS Notification"));
         if is_of_rds && serde_json::from_str::<&RawValue>(&message).is_err() {
-            tracing::info!(
-                decision = "check",
-                reason = brief(&message),
-                "text from RDS, checking all bindings"
-            );
-            self.needs_check = true;
+            self.check_because_of(&message);
             return Ok(());
         }
         self.add_text(&message, depth + 1)

@@ -201,3 +201,12 @@ fn text_of_a_subscription_is_a_check() {
     record["Sns"]["Subject"] = json!("Hello");
     assert!(asks(&json!({"Records": [record]})).starts_with("the record is not JSON (This is to inform"));
 }
+
+#[test]
+fn text_of_a_subscription_by_raw_delivery_is_a_check() {
+    let body = "This is a message to notify that RDS will attempt to send you event notifications of type db-cluster to the \
+                topic arn:aws:sns:us-east-1:123456789012:rds-failovers.";
+    let by_raw_delivery = |body: &str| json!({"Records": [{"eventSource": "aws:sqs", "body": body}]});
+    assert_eq!(asks(&by_raw_delivery(body)), "check");
+    assert!(asks(&by_raw_delivery("RDS is slow today")).starts_with("the record is not JSON (RDS is slow"));
+}
