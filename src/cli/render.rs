@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::stdout;
+use std::iter;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -74,7 +75,7 @@ impl TextReport {
         let is_shown = |level: &Severity| all || *level != Severity::Ok;
         for level in [Severity::Problem, Severity::Warning, Severity::Ok].into_iter().filter(is_shown) {
             for BindingFindings { endpoint, target_group, findings, .. } in &report.bindings {
-                self.findings(&format!("{endpoint} → {}", name(target_group)), level, findings);
+                self.findings(&format!("{endpoint} → target group {}", name(target_group)), level, findings);
             }
             self.findings("Settings", level, &report.general);
         }
@@ -90,22 +91,21 @@ impl TextReport {
         }
         let _ = writeln!(self.text, "{BOLD}{heading}{BOLD:#}");
         for finding in causes {
-            self.finding(finding);
             let follows = findings.iter().filter(|it| it.cause.as_ref() == Some(&finding.check));
-            for Finding { check, observed, .. } in follows {
-                self.lines(&format!("It is also the cause of {check}: {observed}"));
-            }
+            let consequences =
+                follows.map(|Finding { check, observed, .. }| format!("Consequence: {check}: {observed}"));
+            self.finding(finding, consequences);
         }
         // The cause of these is among the settings, so the loop above has not printed them.
         let of_settings = findings.iter().filter(|it| {
             let is_here = |cause| findings.iter().any(|other| Some(&other.check) == cause);
             it.level == level && it.cause.is_some() && !is_here(it.cause.as_ref())
         });
-        of_settings.for_each(|finding| self.finding(finding));
+        of_settings.for_each(|finding| self.finding(finding, iter::empty()));
         self.text.push('\n');
     }
 
-    fn finding(&mut self, finding: &Finding) {
+    fn finding(&mut self, finding: &Finding, consequences: impl Iterator<Item = String>) {
         let Finding { level, check, observed, impact, fix, .. } = finding;
         let (word, style) = self::level(*level);
         let title = format!("{word} {check}: ");
@@ -120,6 +120,7 @@ impl TextReport {
         if let Some(impact) = impact {
             self.prose(impact);
         }
+        consequences.for_each(|consequence| self.lines(&consequence));
         if let Some(fix) = fix {
             self.prose(&format!("Fix: {fix}"));
         }
@@ -149,7 +150,7 @@ impl TextReport {
     /// The last line names the problems, or the warnings where there is no problem.
     fn verdict(&mut self, report: &DoctorReport, all: bool) {
         let counts = report.counts;
-        let hint = if all || counts.ok == 0 { "" } else { " (-v lists them)" };
+        let hint = if all || counts.ok == 0 { "" } else { " (-v lists what is ok)" };
         let (warnings, ok) = (count(counts.warnings, "warning"), format!("{} ok{hint}", counts.ok));
         let (_, style) = self::level(match (counts.problems, counts.warnings) {
             (0, 0) => Severity::Ok,

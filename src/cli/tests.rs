@@ -110,6 +110,21 @@ fn problems_come_first_and_commands_can_be_copied() {
 }
 
 #[test]
+fn consequence_stands_between_its_cause_and_the_fix() {
+    let mut report = doctor_report(1);
+    let consequence =
+        Finding { check: "targets".into(), cause: Some("unhealthy_targets".into()), ..Finding::default() };
+    report.bindings[0].findings.push(Finding {
+        level: Severity::Warning,
+        observed: "not known".into(),
+        ..consequence
+    });
+    let text = page(100, false, |page| page.doctor_report(&report, false));
+    let lines = "\n  Consequence: targets: not known\n  Fix: look at it\n";
+    assert!(text.contains(lines) && !text.contains("WARNING targets"), "{text}");
+}
+
+#[test]
 fn problem_and_verdict_fit_in_80_by_24() {
     let text = page(80, false, |page| page.doctor_report(&doctor_report(1), false));
     let rows = text.lines().map(|line| line.chars().count().div_ceil(80).max(1)).sum::<usize>();
@@ -119,7 +134,7 @@ fn problem_and_verdict_fit_in_80_by_24() {
 #[test]
 fn verdict_without_problems_says_so() {
     let text = page(80, false, |page| page.doctor_report(&doctor_report(0), false));
-    assert!(text.contains("0 problems, 1 ok (-v lists them)\n"), "{text}");
+    assert!(text.contains("0 problems, 1 ok (-v lists what is ok)\n"), "{text}");
     assert!(text.ends_with("1 warning: thirty-two-characters-are-a-name: scheme\n"), "{text}");
 }
 

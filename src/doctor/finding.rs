@@ -38,6 +38,9 @@ pub struct Finding {
     pub(crate) kind: FindingKind,
 }
 
+/// The fix for an error that names none.
+const FIND_THE_CAUSE: &str = "run the doctor again; if the error stays, find its cause where the doctor runs, and check the function's log for it";
+
 /// What kind of finding it is, which decides what it can follow from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum FindingKind {
@@ -93,7 +96,7 @@ impl Finding {
 
     /// An important fact that could not be read. `could_not` names the checks that need it.
     pub(super) fn unread(check: &'static str, unread: &Unread, could_not: &str) -> Self {
-        let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
+        let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
         let finding = Self::warning(check, &unread.reason, format!("not checked: {could_not}"), fix);
         finding.of(FindingKind::Unread(unread.clone()))
     }
@@ -111,7 +114,7 @@ impl Finding {
 
     /// An optional fact that could not be read.
     pub(super) fn unread_optional(check: &'static str, unread: &Unread, could_not: &str) -> Self {
-        let fix = unread.fix.as_deref().unwrap_or("find the cause of this error, then run the doctor again");
+        let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
         Self::not_examined(check, format!("{could_not}: {}", unread.reason), fix)
     }
 

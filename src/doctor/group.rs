@@ -67,8 +67,9 @@ fn check_target_type(context: CheckContext<'_>, target_type: &str) -> Finding {
 fn another_group(context: CheckContext<'_>) -> String {
     let create = context.create_group();
     format!(
-        "create a TCP group of type ip, bind it instead, run a check, then change the listener to TCP and let it forward \
-         to the new group: {create}"
+        "create a TCP group of type ip, name it in the binding instead of this group, and run a check, which registers \
+         the database; when the new target is healthy, make the listener a TCP listener that forwards to the new group: \
+         {create}"
     )
 }
 
@@ -182,8 +183,9 @@ fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> F
         return Finding::warning("deregistration", observed, impact, fix);
     }
     if delay < MIN_DRAIN_TIME {
-        let impact = "DNS can alternate between two addresses for 30 s after a failover, and an address that no \
-                      longer drains is registered again at once";
+        let impact = "for 30 s after a failover DNS can give the old and the new address in turn; the function does \
+                      not register an address while it drains, but this group ends that too early, so the old writer \
+                      can come back";
         return Finding::warning("deregistration", observed, impact, fix);
     }
     Finding::ok("deregistration", observed)
@@ -226,7 +228,7 @@ fn check_proxy_protocol(context: CheckContext<'_>, attributes: &Attributes) -> F
     }
     Finding::problem(
         "proxy_protocol",
-        "on",
+        "Proxy Protocol version 2 is on",
         "RDS databases do not support it and refuse every connection",
         context.set_attributes(&[(PROXY, "false")]),
     )

@@ -27,12 +27,16 @@ pub fn check_idle_timeout(
     if seconds >= DEFAULT {
         return Finding::ok(CHECK, observed);
     }
-    let impact = "pools of the clients hold connections for longer than that, and find them reset";
+    let impact =
+        "connection pools of clients keep idle connections for longer than that, and then find them reset";
     let raise = match listener {
         Some(Listener { arn, .. }) => {
             let attribute = format!("Key={ATTRIBUTE},Value={DEFAULT}");
             let words = ["elbv2", "modify-listener-attributes", "--listener-arn", arn, "--attributes"];
-            format!("raise it: {}", context.aws(words.into_iter().chain([attribute.as_str()])))
+            format!(
+                "raise this time-out to AWS's default of {DEFAULT} s: {}",
+                context.aws(words.into_iter().chain([attribute.as_str()]))
+            )
         }
         None => format!("raise {ATTRIBUTE} of the listener to {DEFAULT} or more"),
     };

@@ -22,9 +22,13 @@ pub fn check_listeners(
     // Clients use the database's port; a second listener does no harm.
     let on_port = ours().find(|listener| Some(listener.port) == context.port());
     let Some(listener) = on_port.or_else(|| ours().next()) else {
-        let observed = format!("none of {} forwards to the group", load_balancer.name);
+        let name = &load_balancer.name;
+        let observed = match listeners.as_slice() {
+            [] => format!("the load balancer {name} has no listener"),
+            _ => format!("no listener of the load balancer {name} forwards to the group"),
+        };
         let fix = forward(context, load_balancer, listeners);
-        return Finding::problem(CHECK, observed, "no client reaches the database through it", fix);
+        return Finding::problem(CHECK, observed, "no client reaches this target group", fix);
     };
     check_share(context, listener)
         .or_else(|| check_protocol(context, listener))
@@ -81,7 +85,7 @@ fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &
     let action = action(context);
     let words = ["elbv2", "create-listener", "--load-balancer-arn", &load_balancer.arn, "--protocol", "TCP"];
     let create = context.aws(words.into_iter().chain(["--port", &port, "--default-actions", &action]));
-    format!("add a listener to {}: {create}", load_balancer.name)
+    format!("add a listener to the load balancer {}: {create}", load_balancer.name)
 }
 
 fn action(context: CheckContext<'_>) -> String {

@@ -51,7 +51,7 @@ pub fn findings(context: CheckContext<'_>, is_admitted: bool) -> Vec<Finding> {
     let Some(wanted) = context.wanted() else {
         let finding = Finding::warning(
             "targets",
-            format!("the group holds {}", describe(targets.iter())),
+            format!("it is not known whether the group is right: it holds {}", describe(targets.iter())),
             "not checked: whether these are the endpoint's addresses, since the addresses or the port are not known",
             "see the findings about the endpoint and the group",
         );

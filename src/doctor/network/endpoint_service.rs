@@ -41,7 +41,10 @@ fn no_service(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findin
         "endpoint_service",
         format!("no endpoint service of this account uses the load balancer {}", load_balancer.name),
         "no vendor reaches the load balancer through PrivateLink",
-        format!("if vendors connect through PrivateLink, create one, and allow their principals: {create}"),
+        format!(
+            "if vendors connect through PrivateLink, create one, allow the vendors' principals, and give them its name, \
+             which is new (rds-nlb-sync handover prints it): {create}"
+        ),
     )
 }
 

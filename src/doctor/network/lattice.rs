@@ -258,12 +258,12 @@ fn check_resource(context: CheckContext<'_>, configuration: &ResourceConfigurati
         Resource::Address(address) => address.to_string(),
         Resource::Ranges(_) | Resource::Other => return None,
     };
-    let observed = format!("{id} has {resource_text}");
+    let observed = format!("the resource configuration {id} leads to {resource_text}");
     match designation(context, resource)? {
         Designation::Follows => Some(Finding::ok(RESOURCE, observed)),
         Designation::Fixed(what) => {
-            let impact = "it stays where it is: the next failover cuts clients off, or leads them to a database that \
-                          they cannot write to";
+            let impact = "it does not change when the writer moves: the next failover cuts clients off, or leads them \
+                          to a database that they cannot write to";
             let fix = follow(context, configuration);
             Some(Finding::problem(RESOURCE, format!("{observed}, {what}"), impact, fix))
         }
@@ -290,7 +290,7 @@ fn follow(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> S
     let family = if is_v4 { "IPV4" } else { "IPV6" };
     let definition = format!("dnsResource={{domainName={name},ipAddressType={family}}}");
     let update = update(context, &configuration.id, ["--resource-configuration-definition", &definition]);
-    format!("give it the name that follows a failover: {update}")
+    format!("give it the name that always leads to the writer: {update}")
 }
 
 /// The name that RDS gives and that follows the writer, or the endpoint. VPC Lattice resolves names of RDS from outside

@@ -1,7 +1,7 @@
 //! Routes between the load balancer's subnets and the database's. Inside one VPC there is always a local route; a
 //! peering connection or a transit gateway needs a route on each side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -164,27 +164,29 @@ fn route(table: &RouteTable, to: IpNet) -> Option<&Route> {
 
 /// What is observed of the closed ways, and the commands that together open them.
 fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) -> (String, String) {
-    let (mut observed, mut fixes): (Vec<String>, Vec<String>) = Default::default();
+    let (mut faults, mut fixes) = (BTreeMap::<_, BTreeSet<&str>>::new(), Vec::new());
     for way in ways.iter().filter(|way| way.passage() == Passage::Closed) {
         let Way { table, subnet, to, route, .. } = way;
-        observed.push(match route {
-            Some(route) if route.is_blackhole => {
-                let (id, subnet, target) = (&table.id, &subnet.id, &route.target);
-                format!("{id} of {subnet}: the route to {} through {target} is a blackhole", route.to)
+        let fault = match route {
+            Some(Route { to, target, is_blackhole: true }) => {
+                format!(": the route to {to} through {target} is a blackhole")
             }
             Some(route) => {
-                let (id, subnet, target) = (&table.id, &subnet.id, &route.target);
-                format!("{id} of {subnet} has no route to {to} but the one to {} through {target}", route.to)
+                format!(" has no route to {to} but the one to {} through {}", route.to, route.target)
             }
-            None => format!("{} of {} has no route to {to}", table.id, subnet.id),
-        });
-        fixes.push(fix(context, way, by));
+            None => format!(" has no route to {to}"),
+        };
+        faults.entry((&table.id, fault)).or_default().insert(&subnet.id);
+        let fix = fix(context, way, by);
+        if !fixes.contains(&fix) {
+            fixes.push(fix);
+        }
     }
-    for list in [&mut observed, &mut fixes] {
-        let mut seen = BTreeSet::new();
-        list.retain(|one| seen.insert(one.clone()));
-    }
-    (observed.join("; "), fixes.join("; "))
+    let observed = faults.into_iter().map(|((table, fault), subnets)| {
+        let subnets = subnets.into_iter().collect::<Vec<_>>().join(" and ");
+        format!("{table} of {subnets}{fault}")
+    });
+    (observed.collect::<Vec<_>>().join("; "), fixes.join("; "))
 }
 
 fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String {
@@ -210,7 +212,7 @@ fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String 
             IpNet::V6(_) => "--destination-ipv6-cidr-block",
         };
         let words = ["ec2", action, "--route-table-id", &table.id, family, &destination, option, id];
-        return format!("use {id}, as other routes of the two sides do: {}", context.aws(words));
+        return format!("use {id}, as other routes between the two networks do: {}", context.aws(words));
     }
     let advice = match route {
         Some(route) if route.is_blackhole => {

@@ -157,9 +157,14 @@ const CASES: &[Case] = &[
     warns("client_addresses", "preserved", "preserve_client_ip.enabled,Value=false", |facts| {
         set_attribute(facts, "preserve_client_ip.enabled", "true");
     }),
-    fails("proxy_protocol", "on", "proxy_protocol_v2.enabled,Value=false", |facts| {
-        set_attribute(facts, "proxy_protocol_v2.enabled", "true");
-    }),
+    fails(
+        "proxy_protocol",
+        "Proxy Protocol version 2 is on",
+        "proxy_protocol_v2.enabled,Value=false",
+        |facts| {
+            set_attribute(facts, "proxy_protocol_v2.enabled", "true");
+        },
+    ),
     fails("load_balancer", "attached to no load balancer", "describe-load-balancers", |facts| {
         group(facts).load_balancers.clear();
         facts.load_balancers = Ok(Vec::new());
@@ -328,10 +333,15 @@ const CASES: &[Case] = &[
     warns("cross_zone", "AccessDenied", "DescribeLoadBalancerAttributes", |facts| {
         attached(facts).cross_zone = Err(denied("elasticloadbalancing:DescribeLoadBalancerAttributes"));
     }),
-    fails("listener", "none of orders forwards", "forwards to the group other", |facts| {
-        listener(facts).forwards = vec![(OTHER.into(), 1)];
-    }),
-    fails("listener", "none of orders forwards", "--protocol TCP --port 5432", |facts| {
+    fails(
+        "listener",
+        "no listener of the load balancer orders forwards",
+        "forwards to the group other",
+        |facts| {
+            listener(facts).forwards = vec![(OTHER.into(), 1)];
+        },
+    ),
+    fails("listener", "the load balancer orders has no listener", "--protocol TCP --port 5432", |facts| {
         attached(facts).listeners = Ok(Vec::new());
     }),
     fails("listener", "with weight 0", "modify-listener --listener-arn arn:aws", |facts| {
@@ -351,9 +361,12 @@ const CASES: &[Case] = &[
         database(facts).engine = "oracle-ee".into();
     }),
     fails("listener", "UDP 5432", "modify-listener", |facts| listener(facts).protocol = "UDP".into()),
-    warns("listener", "TCP 15432", "the port 15432, or add a listener to orders: ", |facts| {
-        listener(facts).port = 15432
-    }),
+    warns(
+        "listener",
+        "TCP 15432",
+        "the port 15432, or add a listener to the load balancer orders: ",
+        |facts| listener(facts).port = 15432,
+    ),
     warns(
         "listener",
         "TCP 15432",
@@ -423,7 +436,7 @@ const CASES: &[Case] = &[
     }),
     warns(
         "targets",
-        "the group holds 10.0.1.10:5432 (healthy)",
+        "it is not known whether the group is right: it holds 10.0.1.10:5432 (healthy)",
         "about the endpoint and the group",
         |facts| {
             facts.resolution = Err(denied("nothing"));
@@ -653,7 +666,7 @@ fn group_is_attached_where_the_port_is_free() {
     (facts.load_balancers, facts.load_balancers_of_vpc) = (Ok(Vec::new()), Ok(vec![taken, free]));
     assert!(fix(&facts).contains("create-listener --load-balancer-arn arn:aws"), "{}", fix(&facts));
     assert!(fix(&facts).contains("net/free/"), "{}", fix(&facts));
-    let caveat = "if the internal load balancer free is meant for this database, add a listener to free: ";
+    let caveat = "if the internal load balancer free is meant for this database, add a listener to the load balancer free: ";
     assert!(fix(&facts).starts_with(caveat), "{}", fix(&facts));
     facts.load_balancers_of_vpc.as_mut().unwrap().pop();
     assert!(fix(&facts).contains("if nothing else needs that, let it forward"), "{}", fix(&facts));

@@ -145,7 +145,7 @@ const CASES: &[Case] = &[
     (
         "lattice_resource",
         Problem,
-        "rcfg-0123456789abcdef0 has 10.0.1.10, an address",
+        "the resource configuration rcfg-0123456789abcdef0 leads to 10.0.1.10, an address",
         "update-resource-configuration --resource-configuration-identifier rcfg-0123456789abcdef0 \
          --resource-configuration-definition \
          'dnsResource={domainName=orders.cluster-abc123.us-east-1.rds.amazonaws.com,ipAddressType=IPV4}'",
@@ -193,7 +193,7 @@ const CASES: &[Case] = &[
         "lattice_resource",
         Warning,
         "orders.cluster-ro-abc123.us-east-1.rds.amazonaws.com, the reader endpoint",
-        "if clients write by this path, give it the name that follows a failover: `aws vpc-lattice update-",
+        "if clients write by this path, give it the name that always leads to the writer: `aws vpc-lattice update-",
         |world| configuration(world).resource = Resource::Name(READER.into()),
     ),
     // The binding's endpoint follows no failover either.
@@ -461,7 +461,10 @@ fn path_without_a_fault_is_ok() {
     assert_eq!(checks, expected);
     assert!(findings.iter().all(|finding| finding.level == Fine), "{findings:#?}");
     let observed = |check: &str| findings.iter().find(|it| it.check == check).unwrap().observed.clone();
-    assert_eq!(observed("lattice_resource"), format!("{CONFIGURATION} has {ENDPOINT}"));
+    assert_eq!(
+        observed("lattice_resource"),
+        format!("the resource configuration {CONFIGURATION} leads to {ENDPOINT}")
+    );
     assert_eq!(
         observed("lattice_egress"),
         "sg-gateway allows the resource gateway outbound connections to port 5432"

@@ -567,12 +567,18 @@ const CASES: &[Case] = &[
             tables(world).push(of_second);
         },
     ),
-    case("routes", Problem, "through pcx-2 is a blackhole", "--vpc-peering-connection-id pcx-1", |world| {
-        is_cut_off(world);
-        peer(world);
-        let route = &mut world.network.route_tables.as_mut().unwrap()[0].routes[1];
-        (route.target, route.is_blackhole) = ("pcx-2".into(), true);
-    }),
+    case(
+        "routes",
+        Problem,
+        "subnet-a and subnet-b: the route to 10.0.0.0/16 through pcx-2 is a blackhole",
+        "--vpc-peering-connection-id pcx-1",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            let route = &mut world.network.route_tables.as_mut().unwrap()[0].routes[1];
+            (route.target, route.is_blackhole) = ("pcx-2".into(), true);
+        },
+    ),
     // The other direction would lead to the same peering, which is gone.
     case("routes", Problem, "through pcx-1 is a blackhole", "deleted or not active", |world| {
         is_cut_off(world);
