@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer};
-use super::shell::command;
+use super::shell::line;
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, RdsName, member};
 
@@ -55,6 +55,11 @@ impl<'a> CheckContext<'a> {
         self.name_of_kind(kind).is_some()
     }
 
+    /// The group's VPC, if it is known.
+    pub(super) fn vpc(self) -> Option<&'a str> {
+        self.facts.group.as_ref().ok()?.vpc.as_deref()
+    }
+
     /// Whether the group holds IPv6 addresses.
     pub(super) fn is_v6(self) -> bool {
         self.facts.group.as_ref().is_ok_and(|group| group.address_type == "ipv6")
@@ -99,32 +104,32 @@ impl<'a> CheckContext<'a> {
         Some(resolution.addresses.targets(port).map(|target| target.to_string()).collect())
     }
 
-    /// An AWS CLI command in the group's Region, in backquotes. `words` begin with the service.
-    pub(super) fn aws<'w>(self, words: impl IntoIterator<Item = &'w str>) -> String
-    where
-        'a: 'w,
-    {
-        let words = std::iter::once("aws").chain(words).chain(["--region", self.region()]);
-        command(words)
+    /// An AWS CLI command in the group's Region, in backquotes. The template begins with the service; [`line`] fills it.
+    pub(super) fn aws(self, template: &str, values: &[&str]) -> String {
+        format!("`{}`", self.aws_line(template, values))
+    }
+
+    /// The same without backquotes.
+    pub(super) fn aws_line(self, template: &str, values: &[&str]) -> String {
+        line(&format!("aws {template}"), &[values, &["--region", self.region()]].concat())
     }
 
     /// The command that sets these attributes of the group.
     pub(super) fn set_attributes(self, attributes: &[(&str, &str)]) -> String {
         let list: Vec<String> =
             attributes.iter().map(|(key, value)| format!("Key={key},Value={value}")).collect();
-        let group = self.binding.target_group.as_str();
-        let words = ["elbv2", "modify-target-group-attributes", "--target-group-arn", group, "--attributes"];
-        self.aws(words.into_iter().chain(list.iter().map(String::as_str)))
+        let mut values = vec![self.binding.target_group.as_str()];
+        values.extend(list.iter().map(String::as_str));
+        self.aws("elbv2 modify-target-group-attributes --target-group-arn {} --attributes", &values)
     }
 
     /// The command with which the load balancer's security groups no longer apply to PrivateLink traffic. It must name
     /// them all.
     pub(super) fn set_not_enforced(self, load_balancer: &LoadBalancer) -> String {
-        let LoadBalancer { arn, security_groups, .. } = load_balancer;
-        let words = ["elbv2", "set-security-groups", "--load-balancer-arn", arn, "--security-groups"];
-        let words = words.into_iter().chain(security_groups.iter().map(String::as_str));
-        let off = ["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"];
-        command(["aws"].into_iter().chain(words).chain(off).chain(["--region", self.region()]))
+        let mut values = vec![load_balancer.arn.as_str()];
+        values.extend(load_balancer.security_groups.iter().map(String::as_str));
+        values.extend(["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"]);
+        self.aws("elbv2 set-security-groups --load-balancer-arn {} --security-groups", &values)
     }
 
     /// The command that creates a TCP group of type ip like this one.
@@ -132,10 +137,9 @@ impl<'a> CheckContext<'a> {
         let name: String = self.binding.name().chars().take(28).collect();
         let name = format!("{}-tcp", name.trim_end_matches('-'));
         let port = self.port().unwrap_or(5432).to_string();
-        let vpc = self.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref());
-        let words = ["elbv2", "create-target-group", "--name", &name, "--protocol", "TCP", "--port", &port];
-        let vpc = vpc.into_iter().flat_map(|vpc| ["--vpc-id", vpc]);
-        let family = self.is_v6().then_some(["--ip-address-type", "ipv6"]).into_iter().flatten();
-        self.aws(words.into_iter().chain(["--target-type", "ip"]).chain(family).chain(vpc))
+        let mut values = vec![name.as_str(), &port];
+        values.extend(self.is_v6().then_some(["--ip-address-type", "ipv6"]).into_iter().flatten());
+        values.extend(self.vpc().into_iter().flat_map(|vpc| ["--vpc-id", vpc]));
+        self.aws("elbv2 create-target-group --name {} --protocol TCP --port {} --target-type ip", &values)
     }
 }

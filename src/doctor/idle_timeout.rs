@@ -31,8 +31,8 @@ pub fn check_idle_timeout(
     let raise = match listener {
         Some(Listener { arn, .. }) => {
             let attribute = format!("Key={ATTRIBUTE},Value={DEFAULT}");
-            let words = ["elbv2", "modify-listener-attributes", "--listener-arn", arn, "--attributes"];
-            format!("raise it: {}", context.aws(words.into_iter().chain([attribute.as_str()])))
+            let modify = "elbv2 modify-listener-attributes --listener-arn {} --attributes {}";
+            format!("raise it: {}", context.aws(modify, &[arn, &attribute]))
         }
         None => format!("raise {ATTRIBUTE} of the listener to {DEFAULT} or more"),
     };

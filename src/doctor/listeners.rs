@@ -48,10 +48,10 @@ pub fn attach(context: CheckContext<'_>) -> String {
     if let Some((taken, listeners)) = of_vpc.first() {
         return forward(context, taken, listeners);
     }
-    let vpc = context.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref()).unwrap_or("VPC");
+    let vpc = context.vpc().unwrap_or("VPC");
     let query =
         format!("LoadBalancers[?VpcId=='{vpc}' && Type=='network' && Scheme=='internal'].LoadBalancerArn");
-    let list = context.aws(["elbv2", "describe-load-balancers", "--query", &query, "--output", "text"]);
+    let list = context.aws("elbv2 describe-load-balancers --query {} --output text", &[&query]);
     format!(
         "give an internal network load balancer of the group's VPC a TCP listener that forwards to it: {list}"
     )
@@ -78,9 +78,8 @@ fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &
         );
     }
     let port = context.port().unwrap_or(5432).to_string();
-    let action = action(context);
-    let words = ["elbv2", "create-listener", "--load-balancer-arn", &load_balancer.arn, "--protocol", "TCP"];
-    let create = context.aws(words.into_iter().chain(["--port", &port, "--default-actions", &action]));
+    let create = "elbv2 create-listener --load-balancer-arn {} --protocol TCP --port {} --default-actions {}";
+    let create = context.aws(create, &[&load_balancer.arn, &port, &action(context)]);
     format!("add a listener to {}: {create}", load_balancer.name)
 }
 
@@ -90,9 +89,8 @@ fn action(context: CheckContext<'_>) -> String {
 
 /// The command that makes this a TCP listener that forwards to the group alone.
 fn modify(context: CheckContext<'_>, listener: &Listener) -> String {
-    let action = action(context);
-    let words = ["elbv2", "modify-listener", "--listener-arn", &listener.arn, "--protocol", "TCP"];
-    context.aws(words.into_iter().chain(["--default-actions", &action]))
+    let modify = "elbv2 modify-listener --listener-arn {} --protocol TCP --default-actions {}";
+    context.aws(modify, &[&listener.arn, &action(context)])
 }
 
 fn describe(listener: &Listener) -> String {

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::facts::{LatticePath, Ports, Resource, ResourceConfiguration, ResourceGateway};
+use super::facts::{LatticePath, Resource, ResourceConfiguration, ResourceGateway};
 use super::security_groups::{self, Source};
 use super::{database_side, shares};
 use crate::binding::Role;
@@ -219,7 +219,7 @@ fn check_configuration(context: CheckContext<'_>, configuration: &ResourceConfig
 /// The command that shows the configuration.
 fn show(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> String {
     let id = &configuration.id;
-    context.aws(["vpc-lattice", "get-resource-configuration", "--resource-configuration-identifier", id])
+    context.aws("vpc-lattice get-resource-configuration --resource-configuration-identifier", &[id])
 }
 
 fn not_judged(
@@ -234,8 +234,8 @@ fn not_judged(
 
 fn check_gateway(context: CheckContext<'_>, gateway: &ResourceGateway) -> Finding {
     let ResourceGateway { id, status, .. } = gateway;
-    let words = ["vpc-lattice", "get-resource-gateway", "--resource-gateway-identifier", id];
-    check_status(GATEWAY, format!("{id}, {status}"), status, &context.aws(words))
+    let show = context.aws("vpc-lattice get-resource-gateway --resource-gateway-identifier", &[id]);
+    check_status(GATEWAY, format!("{id}, {status}"), status, &show)
 }
 
 fn check_status(check: &'static str, observed: String, status: &str, look: &str) -> Finding {
@@ -289,7 +289,8 @@ fn follow(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> S
     };
     let family = if is_v4 { "IPV4" } else { "IPV6" };
     let definition = format!("dnsResource={{domainName={name},ipAddressType={family}}}");
-    let update = update(context, &configuration.id, ["--resource-configuration-definition", &definition]);
+    let option = "--resource-configuration-definition";
+    let update = update(context, &[&configuration.id, option, &definition]);
     format!("give it the name that follows a failover: {update}")
 }
 
@@ -303,9 +304,9 @@ fn name_to_follow<'a>(context: CheckContext<'a>) -> Option<&'a str> {
     of_rds.or_else(|| names.first().copied().filter(follows))
 }
 
-fn update<'w>(context: CheckContext<'w>, id: &'w str, options: impl IntoIterator<Item = &'w str>) -> String {
-    let words = ["vpc-lattice", "update-resource-configuration", "--resource-configuration-identifier", id];
-    context.aws(words.into_iter().chain(options))
+/// The command that changes a configuration: the values are its id, and the options.
+fn update(context: CheckContext<'_>, values: &[&str]) -> String {
+    context.aws("vpc-lattice update-resource-configuration --resource-configuration-identifier", values)
 }
 
 /// The configuration carries connections to the database's port. `None` where it names no ports.
@@ -317,14 +318,14 @@ fn check_port(context: CheckContext<'_>, configuration: &ResourceConfiguration) 
     if ports.iter().any(|range| range.contains(port)) {
         return Some(Finding::ok(PORT, observed));
     }
-    let all = Ports::one(port).to_string();
-    let options =
-        ["--port-ranges"].into_iter().chain(ranges.iter().map(String::as_str)).chain([all.as_str()]);
+    let port_text = port.to_string();
+    let mut values = vec![id.as_str(), "--port-ranges"];
+    values.extend(ranges.iter().chain([&port_text]).map(String::as_str));
     Some(Finding::problem(
         PORT,
         format!("{observed}, and not {port}"),
         "no client connects to the database's port by this path",
-        format!("add the port: {}", update(context, id, options)),
+        format!("add the port: {}", update(context, &values)),
     ))
 }
 
