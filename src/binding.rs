@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use crate::plan::StandbyPolicy;
 
-/// Which addresses a target group holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     /// The one address that DNS gives for the endpoint.
@@ -18,7 +17,6 @@ pub enum Role {
     All,
 }
 
-/// One endpoint name, kept in sync with one target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The DNS name, as the user wrote it.
@@ -33,7 +31,6 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// A binding without options.
     pub fn new(endpoint: &str, target_group: TargetGroupArn) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
@@ -92,7 +89,6 @@ impl TargetGroupArn {
     }
 }
 
-/// Why a text is not a target group's ARN.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a target group's ARN. Fix: give arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"

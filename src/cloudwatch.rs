@@ -15,7 +15,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The sums are of whole minutes, as the load balancer reports. A period of an hour would begin at a full hour.
 const PERIOD_SECONDS: i32 = 60;
 
-/// The account's metrics, as of a time.
 pub struct CloudWatch {
     client: Client,
     now: SystemTime,

@@ -18,7 +18,6 @@ const TCP: [&str; 3] = ["tcp", "6", "-1"];
 /// The entry that denies what no other entry allows has this number; it is in every ACL.
 const DEFAULT_ENTRY: i32 = 32767;
 
-/// The account's networks.
 pub struct Ec2 {
     client: Client,
 }

@@ -46,7 +46,6 @@ const FURTHER_BATCH_PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
 const ALL_ZONES: &str = "all";
 
-/// The account's target groups.
 pub struct Elb {
     client: LimitedClient,
     rate_limiter: Arc<ApiRateLimiter>,
@@ -149,7 +148,6 @@ impl Elb {
         Box::pin(request.interceptor(outcome.clone()).send()).await.map(|_| ())
     }
 
-    /// Deregisters one batch, in one attempt.
     async fn deregister_batch(&self, permit: Permit, group: &str, batch: &[SocketAddr]) -> Result<(), Error> {
         // A retry by the SDK would act on an observation that is too old.
         let one_attempt = Config::builder().retry_config(RetryConfig::disabled());

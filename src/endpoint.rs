@@ -19,7 +19,6 @@ const DOMAINS: [&str; 7] = [
     ".csp.hci.ic.gov",
 ];
 
-/// Which kind of endpoint a name of RDS is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RdsKind {
     /// `ID.HASH.…`: a DB instance, which may be a member of a cluster.
@@ -97,7 +96,6 @@ impl RdsName {
         })
     }
 
-    /// True for the names of Aurora clusters, Multi-AZ DB clusters and global clusters.
     fn is_of_a_cluster(&self) -> bool {
         use RdsKind::{Cluster, ClusterCustom, ClusterReader, Global, Instance, Proxy, ShardGroup};
         match self.kind {

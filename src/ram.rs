@@ -9,7 +9,6 @@ use crate::aws::{Bounded, all};
 use crate::doctor::network::{InspectShares, Principal, Share};
 use crate::error::Error;
 
-/// The account's resource shares.
 pub struct Ram {
     client: Client,
 }

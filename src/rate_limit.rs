@@ -44,7 +44,6 @@ impl Priority {
 /// The kinds of calls. Writes have a limit of their own, besides the limit of all calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// A call that reads.
     Describe,
     /// RegisterTargets or DeregisterTargets.
     Write,
@@ -75,7 +74,6 @@ struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
     fn new(burst: f64, rate: f64) -> Self {
         Self { tokens: burst, burst, rate, at: Instant::now() }
     }
@@ -108,7 +106,6 @@ impl RateLimiter {
         Self(tokio::sync::Mutex::new(TokenBucket::new(burst, rate)))
     }
 
-    /// Waits for a token.
     pub async fn wait(&self) {
         let mut bucket = self.0.lock().await;
         let wait = bucket.time_until(1.0);
@@ -160,7 +157,6 @@ impl<T> PerQueue<T> {
     }
 }
 
-/// Grants the permits of this process.
 pub struct ApiRateLimiter {
     state: Mutex<State>,
     /// The first call in each queue waits for tokens; the others wait for it, in order.
@@ -200,7 +196,6 @@ impl ApiRateLimiter {
         Self { state: Mutex::new(state), queues: PerQueue::default() }
     }
 
-    /// Waits until the call may be made.
     pub async fn permit(&self, priority: Priority, call: Call) -> Permit {
         let _first = self.queues.get(priority, call).lock().await;
         let _waiting = WaitingGuard::new(self, priority, call);

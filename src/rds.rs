@@ -14,7 +14,6 @@ use crate::reconcile::{Cluster, Instance, RdsApi};
 /// Afterwards it is `available` again.
 const FAILING_OVER: &str = "failing-over";
 
-/// The account's clusters and instances.
 pub struct Rds {
     client: Client,
 }

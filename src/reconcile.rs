@@ -105,7 +105,6 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
     run.into_report(result)
 }
 
-/// One reconciliation in progress.
 struct Run<'a, D, T, C> {
     binding: &'a Binding,
     mode: Mode,
@@ -116,7 +115,6 @@ struct Run<'a, D, T, C> {
     standby: &'a StandbyCheck<'a, D, T, C>,
     preregister: &'a Preregister<'a, D, T, C>,
     veto: Veto,
-    /// The last plan.
     plan: Option<Plan>,
     changes: ChangeLog,
     registration_latency: Option<Duration>,
@@ -336,7 +334,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         })
     }
 
-    /// Ends pre-registration when DNS has moved and its answer is confirmed.
     fn close_preregistration(&self, observation: &Observation) {
         if self.dns_has_moved(observation) && self.observer.is_confirmed() {
             self.preregister.close();
@@ -461,7 +458,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         self.standby.error().map_or(Ok(status), Err)
     }
 
-    /// What may be in the group beside the endpoint's addresses.
     fn allowed_extras(&self) -> AllowedExtras {
         AllowedExtras { candidates: self.preregister.addresses(), standby: self.standby.policy() }
     }

@@ -14,7 +14,6 @@ use crate::error::Error;
 /// How many configurations are read at once. AWS documents no limit of calls for VPC Lattice.
 const CONCURRENT_CALLS: usize = 4;
 
-/// The account's resource configurations and gateways.
 pub struct Lattice {
     client: Client,
 }

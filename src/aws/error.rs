@@ -140,7 +140,6 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     })
 }
 
-/// The first error of this type among the sources.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     error.downcast_ref().or_else(|| find(error.source()?))
 }

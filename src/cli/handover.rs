@@ -30,7 +30,6 @@ pub struct Handover {
     region: String,
     engine: Option<String>,
     engine_version: Option<String>,
-    /// Whether users may log in with a token of IAM.
     iam_login: Option<bool>,
     port: Option<u16>,
     load_balancer: Option<String>,
@@ -48,7 +47,6 @@ pub struct Handover {
     commands: BTreeMap<&'static str, String>,
 }
 
-/// An endpoint service on the load balancer.
 #[derive(Debug, Serialize)]
 struct HandoverService {
     name: String,

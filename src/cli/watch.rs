@@ -26,12 +26,10 @@ use crate::startup::{App, BoxError};
 /// The pause between two questions to the RDS API, whose limits are unpublished.
 const RDS_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where the results are shown.
 pub struct Screen {
     /// Shown only on a terminal.
     pub spinner: ProgressBar,
     pub output: Output,
-    /// The wall clock.
     pub now: fn() -> SystemTime,
 }
 
@@ -154,7 +152,6 @@ impl Screen {
         if text.is_empty() { Ok(()) } else { self.spinner.suspend(|| print(&text)) }
     }
 
-    /// The time of day, in UTC.
     fn time(&self) -> String {
         let seconds = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         format!("{:02}:{:02}:{:02}Z", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
@@ -183,7 +180,6 @@ impl Signals {
     }
 }
 
-/// The signals that end the process: Ctrl-C.
 #[cfg(not(unix))]
 struct Signals;
 

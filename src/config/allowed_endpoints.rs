@@ -37,7 +37,6 @@ pub(super) fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// A whole DNS name, or `*.` and the end of one.
 pub(super) fn parse(pattern: &str) -> Option<String> {
     let pattern = normal(pattern);
     let name = pattern.strip_prefix("*.").unwrap_or(&pattern);

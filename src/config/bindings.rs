@@ -11,7 +11,6 @@ use crate::binding::{Binding, Role, TargetGroupArn};
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster, is_reader_endpoint};
 use crate::plan::StandbyPolicy;
 
-/// The bindings, in JSON.
 pub const BINDINGS: &str = "BINDINGS";
 
 const READER_FOR_WRITER: &str = "is a cluster's reader endpoint, which gives one reader at a time and not the writer. Fix: \
@@ -177,7 +176,6 @@ pub(super) fn is_dns_name(name: &str) -> bool {
     bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid)
 }
 
-/// Checks an endpoint's name.
 fn endpoint(name: &str) -> Result<String, String> {
     let fix = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
     let bare = name.strip_suffix('.').unwrap_or(name);

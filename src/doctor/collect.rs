@@ -25,7 +25,6 @@ use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
 /// a burst of 40 calls and ten per second (ELB API throttling). A failover needs some of them at the same time.
 const CONCURRENT_BINDINGS: usize = 4;
 
-/// The ELB API as the doctor reads it.
 pub trait InspectGroups {
     /// A target group, of any type and protocol.
     async fn group(&self, group: &str) -> Result<Group, Error>;
@@ -40,7 +39,6 @@ pub trait InspectGroups {
     async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error>;
 }
 
-/// The RDS API as the doctor reads it.
 pub trait InspectDatabases {
     /// The cluster of this identifier, else the instance, else `None`.
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error>;
@@ -69,7 +67,6 @@ pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>
     stream::iter(all_findings).buffered(CONCURRENT_BINDINGS).collect().await
 }
 
-/// The facts about one binding, read until the deadline.
 pub async fn read_facts<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
     clients: &Clients<D, T, C>,
     binding: &Binding,
@@ -84,7 +81,6 @@ struct Reader<'a, D, T, C> {
     deadline: Instant,
 }
 
-/// The facts about the endpoint and the database behind it.
 struct DatabaseSide {
     resolution: Fact<Resolution>,
     identifier: String,

@@ -65,7 +65,6 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129")))
 }
 
-/// Parameter groups by name.
 type Groups<'g> = Vec<(&'g str, &'g ParameterGroup<'g>)>;
 
 /// Whether the parameter group was read, and lets the server block the load balancer.

@@ -7,7 +7,6 @@ use super::shell::line;
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, RdsName, member};
 
-/// The input of every check.
 #[derive(Clone, Copy)]
 pub(super) struct CheckContext<'a> {
     pub binding: &'a Binding,
@@ -44,7 +43,6 @@ impl<'a> CheckContext<'a> {
         std::iter::once(self.binding.endpoint.as_str()).chain(chain).collect()
     }
 
-    /// The first name of this kind among the endpoint and its CNAME chain.
     pub(super) fn name_of_kind(self, kind: RdsKind) -> Option<&'a str> {
         let is_of_kind = |name: &&str| RdsName::parse(name).is_some_and(|name| name.kind == kind);
         self.names().into_iter().find(is_of_kind)
@@ -55,7 +53,6 @@ impl<'a> CheckContext<'a> {
         self.name_of_kind(kind).is_some()
     }
 
-    /// The group's VPC, if it is known.
     pub(super) fn vpc(self) -> Option<&'a str> {
         self.facts.group.as_ref().ok()?.vpc.as_deref()
     }

@@ -163,7 +163,6 @@ fn unknown(context: CheckContext<'_>) -> Finding {
     )
 }
 
-/// The database is available.
 fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
     let Database { kind, identifier, status, .. } = database;
     let kind = match kind {

@@ -26,7 +26,6 @@ const MYSQL_HEADER: usize = 4;
 
 const RAISE_TIMEOUT: &str = "raise --timeout, then run the doctor again";
 
-/// A handshake with each address of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {
     pub host: String,
@@ -37,7 +36,6 @@ pub struct Handshake {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The load balancer's address.
     pub address: IpAddr,
     /// The address that this computer uses towards it.
     pub from: Option<IpAddr>,
@@ -49,7 +47,6 @@ pub struct Reply {
 pub enum Protocol {
     Postgres,
     Mysql,
-    /// The engine is not known.
     Unknown,
     /// Oracle's or SQL Server's, which the doctor does not speak.
     Other,
@@ -66,7 +63,6 @@ impl Protocol {
     }
 }
 
-/// The result of one handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// No answer to the attempt to connect.

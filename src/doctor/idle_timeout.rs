@@ -10,7 +10,6 @@ const ATTRIBUTE: &str = "tcp.idle_timeout.seconds";
 /// The default in seconds (NLB guide, "Listener attributes").
 const DEFAULT: u32 = 350;
 
-/// The idle time-out of the listener that clients use.
 pub fn check_idle_timeout(
     context: CheckContext<'_>,
     listener: Option<&Listener>,

@@ -6,7 +6,6 @@ use super::finding::Finding;
 
 const CHECK: &str = "listener";
 
-/// The listeners of a load balancer that the group is attached to.
 pub fn check_listeners(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
@@ -61,7 +60,6 @@ fn known_listeners(attached: &LoadBalancerFacts) -> Option<(&LoadBalancer, &[Lis
     Some((&attached.load_balancer, attached.listeners.as_deref().ok()?))
 }
 
-/// The listener on the database's port.
 fn on_port<'l>(context: CheckContext<'_>, listeners: &'l [Listener]) -> Option<&'l Listener> {
     listeners.iter().find(|listener| Some(listener.port) == context.port())
 }

@@ -45,7 +45,6 @@ fn is_in_vpc(host: &Host, load_balancer: &LoadBalancer) -> bool {
     }
 }
 
-/// The zones of every instance and standby of the database.
 fn zones_of_hosts(context: CheckContext<'_>) -> BTreeSet<&str> {
     let hosts = context.hosts().iter();
     hosts.flat_map(|host| [&host.zone, &host.standby_zone]).flatten().map(String::as_str).collect()

@@ -21,13 +21,11 @@ const PAGES: usize = 50;
 /// Groups in one DescribeTags call (ELBv2 API, `ResourceArns`).
 const ARNS_PER_CALL: usize = 20;
 
-/// How many DescribeTags calls are under way at once.
 const CONCURRENT_CALLS: usize = 4;
 /// The number of target groups up to which a list may be as old as the caller says. An account with more groups takes
 /// more calls to list, so its list may be older in proportion.
 const GROUPS_AT_BASE_AGE: f64 = 300.0;
 
-/// The groups that carry the tag, as last listed.
 #[derive(Clone)]
 pub(super) struct TagList {
     started: Instant,

@@ -25,7 +25,6 @@ impl Elb {
         self.permit(Priority::Routine, Call::Describe).await
     }
 
-    /// For one call.
     async fn inspection(&self) -> &Client {
         self.client.with(self.inspection_permit().await)
     }

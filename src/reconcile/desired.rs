@@ -23,7 +23,6 @@ const NOT_SERVING: [&str; 2] = ["creating", "deleting"];
 #[derive(Default)]
 pub(crate) struct ReaderCache(RefCell<Option<(Instant, Addresses, Vec<String>)>>);
 
-/// Resolves the addresses that the binding's group must hold.
 pub(crate) async fn resolve<D: Resolve, T, C: RdsApi>(
     clients: &Clients<D, T, C>,
     binding: &Binding,

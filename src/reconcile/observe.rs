@@ -35,7 +35,6 @@ pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
 /// within five seconds: this interval, and two seconds for the calls.
 pub const RELIST_INTERVAL_AFTER_CHANGE: Duration = Duration::from_secs(3);
 
-/// What DNS gives for the endpoint, and what the group holds.
 pub(super) struct Observation {
     pub resolution: Resolution,
     pub targets: Targets,
@@ -43,7 +42,6 @@ pub(super) struct Observation {
 }
 
 impl Observation {
-    /// The targets that the group must hold.
     pub fn wanted(&self) -> BTreeSet<SocketAddr> {
         self.resolution.addresses.targets(self.group.port).collect()
     }
@@ -53,7 +51,6 @@ impl Observation {
     }
 }
 
-/// The group as last listed.
 struct TargetList {
     targets: Targets,
     answered: Instant,
@@ -61,7 +58,6 @@ struct TargetList {
     is_outdated: bool,
 }
 
-/// What was observed so far.
 pub(super) struct Observer<'a, D, T, C> {
     pub clients: &'a Clients<D, T, C>,
     pub binding: &'a Binding,
@@ -196,7 +192,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             && self.list.as_ref().is_some_and(|list| !list.is_outdated && is_recent(list.answered))
     }
 
-    /// Whether DNS has given the same answer for the confirmation time.
     pub fn is_confirmed(&self) -> bool {
         self.stability.is_confirmed()
     }
@@ -380,7 +375,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     }
 }
 
-/// Ends a call at the deadline.
 async fn until<R>(
     deadline: Instant,
     doing: &str,

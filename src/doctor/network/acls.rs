@@ -19,7 +19,6 @@ const CHECK: &str = "network_acls";
 /// The highest number that an entry may have. The entry that denies everything else comes after it.
 const LAST: u16 = 32766;
 
-/// What an ACL is asked.
 #[derive(Clone, Copy)]
 struct Question<'n> {
     acl: &'n Acl,
@@ -103,7 +102,6 @@ fn questions<'n>(acls: &'n [Acl], from: &Subnet, to: &Subnet, port: u16, is_v4: 
     questions
 }
 
-/// What an ACL does not let through.
 struct Denial<'n> {
     question: Question<'n>,
     denied: Ports,
@@ -140,7 +138,6 @@ fn common(one: Ports, other: Ports) -> Option<Ports> {
     (from <= to).then_some(Ports { from, to })
 }
 
-/// What is left of the ports.
 fn without(ports: Ports, taken: Ports) -> Vec<Ports> {
     let below = taken.from.checked_sub(1).and_then(|to| common(ports, Ports { from: 0, to }));
     let above = taken.to.checked_add(1).and_then(|from| common(ports, Ports { from, to: u16::MAX }));

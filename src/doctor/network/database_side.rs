@@ -12,7 +12,6 @@ use crate::doctor::facts::{Host, LoadBalancer};
 use crate::doctor::finding::Finding;
 use crate::text::Joined as _;
 
-/// The endpoint's addresses.
 pub fn addresses(context: CheckContext<'_>) -> Vec<IpAddr> {
     let resolution = context.facts.resolution.as_ref();
     resolution.map(|resolution| resolution.addresses.iter().collect()).unwrap_or_default()
@@ -72,7 +71,6 @@ pub fn of_load_balancer<'n>(
     load_balancer.zones.values().filter_map(|id| subnets.get(id)).collect()
 }
 
-/// The finding where the subnets of one side are not known.
 pub fn not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
     let of_database = (context.facts.database.as_ref().err()).or(context.facts.hosts.as_ref().err());
     if let Some(unread) = of_database {

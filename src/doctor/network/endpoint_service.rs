@@ -6,7 +6,6 @@ use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::Finding;
 use crate::text::Joined as _;
 
-/// Allows every account.
 const EVERYBODY: &str = "*";
 
 pub fn findings(
@@ -47,7 +46,6 @@ fn no_service(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findin
     )
 }
 
-/// It is available.
 fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
     let Service { id, name, state, requires_acceptance, .. } = service;
     let acceptance = if *requires_acceptance { "acceptance required" } else { "no acceptance required" };

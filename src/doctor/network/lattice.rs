@@ -158,7 +158,6 @@ fn by_arn(context: CheckContext<'_>, arn: &str) -> Option<Designation> {
     }
 }
 
-/// The cluster, or the one that the instance belongs to.
 fn cluster(database: &Database) -> Option<&str> {
     match database.kind {
         DatabaseKind::Cluster => Some(&database.identifier),
@@ -208,7 +207,6 @@ fn of(context: CheckContext<'_>, path: &LatticePath, principal: Option<&str>) ->
     findings
 }
 
-/// The configuration can be used.
 fn check_configuration(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Finding {
     let ResourceConfiguration { id, name, status, failure, .. } = configuration;
     let reason = failure.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -216,7 +214,6 @@ fn check_configuration(context: CheckContext<'_>, configuration: &ResourceConfig
     check_status(CONFIGURATION, observed, status, &show(context, configuration))
 }
 
-/// The command that shows the configuration.
 fn show(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> String {
     let id = &configuration.id;
     context.aws("vpc-lattice get-resource-configuration --resource-configuration-identifier", &[id])

@@ -27,11 +27,9 @@ struct Way<'n> {
 enum Direction {
     /// From the load balancer to the database.
     There,
-    /// The replies.
     Back,
 }
 
-/// Whether a way carries packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passage {
     Open,
@@ -145,7 +143,6 @@ fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet, direction: D
     Some(Way { table, subnet, to, route: route(table, to), direction })
 }
 
-/// The subnet's range of this family.
 fn range(subnet: &Subnet, is_v4: bool) -> Option<IpNet> {
     subnet.cidrs.iter().find(|range| range.addr().is_ipv4() == is_v4).copied()
 }

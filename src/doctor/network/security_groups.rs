@@ -80,7 +80,6 @@ impl Source<'_> {
         Finding::not_examined(check, observed, looks.join("; "))
     }
 
-    /// The command that shows the source's network interfaces.
     fn interfaces(self, context: CheckContext<'_>) -> String {
         let filter = match self.security_groups {
             [] => {

@@ -18,7 +18,6 @@ const ADD_PRINCIPAL: &str = "ram associate-resource-share --resource-share-arn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Acceptance {
     Accepted,
-    /// The invitation waits.
     Pending,
     /// The invitation was declined or expired, or the principal was removed.
     Gone,
@@ -71,7 +70,6 @@ pub fn check_share(
     shared_with_nobody(context, configuration, &shares, principal)
 }
 
-/// The principals in this state, each with its share.
 fn with<'s>(shares: &[&'s Share], wanted: Acceptance) -> impl Iterator<Item = (&'s Share, &'s Principal)> {
     let pairs = shares.iter().flat_map(|share| share.principals.iter().map(|it| (*share, it)));
     pairs.filter(move |(_, principal)| acceptance(&principal.status) == wanted)
@@ -172,7 +170,6 @@ fn shared_with_nobody(
     Finding::warning(SHARE, observed, "no other account connects by this path", fix)
 }
 
-/// The account of a principal's ARN.
 fn account(principal: &str) -> Option<&str> {
     principal.split(':').nth(4).filter(|account| !account.is_empty())
 }
