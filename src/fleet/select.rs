@@ -61,10 +61,8 @@ pub enum LastResult {
         /// When the group was last listed, or when a later lookup failed.
         at: Instant,
     },
-    NeedsSync {
-        priority: Priority,
-        at: Instant,
-    },
+    /// A change is left to do.
+    NeedsSync { priority: Priority, at: Instant },
     /// DNS gave no answer. Only the next check resolves the endpoint again.
     Unresolved,
 }
