@@ -1,8 +1,7 @@
 //! Reads and changes target groups with `aws-sdk-elasticloadbalancingv2`. Only this module and its children make
 //! calls with that library.
 //!
-//! The invariant kept here: every call takes a [`Permit`]. Each call is boxed, because its future takes five kilobytes.
-//! Without the box, every future above would contain the futures of all its calls.
+//! The invariant kept here: every call takes a [`Permit`].
 
 mod discover;
 mod inspect;
@@ -83,17 +82,18 @@ impl Elb {
     }
 
     async fn describe_group(&self, permit: Permit, group: &str) -> Result<TargetGroup, Error> {
-        let doing = || format!("describe the target group {group}");
+        let doing = format!("describe the target group {group}");
         let request = self.client.with(permit).describe_target_groups().target_group_arns(group);
-        let described = Box::pin(request.send()).await.map_err(|error| {
-            let error = aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error);
-            self.explain_region(group, error)
-        })?;
-        let mut groups = described.target_groups.unwrap_or_default().into_iter();
-        groups.find(|found| found.target_group_arn() == Some(group)).ok_or_else(|| {
-            let error = Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it");
-            self.explain_region(group, error)
-        })
+        let action = "elasticloadbalancing:DescribeTargetGroups";
+        let described = aws::call(doing.clone(), action, request.send()).await;
+        let found = described.and_then(|described| {
+            let mut groups = described.target_groups.unwrap_or_default().into_iter();
+            let found = groups.find(|found| found.target_group_arn() == Some(group));
+            found.ok_or_else(|| {
+                Error::new(ErrorKind::Permanent, doing).with_source("the API does not list it")
+            })
+        });
+        found.map_err(|error| self.explain_region(group, error))
     }
 
     /// Adds to a permanent error that the group is in another Region. Without an error the Region is not checked: a
