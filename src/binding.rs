@@ -89,16 +89,11 @@ impl TargetGroupArn {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a target group's ARN. Fix: give arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
-)]
-pub struct InvalidArn(String);
-
 impl FromStr for TargetGroupArn {
-    type Err = InvalidArn;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, InvalidArn> {
+    /// The error says what an ARN looks like.
+    fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split(':').collect();
         let resource: Vec<&str> = parts.last().copied().unwrap_or_default().split('/').collect();
         let is_valid = match (parts.as_slice(), resource.as_slice()) {
@@ -110,7 +105,10 @@ impl FromStr for TargetGroupArn {
         if is_valid && !text.contains(char::is_whitespace) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidArn(text.to_owned()))
+            Err(format!(
+                "{text:?} is not a target group's ARN. Fix: give \
+                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
+            ))
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::binding::{Binding, TargetGroupArn};
 use crate::discovery::Discover;
 use crate::event::WatchedBinding;
 use crate::fleet::Fleet;
-use crate::reconcile::{RdsApi, Report, Resolve, TargetGroupApi};
+use crate::reconcile::{RdsApi, Resolve, TargetGroupApi};
 use crate::service::{InvocationResult, Program, Service, Trigger};
 use crate::startup::{App, BoxError};
 
@@ -83,7 +83,9 @@ async fn run<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
                 if watched.insert(binding.target_group.clone()) {
                     invocations.push(Box::pin(async move {
                         let deadline = Instant::now() + service.config().timing.watch + time;
-                        let reports = watch_one(service, &binding, &bindings, deadline).await;
+                        let index = bindings.iter().position(|other| *other == binding).unwrap_or_default();
+                        let watched = vec![WatchedBinding { index, promoted_instance: None }];
+                        let reports = service.watch(&bindings, watched, deadline).await;
                         let result = InvocationResult::new(Trigger::Watch, bindings.len(), reports, &[]);
                         (Some(binding.target_group), result)
                     }));
@@ -96,17 +98,6 @@ async fn run<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
             () = &mut polling => {}
         }
     }
-}
-
-async fn watch_one<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
-    service: &Service<'_, D, T, C>,
-    binding: &Binding,
-    bindings: &[Binding],
-    deadline: Instant,
-) -> Vec<Report> {
-    let index = bindings.iter().position(|other| other == binding).unwrap_or_default();
-    let watched = WatchedBinding { index, promoted_instance: None };
-    service.watch(bindings, vec![watched], deadline).await
 }
 
 /// Asks the RDS API about every binding, again and again, and sends each binding that fails over. The binding is sent

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
     pub variable: &'static str,
     pub index: Option<usize>,
@@ -59,30 +59,22 @@ pub(super) struct Problems(pub Vec<Problem>);
 
 impl Problems {
     pub fn add(&mut self, variable: &'static str, message: impl fmt::Display) {
-        self.push(variable, None, None, message);
+        self.0.push(Problem { variable, message: message.to_string(), ..Problem::default() });
     }
 
     pub fn add_missing(&mut self, variable: &'static str, example: &str) {
         let message = format!("is not set. Fix: give {example}");
-        self.0.push(Problem { variable, index: None, field: None, is_missing: true, message });
+        self.0.push(Problem { variable, is_missing: true, message, ..Problem::default() });
     }
 
     pub fn add_at(&mut self, variable: &'static str, index: usize, message: impl fmt::Display) {
-        self.push(variable, Some(index), None, message);
+        let message = message.to_string();
+        self.0.push(Problem { variable, index: Some(index), message, ..Problem::default() });
     }
 
     pub fn add_field(&mut self, variable: &'static str, index: usize, problem: FieldProblem) {
-        self.push(variable, Some(index), Some(problem.field), problem.message);
-    }
-
-    fn push(
-        &mut self,
-        variable: &'static str,
-        index: Option<usize>,
-        field: Option<String>,
-        message: impl fmt::Display,
-    ) {
-        let message = message.to_string();
-        self.0.push(Problem { variable, index, field, is_missing: false, message });
+        let FieldProblem { field, message } = problem;
+        let (index, field) = (Some(index), Some(field));
+        self.0.push(Problem { variable, index, field, message, ..Problem::default() });
     }
 }

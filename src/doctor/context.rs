@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer};
 use super::shell::line;
 use crate::binding::{Binding, Role};
-use crate::endpoint::{RdsKind, RdsName, member};
+use crate::endpoint::{RdsKind, member};
 
 #[derive(Clone, Copy)]
 pub(super) struct CheckContext<'a> {
@@ -44,8 +44,7 @@ impl<'a> CheckContext<'a> {
     }
 
     pub(super) fn name_of_kind(self, kind: RdsKind) -> Option<&'a str> {
-        let is_of_kind = |name: &&str| RdsName::parse(name).is_some_and(|name| name.kind == kind);
-        self.names().into_iter().find(is_of_kind)
+        self.names().into_iter().find(|name| RdsKind::of(name) == Some(kind))
     }
 
     /// Whether the endpoint or a name in its CNAME chain is of this kind.
