@@ -60,7 +60,7 @@ struct TargetList {
 
 pub(super) struct Observer<'a, D, T, C> {
     pub clients: &'a Clients<D, T, C>,
-    pub binding: &'a Binding,
+    binding: &'a Binding,
     list_permit: ListPermit,
     /// The pause between lookups.
     poll: Duration,
@@ -69,16 +69,16 @@ pub(super) struct Observer<'a, D, T, C> {
     deadline: Instant,
     /// When lookups, lists and waits for permits end: at the deadline, or, after the first complete observation, at
     /// the end of a watch.
-    reads_end: Instant,
-    resolution: Option<Resolution>,
+    pub reads_end: Instant,
+    pub resolution: Option<Resolution>,
     readers: ReaderCache,
     stability: AnswerStability,
     list: Option<TargetList>,
     /// Until when the list is outdated after [`RELIST_INTERVAL_AFTER_CHANGE`].
-    relist_often_until: Option<Instant>,
+    pub relist_often_until: Option<Instant>,
     /// What the group is, with the binding's port, once it was described.
     group: Option<TargetGroupInfo>,
-    baseline: Baseline,
+    pub baseline: Baseline,
     /// Every answer so far: an answer that comes back is not logged again.
     known: BTreeSet<Addresses>,
 }
@@ -140,11 +140,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
     }
 
-    /// Ends lookups, lists and waits for permits at this time.
-    pub fn end_reads(&mut self, at: Instant) {
-        self.reads_end = at;
-    }
-
     /// What was seen last, even if the last observation was cut short between DNS and the group.
     pub fn last(&self) -> Option<Observation> {
         let (resolution, targets) = (self.resolution.clone()?, self.list.as_ref()?.targets.clone());
@@ -156,14 +151,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let Some(Observation { resolution, targets, group }) = self.last() else { return Targets::new() };
         let mut wanted: BTreeSet<SocketAddr> = resolution.addresses.targets(group.port).collect();
         targets.into_iter().filter(|(target, _)| wanted.remove(target)).collect()
-    }
-
-    pub fn baseline(&self) -> &Baseline {
-        &self.baseline
-    }
-
-    pub fn resolution(&self) -> Option<&Resolution> {
-        self.resolution.as_ref()
     }
 
     /// The priority of the next listing. A permit that is held already stays.
@@ -178,11 +165,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         if let Some(list) = &mut self.list {
             list.is_outdated = true;
         }
-    }
-
-    /// Lists the group every [`RELIST_INTERVAL_AFTER_CHANGE`] until then.
-    pub fn relist_often_until(&mut self, until: Option<Instant>) {
-        self.relist_often_until = until;
     }
 
     /// Whether the last observation is recent enough to deregister by.
