@@ -4,19 +4,20 @@ pub mod client;
 mod error;
 pub mod tls;
 
-pub(crate) use error::{Bounded, call_error};
+pub(crate) use error::{Bounded, call, call_error, find};
 
-/// All that a paginator gives. The SDK's own paginator repeats the call until there are no more pages.
-#[cfg(feature = "network")]
+/// All items that a call lists. The SDK's own paginator repeats the call until there are no more pages.
 macro_rules! all {
-    ($paginator:expr, $doing:expr, $action:literal) => {{
+    ($call:expr, $doing:expr, $action:literal) => {
+        $crate::aws::all!(of $call.into_paginator().items(), $doing, $action)
+    };
+    (of $paginator:expr, $doing:expr, $action:literal) => {{
         let mut pages = $paginator.send();
         let mut all = Vec::new();
         while let Some(one) = Box::pin(pages.next()).await {
-            all.push(one.map_err(|error| $crate::aws::call_error($doing.to_owned(), $action, error))?);
+            all.push(one.map_err(|error| $crate::aws::call_error($doing.into(), $action, error))?);
         }
         all
     }};
 }
-#[cfg(feature = "network")]
 pub(crate) use all;

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use crate::plan::StandbyPolicy;
 
-/// Which addresses a target group holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     /// The one address that DNS gives for the endpoint.
@@ -18,7 +17,6 @@ pub enum Role {
     All,
 }
 
-/// One endpoint name, kept in sync with one target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The DNS name, as the user wrote it.
@@ -33,7 +31,6 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// A binding without options.
     pub fn new(endpoint: &str, target_group: TargetGroupArn) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
@@ -92,17 +89,11 @@ impl TargetGroupArn {
     }
 }
 
-/// Why a text is not a target group's ARN.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a target group's ARN. Fix: give arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
-)]
-pub struct InvalidArn(String);
-
 impl FromStr for TargetGroupArn {
-    type Err = InvalidArn;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, InvalidArn> {
+    /// The error says what an ARN looks like.
+    fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split(':').collect();
         let resource: Vec<&str> = parts.last().copied().unwrap_or_default().split('/').collect();
         let is_valid = match (parts.as_slice(), resource.as_slice()) {
@@ -114,7 +105,10 @@ impl FromStr for TargetGroupArn {
         if is_valid && !text.contains(char::is_whitespace) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidArn(text.to_owned()))
+            Err(format!(
+                "{text:?} is not a target group's ARN. Fix: give \
+                 arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
+            ))
         }
     }
 }

@@ -15,7 +15,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The sums are of whole minutes, as the load balancer reports. A period of an hour would begin at a full hour.
 const PERIOD_SECONDS: i32 = 60;
 
-/// The account's metrics, as of a time.
 pub struct CloudWatch {
     client: Client,
     now: SystemTime,
@@ -51,9 +50,8 @@ impl InspectMetrics for CloudWatch {
         });
         let call = self.client.get_metric_data().set_metric_data_queries(Some(queries.collect()));
         let call = call.start_time(DateTime::from(self.now - HOUR)).end_time(DateTime::from(self.now));
-        let answer = Box::pin(call.send()).await.map_err(|error| {
-            aws::call_error("read the metrics".to_owned(), "cloudwatch:GetMetricData", error)
-        })?;
+        let doing = "read the metrics".to_owned();
+        let answer = aws::call(doing, "cloudwatch:GetMetricData", call.send()).await?;
         let mut sums = BTreeMap::new();
         for result in answer.metric_data_results() {
             let index =

@@ -46,7 +46,6 @@ pub const BINDINGS_EXAMPLE: &str = r#"a JSON array such as [{"endpoint": "orders
 
 const DNS_PORT: u16 = 53;
 
-/// The configuration, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// No two bindings share a target group. Without `discovery`, there is at least one.
@@ -57,13 +56,9 @@ pub struct Config {
     pub timing: Timing,
     /// `None` for the system's name servers.
     pub nameservers: Option<Vec<SocketAddr>>,
-    /// See [`PREREGISTER`].
     pub preregister: bool,
-    /// See [`VERIFY_SECONDS`].
     pub verify: Duration,
-    /// See [`ELB_CALLS_PER_SECOND`].
     pub elb_calls: u32,
-    /// See [`DRY_RUN`].
     pub dry_run: bool,
 }
 

@@ -29,7 +29,6 @@ pub const TAG_MAX_AGE_UNKNOWN_DB: Duration = Duration::from_secs(60);
 /// the calls pause after a refusal, so that failovers elsewhere in the account come first.
 const ATTEMPTS: usize = 10;
 
-/// A target group that carries the tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tagged {
     /// The group's ARN.
@@ -38,7 +37,6 @@ pub struct Tagged {
     pub tags: BTreeMap<String, String>,
 }
 
-/// The groups that carry the tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tags {
     pub groups: Vec<Tagged>,
@@ -48,19 +46,16 @@ pub struct Tags {
     pub failure: Option<String>,
 }
 
-/// The tags of the account's target groups.
 pub trait Discover {
     /// The groups that carry the tag: the known list if it is no older than `max_age` (in an account of many groups it
     /// may be older), otherwise a new list, made at this priority.
     async fn tagged(&self, key: &str, max_age: Duration, priority: Priority) -> Result<Tags, Error>;
 }
 
-/// The bindings of an invocation.
 #[derive(Clone, Debug, Default)]
 pub struct BindingSet {
     /// The configured bindings, followed by the discovered ones.
     pub bindings: Vec<Binding>,
-    /// What the tags do not bind, and why.
     pub unbound: Vec<Unbound>,
     /// Whether the tagged groups have just been listed, which used up part of the routine calls.
     pub are_new: bool,
@@ -185,7 +180,6 @@ async fn list_tagged<T: Discover>(
     last
 }
 
-/// Makes the binding of a tagged group, or returns the problems of its tags.
 fn bind(
     config: &Config,
     key: &str,

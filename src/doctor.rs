@@ -45,7 +45,7 @@ pub use path::{InspectPath, PathFindings};
 pub use report::{BindingFindings, Counts, DoctorReport};
 pub use require_tls::is_required as is_tls_required;
 pub use settings::check_settings;
-pub use shell::{command, quote};
+pub use shell::line;
 
 #[cfg(test)]
 pub(crate) mod tests;

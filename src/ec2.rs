@@ -18,7 +18,6 @@ const TCP: [&str; 3] = ["tcp", "6", "-1"];
 /// The entry that denies what no other entry allows has this number; it is in every ACL.
 const DEFAULT_ENTRY: i32 = 32767;
 
-/// The account's networks.
 pub struct Ec2 {
     client: Client,
 }
@@ -32,7 +31,7 @@ impl Ec2 {
 impl InspectNetwork for Ec2 {
     async fn services(&self, load_balancer: &str) -> Result<Vec<Service>, Error> {
         let listed = all!(
-            self.client.describe_vpc_endpoint_service_configurations().into_paginator().items(),
+            self.client.describe_vpc_endpoint_service_configurations(),
             "list the endpoint services",
             "ec2:DescribeVpcEndpointServiceConfigurations"
         );
@@ -44,11 +43,7 @@ impl InspectNetwork for Ec2 {
 
     async fn principals(&self, service: &str) -> Result<Vec<String>, Error> {
         let listed = all!(
-            self.client
-                .describe_vpc_endpoint_service_permissions()
-                .service_id(service)
-                .into_paginator()
-                .items(),
+            self.client.describe_vpc_endpoint_service_permissions().service_id(service),
             "list the allowed principals",
             "ec2:DescribeVpcEndpointServicePermissions"
         );
@@ -58,11 +53,7 @@ impl InspectNetwork for Ec2 {
 
     async fn connections(&self, service: &str) -> Result<Vec<Connection>, Error> {
         let listed = all!(
-            self.client
-                .describe_vpc_endpoint_connections()
-                .filters(filter("service-id", [service]))
-                .into_paginator()
-                .items(),
+            self.client.describe_vpc_endpoint_connections().filters(filter("service-id", [service])),
             "list the endpoint connections",
             "ec2:DescribeVpcEndpointConnections"
         );
@@ -76,11 +67,7 @@ impl InspectNetwork for Ec2 {
 
     async fn rules(&self, groups: &[String]) -> Result<Vec<Rule>, Error> {
         let listed = all!(
-            self.client
-                .describe_security_group_rules()
-                .filters(filter("group-id", groups))
-                .into_paginator()
-                .items(),
+            self.client.describe_security_group_rules().filters(filter("group-id", groups)),
             "read the rules of the security groups",
             "ec2:DescribeSecurityGroupRules"
         );
@@ -90,7 +77,7 @@ impl InspectNetwork for Ec2 {
     async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>, Error> {
         // A subnet that is gone would fail the call if it were asked for by its id.
         let listed = all!(
-            self.client.describe_subnets().filters(filter("subnet-id", ids)).into_paginator().items(),
+            self.client.describe_subnets().filters(filter("subnet-id", ids)),
             "describe the subnets",
             "ec2:DescribeSubnets"
         );
@@ -99,11 +86,7 @@ impl InspectNetwork for Ec2 {
 
     async fn acls(&self, subnets: &[String]) -> Result<Vec<Acl>, Error> {
         let listed = all!(
-            self.client
-                .describe_network_acls()
-                .filters(filter("association.subnet-id", subnets))
-                .into_paginator()
-                .items(),
+            self.client.describe_network_acls().filters(filter("association.subnet-id", subnets)),
             "describe the network ACLs",
             "ec2:DescribeNetworkAcls"
         );
@@ -112,7 +95,7 @@ impl InspectNetwork for Ec2 {
 
     async fn route_tables(&self, vpcs: &[String]) -> Result<Vec<RouteTable>, Error> {
         let listed = all!(
-            self.client.describe_route_tables().filters(filter("vpc-id", vpcs)).into_paginator().items(),
+            self.client.describe_route_tables().filters(filter("vpc-id", vpcs)),
             "describe the route tables",
             "ec2:DescribeRouteTables"
         );

@@ -1,8 +1,7 @@
 //! Reads and changes target groups with `aws-sdk-elasticloadbalancingv2`. Only this module and its children make
 //! calls with that library.
 //!
-//! The invariant kept here: every call takes a [`Permit`]. Each call is boxed, because its future takes five kilobytes.
-//! Without the box, every future above would contain the futures of all its calls.
+//! The invariant kept here: every call takes a [`Permit`].
 
 mod discover;
 mod inspect;
@@ -46,7 +45,6 @@ const FURTHER_BATCH_PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
 const ALL_ZONES: &str = "all";
 
-/// The account's target groups.
 pub struct Elb {
     client: LimitedClient,
     rate_limiter: Arc<ApiRateLimiter>,
@@ -84,17 +82,18 @@ impl Elb {
     }
 
     async fn describe_group(&self, permit: Permit, group: &str) -> Result<TargetGroup, Error> {
-        let doing = || format!("describe the target group {group}");
+        let doing = format!("describe the target group {group}");
         let request = self.client.with(permit).describe_target_groups().target_group_arns(group);
-        let described = Box::pin(request.send()).await.map_err(|error| {
-            let error = aws::call_error(doing(), "elasticloadbalancing:DescribeTargetGroups", error);
-            self.explain_region(group, error)
-        })?;
-        let mut groups = described.target_groups.unwrap_or_default().into_iter();
-        groups.find(|found| found.target_group_arn() == Some(group)).ok_or_else(|| {
-            let error = Error::new(ErrorKind::Permanent, doing()).with_source("the API does not list it");
-            self.explain_region(group, error)
-        })
+        let action = "elasticloadbalancing:DescribeTargetGroups";
+        let described = aws::call(doing.clone(), action, request.send()).await;
+        let found = described.and_then(|described| {
+            let mut groups = described.target_groups.unwrap_or_default().into_iter();
+            let found = groups.find(|found| found.target_group_arn() == Some(group));
+            found.ok_or_else(|| {
+                Error::new(ErrorKind::Permanent, doing).with_source("the API does not list it")
+            })
+        });
+        found.map_err(|error| self.explain_region(group, error))
     }
 
     /// Adds to a permanent error that the group is in another Region. Without an error the Region is not checked: a
@@ -149,7 +148,6 @@ impl Elb {
         Box::pin(request.interceptor(outcome.clone()).send()).await.map(|_| ())
     }
 
-    /// Deregisters one batch, in one attempt.
     async fn deregister_batch(&self, permit: Permit, group: &str, batch: &[SocketAddr]) -> Result<(), Error> {
         // A retry by the SDK would act on an observation that is too old.
         let one_attempt = Config::builder().retry_config(RetryConfig::disabled());

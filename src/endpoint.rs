@@ -19,7 +19,6 @@ const DOMAINS: [&str; 7] = [
     ".csp.hci.ic.gov",
 ];
 
-/// Which kind of endpoint a name of RDS is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RdsKind {
     /// `ID.HASH.…`: a DB instance, which may be a member of a cluster.
@@ -36,6 +35,13 @@ pub enum RdsKind {
     Proxy,
     /// `ID.shardgrp-HASH.…`: an Aurora Limitless Database.
     ShardGroup,
+}
+
+impl RdsKind {
+    /// The kind of a name, or `None` if it is not one that RDS gives.
+    pub fn of(name: &str) -> Option<Self> {
+        RdsName::parse(name).map(|name| name.kind)
+    }
 }
 
 /// A DNS name that RDS gives to a database, in its parts, all in lower case.
@@ -96,20 +102,15 @@ impl RdsName {
             zone: DnsZone { hash: hash.to_owned(), region: region.to_owned() },
         })
     }
-
-    /// True for the names of Aurora clusters, Multi-AZ DB clusters and global clusters.
-    fn is_of_a_cluster(&self) -> bool {
-        use RdsKind::{Cluster, ClusterCustom, ClusterReader, Global, Instance, Proxy, ShardGroup};
-        match self.kind {
-            Cluster | ClusterReader | ClusterCustom | Global | ShardGroup => true,
-            Instance | Proxy => false,
-        }
-    }
 }
 
 /// True if the name is an Aurora or Multi-AZ cluster's, or a global cluster's.
 pub fn is_of_a_cluster(name: &str) -> bool {
-    RdsName::parse(name).is_some_and(|name| name.is_of_a_cluster())
+    use RdsKind::{Cluster, ClusterCustom, ClusterReader, Global, Instance, Proxy, ShardGroup};
+    match RdsKind::of(name) {
+        Some(Cluster | ClusterReader | ClusterCustom | Global | ShardGroup) => true,
+        Some(Instance | Proxy) | None => false,
+    }
 }
 
 /// The cluster member that DNS names: the instance whose endpoint is the last RDS name that the CNAMEs lead to. Without
@@ -149,12 +150,8 @@ pub fn cluster_identifier(binding: &Binding, chain: &[String]) -> String {
 /// The cluster's reader endpoint among these names, if there is one. It gives one reader at a time, and never
 /// the writer where there is a reader.
 pub fn reader_endpoint(chain: &[String]) -> Option<&str> {
-    let is_reader = |name: &&String| is_reader_endpoint(name);
+    let is_reader = |name: &&String| RdsKind::of(name) == Some(RdsKind::ClusterReader);
     chain.iter().find(is_reader).map(String::as_str)
-}
-
-pub fn is_reader_endpoint(name: &str) -> bool {
-    RdsName::parse(name).is_some_and(|name| name.kind == RdsKind::ClusterReader)
 }
 
 #[cfg(test)]
@@ -375,7 +372,8 @@ mod tests {
         ] {
             assert_eq!(reader_endpoint(&chain(names)), expected, "{names:?}");
         }
-        assert!(is_reader_endpoint("Orders.Cluster-RO-abc123.rds.cn-north-1.amazonaws.com.cn."));
+        let in_china = "Orders.Cluster-RO-abc123.rds.cn-north-1.amazonaws.com.cn.";
+        assert_eq!(RdsKind::of(in_china), Some(RdsKind::ClusterReader));
     }
 
     #[test]

@@ -18,7 +18,6 @@ pub enum ErrorKind {
     Transient,
     /// Denied, not found or invalid: a retry fails until the cause is fixed.
     Permanent,
-    /// The invocation's time is over.
     DeadlineExceeded,
 }
 
@@ -47,14 +46,12 @@ impl Error {
         self
     }
 
-    /// Adds what the operator can do about it.
     #[must_use]
     pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());
         self
     }
 
-    /// Marks the failure as one that a retry may resolve.
     #[must_use]
     pub fn transient(self) -> Self {
         Self { kind: ErrorKind::Transient, ..self }
@@ -66,7 +63,6 @@ impl Error {
         Self { is_outcome_unknown: true, ..self }
     }
 
-    /// Whether the failed change may have taken effect, or may take effect later.
     pub fn is_outcome_unknown(&self) -> bool {
         self.is_outcome_unknown
     }

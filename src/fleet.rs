@@ -109,7 +109,6 @@ impl Fleet {
         changed.into_values().collect()
     }
 
-    /// Records the result of a binding.
     pub fn remember(&self, binding: &Binding, report: &Report) {
         self.memory.borrow_mut().record(binding, report, Instant::now());
     }
@@ -120,7 +119,6 @@ impl Fleet {
     }
 }
 
-/// One sync of the bindings.
 struct SyncOnce<'a, D, T, C> {
     fleet: &'a Fleet,
     clients: &'a Clients<D, T, C>,
@@ -280,7 +278,6 @@ fn merge(changed: &mut BTreeMap<String, Report>, mut report: Report) {
     }
 }
 
-/// DNS under a rate limit.
 struct RateLimitedDns<'a, D> {
     dns: &'a D,
     limiter: &'a RateLimiter,
@@ -313,7 +310,6 @@ impl Drop for InProgressGuard<'_> {
     }
 }
 
-/// Counts a repair for as long as the guard lives.
 struct RepairGuard<'a>(&'a Cell<usize>);
 
 impl<'a> RepairGuard<'a> {
@@ -329,7 +325,6 @@ impl Drop for RepairGuard<'_> {
     }
 }
 
-/// A binding whose group could not be listed in this check.
 fn deferred(binding: &Binding) -> Report {
     let waiting = "the next check lists the group: there are many bindings, and the load balancing API's limits are \
                    shared with the whole account";

@@ -81,6 +81,7 @@ pub mod rds;
 pub mod reconcile;
 pub mod service;
 pub mod startup;
+mod text;
 #[cfg(feature = "network")]
 pub mod vpclattice;
 

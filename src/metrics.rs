@@ -10,7 +10,6 @@ use crate::plan::TargetState;
 use crate::reconcile::{Report, Status};
 use crate::service::{InvocationResult, Trigger};
 
-/// The namespace of all metrics.
 pub const NAMESPACE: &str = "rds-nlb-sync";
 const DIMENSION: &str = "FunctionName";
 

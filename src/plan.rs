@@ -34,7 +34,6 @@ pub enum TargetState {
 }
 
 impl TargetState {
-    /// The API's word for the state.
     pub fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -53,7 +52,6 @@ impl TargetState {
     }
 }
 
-/// A target group's targets.
 pub type Targets = BTreeMap<SocketAddr, TargetState>;
 
 /// Whether a deregistration may rely on the last DNS answer, and if not, why.
@@ -76,7 +74,6 @@ pub enum Confirmation {
 pub struct AllowedExtras {
     /// The members that are about to become the writer. They are registered early and not deregistered.
     pub candidates: BTreeSet<IpAddr>,
-    /// What happens to the previous writer's target.
     pub standby: StandbyPolicy,
 }
 
@@ -114,7 +111,6 @@ pub enum WaitReason {
     DecideOnceStateIsKnown,
     /// The endpoint's target must be healthy first. After that, this target's health shows whether it is the standby.
     DecideOnceWriterIsHealthy,
-    /// The target is a candidate.
     Candidate,
 }
 
@@ -155,9 +151,7 @@ impl fmt::Display for WaitReason {
 /// Prints like a diff: `+ 10.0.2.20:5432, - 10.0.1.10:5432`, with `?` for what waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// To register now.
     pub register: BTreeSet<SocketAddr>,
-    /// To deregister now.
     pub deregister: BTreeSet<SocketAddr>,
     /// What must wait, and for what.
     pub waiting: BTreeMap<SocketAddr, WaitReason>,
@@ -176,7 +170,6 @@ impl Plan {
         self.waiting.insert(target, reason);
     }
 
-    /// Whether the group agrees with DNS, and nothing waits.
     pub fn is_empty(&self) -> bool {
         let Self { register, deregister, waiting } = self;
         register.is_empty() && deregister.is_empty() && waiting.is_empty()
@@ -356,7 +349,6 @@ pub fn simulate_apply(targets: &mut Targets, plan: &Plan) {
     targets.extend(plan.deregister.iter().map(|target| (*target, TargetState::Draining)));
 }
 
-/// The targets that are registered and not draining.
 pub fn active(targets: &Targets) -> impl Iterator<Item = SocketAddr> {
     targets.iter().filter(|(_, state)| state.is_active()).map(|(target, _)| *target)
 }

@@ -9,7 +9,6 @@ use crate::aws::{Bounded, all};
 use crate::doctor::network::{InspectShares, Principal, Share};
 use crate::error::Error;
 
-/// The account's resource shares.
 pub struct Ram {
     client: Client,
 }
@@ -32,7 +31,7 @@ impl Ram {
         let call = self.client.get_resource_share_associations().association_type(kind);
         let call = call.set_resource_arn(resource.map(str::to_owned)).set_resource_share_arns(shares);
         let pages =
-            all!(call.into_paginator(), "list the resource shares", "ram:GetResourceShareAssociations");
+            all!(of call.into_paginator(), "list the resource shares", "ram:GetResourceShareAssociations");
         Ok(pages.into_iter().flat_map(|page| page.resource_share_associations.unwrap_or_default()).collect())
     }
 }

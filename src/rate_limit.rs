@@ -5,6 +5,7 @@
 //! call. The invariant kept here: a call never waits for one of lower priority. Every call takes a [`Permit`] as an argument
 //! (`elb`); a retry by the SDK takes none.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,9 +43,8 @@ impl Priority {
 }
 
 /// The kinds of calls. Writes have a limit of their own, besides the limit of all calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
-    /// A call that reads.
     Describe,
     /// RegisterTargets or DeregisterTargets.
     Write,
@@ -75,7 +75,6 @@ struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket.
     fn new(burst: f64, rate: f64) -> Self {
         Self { tokens: burst, burst, rate, at: Instant::now() }
     }
@@ -108,7 +107,6 @@ impl RateLimiter {
         Self(tokio::sync::Mutex::new(TokenBucket::new(burst, rate)))
     }
 
-    /// Waits for a token.
     pub async fn wait(&self) {
         let mut bucket = self.0.lock().await;
         let wait = bucket.time_until(1.0);
@@ -120,51 +118,11 @@ impl RateLimiter {
     }
 }
 
-/// A value for each priority and kind of call.
-#[derive(Default)]
-struct PerQueue<T> {
-    failover: PerCall<T>,
-    cleanup: PerCall<T>,
-    routine: PerCall<T>,
-}
-
-#[derive(Default)]
-struct PerCall<T> {
-    describe: T,
-    write: T,
-}
-
-impl<T> PerQueue<T> {
-    fn get(&self, priority: Priority, call: Call) -> &T {
-        let of_priority = match priority {
-            Priority::Failover => &self.failover,
-            Priority::Cleanup => &self.cleanup,
-            Priority::Routine => &self.routine,
-        };
-        match call {
-            Call::Describe => &of_priority.describe,
-            Call::Write => &of_priority.write,
-        }
-    }
-
-    fn get_mut(&mut self, priority: Priority, call: Call) -> &mut T {
-        let of_priority = match priority {
-            Priority::Failover => &mut self.failover,
-            Priority::Cleanup => &mut self.cleanup,
-            Priority::Routine => &mut self.routine,
-        };
-        match call {
-            Call::Describe => &mut of_priority.describe,
-            Call::Write => &mut of_priority.write,
-        }
-    }
-}
-
-/// Grants the permits of this process.
 pub struct ApiRateLimiter {
     state: Mutex<State>,
-    /// The first call in each queue waits for tokens; the others wait for it, in order.
-    queues: PerQueue<tokio::sync::Mutex<()>>,
+    /// One for each priority and kind of call. The first call in a queue waits for tokens; the others wait for it, in
+    /// order.
+    queues: [[tokio::sync::Mutex<()>; 2]; 3],
 }
 
 struct State {
@@ -174,7 +132,7 @@ struct State {
     /// When the API last refused or failed a call.
     last_failed_attempt: Option<Instant>,
     /// The queues whose first call waits for tokens.
-    is_waiting: PerQueue<bool>,
+    waiting: BTreeSet<(Priority, Call)>,
 }
 
 impl ApiRateLimiter {
@@ -195,14 +153,12 @@ impl ApiRateLimiter {
     }
 
     fn with_buckets(all: TokenBucket, writes: TokenBucket, routine: TokenBucket) -> Self {
-        let state =
-            State { all, writes, routine, last_failed_attempt: None, is_waiting: PerQueue::default() };
-        Self { state: Mutex::new(state), queues: PerQueue::default() }
+        let state = State { all, writes, routine, last_failed_attempt: None, waiting: BTreeSet::new() };
+        Self { state: Mutex::new(state), queues: Default::default() }
     }
 
-    /// Waits until the call may be made.
     pub async fn permit(&self, priority: Priority, call: Call) -> Permit {
-        let _first = self.queues.get(priority, call).lock().await;
+        let _first = self.queue(priority, call).lock().await;
         let _waiting = WaitingGuard::new(self, priority, call);
         loop {
             let taken = self.state().take_tokens(priority, call);
@@ -222,6 +178,19 @@ impl ApiRateLimiter {
         state.all.empty();
     }
 
+    fn queue(&self, priority: Priority, call: Call) -> &tokio::sync::Mutex<()> {
+        let [failover, cleanup, routine] = &self.queues;
+        let [describe, write] = match priority {
+            Priority::Failover => failover,
+            Priority::Cleanup => cleanup,
+            Priority::Routine => routine,
+        };
+        match call {
+            Call::Describe => describe,
+            Call::Write => write,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -231,16 +200,9 @@ impl State {
     /// Takes the tokens that the call needs, or returns how long to wait before the next attempt.
     fn take_tokens(&mut self, priority: Priority, call: Call) -> Result<(), Duration> {
         // Reserve one token for each queue of higher priority in which a call waits.
-        let higher = [Priority::Failover, Priority::Cleanup].into_iter().filter(|higher| *higher < priority);
-        let (mut reserved, mut reserved_writes) = (0.0, 0.0);
-        for higher in higher {
-            for waiting in [Call::Describe, Call::Write] {
-                if *self.is_waiting.get(higher, waiting) {
-                    reserved += 1.0;
-                    reserved_writes += if waiting == Call::Write { 1.0 } else { 0.0 };
-                }
-            }
-        }
+        let higher = || self.waiting.iter().filter(|(higher, _)| *higher < priority);
+        let reserved = higher().count() as f64;
+        let reserved_writes = higher().filter(|(_, call)| *call == Call::Write).count() as f64;
         let mut wait = self.all.time_until(1.0 + reserved);
         if call == Call::Write {
             wait = wait.max(self.writes.time_until(1.0 + reserved_writes));
@@ -270,20 +232,19 @@ impl State {
 /// Marks a queue as waiting until the call has its permit, or stops waiting for it.
 struct WaitingGuard<'a> {
     rate_limiter: &'a ApiRateLimiter,
-    priority: Priority,
-    call: Call,
+    queue: (Priority, Call),
 }
 
 impl<'a> WaitingGuard<'a> {
     fn new(rate_limiter: &'a ApiRateLimiter, priority: Priority, call: Call) -> Self {
-        *rate_limiter.state().is_waiting.get_mut(priority, call) = true;
-        Self { rate_limiter, priority, call }
+        rate_limiter.state().waiting.insert((priority, call));
+        Self { rate_limiter, queue: (priority, call) }
     }
 }
 
 impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
-        *self.rate_limiter.state().is_waiting.get_mut(self.priority, self.call) = false;
+        self.rate_limiter.state().waiting.remove(&self.queue);
     }
 }
 

@@ -3,6 +3,8 @@
 mod inspect;
 
 use aws_sdk_rds::Client;
+use aws_sdk_rds::operation::describe_db_clusters::DescribeDBClustersError;
+use aws_sdk_rds::operation::describe_db_instances::DescribeDBInstancesError;
 use aws_sdk_rds::types::{DbCluster, DbInstance};
 
 use crate::aws::{self, Bounded};
@@ -14,7 +16,6 @@ use crate::reconcile::{Cluster, Instance, RdsApi};
 /// Afterwards it is `available` again.
 const FAILING_OVER: &str = "failing-over";
 
-/// The account's clusters and instances.
 pub struct Rds {
     client: Client,
 }
@@ -27,30 +28,18 @@ impl Rds {
 
     async fn describe_cluster(&self, identifier: &str) -> Result<Option<DbCluster>, Error> {
         let call = self.client.describe_db_clusters().db_cluster_identifier(identifier).send();
-        match Box::pin(call).await {
-            Ok(described) => Ok(described.db_clusters.unwrap_or_default().into_iter().next()),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_db_cluster_not_found_fault()) => {
-                Ok(None)
-            }
-            Err(error) => {
-                let doing = format!("describe the cluster {identifier}");
-                Err(aws::call_error(doing, "rds:DescribeDBClusters", error))
-            }
-        }
+        let doing = format!("describe the cluster {identifier}");
+        let is_unknown = DescribeDBClustersError::is_db_cluster_not_found_fault;
+        let described = aws::find(doing, "rds:DescribeDBClusters", is_unknown, call).await?;
+        Ok(described.and_then(|described| described.db_clusters?.into_iter().next()))
     }
 
     async fn describe_instance(&self, identifier: &str) -> Result<Option<DbInstance>, Error> {
         let call = self.client.describe_db_instances().db_instance_identifier(identifier).send();
-        match Box::pin(call).await {
-            Ok(described) => Ok(described.db_instances.unwrap_or_default().into_iter().next()),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_db_instance_not_found_fault()) => {
-                Ok(None)
-            }
-            Err(error) => {
-                let doing = format!("describe the instance {identifier}");
-                Err(aws::call_error(doing, "rds:DescribeDBInstances", error))
-            }
-        }
+        let doing = format!("describe the instance {identifier}");
+        let is_unknown = DescribeDBInstancesError::is_db_instance_not_found_fault;
+        let described = aws::find(doing, "rds:DescribeDBInstances", is_unknown, call).await?;
+        Ok(described.and_then(|described| described.db_instances?.into_iter().next()))
     }
 }
 

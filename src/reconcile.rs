@@ -105,7 +105,6 @@ pub async fn reconcile<D: Resolve, T: TargetGroupApi, C: RdsApi>(
     run.into_report(result)
 }
 
-/// One reconciliation in progress.
 struct Run<'a, D, T, C> {
     binding: &'a Binding,
     mode: Mode,
@@ -116,7 +115,6 @@ struct Run<'a, D, T, C> {
     standby: &'a StandbyCheck<'a, D, T, C>,
     preregister: &'a Preregister<'a, D, T, C>,
     veto: Veto,
-    /// The last plan.
     plan: Option<Plan>,
     changes: ChangeLog,
     registration_latency: Option<Duration>,
@@ -336,7 +334,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         })
     }
 
-    /// Ends pre-registration when DNS has moved and its answer is confirmed.
     fn close_preregistration(&self, observation: &Observation) {
         if self.dns_has_moved(observation) && self.observer.is_confirmed() {
             self.preregister.close();
@@ -346,7 +343,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// Whether DNS still gives the observed answer: lookups go on during every wait. A lookup that failed leaves
     /// no answer to compare.
     fn still_holds(&self, observation: &Observation) -> bool {
-        self.observer.known_for().is_some() && self.observer.resolution() == Some(&observation.resolution)
+        self.observer.known_for().is_some()
+            && self.observer.resolution.as_ref() == Some(&observation.resolution)
     }
 
     /// Waits for a permit to register. Returns `None` and keeps the permit for the next step if the observation no
@@ -390,8 +388,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
 
     async fn register(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
         self.log.registering(&targets);
-        let call =
-            self.observer.clients.groups.register(permit, self.binding.target_group.as_str(), &targets);
+        let group = self.binding.target_group.as_str();
+        let call = self.observer.clients.groups.register(permit, group, &targets);
         let result = self.observer.change("register the endpoint's addresses", call).await;
         self.record_change(Change::Register, &targets, result)?;
         self.clear_error(Stage::Change);
@@ -402,8 +400,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// Best effort: a failure is logged and does not fail the binding.
     async fn register_candidates(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) {
         self.log.registering_early(&targets);
-        let call =
-            self.observer.clients.groups.register(permit, self.binding.target_group.as_str(), &targets);
+        let group = self.binding.target_group.as_str();
+        let call = self.observer.clients.groups.register(permit, group, &targets);
         let result = self.observer.change("register a candidate", call).await;
         if let Err(error) = self.record_change(Change::Register, &targets, result) {
             self.log.candidate_failed(&error);
@@ -415,8 +413,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
 
     async fn deregister(&mut self, permit: Permit, targets: BTreeSet<SocketAddr>) -> Result<(), Error> {
         self.log.deregistering(&targets);
-        let call =
-            self.observer.clients.groups.deregister(permit, self.binding.target_group.as_str(), &targets);
+        let group = self.binding.target_group.as_str();
+        let call = self.observer.clients.groups.deregister(permit, group, &targets);
         let result = self.observer.change("deregister stale targets", call).await;
         // A deregistration is one attempt: its result alone shows whether the outcome is known.
         let result = result.map(|()| Attempts::AllKnown);
@@ -432,7 +430,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         result: Result<Attempts, Error>,
     ) -> Result<(), Error> {
         self.changes.record(change, targets, &result);
-        self.observer.relist_often_until(self.changes.relist_often_until());
+        self.observer.relist_often_until = self.changes.relist_often_until();
         self.observer.require_new_list();
         result.map(|_| ())
     }
@@ -461,7 +459,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         self.standby.error().map_or(Ok(status), Err)
     }
 
-    /// What may be in the group beside the endpoint's addresses.
     fn allowed_extras(&self) -> AllowedExtras {
         AllowedExtras { candidates: self.preregister.addresses(), standby: self.standby.policy() }
     }
@@ -477,7 +474,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
 
     /// Whether DNS has moved since the run began. A watch goes on until then.
     fn dns_has_moved(&self, observation: &Observation) -> bool {
-        self.observer.baseline().has_moved(&observation.wanted())
+        self.observer.baseline.has_moved(&observation.wanted())
     }
 
     /// Passes the observation to the snapshot and the change log.
@@ -488,7 +485,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             self.snapshot.send_replace(Some(Snapshot {
                 resolution: resolution.clone(),
                 family: group.family,
-                first: self.observer.baseline().active().map(SocketAddr::ip).collect(),
+                first: self.observer.baseline.active().map(SocketAddr::ip).collect(),
                 held: held.map(|target| target.ip()).collect(),
             }));
         }
@@ -507,7 +504,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         }
         self.plan = Some(plan.clone());
         // From now on, the end of a watch is no error.
-        self.observer.end_reads(self.reads_end);
+        self.observer.reads_end = self.reads_end;
     }
 
     fn retry(&mut self, stage: Stage, error: Error) -> Then {
@@ -566,7 +563,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let plan = self.plan.unwrap_or_default();
         let may_change_late = self.changes.may_apply_late();
         Report {
-            addresses: self.observer.resolution().map(|found| found.addresses.clone()),
+            addresses: self.observer.resolution.as_ref().map(|found| found.addresses.clone()),
             registered: self.changes.registered,
             deregistered: self.changes.deregistered,
             waiting: waiting_lines(plan, self.mode),

@@ -16,7 +16,6 @@ use crate::reconcile::Clients;
 /// Why a binary does not start, or why it ends.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The parsed environment, and the clients for name servers and AWS APIs.
 pub struct App {
     pub config: Config,
     pub clients: Clients<DnsClient, Elb, Rds>,
@@ -24,7 +23,6 @@ pub struct App {
     pub sdk: SdkConfig,
 }
 
-/// Reads the environment through `variable`, and builds the clients.
 pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, BoxError> {
     let config = Config::parse(&variable)?;
     let dns = DnsClient::new(config.nameservers.as_deref()).map_err(|error| error.explain())?;

@@ -1,7 +1,9 @@
 //! VPC Lattice, by `aws-sdk-vpclattice`. Only this module knows it.
 
 use aws_sdk_vpclattice::Client;
-use aws_sdk_vpclattice::operation::get_resource_configuration::GetResourceConfigurationOutput;
+use aws_sdk_vpclattice::operation::get_resource_configuration::{
+    GetResourceConfigurationError, GetResourceConfigurationOutput,
+};
 use aws_sdk_vpclattice::types::{
     ResourceConfigurationDefinition, ResourceConfigurationSummary, ResourceConfigurationType,
 };
@@ -14,7 +16,6 @@ use crate::error::Error;
 /// How many configurations are read at once. AWS documents no limit of calls for VPC Lattice.
 const CONCURRENT_CALLS: usize = 4;
 
-/// The account's resource configurations and gateways.
 pub struct Lattice {
     client: Client,
 }
@@ -27,18 +28,9 @@ impl Lattice {
     /// The configuration of this id, or `None` if it was deleted since it was listed.
     async fn configuration(&self, id: &str) -> Result<Option<GetResourceConfigurationOutput>, Error> {
         let call = self.client.get_resource_configuration().resource_configuration_identifier(id);
-        match Box::pin(call.send()).await {
-            Ok(found) => Ok(Some(found)),
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
-            {
-                Ok(None)
-            }
-            Err(error) => {
-                let doing = "describe the resource configuration".to_owned();
-                Err(aws::call_error(doing, "vpc-lattice:GetResourceConfiguration", error))
-            }
-        }
+        let doing = "describe the resource configuration".to_owned();
+        let is_gone = GetResourceConfigurationError::is_resource_not_found_exception;
+        aws::find(doing, "vpc-lattice:GetResourceConfiguration", is_gone, call.send()).await
     }
 
     /// The configuration with what it has from its group, if it is a child.
@@ -60,7 +52,7 @@ impl Lattice {
 impl InspectLattice for Lattice {
     async fn configurations(&self, account: &str) -> Result<Vec<ResourceConfiguration>, Error> {
         let mut listed = all!(
-            self.client.list_resource_configurations().into_paginator().items(),
+            self.client.list_resource_configurations(),
             "list the resource configurations",
             "vpc-lattice:ListResourceConfigurations"
         );
@@ -72,10 +64,8 @@ impl InspectLattice for Lattice {
 
     async fn gateway(&self, id: &str) -> Result<ResourceGateway, Error> {
         let call = self.client.get_resource_gateway().resource_gateway_identifier(id);
-        let found = Box::pin(call.send()).await.map_err(|error| {
-            let doing = "describe the resource gateway".to_owned();
-            aws::call_error(doing, "vpc-lattice:GetResourceGateway", error)
-        })?;
+        let doing = "describe the resource gateway".to_owned();
+        let found = aws::call(doing, "vpc-lattice:GetResourceGateway", call.send()).await?;
         Ok(ResourceGateway {
             id: id.to_owned(),
             status: found.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),

@@ -11,7 +11,6 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::tls;
 
-/// The time limit of one attempt of an API call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time limit of an API call with all its retries: three attempts, and the backoff between them.
 const CALL_TIMEOUT: Duration = Duration::from_secs(12);

@@ -42,7 +42,42 @@ impl Intercept for Bounded {
     }
 }
 
-/// Turns a failed call into an [`Error`]. `action` is the IAM action that the call needs.
+/// Makes a call. `doing` is the action for the error, and `action` the IAM action that the call needs. The call is boxed,
+/// because its future takes five kilobytes: without the box, every future above would contain the futures of all its
+/// calls.
+pub fn call<O, E>(
+    doing: String,
+    action: &'static str,
+    call: impl Future<Output = Result<O, SdkError<E, HttpResponse>>>,
+) -> impl Future<Output = Result<O, Error>>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let call = Box::pin(call);
+    async move { call.await.map_err(|error| call_error(doing, action, error)) }
+}
+
+/// Makes a call, and returns `None` if the API knows nothing of that name.
+pub fn find<O, E>(
+    doing: String,
+    action: &'static str,
+    is_not_found: fn(&E) -> bool,
+    call: impl Future<Output = Result<O, SdkError<E, HttpResponse>>>,
+) -> impl Future<Output = Result<Option<O>, Error>>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let call = Box::pin(call);
+    async move {
+        match call.await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.as_service_error().is_some_and(is_not_found) => Ok(None),
+            Err(error) => Err(call_error(doing, action, error)),
+        }
+    }
+}
+
+/// Turns a failed call into an [`Error`].
 pub fn call_error<E>(doing: String, action: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
@@ -122,7 +157,7 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Option<&'static str> {
         }
         None => {}
     }
-    Some(match find::<CredentialsError>(error)? {
+    Some(match source::<CredentialsError>(error)? {
         CredentialsError::InvalidConfiguration(_) => {
             "at a command line, correct the profile that AWS_PROFILE names (`aws configure list-profiles` lists those that \
              exist); in a function, unset AWS_PROFILE, and give the function a role"
@@ -140,9 +175,8 @@ fn unanswered(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     })
 }
 
-/// The first error of this type among the sources.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    error.downcast_ref().or_else(|| find(error.source()?))
+fn source<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    error.downcast_ref().or_else(|| source(error.source()?))
 }
 
 fn kind<E>(error: &SdkError<E, HttpResponse>, code: &str, status: Option<u16>) -> ErrorKind
@@ -151,7 +185,7 @@ where
 {
     match error {
         SdkError::ConstructionFailure(_) => ErrorKind::Permanent,
-        SdkError::DispatchFailure(_) => match find::<CredentialsError>(error) {
+        SdkError::DispatchFailure(_) => match source::<CredentialsError>(error) {
             None | Some(CredentialsError::ProviderTimedOut(_)) => ErrorKind::Transient,
             // Without credentials nothing was sent, and a retry would send nothing.
             Some(_) => ErrorKind::Permanent,

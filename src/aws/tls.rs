@@ -65,7 +65,6 @@ fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, Unus
     Ok(TrustStore::default())
 }
 
-/// A variable, and the path in it.
 struct PathVariable {
     name: &'static str,
     path: String,
@@ -115,7 +114,6 @@ impl PathVariable {
     }
 }
 
-/// Why the server's certificate was refused, if it was.
 pub fn refused_certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
     if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
         return Some(reason);

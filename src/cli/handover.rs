@@ -15,7 +15,7 @@ use super::path::NetworkApis;
 use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet};
-use crate::doctor::{Facts, LoadBalancerFacts, Unread, command, is_tls_required, network, read_facts};
+use crate::doctor::{Facts, LoadBalancerFacts, Unread, is_tls_required, line, network, read_facts};
 use crate::rate_limit::Priority;
 use crate::startup::{App, BoxError};
 
@@ -30,7 +30,6 @@ pub struct Handover {
     region: String,
     engine: Option<String>,
     engine_version: Option<String>,
-    /// Whether users may log in with a token of IAM.
     iam_login: Option<bool>,
     port: Option<u16>,
     load_balancer: Option<String>,
@@ -48,7 +47,6 @@ pub struct Handover {
     commands: BTreeMap<&'static str, String>,
 }
 
-/// An endpoint service on the load balancer.
 #[derive(Debug, Serialize)]
 struct HandoverService {
     name: String,
@@ -198,27 +196,24 @@ fn commands(region: &str, load_balancer: &str, zones: &[String]) -> BTreeMap<&'s
         "ServiceConfigurations[?NetworkLoadBalancerArns && contains(NetworkLoadBalancerArns, '{load_balancer}')]"
     );
     let service = |query: &str| {
-        let words = ["aws", "ec2", "describe-vpc-endpoint-service-configurations", "--region", region];
-        bare(words.into_iter().chain(["--query", query, "--output", "text"]))
+        let describe =
+            "aws ec2 describe-vpc-endpoint-service-configurations --region {} --query {} --output text";
+        line(describe, &[region, query])
     };
     let fields = format!("{on_this}.[ServiceName,ServiceId,AcceptanceRequired]");
     let id = service(&format!("{on_this}.ServiceId"));
-    let words = ["aws", "ec2", "describe-vpc-endpoint-service-permissions", "--region", region];
-    let allowed = ["--query", "AllowedPrincipals[].Principal", "--output", "text", "--service-id"];
-    let allowed = bare(words.into_iter().chain(allowed));
-    let words = ["aws", "ec2", "describe-availability-zones", "--region", region, "--zone-names"];
-    let words = words.into_iter().chain(zones.iter().map(String::as_str));
-    let query = ["--query", "AvailabilityZones[].[ZoneName,ZoneId]", "--output", "text"];
-    let zone_ids = bare(words.chain(query));
+    let allowed = line(
+        "aws ec2 describe-vpc-endpoint-service-permissions --region {} --query {} --output text --service-id",
+        &[region, "AllowedPrincipals[].Principal"],
+    );
+    let mut values = vec![region];
+    values.extend(zones.iter().map(String::as_str));
+    values.extend(["--query", "AvailabilityZones[].[ZoneName,ZoneId]", "--output", "text"]);
     BTreeMap::from([
         (SERVICE, service(&fields)),
         (ALLOWED, format!("{allowed} \"$({id})\"")),
-        (ZONE_IDS, zone_ids),
+        (ZONE_IDS, line("aws ec2 describe-availability-zones --region {} --zone-names", &values)),
     ])
-}
-
-fn bare<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    command(words).trim_matches('`').to_owned()
 }
 
 fn text(handover: &Handover) -> String {

@@ -25,7 +25,6 @@ use crate::ram::Ram;
 #[cfg(feature = "network")]
 use crate::vpclattice::Lattice;
 
-/// Where a handshake goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Through {
     /// To each load balancer of the binding, by its own name.
@@ -67,7 +66,6 @@ impl InspectPath for ClientPath {
     }
 }
 
-/// The network's APIs.
 #[cfg(feature = "network")]
 pub struct NetworkApis {
     ec2: Ec2,
@@ -93,7 +91,6 @@ impl NetworkApis {
         }
     }
 
-    /// The network around a load balancer.
     pub async fn read(
         &self,
         facts: &Facts,

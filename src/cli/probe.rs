@@ -20,7 +20,6 @@ const MAX_ANSWER: usize = 4096;
 /// A load balancer has one address in each zone.
 const MAX_ADDRESSES: usize = 16;
 
-/// How long each step may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Until the connection is there. Linux repeats a lost packet after one second, and again after two more.

@@ -21,7 +21,6 @@ const WIDE: u16 = 120;
 
 const BOLD: Style = Style::new().bold();
 
-/// A text that is being built.
 pub struct TextReport {
     text: String,
     width: u16,
@@ -44,7 +43,6 @@ impl TextReport {
         self.text
     }
 
-    /// Adds a table of the bindings' reports.
     pub fn outcome(&mut self, outcome: &InvocationResult) {
         let mut table = self.table(&["status", "binding", "targets"]);
         for report in &outcome.bindings {
@@ -216,7 +214,6 @@ impl TextReport {
     }
 }
 
-/// A binding's report in one line.
 pub fn line(report: &Report) -> String {
     let Report { endpoint, target_group, status: of, .. } = report;
     let (word, _) = status(*of);
@@ -290,7 +287,6 @@ fn narrow(endpoint: &str, target_group: &str) -> String {
     format!("{}\n→ {}", lines.join("\n"), name(target_group))
 }
 
-/// The target group's name, from its ARN.
 fn name(target_group: &str) -> &str {
     target_group.split('/').nth(1).unwrap_or(target_group)
 }

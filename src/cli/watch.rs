@@ -19,19 +19,17 @@ use crate::binding::{Binding, TargetGroupArn};
 use crate::discovery::Discover;
 use crate::event::WatchedBinding;
 use crate::fleet::Fleet;
-use crate::reconcile::{RdsApi, Report, Resolve, TargetGroupApi};
+use crate::reconcile::{RdsApi, Resolve, TargetGroupApi};
 use crate::service::{InvocationResult, Program, Service, Trigger};
 use crate::startup::{App, BoxError};
 
 /// The pause between two questions to the RDS API, whose limits are unpublished.
 const RDS_PAUSE: Duration = Duration::from_millis(500);
 
-/// Where the results are shown.
 pub struct Screen {
     /// Shown only on a terminal.
     pub spinner: ProgressBar,
     pub output: Output,
-    /// The wall clock.
     pub now: fn() -> SystemTime,
 }
 
@@ -85,7 +83,9 @@ async fn run<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
                 if watched.insert(binding.target_group.clone()) {
                     invocations.push(Box::pin(async move {
                         let deadline = Instant::now() + service.config().timing.watch + time;
-                        let reports = watch_one(service, &binding, &bindings, deadline).await;
+                        let index = bindings.iter().position(|other| *other == binding).unwrap_or_default();
+                        let watched = vec![WatchedBinding { index, promoted_instance: None }];
+                        let reports = service.watch(&bindings, watched, deadline).await;
                         let result = InvocationResult::new(Trigger::Watch, bindings.len(), reports, &[]);
                         (Some(binding.target_group), result)
                     }));
@@ -98,17 +98,6 @@ async fn run<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
             () = &mut polling => {}
         }
     }
-}
-
-async fn watch_one<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
-    service: &Service<'_, D, T, C>,
-    binding: &Binding,
-    bindings: &[Binding],
-    deadline: Instant,
-) -> Vec<Report> {
-    let index = bindings.iter().position(|other| other == binding).unwrap_or_default();
-    let watched = WatchedBinding { index, promoted_instance: None };
-    service.watch(bindings, vec![watched], deadline).await
 }
 
 /// Asks the RDS API about every binding, again and again, and sends each binding that fails over. The binding is sent
@@ -154,7 +143,6 @@ impl Screen {
         if text.is_empty() { Ok(()) } else { self.spinner.suspend(|| print(&text)) }
     }
 
-    /// The time of day, in UTC.
     fn time(&self) -> String {
         let seconds = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         format!("{:02}:{:02}:{:02}Z", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
@@ -183,7 +171,6 @@ impl Signals {
     }
 }
 
-/// The signals that end the process: Ctrl-C.
 #[cfg(not(unix))]
 struct Signals;
 

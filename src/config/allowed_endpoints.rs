@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::bindings::is_label;
 use crate::endpoint::RdsName;
 
 /// The endpoints that a tag may name. Without this limit, the right to set tags would be the right to bind any name.
@@ -37,14 +38,9 @@ pub(super) fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// A whole DNS name, or `*.` and the end of one.
 pub(super) fn parse(pattern: &str) -> Option<String> {
     let pattern = normal(pattern);
     let name = pattern.strip_prefix("*.").unwrap_or(&pattern);
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
     (name.len() <= 253 && pattern.contains('.') && name.split('.').all(is_label)).then_some(pattern)
 }
 

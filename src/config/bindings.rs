@@ -8,10 +8,9 @@ use serde_json::{Map, Value};
 
 use super::problems::{FieldProblem, Problems};
 use crate::binding::{Binding, Role, TargetGroupArn};
-use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster, is_reader_endpoint};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, is_of_a_cluster};
 use crate::plan::StandbyPolicy;
 
-/// The bindings, in JSON.
 pub const BINDINGS: &str = "BINDINGS";
 
 const READER_FOR_WRITER: &str = "is a cluster's reader endpoint, which gives one reader at a time and not the writer. Fix: \
@@ -109,12 +108,11 @@ impl Fields {
 
     fn binding(mut self) -> Result<Binding, Vec<FieldProblem>> {
         let endpoint = self.required("endpoint", endpoint);
-        let target_group = self.required("target_group", |arn| {
-            arn.parse::<TargetGroupArn>().map_err(|invalid| invalid.to_string())
-        });
+        let target_group = self.required("target_group", str::parse);
         let databases = self.optional("database", databases);
         let role = self.optional("role", role);
-        if let Some(endpoint) = endpoint.as_deref().filter(|endpoint| is_reader_endpoint(endpoint))
+        if let Some(endpoint) = &endpoint
+            && RdsKind::of(endpoint) == Some(RdsKind::ClusterReader)
             && role.unwrap_or_default() == Role::Writer
             && !self.problems.iter().any(|problem| problem.field == "role")
         {
@@ -169,15 +167,14 @@ fn text(value: &Value) -> Result<&str, String> {
 /// True for a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
 pub(super) fn is_dns_name(name: &str) -> bool {
     let bare = name.strip_suffix('.').unwrap_or(name);
-    let label_is_valid = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    bare.len() <= 253 && bare.contains('.') && bare.split('.').all(label_is_valid)
+    bare.len() <= 253 && bare.contains('.') && bare.split('.').all(is_label)
 }
 
-/// Checks an endpoint's name.
+pub(super) fn is_label(label: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=63).contains(&label.len()) && label.bytes().all(is_allowed)
+}
+
 fn endpoint(name: &str) -> Result<String, String> {
     let fix = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
     let bare = name.strip_suffix('.').unwrap_or(name);

@@ -2,16 +2,11 @@
 
 use std::fmt;
 
-/// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
-    /// The environment variable.
     pub variable: &'static str,
-    /// Which element of the variable's list.
     pub index: Option<usize>,
-    /// Which field of the element.
     pub field: Option<String>,
-    /// Whether the variable is needed and not set.
     pub is_missing: bool,
     pub message: String,
 }
@@ -37,7 +32,6 @@ pub struct FieldProblem {
     pub message: String,
 }
 
-/// Everything that is wrong with the environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(pub(super) Vec<Problem>);
 
@@ -64,35 +58,23 @@ impl fmt::Display for ConfigErrors {
 pub(super) struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// About a whole variable.
     pub fn add(&mut self, variable: &'static str, message: impl fmt::Display) {
-        self.push(variable, None, None, message);
+        self.0.push(Problem { variable, message: message.to_string(), ..Problem::default() });
     }
 
-    /// About a variable that is needed and not set.
     pub fn add_missing(&mut self, variable: &'static str, example: &str) {
         let message = format!("is not set. Fix: give {example}");
-        self.0.push(Problem { variable, index: None, field: None, is_missing: true, message });
+        self.0.push(Problem { variable, is_missing: true, message, ..Problem::default() });
     }
 
-    /// About one element of a variable's list.
     pub fn add_at(&mut self, variable: &'static str, index: usize, message: impl fmt::Display) {
-        self.push(variable, Some(index), None, message);
-    }
-
-    /// About one field of an element.
-    pub fn add_field(&mut self, variable: &'static str, index: usize, problem: FieldProblem) {
-        self.push(variable, Some(index), Some(problem.field), problem.message);
-    }
-
-    fn push(
-        &mut self,
-        variable: &'static str,
-        index: Option<usize>,
-        field: Option<String>,
-        message: impl fmt::Display,
-    ) {
         let message = message.to_string();
-        self.0.push(Problem { variable, index, field, is_missing: false, message });
+        self.0.push(Problem { variable, index: Some(index), message, ..Problem::default() });
+    }
+
+    pub fn add_field(&mut self, variable: &'static str, index: usize, problem: FieldProblem) {
+        let FieldProblem { field, message } = problem;
+        let (index, field) = (Some(index), Some(field));
+        self.0.push(Problem { variable, index, field, message, ..Problem::default() });
     }
 }

@@ -16,7 +16,7 @@ use super::path::InspectPath;
 use super::reading::read_until;
 use super::report::BindingFindings;
 use crate::binding::Binding;
-use crate::endpoint::{RdsKind, RdsName, cluster_identifier, zone};
+use crate::endpoint::{RdsKind, cluster_identifier, zone};
 use crate::error::Error;
 use crate::plan::Family;
 use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
@@ -25,7 +25,6 @@ use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
 /// a burst of 40 calls and ten per second (ELB API throttling). A failover needs some of them at the same time.
 const CONCURRENT_BINDINGS: usize = 4;
 
-/// The ELB API as the doctor reads it.
 pub trait InspectGroups {
     /// A target group, of any type and protocol.
     async fn group(&self, group: &str) -> Result<Group, Error>;
@@ -40,7 +39,6 @@ pub trait InspectGroups {
     async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error>;
 }
 
-/// The RDS API as the doctor reads it.
 pub trait InspectDatabases {
     /// The cluster of this identifier, else the instance, else `None`.
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error>;
@@ -69,7 +67,6 @@ pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>
     stream::iter(all_findings).buffered(CONCURRENT_BINDINGS).collect().await
 }
 
-/// The facts about one binding, read until the deadline.
 pub async fn read_facts<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>(
     clients: &Clients<D, T, C>,
     binding: &Binding,
@@ -84,7 +81,6 @@ struct Reader<'a, D, T, C> {
     deadline: Instant,
 }
 
-/// The facts about the endpoint and the database behind it.
 struct DatabaseSide {
     resolution: Fact<Resolution>,
     identifier: String,
@@ -94,28 +90,21 @@ struct DatabaseSide {
     tls_parameters: Option<Fact<Attributes>>,
 }
 
-fn is_proxy(name: &str) -> bool {
-    RdsName::parse(name).is_some_and(|name| name.kind == RdsKind::Proxy)
-}
-
-/// The load balancers that the group is attached to, or those that it could be attached to.
-struct LoadBalancerSide {
-    load_balancers: Fact<Vec<LoadBalancerFacts>>,
-    load_balancers_of_vpc: Fact<Vec<LoadBalancerFacts>>,
-}
+/// The load balancers that the group is attached to, and those that it could be attached to.
+type LoadBalancers = (Fact<Vec<LoadBalancerFacts>>, Fact<Vec<LoadBalancerFacts>>);
 
 impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T, C> {
     async fn facts(&self) -> Facts {
         let arn = self.binding.target_group.as_str();
         let groups = &self.clients.groups;
-        let ((group, database_side, load_balancer_side), attributes, targets) = tokio::join!(
+        let ((group, database_side, load_balancers), attributes, targets) = tokio::join!(
             self.about_group(),
             self.read("read the group's attributes", groups.attributes(arn)),
             self.read("list the group's targets", groups.health(arn)),
         );
         let DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters } =
             database_side;
-        let LoadBalancerSide { load_balancers, load_balancers_of_vpc } = load_balancer_side;
+        let (load_balancers, load_balancers_of_vpc) = load_balancers;
         Facts {
             resolution,
             identifier,
@@ -132,16 +121,16 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     }
 
     /// The group, then the facts that depend on it: its address family decides which records are looked up.
-    async fn about_group(&self) -> (Fact<Group>, DatabaseSide, LoadBalancerSide) {
+    async fn about_group(&self) -> (Fact<Group>, DatabaseSide, LoadBalancers) {
         let describing = self.clients.groups.group(self.binding.target_group.as_str());
         let group = self.read("describe the target group", describing).await;
         let family = match &group {
             Ok(group) if group.address_type == "ipv6" => Family::V6,
             _ => Family::V4,
         };
-        let (database_side, load_balancer_side) =
-            tokio::join!(self.database_side(family), self.load_balancer_side(group.as_ref().ok()));
-        (group, database_side, load_balancer_side)
+        let (database_side, load_balancers) =
+            tokio::join!(self.database_side(family), self.load_balancers(group.as_ref().ok()));
+        (group, database_side, load_balancers)
     }
 
     /// The endpoint's addresses and, by the names in the answer, the database.
@@ -155,7 +144,8 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         };
         let chain = resolution.as_ref().map(|resolution| resolution.chain.as_slice());
         let chain = chain.unwrap_or(std::slice::from_ref(&self.binding.endpoint));
-        let database = match is_proxy(&self.binding.endpoint) || chain.iter().any(|name| is_proxy(name)) {
+        let is_proxy = |name: &String| RdsKind::of(name) == Some(RdsKind::Proxy);
+        let database = match is_proxy(&self.binding.endpoint) || chain.iter().any(is_proxy) {
             // A database of the proxy's name, or the binding's `database`, has another address than the proxy.
             true => Ok(None),
             false => self.read("ask the RDS API", self.clients.rds.database(&identifier)).await,
@@ -208,37 +198,24 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         self.read("read the database's parameters", self.clients.rds.parameters(kind, group)).await
     }
 
-    async fn load_balancer_side(&self, group: Option<&Group>) -> LoadBalancerSide {
+    async fn load_balancers(&self, group: Option<&Group>) -> LoadBalancers {
         let nothing = || Ok(Vec::new());
-        match group {
-            None => LoadBalancerSide { load_balancers: nothing(), load_balancers_of_vpc: nothing() },
-            Some(Group { load_balancers, vpc, .. }) if load_balancers.is_empty() => LoadBalancerSide {
-                load_balancers: nothing(),
-                load_balancers_of_vpc: self.load_balancers_of_vpc(vpc.as_deref()).await,
-            },
-            Some(Group { load_balancers, port, .. }) => {
-                let described = self.load_balancers(load_balancers).await;
-                let load_balancers = match described {
-                    Ok(described) => Ok(self.load_balancer_facts(described, *port).await),
-                    Err(unread) => Err(unread),
-                };
-                LoadBalancerSide { load_balancers, load_balancers_of_vpc: nothing() }
-            }
-        }
-    }
-
-    /// All load balancers of the account where `arns` is empty.
-    async fn load_balancers(&self, arns: &[String]) -> Fact<Vec<LoadBalancer>> {
+        let Some(Group { load_balancers: arns, vpc, port, .. }) = group else {
+            return (nothing(), nothing());
+        };
+        // All of the account where the group has none.
         let describing = self.clients.groups.load_balancers(arns);
-        self.read("describe the load balancers", describing).await
-    }
-
-    async fn load_balancers_of_vpc(&self, vpc: Option<&str>) -> Fact<Vec<LoadBalancerFacts>> {
-        let mut found = self.load_balancers(&[]).await?;
-        // A listener of an internet-facing one would make the database public.
-        found.retain(|one| one.kind == "network" && one.scheme == "internal" && one.vpc.as_deref() == vpc);
-        found.truncate(MAX_OF_VPC);
-        Ok(self.load_balancer_facts(found, None).await)
+        let found = match self.read("describe the load balancers", describing).await {
+            Ok(mut found) if arns.is_empty() => {
+                // A listener of an internet-facing one would make the database public.
+                found.retain(|one| one.kind == "network" && one.scheme == "internal" && one.vpc == *vpc);
+                found.truncate(MAX_OF_VPC);
+                Ok(self.load_balancer_facts(found, None).await)
+            }
+            Ok(found) => Ok(self.load_balancer_facts(found, *port).await),
+            Err(unread) => Err(unread),
+        };
+        if arns.is_empty() { (nothing(), found) } else { (found, nothing()) }
     }
 
     /// The load balancers with what further calls say of them. `port` is the group's.

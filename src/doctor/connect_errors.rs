@@ -13,6 +13,7 @@ use super::facts::{
 };
 use super::finding::Finding;
 use crate::endpoint::RdsKind;
+use crate::text::Joined as _;
 
 const CHECK: &str = "connect_errors";
 /// The value that the fix sets. Health checks do not reach it in a hundred years.
@@ -56,15 +57,14 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     if let Some(unread) = groups.keys().filter_map(read).find_map(|read| read.as_ref().err()) {
         return Some(Finding::unread_optional(CHECK, unread, of_database));
     }
-    let list = groups.keys().copied().collect::<Vec<_>>().join(", ");
     let pending: Groups<'_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
     if !pending.is_empty() {
         return Some(waits(context, &pending));
     }
+    let list = groups.keys().joined(", ");
     Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129")))
 }
 
-/// Parameter groups by name.
 type Groups<'g> = Vec<(&'g str, &'g ParameterGroup<'g>)>;
 
 /// Whether the parameter group was read, and lets the server block the load balancer.
@@ -122,26 +122,21 @@ fn protecting(parameters: &Attributes) -> Option<&'static str> {
     (value("host_cache_size") == Some("0")).then_some("host_cache_size")
 }
 
-fn users(groups: &[(&str, &ParameterGroup<'_>)]) -> String {
-    let of_group =
-        |(name, group): &(&str, &ParameterGroup<'_>)| format!("{name} of {}", group.users.join(", "));
-    groups.iter().map(of_group).collect::<Vec<_>>().join("; ")
-}
-
 fn blocks(context: CheckContext<'_>, database: &Database, low: &[(&str, &ParameterGroup<'_>)]) -> Finding {
     let (default, own): (Vec<_>, Vec<_>) =
         low.iter().partition(|(name, _)| name.starts_with(DEFAULT_PARAMETER_GROUP));
     let mut fixes = Vec::new();
     if !own.is_empty() {
         let raise = own.iter().map(|(name, group)| set_parameter(context, group.kind, name));
-        fixes.push(format!("raise it: {}", raise.collect::<Vec<_>>().join(" ")));
+        fixes.push(format!("raise it: {}", raise.joined(" ")));
     }
     fixes.extend(default.iter().map(|(name, group)| {
         replace_group(context, database, group, name.trim_start_matches(DEFAULT_PARAMETER_GROUP))
     }));
+    let users = low.iter().map(|(name, group)| format!("{name} of {}", group.users.join(", ")));
     Finding::warning(
         CHECK,
-        format!("max_connect_errors is low in the parameter group {}", users(low)),
+        format!("max_connect_errors is low in the parameter group {}", users.joined("; ")),
         "health checks are connections without a login: after max_connect_errors of them in a row (100 by \
          default, about 17 minutes of a check every 10 s) the server refuses the load balancer's addresses with error 1129",
         fixes.join("; "),
@@ -151,43 +146,41 @@ fn blocks(context: CheckContext<'_>, database: &Database, low: &[(&str, &Paramet
 /// The group protects. The server uses it, or another change of it, only after a reboot: the RDS API does not say which.
 fn waits(context: CheckContext<'_>, pending: &[(&str, &ParameterGroup<'_>)]) -> Finding {
     let reboots = pending.iter().flat_map(|(_, group)| {
-        let (command, option) = match group.kind {
-            DatabaseKind::Cluster => ("reboot-db-cluster", "--db-cluster-identifier"),
-            DatabaseKind::Instance => ("reboot-db-instance", "--db-instance-identifier"),
+        let reboot = match group.kind {
+            DatabaseKind::Cluster => "rds reboot-db-cluster --db-cluster-identifier",
+            DatabaseKind::Instance => "rds reboot-db-instance --db-instance-identifier",
         };
-        group.pending.iter().map(move |name| context.aws(["rds", command, option, name]))
+        group.pending.iter().map(move |name| context.aws(reboot, &[name]))
     });
-    let names: Vec<&str> = pending.iter().flat_map(|(_, group)| group.pending.iter().copied()).collect();
-    let groups = pending.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let names = pending.iter().flat_map(|(_, group)| &group.pending).joined(", ");
+    let groups = pending.iter().map(|(name, _)| name).joined(", ");
     let read = |name: &str| context.facts.parameters.get(name)?.as_ref().ok();
     let protecting: BTreeSet<&str> = pending.iter().filter_map(|(name, _)| protecting(read(name)?)).collect();
-    let look = protecting.iter().map(|name| format!("SHOW GLOBAL VARIABLES LIKE '{name}'"));
-    let (look, protecting) =
-        (look.collect::<Vec<_>>().join("; "), protecting.iter().copied().collect::<Vec<_>>().join(", "));
+    let look = protecting.iter().map(|name| format!("SHOW GLOBAL VARIABLES LIKE '{name}'")).joined("; ");
+    let protecting = protecting.iter().joined(", ");
     Finding::warning(
         CHECK,
         format!(
-            "{} may wait for a reboot before it uses {protecting} of the parameter group {groups}, of which some \
-             change is pending",
-            names.join(", ")
+            "{names} may wait for a reboot before it uses {protecting} of the parameter group {groups}, of which some \
+             change is pending"
         ),
         "until then the server may refuse the load balancer's addresses with error 1129, because of health checks without \
          a login",
         format!(
             "log in and look at the server's own value first: {look}. Only if it is not the group's, reboot at a quiet \
              time, since this ends the connections: {}",
-            reboots.collect::<Vec<_>>().join(" ")
+            reboots.joined(" ")
         ),
     )
 }
 
 fn set_parameter(context: CheckContext<'_>, kind: DatabaseKind, group: &str) -> String {
     let parameter = format!("ParameterName=max_connect_errors,ParameterValue={MANY},ApplyMethod=immediate");
-    let (command, name) = match kind {
-        DatabaseKind::Cluster => ("modify-db-cluster-parameter-group", "--db-cluster-parameter-group-name"),
-        DatabaseKind::Instance => ("modify-db-parameter-group", "--db-parameter-group-name"),
+    let modify = match kind {
+        DatabaseKind::Cluster => "rds modify-db-cluster-parameter-group --db-cluster-parameter-group-name",
+        DatabaseKind::Instance => "rds modify-db-parameter-group --db-parameter-group-name",
     };
-    context.aws(["rds", command, name, group, "--parameters", &parameter])
+    context.aws(modify, &[group, "--parameters", &parameter])
 }
 
 /// The fix for a default parameter group, which cannot be changed: a new group of the same family replaces it.
@@ -199,28 +192,23 @@ fn replace_group(
 ) -> String {
     // A name may have no dot. One group is of one family.
     let name = format!("{}-nlb-{}", database.identifier, family.replace('.', "-"));
-    let (create, option, modify, of) = match group.kind {
+    let (create, modify) = match group.kind {
         DatabaseKind::Cluster => (
-            "create-db-cluster-parameter-group",
-            "--db-cluster-parameter-group-name",
-            "modify-db-cluster",
-            "--db-cluster-identifier",
+            "rds create-db-cluster-parameter-group --db-cluster-parameter-group-name",
+            "rds modify-db-cluster --db-cluster-identifier {} --db-cluster-parameter-group-name",
         ),
         DatabaseKind::Instance => (
-            "create-db-parameter-group",
-            "--db-parameter-group-name",
-            "modify-db-instance",
-            "--db-instance-identifier",
+            "rds create-db-parameter-group --db-parameter-group-name",
+            "rds modify-db-instance --db-instance-identifier {} --db-parameter-group-name",
         ),
     };
-    let create = ["rds", create, option, &name, "--db-parameter-group-family", family];
-    let create = create.into_iter().chain(["--description", "max_connect_errors for the load balancer"]);
-    let attach = |user: &&str| context.aws(["rds", modify, of, user, option, &name, "--apply-immediately"]);
-    let attach: Vec<String> = group.users.iter().map(attach).collect();
+    let description = "max_connect_errors for the load balancer";
+    let options = [&*name, "--db-parameter-group-family", family, "--description", description];
+    let attach = |user: &&str| context.aws(modify, &[user, &name, "--apply-immediately"]);
     format!(
         "give the database a parameter group of its own, which takes effect with a reboot: {} {} {}",
-        context.aws(create),
+        context.aws(create, &options),
         set_parameter(context, group.kind, &name),
-        attach.join(" ")
+        group.users.iter().map(attach).joined(" ")
     )
 }

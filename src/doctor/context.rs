@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer};
-use super::shell::command;
+use super::shell::line;
 use crate::binding::{Binding, Role};
-use crate::endpoint::{RdsKind, RdsName, member};
+use crate::endpoint::{RdsKind, member};
 
-/// The input of every check.
 #[derive(Clone, Copy)]
 pub(super) struct CheckContext<'a> {
     pub binding: &'a Binding,
@@ -44,15 +43,17 @@ impl<'a> CheckContext<'a> {
         std::iter::once(self.binding.endpoint.as_str()).chain(chain).collect()
     }
 
-    /// The first name of this kind among the endpoint and its CNAME chain.
     pub(super) fn name_of_kind(self, kind: RdsKind) -> Option<&'a str> {
-        let is_of_kind = |name: &&str| RdsName::parse(name).is_some_and(|name| name.kind == kind);
-        self.names().into_iter().find(is_of_kind)
+        self.names().into_iter().find(|name| RdsKind::of(name) == Some(kind))
     }
 
     /// Whether the endpoint or a name in its CNAME chain is of this kind.
     pub(super) fn is_named(self, kind: RdsKind) -> bool {
         self.name_of_kind(kind).is_some()
+    }
+
+    pub(super) fn vpc(self) -> Option<&'a str> {
+        self.facts.group.as_ref().ok()?.vpc.as_deref()
     }
 
     /// Whether the group holds IPv6 addresses.
@@ -99,32 +100,32 @@ impl<'a> CheckContext<'a> {
         Some(resolution.addresses.targets(port).map(|target| target.to_string()).collect())
     }
 
-    /// An AWS CLI command in the group's Region, in backquotes. `words` begin with the service.
-    pub(super) fn aws<'w>(self, words: impl IntoIterator<Item = &'w str>) -> String
-    where
-        'a: 'w,
-    {
-        let words = std::iter::once("aws").chain(words).chain(["--region", self.region()]);
-        command(words)
+    /// An AWS CLI command in the group's Region, in backquotes. The template begins with the service; [`line`] fills it.
+    pub(super) fn aws(self, template: &str, values: &[&str]) -> String {
+        format!("`{}`", self.aws_line(template, values))
+    }
+
+    /// The same without backquotes.
+    pub(super) fn aws_line(self, template: &str, values: &[&str]) -> String {
+        line(&format!("aws {template}"), &[values, &["--region", self.region()]].concat())
     }
 
     /// The command that sets these attributes of the group.
     pub(super) fn set_attributes(self, attributes: &[(&str, &str)]) -> String {
         let list: Vec<String> =
             attributes.iter().map(|(key, value)| format!("Key={key},Value={value}")).collect();
-        let group = self.binding.target_group.as_str();
-        let words = ["elbv2", "modify-target-group-attributes", "--target-group-arn", group, "--attributes"];
-        self.aws(words.into_iter().chain(list.iter().map(String::as_str)))
+        let mut values = vec![self.binding.target_group.as_str()];
+        values.extend(list.iter().map(String::as_str));
+        self.aws("elbv2 modify-target-group-attributes --target-group-arn {} --attributes", &values)
     }
 
     /// The command with which the load balancer's security groups no longer apply to PrivateLink traffic. It must name
     /// them all.
     pub(super) fn set_not_enforced(self, load_balancer: &LoadBalancer) -> String {
-        let LoadBalancer { arn, security_groups, .. } = load_balancer;
-        let words = ["elbv2", "set-security-groups", "--load-balancer-arn", arn, "--security-groups"];
-        let words = words.into_iter().chain(security_groups.iter().map(String::as_str));
-        let off = ["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"];
-        command(["aws"].into_iter().chain(words).chain(off).chain(["--region", self.region()]))
+        let mut values = vec![load_balancer.arn.as_str()];
+        values.extend(load_balancer.security_groups.iter().map(String::as_str));
+        values.extend(["--enforce-security-group-inbound-rules-on-private-link-traffic", "off"]);
+        self.aws("elbv2 set-security-groups --load-balancer-arn {} --security-groups", &values)
     }
 
     /// The command that creates a TCP group of type ip like this one.
@@ -132,10 +133,9 @@ impl<'a> CheckContext<'a> {
         let name: String = self.binding.name().chars().take(28).collect();
         let name = format!("{}-tcp", name.trim_end_matches('-'));
         let port = self.port().unwrap_or(5432).to_string();
-        let vpc = self.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref());
-        let words = ["elbv2", "create-target-group", "--name", &name, "--protocol", "TCP", "--port", &port];
-        let vpc = vpc.into_iter().flat_map(|vpc| ["--vpc-id", vpc]);
-        let family = self.is_v6().then_some(["--ip-address-type", "ipv6"]).into_iter().flatten();
-        self.aws(words.into_iter().chain(["--target-type", "ip"]).chain(family).chain(vpc))
+        let mut values = vec![name.as_str(), &port];
+        values.extend(self.is_v6().then_some(["--ip-address-type", "ipv6"]).into_iter().flatten());
+        values.extend(self.vpc().into_iter().flat_map(|vpc| ["--vpc-id", vpc]));
+        self.aws("elbv2 create-target-group --name {} --protocol TCP --port {} --target-type ip", &values)
     }
 }

@@ -3,7 +3,7 @@
 use super::context::CheckContext;
 use super::facts::{Database, DatabaseKind};
 use super::finding::{Finding, FindingKind};
-use super::shell::command;
+use super::shell::line;
 use crate::binding::Role;
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, RdsName};
 use crate::plan::StandbyPolicy;
@@ -64,8 +64,8 @@ fn check_endpoint(context: CheckContext<'_>) -> Finding {
             Finding::unread_required("endpoint", unread, "whether the group holds the endpoint's addresses")
         }
         Ok(resolution) => {
-            let by =
-                resolution.chain.iter().skip(1).map(|name| format!(", through {name}")).collect::<String>();
+            let by: String =
+                resolution.chain.iter().skip(1).map(|name| format!(", through {name}")).collect();
             Finding::ok("endpoint", format!("resolves to {}{by}", resolution.addresses))
         }
     }
@@ -110,13 +110,16 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
 
 /// The command that prints the writer endpoint of this cluster, or those of all clusters.
 fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
-    let words = match cluster {
-        Some(cluster) => {
-            vec!["--db-cluster-identifier", cluster, "--query", "DBClusters[0].Endpoint", "--output", "text"]
-        }
-        None => vec!["--query", "DBClusters[].[DBClusterIdentifier,Endpoint]", "--output", "text"],
-    };
-    context.aws(["rds", "describe-db-clusters"].into_iter().chain(words))
+    match cluster {
+        Some(cluster) => context.aws(
+            "rds describe-db-clusters --db-cluster-identifier {} --query {} --output text",
+            &[cluster, "DBClusters[0].Endpoint"],
+        ),
+        None => context.aws(
+            "rds describe-db-clusters --query {} --output text",
+            &["DBClusters[].[DBClusterIdentifier,Endpoint]"],
+        ),
+    }
 }
 
 fn proxy(context: CheckContext<'_>, name: &str) -> Finding {
@@ -125,14 +128,14 @@ fn proxy(context: CheckContext<'_>, name: &str) -> Finding {
     let targets = match second {
         // One of the proxy's further endpoints, whose name does not have the proxy's.
         Some(label) if label.eq_ignore_ascii_case("endpoint") => {
-            let words = ["rds", "describe-db-proxy-endpoints", "--db-proxy-endpoint-name", first];
-            let query = ["--query", "DBProxyEndpoints[].DBProxyName", "--output", "text"];
-            let proxy = context.aws(words.into_iter().chain(query));
-            let words = ["aws", "rds", "describe-db-proxy-targets", "--region", context.region()];
-            let targets = command(words.into_iter().chain(["--db-proxy-name"]));
-            format!("`{} | xargs -n 1 {}`", proxy.trim_matches('`'), targets.trim_matches('`'))
+            let names = context.aws_line(
+                "rds describe-db-proxy-endpoints --db-proxy-endpoint-name {} --query {} --output text",
+                &[first, "DBProxyEndpoints[].DBProxyName"],
+            );
+            let targets = "aws rds describe-db-proxy-targets --region {} --db-proxy-name";
+            format!("`{names} | xargs -n 1 {}`", line(targets, &[context.region()]))
         }
-        _ => context.aws(["rds", "describe-db-proxy-targets", "--db-proxy-name", first]),
+        _ => context.aws("rds describe-db-proxy-targets --db-proxy-name", &[first]),
     };
     let observed = "the database behind an RDS Proxy, which keeps its addresses in a failover";
     Finding::not_examined("database", observed, format!("check that its targets are available: {targets}"))
@@ -160,7 +163,6 @@ fn unknown(context: CheckContext<'_>) -> Finding {
     )
 }
 
-/// The database is available.
 fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
     let Database { kind, identifier, status, .. } = database;
     let kind = match kind {
@@ -168,9 +170,8 @@ fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
         DatabaseKind::Instance => "instance",
     };
     let observed = format!("the {kind} {identifier} is {status}");
-    let source = format!("db-{kind}");
-    let events = ["rds", "describe-events", "--source-type", &source, "--source-identifier", identifier];
-    let events = context.aws(events.into_iter().chain(["--duration", "1440"]));
+    let events = "rds describe-events --source-type {} --source-identifier {} --duration 1440";
+    let events = context.aws(events, &[&format!("db-{kind}"), identifier]);
     let is_among = |states: &[&str]| states.iter().any(|state| status.starts_with(state));
     if is_among(&DOWN) {
         return Finding::problem(
@@ -240,8 +241,8 @@ fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Optio
     if database.is_multi_az {
         return Some(Finding::ok("standby_policy", format!("{identifier} is Multi-AZ and has a standby")));
     }
-    let words = ["rds", "modify-db-instance", "--db-instance-identifier", identifier, "--multi-az"];
-    let convert = context.aws(words.into_iter().chain(["--apply-immediately"]));
+    let convert = "rds modify-db-instance --db-instance-identifier {} --multi-az --apply-immediately";
+    let convert = context.aws(convert, &[identifier]);
     let finding = Finding::problem(
         "standby_policy",
         format!("standby is \"keep\", and the instance {identifier} is not Multi-AZ: it has no standby"),

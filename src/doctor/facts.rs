@@ -9,7 +9,6 @@ use crate::reconcile::{Cluster, Resolution};
 /// A fact, or why it could not be read.
 pub type Fact<T> = Result<T, Unread>;
 
-/// Why a fact could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
     pub kind: ErrorKind,
@@ -74,11 +73,9 @@ pub enum DatabaseKind {
 pub struct Database {
     pub kind: DatabaseKind,
     pub identifier: String,
-    /// Such as `available`.
     pub status: String,
     /// Such as `aurora-mysql` or `postgres`.
     pub engine: String,
-    /// Such as `16.4`.
     pub engine_version: Option<String>,
     /// Whether users may log in with a token of IAM instead of a password.
     pub allows_iam_login: Option<bool>,
@@ -90,18 +87,15 @@ pub struct Database {
     pub described: Cluster,
     /// The cluster that an instance belongs to.
     pub member_of: Option<String>,
-    /// The ids of its security groups.
     pub security_groups: Vec<String>,
     /// A cluster's own parameter group.
     pub parameter_group: Option<String>,
     /// Whether a member uses the cluster's parameter group, or some change of it, only after a reboot.
     pub needs_reboot: bool,
-    /// An instance's own host.
     pub host: Option<Host>,
 }
 
 impl Database {
-    /// Whether it speaks the protocol of MySQL.
     pub fn is_mysql(&self) -> bool {
         ["mysql", "mariadb", "aurora-mysql"].contains(&self.engine.as_str()) || self.engine == "aurora"
     }
@@ -132,7 +126,6 @@ pub struct Host {
 pub struct Group {
     /// `ip`, `instance`, `alb` or `lambda`.
     pub target_type: String,
-    /// `TCP`, `TLS`, …
     pub protocol: String,
     /// The port of targets that are registered without one.
     pub port: Option<u16>,
@@ -179,7 +172,6 @@ pub struct LoadBalancer {
     pub enforces_on_private_link: bool,
 }
 
-/// A load balancer, with the answers of further calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancerFacts {
     pub load_balancer: LoadBalancer,
@@ -202,16 +194,13 @@ impl LoadBalancerFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     pub arn: String,
-    /// The port that clients connect to.
     pub port: u16,
-    /// `TCP`, `TLS`, …
     pub protocol: String,
     /// The target groups that it forwards to, each with its weight.
     pub forwards: Vec<(String, u32)>,
 }
 
 impl Listener {
-    /// Whether it sends connections to this group.
     pub fn serves(&self, group: &str) -> bool {
         self.forwards.iter().any(|(arn, weight)| arn == group && *weight > 0)
     }
@@ -252,7 +241,6 @@ impl Health {
 /// The prefix of the parameter groups that RDS makes and that cannot be changed.
 pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
 
-/// A parameter group as the database uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterGroup<'a> {
     /// Whose it is.

@@ -13,7 +13,6 @@ pub enum Severity {
     /// The facts could not be observed, and the check is optional. Reports list it apart from the findings.
     #[default]
     NotExamined,
-    /// As it should be.
     Ok,
     /// Clients are served, but slower or less safely than they could be, or a fact could not be checked.
     Warning,
@@ -21,7 +20,6 @@ pub enum Severity {
     Problem,
 }
 
-/// What one check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub level: Severity,
@@ -112,7 +110,6 @@ impl Finding {
         Self { level: Severity::Problem, impact: Some(impact), ..Self::unread(check, unread, could_not) }
     }
 
-    /// An optional fact that could not be read.
     pub(super) fn unread_optional(check: &'static str, unread: &Unread, could_not: &str) -> Self {
         let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
         Self::not_examined(check, format!("{could_not}: {}", unread.reason), fix)
@@ -122,7 +119,6 @@ impl Finding {
         Self { kind, ..self }
     }
 
-    /// Makes this a consequence of what another check found.
     pub(super) fn follows(&mut self, cause: &str) {
         self.fix = Some(format!("see the finding {cause}"));
         self.cause = Some(cause.to_owned().into());

@@ -101,14 +101,14 @@ fn check_protocol(context: CheckContext<'_>, protocol: &str) -> Finding {
 fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding {
     let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } = check;
     let group = context.binding.target_group.as_str();
-    let words = ["elbv2", "modify-target-group", "--target-group-arn", group, "--health-check-enabled"];
-    let kind = ["--health-check-protocol", "TCP", "--health-check-port", "traffic-port"];
+    let modify = "elbv2 modify-target-group --target-group-arn {} --health-check-enabled \
+                  --health-check-protocol TCP --health-check-port traffic-port";
     // A present time-out above the new interval would be refused.
-    let pace = ["--health-check-interval-seconds", "10", "--health-check-timeout-seconds", "10"];
-    let pace = pace.into_iter().chain(["--unhealthy-threshold-count", "2"]);
+    let pace =
+        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
     // The API keeps the settings that the command does not give.
-    let repaired = || context.aws(words.into_iter().chain(kind));
-    let faster = || context.aws(words.into_iter().chain(kind).chain(pace));
+    let repaired = || context.aws(modify, &[group]);
+    let faster = || context.aws(&format!("{modify} {pace}"), &[group]);
     if !enabled {
         let impact = "a dead target looks healthy, so the load balancer sends clients to it";
         return Finding::warning("health_check", "disabled", impact, repaired());

@@ -9,9 +9,10 @@ use super::connect_errors::{Protection, protection};
 use super::context::CheckContext;
 use super::facts::{Database, Fact, Facts};
 use super::finding::{Finding, FindingKind, Severity};
-use super::shell::command;
+use super::shell::line;
 use crate::binding::Binding;
 use crate::error::ErrorKind;
+use crate::text::Joined as _;
 
 const CHECK: &str = "handshake";
 /// `SSLRequest`: its length, and 1234 and 5679 as 16-bit numbers (PostgreSQL, "Message Formats").
@@ -25,7 +26,6 @@ const MYSQL_HEADER: usize = 4;
 
 const RAISE_TIMEOUT: &str = "raise --timeout, then run the doctor again";
 
-/// A handshake with each address of a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {
     pub host: String,
@@ -36,7 +36,6 @@ pub struct Handshake {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The load balancer's address.
     pub address: IpAddr,
     /// The address that this computer uses towards it.
     pub from: Option<IpAddr>,
@@ -48,7 +47,6 @@ pub struct Reply {
 pub enum Protocol {
     Postgres,
     Mysql,
-    /// The engine is not known.
     Unknown,
     /// Oracle's or SQL Server's, which the doctor does not speak.
     Other,
@@ -65,7 +63,6 @@ impl Protocol {
     }
 }
 
-/// The result of one handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// No answer to the attempt to connect.
@@ -246,8 +243,7 @@ fn describe(replies: &[Reply]) -> String {
     if let [outcome] = outcomes.as_slice() {
         return what(outcome);
     }
-    let each = replies.iter().map(|reply| format!("{} {}", reply.address, what(&reply.outcome)));
-    each.collect::<Vec<_>>().join("; ")
+    replies.iter().map(|reply| format!("{} {}", reply.address, what(&reply.outcome))).joined("; ")
 }
 
 fn what(outcome: &Outcome) -> String {
@@ -335,26 +331,20 @@ fn explain(context: CheckContext<'_>, reply: &Reply, expected: Protocol) -> (Str
 
 /// Whether the server takes writes shows only after a login.
 fn read_only(handshake: &Handshake) -> Option<Finding> {
-    let port = handshake.port.to_string();
-    let outcome = &handshake.replies.as_ref().ok()?.first()?.outcome;
-    let ask = match outcome {
+    let (ask, query) = match &handshake.replies.as_ref().ok()?.first()?.outcome {
         Outcome::Postgres { .. } => {
-            let words = ["psql", "--host", &handshake.host, "--port", &port, "--username", "USER"];
-            command(words.into_iter().chain(["--command", "select pg_is_in_recovery()", "postgres"]))
+            ("psql --host {} --port {} --username USER --command {} postgres", "select pg_is_in_recovery()")
         }
-        Outcome::Mysql { .. } => {
-            let words = ["mysql", "--host", &handshake.host, "--port", &port, "--user", "USER"];
-            command(words.into_iter().chain([
-                "--password",
-                "--execute",
-                "select @@read_only, @@innodb_read_only",
-            ]))
-        }
+        Outcome::Mysql { .. } => (
+            "mysql --host {} --port {} --user USER --password --execute {}",
+            "select @@read_only, @@innodb_read_only",
+        ),
         _ => return None,
     };
+    let ask = line(ask, &[&handshake.host, &handshake.port.to_string(), query]);
     Some(Finding::not_examined(
         "read_only",
         "whether the server behind it takes writes, which shows only after a login",
-        format!("log in with a user of yours in place of USER: {ask}"),
+        format!("log in with a user of yours in place of USER: `{ask}`"),
     ))
 }

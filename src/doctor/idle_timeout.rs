@@ -10,7 +10,6 @@ const ATTRIBUTE: &str = "tcp.idle_timeout.seconds";
 /// The default in seconds (NLB guide, "Listener attributes").
 const DEFAULT: u32 = 350;
 
-/// The idle time-out of the listener that clients use.
 pub fn check_idle_timeout(
     context: CheckContext<'_>,
     listener: Option<&Listener>,
@@ -32,10 +31,10 @@ pub fn check_idle_timeout(
     let raise = match listener {
         Some(Listener { arn, .. }) => {
             let attribute = format!("Key={ATTRIBUTE},Value={DEFAULT}");
-            let words = ["elbv2", "modify-listener-attributes", "--listener-arn", arn, "--attributes"];
+            let modify = "elbv2 modify-listener-attributes --listener-arn {} --attributes {}";
             format!(
                 "raise this time-out to AWS's default of {DEFAULT} s: {}",
-                context.aws(words.into_iter().chain([attribute.as_str()]))
+                context.aws(modify, &[arn, &attribute])
             )
         }
         None => format!("raise {ATTRIBUTE} of the listener to {DEFAULT} or more"),

@@ -6,7 +6,6 @@ use super::finding::Finding;
 
 const CHECK: &str = "listener";
 
-/// The listeners of a load balancer that the group is attached to.
 pub fn check_listeners(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
@@ -52,10 +51,10 @@ pub fn attach(context: CheckContext<'_>) -> String {
     if let Some((taken, listeners)) = of_vpc.first() {
         return forward(context, taken, listeners);
     }
-    let vpc = context.facts.group.as_ref().ok().and_then(|group| group.vpc.as_deref()).unwrap_or("VPC");
+    let vpc = context.vpc().unwrap_or("VPC");
     let query =
         format!("LoadBalancers[?VpcId=='{vpc}' && Type=='network' && Scheme=='internal'].LoadBalancerArn");
-    let list = context.aws(["elbv2", "describe-load-balancers", "--query", &query, "--output", "text"]);
+    let list = context.aws("elbv2 describe-load-balancers --query {} --output text", &[&query]);
     format!(
         "give an internal network load balancer of the group's VPC a TCP listener that forwards to it: {list}"
     )
@@ -65,7 +64,6 @@ fn known_listeners(attached: &LoadBalancerFacts) -> Option<(&LoadBalancer, &[Lis
     Some((&attached.load_balancer, attached.listeners.as_deref().ok()?))
 }
 
-/// The listener on the database's port.
 fn on_port<'l>(context: CheckContext<'_>, listeners: &'l [Listener]) -> Option<&'l Listener> {
     listeners.iter().find(|listener| Some(listener.port) == context.port())
 }
@@ -82,9 +80,8 @@ fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &
         );
     }
     let port = context.port().unwrap_or(5432).to_string();
-    let action = action(context);
-    let words = ["elbv2", "create-listener", "--load-balancer-arn", &load_balancer.arn, "--protocol", "TCP"];
-    let create = context.aws(words.into_iter().chain(["--port", &port, "--default-actions", &action]));
+    let create = "elbv2 create-listener --load-balancer-arn {} --protocol TCP --port {} --default-actions {}";
+    let create = context.aws(create, &[&load_balancer.arn, &port, &action(context)]);
     format!("add a listener to the load balancer {}: {create}", load_balancer.name)
 }
 
@@ -94,9 +91,8 @@ fn action(context: CheckContext<'_>) -> String {
 
 /// The command that makes this a TCP listener that forwards to the group alone.
 fn modify(context: CheckContext<'_>, listener: &Listener) -> String {
-    let action = action(context);
-    let words = ["elbv2", "modify-listener", "--listener-arn", &listener.arn, "--protocol", "TCP"];
-    context.aws(words.into_iter().chain(["--default-actions", &action]))
+    let modify = "elbv2 modify-listener --listener-arn {} --protocol TCP --default-actions {}";
+    context.aws(modify, &[&listener.arn, &action(context)])
 }
 
 fn describe(listener: &Listener) -> String {

@@ -93,7 +93,7 @@ fn check_security_groups(context: CheckContext<'_>, load_balancer: &LoadBalancer
         return Finding::ok("security_groups", format!("{list}, not enforced on PrivateLink traffic"));
     }
     let filter = format!("Name=group-id,Values={}", security_groups.join(","));
-    let rules = context.aws(["ec2", "describe-security-group-rules", "--filters", &filter]);
+    let rules = context.aws("ec2 describe-security-group-rules --filters", &[&filter]);
     let not_enforced = context.set_not_enforced(load_balancer);
     Finding::not_examined(
         "security_groups",
@@ -114,14 +114,10 @@ fn check_address_type(
             "dualstack",
             "the group holds ipv6 addresses, and the load balancer is ipv4 alone",
             "it does not reach the targets",
-            context.aws([
-                "elbv2",
-                "set-ip-address-type",
-                "--load-balancer-arn",
-                &load_balancer.arn,
-                "--ip-address-type",
-                "dualstack",
-            ]),
+            context.aws(
+                "elbv2 set-ip-address-type --load-balancer-arn {} --ip-address-type dualstack",
+                &[&load_balancer.arn],
+            ),
         )
     })
 }

@@ -6,10 +6,8 @@ use super::facts::Facts;
 use super::finding::Finding;
 use crate::binding::Binding;
 
-/// The findings about the path. The default has none.
 #[derive(Debug, Default)]
 pub struct PathFindings {
-    /// The network between the clients and the target.
     pub network: Vec<Finding>,
     /// The result of a handshake, as a client makes it.
     pub handshake: Vec<Finding>,

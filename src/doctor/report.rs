@@ -8,7 +8,6 @@ use crate::discovery::Unbound;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DoctorReport {
     pub counts: Counts,
-    /// The findings that concern every binding, such as the settings.
     pub general: Vec<Finding>,
     /// Checks that nothing could be observed for.
     pub not_examined: Vec<Finding>,

@@ -2,9 +2,17 @@
 
 use std::borrow::Cow;
 
-/// A command in backquotes, each word quoted where a shell would change it.
-pub fn command<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    format!("`{}`", words.into_iter().map(quote).collect::<Vec<_>>().join(" "))
+/// A command line. Each `{}` of the template is one of the values, and the values that are left follow at the end. Every
+/// word is quoted where a shell would change it.
+pub fn line(template: &str, values: &[&str]) -> String {
+    let mut values = values.iter().copied();
+    let of_template = template.split(' ').map(|word| match word {
+        "{}" => values.next().unwrap_or_default(),
+        word => word,
+    });
+    let mut words: Vec<&str> = of_template.collect();
+    words.extend(values);
+    words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// The word, in single quotes where it holds anything that bash or zsh expands: zsh also expands `[…]`, `?` and
@@ -23,7 +31,7 @@ mod tests {
 
     #[test]
     fn words_are_quoted_only_where_a_shell_expands_them() {
-        let words = ["aws", "--query", "DBClusters[0].Endpoint", "Key=a,Value=b", "=x", "it's", ""];
-        assert_eq!(command(words), r"`aws --query 'DBClusters[0].Endpoint' Key=a,Value=b '=x' 'it'\''s' ''`");
+        let line = line("aws --query DBClusters[0].Endpoint {} =x", &["Key=a,Value=b", "it's", ""]);
+        assert_eq!(line, r"aws --query 'DBClusters[0].Endpoint' Key=a,Value=b '=x' 'it'\''s' ''");
     }
 }

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use super::context::CheckContext;
 use super::facts::{DatabaseKind, Health};
 use super::finding::{Finding, FindingKind, Severity};
-use super::shell::command;
+use super::shell::line;
 use super::zones::ALL_ZONES;
 use crate::binding::{Binding, Role};
 use crate::plan::StandbyPolicy;
+use crate::text::Joined as _;
 
 /// How to bring the group into sync at once.
 fn sync_now(context: CheckContext<'_>) -> String {
@@ -17,8 +18,7 @@ fn sync_now(context: CheckContext<'_>) -> String {
     let databases = Some(databases.join(",")).filter(|list| !list.is_empty());
     let port = port.map(|port| port.to_string());
     let region = format!("AWS_REGION={}", context.region());
-    let mut words = vec![region.as_str(), "rds-nlb-sync", "check", "--endpoint", endpoint];
-    words.extend(["--target-group", target_group.as_str()]);
+    let mut values = vec![region.as_str(), endpoint, target_group.as_str()];
     let options = [
         ("--port", port.as_deref()),
         ("--database", databases.as_deref()),
@@ -32,10 +32,10 @@ fn sync_now(context: CheckContext<'_>) -> String {
         ),
         ("--standby", (*standby == StandbyPolicy::Keep).then_some("keep")),
     ];
-    words.extend(options.into_iter().filter_map(|(name, value)| Some([name, value?])).flatten());
+    values.extend(options.into_iter().filter_map(|(name, value)| Some([name, value?])).flatten());
     format!(
-        "the next check does it; to do it now, invoke the function with {{\"command\": \"check\"}}, or run {}",
-        command(words)
+        "the next check does it; to do it now, invoke the function with {{\"command\": \"check\"}}, or run `{}`",
+        line("{} rds-nlb-sync check --endpoint {} --target-group {}", &values)
     )
 }
 
@@ -67,8 +67,7 @@ pub fn findings(context: CheckContext<'_>, is_admitted: bool) -> Vec<Finding> {
 }
 
 fn describe<'a>(targets: impl Iterator<Item = (&'a String, &'a Health)>) -> String {
-    let list: Vec<String> = targets.map(|(target, health)| format!("{target} ({})", health.state)).collect();
-    if list.is_empty() { "no target".to_owned() } else { list.join(", ") }
+    targets.map(|(target, health)| format!("{target} ({})", health.state)).listed_or("no target")
 }
 
 /// The address is registered, and the load balancer sends clients to it.
@@ -96,11 +95,10 @@ fn check_registered(
         }
         ("unavailable" | "unused", reason) if !["Target.NotInUse", "Target.IpUnusable"].contains(&reason) => {
             let impact = "it is not known whether clients reach it";
-            let group = context.binding.target_group.as_str();
-            let words =
-                ["elbv2", "modify-target-group", "--target-group-arn", group, "--health-check-enabled"];
+            let enable = "elbv2 modify-target-group --target-group-arn {} --health-check-enabled";
+            let enable = context.aws(enable, &[context.binding.target_group.as_str()]);
             let fix = match reason {
-                "Target.HealthCheckDisabled" => format!("turn the health check on: {}", context.aws(words)),
+                "Target.HealthCheckDisabled" => format!("turn the health check on: {enable}"),
                 _ => "check the group's listener and its health check".to_owned(),
             };
             return Finding::warning("targets", observed, impact, fix).of(FindingKind::NoTraffic);
@@ -135,35 +133,30 @@ fn admit(context: CheckContext<'_>) -> String {
             .to_owned();
     };
     let port = context.port().unwrap_or_default().to_string();
-    let words = ["ec2", "authorize-security-group-ingress", "--group-id", group, "--protocol", "tcp"];
-    let words = words.into_iter().chain(["--port", &port]);
+    let by_port = "ec2 authorize-security-group-ingress --group-id {} --protocol tcp --port {}";
     if let Some(source) = attached.load_balancer.security_groups.first() {
-        let ingress = context.aws(words.chain(["--source-group", source]));
+        let ingress = context.aws(by_port, &[group, &port, "--source-group", source]);
         return format!(
             "admit the load balancer's security group in the database's: {ingress} and check that {source} allows \
              this port outbound"
         );
     }
-    let subnets = attached.load_balancer.zones.values().map(String::as_str);
-    let list = ["aws", "ec2", "describe-subnets", "--region", context.region(), "--subnet-ids"];
-    let list = list.into_iter().chain(subnets).chain(["--query"]);
-    let (list, xargs, each) = if context.is_v6() {
+    let (ranges, xargs, each) = if context.is_v6() {
         // The option --cidr takes IPv4 alone. Each range is on a line of its own.
-        let ranges = "Subnets[].Ipv6CidrBlockAssociationSet[].[Ipv6CidrBlock]";
         let permission =
             format!("IpProtocol=tcp,FromPort={port},ToPort={port},Ipv6Ranges=[{{CidrIpv6=CIDR}}]");
-        let each = ["aws", "ec2", "authorize-security-group-ingress", "--region", context.region()];
-        let each = each.into_iter().chain(["--group-id", group, "--ip-permissions", &permission]);
-        (command(list.chain([ranges, "--output", "text"])), "xargs -I CIDR", command(each))
+        let each = "aws ec2 authorize-security-group-ingress --region {} --group-id {} --ip-permissions {}";
+        let each = line(each, &[context.region(), group, &permission]);
+        ("Subnets[].Ipv6CidrBlockAssociationSet[].[Ipv6CidrBlock]", "xargs -I CIDR", each)
     } else {
-        let each = ["aws"].into_iter().chain(words).chain(["--region", context.region(), "--cidr"]);
-        (command(list.chain(["Subnets[].CidrBlock", "--output", "text"])), "xargs -n 1", command(each))
+        let each = format!("{} --cidr", context.aws_line(by_port, &[group, &port]));
+        ("Subnets[].CidrBlock", "xargs -n 1", each)
     };
-    format!(
-        "admit the load balancer's subnets in the database's security group: `{} | {xargs} {}`",
-        list.trim_matches('`'),
-        each.trim_matches('`')
-    )
+    let mut values = vec![context.region()];
+    values.extend(attached.load_balancer.zones.values().map(String::as_str));
+    values.extend(["--query", ranges, "--output", "text"]);
+    let list = line("aws ec2 describe-subnets --region {} --subnet-ids", &values);
+    format!("admit the load balancer's subnets in the database's security group: `{list} | {xargs} {each}`")
 }
 
 /// The group holds the endpoint's addresses, at most one unhealthy standby, and nothing else.
@@ -251,16 +244,15 @@ fn elsewhere(context: CheckContext<'_>, target: &str, places: &str, is_served: b
     }
     let (address, port) = target.rsplit_once(':').unwrap_or((target, ""));
     let id = format!("Id={},Port={port}", address.trim_matches(['[', ']']));
-    let group = context.binding.target_group.as_str();
-    let words = ["elbv2", "deregister-targets", "--target-group-arn", group, "--targets", &id];
+    let deregister = "elbv2 deregister-targets --target-group-arn {} --targets {}";
+    let deregister = context.aws(deregister, &[context.binding.target_group.as_str(), &id]);
     Finding::warning(
         "standby",
         format!("the unhealthy {target} is kept and is not the standby: {places}"),
         "the function keeps one unhealthy target: while it is this one, the standby's address is not kept",
         format!(
             "run the doctor again after a minute, since in a failover they differ; if the difference stays, deregister \
-             it: {}",
-            context.aws(words)
+             it: {deregister}"
         ),
     )
 }
@@ -307,10 +299,10 @@ fn check_stale_targets(
 
 /// The fix for a stale target that comes back after every check: another program registers it.
 fn stop_external_changes(context: CheckContext<'_>) -> String {
-    let by = ["cloudtrail", "lookup-events", "--lookup-attributes"];
-    let by = by.into_iter().chain(["AttributeKey=EventName,AttributeValue=RegisterTargets"]);
-    let query = ["--query", "Events[].[EventTime,Username,CloudTrailEvent]", "--output", "text"];
-    let events = context.aws(by.chain(["--max-items", "10"]).chain(query));
+    let events = "cloudtrail lookup-events --lookup-attributes \
+                  AttributeKey=EventName,AttributeValue=RegisterTargets --max-items 10 --query \
+                  Events[].[EventTime,Username,CloudTrailEvent] --output text";
+    let events = context.aws(events, &[]);
     format!(
         "If the address comes back after a check, something else registers it. In Terraform, remove the \
          aws_lb_target_group_attachment of this group. This lists who registers targets: {events}"

@@ -6,6 +6,7 @@ use super::context::CheckContext;
 use super::facts::{Fact, Host, LoadBalancer};
 use super::finding::{Finding, FindingKind};
 use crate::binding::Role;
+use crate::text::Joined as _;
 
 /// The setting has the same key on groups and on load balancers.
 const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
@@ -44,7 +45,6 @@ fn is_in_vpc(host: &Host, load_balancer: &LoadBalancer) -> bool {
     }
 }
 
-/// The zones of every instance and standby of the database.
 fn zones_of_hosts(context: CheckContext<'_>) -> BTreeSet<&str> {
     let hosts = context.hosts().iter();
     hosts.flat_map(|host| [&host.zone, &host.standby_zone]).flatten().map(String::as_str).collect()
@@ -53,7 +53,7 @@ fn zones_of_hosts(context: CheckContext<'_>) -> BTreeSet<&str> {
 /// The load balancer has the zones of the endpoint's addresses.
 fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
     let zones = &load_balancer.zones;
-    let list = join(zones.keys().map(String::as_str));
+    let list = zones.keys().joined(", ");
     let of_addresses = zones_of_addresses(context, load_balancer);
     let is_served = |zone: &&String| zone.as_str() == ALL_ZONES || zones.contains_key(zone.as_str());
     let outside: Vec<&str> =
@@ -74,17 +74,13 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
     if zones.len() > 1 || !of_hosts.is_empty() {
         return Finding::ok("zones", list);
     }
-    let vpc = load_balancer.vpc.as_deref().unwrap_or_default();
-    let words = ["ec2", "describe-subnets", "--filters"];
-    let filter = format!("Name=vpc-id,Values={vpc}");
-    let query = ["--query", "Subnets[].[AvailabilityZone,SubnetId]", "--output", "text"];
-    let subnets = context.aws(words.into_iter().chain([filter.as_str()]).chain(query));
     Finding::warning(
         "zones",
         format!("the load balancer is in one zone only, {list}"),
         "an outage of that zone cuts off every client, and PrivateLink consumers can connect from that zone alone",
         format!(
-            "add a zone with set-subnets; name the present subnet too, because it replaces the list: {subnets}"
+            "add a zone with set-subnets; name the present subnet too, because it replaces the list: {}",
+            list_subnets(context, load_balancer, &[])
         ),
     )
 }
@@ -122,7 +118,7 @@ fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer)
     if places.is_empty() {
         return Some(Finding::ok(CHECK, "the load balancer has every zone of the database"));
     }
-    let list = join(load_balancer.zones.keys().map(String::as_str));
+    let list = load_balancer.zones.keys().joined(", ");
     let missing: Vec<&str> = missing.into_iter().collect();
     Some(Finding::warning(
         CHECK,
@@ -134,27 +130,31 @@ fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer)
 
 /// The command that gives the load balancer these zones as well. It must name every subnet.
 fn add_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer, missing: &[&str]) -> String {
-    let mut subnets: Vec<&str> = load_balancer.zones.values().map(String::as_str).collect();
+    let mut values = vec![load_balancer.arn.as_str()];
+    values.extend(load_balancer.zones.values().map(String::as_str));
     let is_same_vpc = |vpc: &Option<String>| vpc.is_some() && *vpc == load_balancer.vpc;
     let hosts = || context.hosts().iter().filter(|host| is_same_vpc(&host.vpc));
     for zone in missing {
         let in_zone = hosts().flat_map(|host| &host.subnets).find(|(_, of)| of == zone);
         let Some((subnet, _)) = in_zone else { return find_subnets(context, load_balancer, missing) };
-        subnets.push(subnet);
+        values.push(subnet);
     }
-    let words = ["elbv2", "set-subnets", "--load-balancer-arn", &load_balancer.arn, "--subnets"];
-    let set = context.aws(words.into_iter().chain(subnets));
+    let set = context.aws("elbv2 set-subnets --load-balancer-arn {} --subnets", &values);
     format!("add the zone (set-subnets replaces the list, so this names every subnet): {set}")
 }
 
 fn find_subnets(context: CheckContext<'_>, load_balancer: &LoadBalancer, missing: &[&str]) -> String {
-    let vpc = format!("Name=vpc-id,Values={}", load_balancer.vpc.as_deref().unwrap_or_default());
     let zones = format!("Name=availability-zone,Values={}", missing.join(","));
-    let words = ["ec2", "describe-subnets", "--filters", &vpc, &zones];
-    let query = ["--query", "Subnets[].[AvailabilityZone,SubnetId]", "--output", "text"];
-    let find = context.aws(words.into_iter().chain(query));
-    let present = join(load_balancer.zones.values().map(String::as_str));
+    let find = list_subnets(context, load_balancer, &[&zones]);
+    let present = load_balancer.zones.values().joined(", ");
     format!("find a subnet in the zone, {find} then add it with set-subnets to the present ones, {present}")
+}
+
+/// The command that lists the subnets of the load balancer's VPC that pass these filters.
+fn list_subnets(context: CheckContext<'_>, load_balancer: &LoadBalancer, filters: &[&str]) -> String {
+    let vpc = format!("Name=vpc-id,Values={}", load_balancer.vpc.as_deref().unwrap_or_default());
+    let query = ["--query", "Subnets[].[AvailabilityZone,SubnetId]", "--output", "text"];
+    context.aws("ec2 describe-subnets --filters {}", &[&[vpc.as_str()], filters, &query].concat())
 }
 
 /// A writer is in one zone. Without cross-zone balancing the load balancer has no target in the other zones.
@@ -198,8 +198,4 @@ fn check_cross_zone(
             format!("turn it on for this group: {}", context.set_attributes(&[(CROSS_ZONE, "true")])),
         ),
     }
-}
-
-fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(", ")
 }

@@ -21,13 +21,11 @@ const PAGES: usize = 50;
 /// Groups in one DescribeTags call (ELBv2 API, `ResourceArns`).
 const ARNS_PER_CALL: usize = 20;
 
-/// How many DescribeTags calls are under way at once.
 const CONCURRENT_CALLS: usize = 4;
 /// The number of target groups up to which a list may be as old as the caller says. An account with more groups takes
 /// more calls to list, so its list may be older in proportion.
 const GROUPS_AT_BASE_AGE: f64 = 300.0;
 
-/// The groups that carry the tag, as last listed.
 #[derive(Clone)]
 pub(super) struct TagList {
     started: Instant,
@@ -77,9 +75,8 @@ impl Elb {
             let permit = self.permit(priority, Call::Describe).await;
             let client = self.client.with(permit);
             let request = client.describe_target_groups().page_size(PAGE).set_marker(marker);
-            let page = Box::pin(request.send()).await.map_err(|error| {
-                aws::call_error(doing.to_owned(), "elasticloadbalancing:DescribeTargetGroups", error)
-            })?;
+            let action = "elasticloadbalancing:DescribeTargetGroups";
+            let page = aws::call(doing.to_owned(), action, request.send()).await?;
             for group in page.target_groups() {
                 let Some(arn) = group.target_group_arn() else { continue };
                 arns.push(arn.to_owned());
@@ -100,10 +97,8 @@ impl Elb {
     /// Reads the tags of these groups, and returns the groups that carry the tag.
     async fn with_tag(&self, permit: Permit, key: &str, arns: &[String]) -> Result<Vec<Tagged>, Error> {
         let request = self.client.with(permit).describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let described = Box::pin(request.send()).await.map_err(|error| {
-            let doing = "read the target groups' tags".to_owned();
-            aws::call_error(doing, "elasticloadbalancing:DescribeTags", error)
-        })?;
+        let doing = "read the target groups' tags".to_owned();
+        let described = aws::call(doing, "elasticloadbalancing:DescribeTags", request.send()).await?;
         let tagged = described.tag_descriptions().iter().filter_map(|description| {
             let group = description.resource_arn()?.to_owned();
             let tags: BTreeMap<String, String> = description

@@ -25,7 +25,6 @@ impl Elb {
         self.permit(Priority::Routine, Call::Describe).await
     }
 
-    /// For one call.
     async fn inspection(&self) -> &Client {
         self.client.with(self.inspection_permit().await)
     }
@@ -53,10 +52,9 @@ impl InspectGroups for Elb {
 
     async fn attributes(&self, group: &str) -> Result<Attributes, Error> {
         let request = self.inspection().await.describe_target_group_attributes().target_group_arn(group);
-        let read = Box::pin(request.send()).await.map_err(|error| {
-            let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
-            aws::call_error(format!("read the attributes of {group}"), action, error)
-        })?;
+        let doing = format!("read the attributes of {group}");
+        let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
+        let read = aws::call(doing, action, request.send()).await?;
         let pair = |attribute: &aws_types::TargetGroupAttribute| {
             Some((attribute.key()?.to_owned(), attribute.value()?.to_owned()))
         };
@@ -71,20 +69,18 @@ impl InspectGroups for Elb {
     async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
         let arns = Some(load_balancers.to_vec()).filter(|arns| !arns.is_empty());
         let request = self.inspection().await.describe_load_balancers().set_load_balancer_arns(arns);
-        let described = Box::pin(request.send()).await.map_err(|error| {
-            let action = "elasticloadbalancing:DescribeLoadBalancers";
-            aws::call_error(format!("describe {}", load_balancers.join(", ")), action, error)
-        })?;
+        let doing = format!("describe {}", load_balancers.join(", "));
+        let action = "elasticloadbalancing:DescribeLoadBalancers";
+        let described = aws::call(doing, action, request.send()).await?;
         Ok(described.load_balancers().iter().map(load_balancer).collect())
     }
 
     async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
         let request =
             self.inspection().await.describe_load_balancer_attributes().load_balancer_arn(load_balancer);
-        let read = Box::pin(request.send()).await.map_err(|error| {
-            let action = "elasticloadbalancing:DescribeLoadBalancerAttributes";
-            aws::call_error(format!("read the attributes of {load_balancer}"), action, error)
-        })?;
+        let doing = format!("read the attributes of {load_balancer}");
+        let action = "elasticloadbalancing:DescribeLoadBalancerAttributes";
+        let read = aws::call(doing, action, request.send()).await?;
         let set = read.attributes().iter().find(|attribute| attribute.key() == Some(CROSS_ZONE));
         Ok(set.and_then(|attribute| attribute.value()) == Some("true"))
     }
@@ -93,11 +89,9 @@ impl InspectGroups for Elb {
         let (mut listeners, mut marker) = (Vec::new(), None);
         for _ in 0..LISTENER_PAGES {
             let request = self.inspection().await.describe_listeners().load_balancer_arn(load_balancer);
+            let doing = format!("list the listeners of {load_balancer}");
             let call = request.set_marker(marker).send();
-            let page = Box::pin(call).await.map_err(|error| {
-                let action = "elasticloadbalancing:DescribeListeners";
-                aws::call_error(format!("list the listeners of {load_balancer}"), action, error)
-            })?;
+            let page = aws::call(doing, "elasticloadbalancing:DescribeListeners", call).await?;
             listeners.extend(page.listeners().iter().filter_map(listener));
             marker = page.next_marker.filter(|marker| !marker.is_empty());
             if marker.is_none() {
@@ -109,10 +103,9 @@ impl InspectGroups for Elb {
 
     async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error> {
         let request = self.inspection().await.describe_listener_attributes().listener_arn(listener);
-        let read = Box::pin(request.send()).await.map_err(|error| {
-            let action = "elasticloadbalancing:DescribeListenerAttributes";
-            aws::call_error(format!("read the attributes of {listener}"), action, error)
-        })?;
+        let doing = format!("read the attributes of {listener}");
+        let action = "elasticloadbalancing:DescribeListenerAttributes";
+        let read = aws::call(doing, action, request.send()).await?;
         let pair = |attribute: &aws_types::ListenerAttribute| {
             Some((attribute.key()?.to_owned(), attribute.value()?.to_owned()))
         };

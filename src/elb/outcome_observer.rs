@@ -23,7 +23,6 @@ impl OutcomeObserver {
         if self.is_unknown.load(Ordering::Relaxed) { Attempts::SomeUnknown } else { Attempts::AllKnown }
     }
 
-    /// Marks the change's error if the outcome of an attempt is unknown.
     pub fn mark(&self, error: Error) -> Error {
         match self.attempts() {
             Attempts::AllKnown => error,

@@ -30,7 +30,6 @@ const PLANNED_PART: f64 = 0.9;
 /// How long the background sync waits before it retries a binding that it could not bring into sync.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Which bindings are synced, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All bindings, and every group is listed: an operator asked for it.
@@ -44,7 +43,6 @@ pub enum Scope {
     Background,
 }
 
-/// What a warm function remembers between checks.
 pub struct Memory {
     /// Within this time, every group is listed.
     period: Duration,
@@ -57,7 +55,6 @@ pub struct Memory {
     due: f64,
 }
 
-/// The last result of a binding.
 pub enum LastResult {
     InSync {
         record: Rc<InSyncRecord>,
@@ -70,7 +67,6 @@ pub enum LastResult {
     Unresolved,
 }
 
-/// A binding whose group was in sync.
 pub struct InSyncRecord {
     pub binding: Binding,
     pub addresses: Addresses,
@@ -128,7 +124,6 @@ impl LastResult {
 }
 
 impl Memory {
-    /// An empty memory, for groups that are each listed within this period.
     pub fn new(period: Duration) -> Self {
         Self { period, results: BTreeMap::new(), in_progress: BTreeSet::new(), selected_at: None, due: 0.0 }
     }
@@ -153,7 +148,6 @@ impl Memory {
         }
     }
 
-    /// Makes the next check list the group.
     pub fn forget(&mut self, binding: &Binding) {
         self.results.remove(binding.target_group.as_str());
     }

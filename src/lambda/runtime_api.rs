@@ -24,7 +24,6 @@ pub struct RuntimeApi {
     client: PooledClient,
 }
 
-/// An event, and the time by which its result must be reported.
 pub struct Invocation {
     id: String,
     trace_id: Option<String>,
@@ -40,7 +39,6 @@ impl RuntimeApi {
         Self { client: PooledClient::builder().build() }
     }
 
-    /// Handles one invocation after the other until the Runtime API fails.
     pub async fn serve<R: Serialize>(
         &self,
         handler: impl AsyncFn(&Invocation) -> Result<R, Failure>,
@@ -103,7 +101,6 @@ impl RuntimeApi {
         Ok(())
     }
 
-    /// Reports why the function does not start.
     pub async fn report_init_error(&self, failure: &Failure) -> Result<(), BoxError> {
         let error_type = format!("Runtime.{}", failure.error_type);
         self.post("init/error", Some(&error_type), failure).await.map(|_| ())

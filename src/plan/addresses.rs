@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The family of the addresses that a target group holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// The target group's address type is `ipv4`. The endpoint's A records count.
@@ -18,7 +17,6 @@ pub enum Family {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Addresses(BTreeSet<IpAddr>);
 
-/// Why an answer of DNS is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnswer {
     /// The name exists, but has no address of the target group's family.
@@ -28,7 +26,6 @@ pub enum InvalidAnswer {
     /// changing.
     #[error("the answer holds {} addresses ({}), and a writer has one", .0.len(), list(.0))]
     Several(BTreeSet<IpAddr>),
-    /// No target group accepts this address.
     #[error("the answer holds {0}, {form}, which no target group can hold", form = .1.name)]
     NotATarget(IpAddr, Form),
 }
@@ -69,7 +66,6 @@ impl fmt::Display for Addresses {
     }
 }
 
-/// A form of address that no target group can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     /// With its article, such as `a loopback address`.
@@ -169,7 +165,6 @@ fn never_a_target(address: IpAddr) -> Option<Form> {
     }
 }
 
-/// The items in one line, for messages.
 pub(crate) fn list<T: fmt::Display>(items: &BTreeSet<T>) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -5,7 +5,7 @@ use aws_sdk_rds::types::{
 };
 
 use super::Rds;
-use crate::aws;
+use crate::aws::all;
 use crate::doctor::{Attributes, Database, DatabaseKind, Host, InspectDatabases};
 use crate::endpoint::{DnsZone, RdsName};
 use crate::error::Error;
@@ -35,17 +35,15 @@ impl InspectDatabases for Rds {
 
     async fn parameters(&self, kind: DatabaseKind, group: &str) -> Result<Attributes, Error> {
         let doing = || format!("read the parameter group {group}");
-        let parameters: Vec<Parameter> = match kind {
+        let parameters = match kind {
             DatabaseKind::Cluster => {
                 let call = self.client.describe_db_cluster_parameters();
-                let call = call.db_cluster_parameter_group_name(group).source(USER).into_paginator();
-                let read: Result<Vec<_>, _> = Box::pin(call.items().send().collect()).await;
-                read.map_err(|error| aws::call_error(doing(), "rds:DescribeDBClusterParameters", error))?
+                let call = call.db_cluster_parameter_group_name(group).source(USER);
+                all!(call, doing(), "rds:DescribeDBClusterParameters")
             }
             DatabaseKind::Instance => {
                 let call = self.client.describe_db_parameters().db_parameter_group_name(group).source(USER);
-                let read: Result<Vec<_>, _> = Box::pin(call.into_paginator().items().send().collect()).await;
-                read.map_err(|error| aws::call_error(doing(), "rds:DescribeDBParameters", error))?
+                all!(call, doing(), "rds:DescribeDBParameters")
             }
         };
         let pair = |parameter: Parameter| Some((parameter.parameter_name?, parameter.parameter_value?));

@@ -15,17 +15,14 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    /// Keeps the endpoint's targets if they are the first.
     pub fn record_wanted(&mut self, wanted: impl Iterator<Item = SocketAddr>) {
         self.wanted.get_or_insert_with(|| wanted.collect());
     }
 
-    /// Keeps the group's active targets if they are the first.
     pub fn record_list(&mut self, targets: &Targets) {
         self.active.get_or_insert_with(|| active(targets).collect());
     }
 
-    /// The group's targets at first.
     pub fn active(&self) -> impl Iterator<Item = &SocketAddr> {
         self.active.iter().flatten()
     }

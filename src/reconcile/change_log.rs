@@ -29,7 +29,6 @@ pub(super) enum Change {
 }
 
 impl Change {
-    /// Whether a list shows the change.
     fn shows(self, target: &SocketAddr, targets: &Targets) -> bool {
         targets.get(target).is_some_and(|state| state.is_active()) == (self == Self::Register)
     }
@@ -45,7 +44,6 @@ struct Unseen {
     shown: bool,
 }
 
-/// Everything that a run has changed.
 #[derive(Default)]
 pub(super) struct ChangeLog {
     pub registered: BTreeSet<SocketAddr>,
@@ -61,7 +59,6 @@ pub(super) struct ChangeLog {
 }
 
 impl ChangeLog {
-    /// Records a call that was made.
     pub fn record(
         &mut self,
         change: Change,
@@ -107,7 +104,6 @@ impl ChangeLog {
         }
     }
 
-    /// Whether nothing was changed.
     pub fn is_empty(&self) -> bool {
         self.registered.is_empty() && self.deregistered.is_empty()
     }

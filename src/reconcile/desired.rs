@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use crate::binding::{Binding, Role};
-use crate::endpoint::{DnsZone, RdsKind, RdsName, cluster_identifier, reader_endpoint, zone};
+use crate::endpoint::{DnsZone, RdsKind, cluster_identifier, reader_endpoint, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family};
 
@@ -23,7 +23,6 @@ const NOT_SERVING: [&str; 2] = ["creating", "deleting"];
 #[derive(Default)]
 pub(crate) struct ReaderCache(RefCell<Option<(Instant, Addresses, Vec<String>)>>);
 
-/// Resolves the addresses that the binding's group must hold.
 pub(crate) async fn resolve<D: Resolve, T, C: RdsApi>(
     clients: &Clients<D, T, C>,
     binding: &Binding,
@@ -81,8 +80,7 @@ impl ReaderCache {
         let known = self.0.borrow();
         let (at, addresses, names) = known.as_ref()?;
         let alternates = |name: &String| {
-            let kind = RdsName::parse(name).map(|name| name.kind);
-            matches!(kind, Some(RdsKind::ClusterReader | RdsKind::ClusterCustom))
+            matches!(RdsKind::of(name), Some(RdsKind::ClusterReader | RdsKind::ClusterCustom))
         };
         let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(alternates);
         (is_same && at.elapsed() < age).then(|| names.clone())

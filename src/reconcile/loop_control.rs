@@ -22,25 +22,18 @@ const RECHECK_TIME: Duration = Duration::from_secs(8);
 /// The longest pause of a watch after an error. A failover does not wait for a poll interval of up to a minute.
 const MAX_PAUSE_AFTER_ERROR: Duration = RELIST_INTERVAL_AFTER_CHANGE;
 
-/// What the loop does after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// Observes at once.
     Again,
-    /// Observes after this pause.
     Sleep(Duration),
-    /// Ends the run.
     Stop(Stop),
 }
 
-/// Why a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Nothing is left to do.
     Done,
     /// A check has waited as long as it may for a confirmation.
     CheckLimit,
-    /// The time of the watch is over.
     WatchTime,
     /// The invocation's deadline is near.
     Deadline,
@@ -48,7 +41,6 @@ pub(super) enum Stop {
     Failed,
 }
 
-/// What a step was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Observation,
@@ -120,7 +112,6 @@ impl LoopControl {
         self.at_once()
     }
 
-    /// Pauses until the next lookup.
     pub fn poll(&mut self) -> Then {
         self.poll_after(self.poll_interval())
     }
@@ -179,7 +170,6 @@ impl LoopControl {
         self.timing.poll.min(MAX_PAUSE_AFTER_ERROR)
     }
 
-    /// Why the run ends when its time is over.
     pub fn time_is_over(&self) -> Stop {
         let is_end_of_watch = self.mode == Mode::Watch && self.started + self.timing.watch < self.deadline;
         if is_end_of_watch { Stop::WatchTime } else { Stop::Deadline }

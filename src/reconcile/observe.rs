@@ -35,7 +35,6 @@ pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
 /// within five seconds: this interval, and two seconds for the calls.
 pub const RELIST_INTERVAL_AFTER_CHANGE: Duration = Duration::from_secs(3);
 
-/// What DNS gives for the endpoint, and what the group holds.
 pub(super) struct Observation {
     pub resolution: Resolution,
     pub targets: Targets,
@@ -43,7 +42,6 @@ pub(super) struct Observation {
 }
 
 impl Observation {
-    /// The targets that the group must hold.
     pub fn wanted(&self) -> BTreeSet<SocketAddr> {
         self.resolution.addresses.targets(self.group.port).collect()
     }
@@ -53,7 +51,6 @@ impl Observation {
     }
 }
 
-/// The group as last listed.
 struct TargetList {
     targets: Targets,
     answered: Instant,
@@ -61,10 +58,9 @@ struct TargetList {
     is_outdated: bool,
 }
 
-/// What was observed so far.
 pub(super) struct Observer<'a, D, T, C> {
     pub clients: &'a Clients<D, T, C>,
-    pub binding: &'a Binding,
+    binding: &'a Binding,
     list_permit: ListPermit,
     /// The pause between lookups.
     poll: Duration,
@@ -73,16 +69,16 @@ pub(super) struct Observer<'a, D, T, C> {
     deadline: Instant,
     /// When lookups, lists and waits for permits end: at the deadline, or, after the first complete observation, at
     /// the end of a watch.
-    reads_end: Instant,
-    resolution: Option<Resolution>,
+    pub reads_end: Instant,
+    pub resolution: Option<Resolution>,
     readers: ReaderCache,
     stability: AnswerStability,
     list: Option<TargetList>,
     /// Until when the list is outdated after [`RELIST_INTERVAL_AFTER_CHANGE`].
-    relist_often_until: Option<Instant>,
+    pub relist_often_until: Option<Instant>,
     /// What the group is, with the binding's port, once it was described.
     group: Option<TargetGroupInfo>,
-    baseline: Baseline,
+    pub baseline: Baseline,
     /// Every answer so far: an answer that comes back is not logged again.
     known: BTreeSet<Addresses>,
 }
@@ -144,11 +140,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
     }
 
-    /// Ends lookups, lists and waits for permits at this time.
-    pub fn end_reads(&mut self, at: Instant) {
-        self.reads_end = at;
-    }
-
     /// What was seen last, even if the last observation was cut short between DNS and the group.
     pub fn last(&self) -> Option<Observation> {
         let (resolution, targets) = (self.resolution.clone()?, self.list.as_ref()?.targets.clone());
@@ -160,14 +151,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let Some(Observation { resolution, targets, group }) = self.last() else { return Targets::new() };
         let mut wanted: BTreeSet<SocketAddr> = resolution.addresses.targets(group.port).collect();
         targets.into_iter().filter(|(target, _)| wanted.remove(target)).collect()
-    }
-
-    pub fn baseline(&self) -> &Baseline {
-        &self.baseline
-    }
-
-    pub fn resolution(&self) -> Option<&Resolution> {
-        self.resolution.as_ref()
     }
 
     /// The priority of the next listing. A permit that is held already stays.
@@ -184,11 +167,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         }
     }
 
-    /// Lists the group every [`RELIST_INTERVAL_AFTER_CHANGE`] until then.
-    pub fn relist_often_until(&mut self, until: Option<Instant>) {
-        self.relist_often_until = until;
-    }
-
     /// Whether the last observation is recent enough to deregister by.
     pub fn is_fresh(&self) -> bool {
         let is_recent = |answered: Instant| answered.elapsed() <= MAX_OBSERVATION_AGE;
@@ -196,7 +174,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             && self.list.as_ref().is_some_and(|list| !list.is_outdated && is_recent(list.answered))
     }
 
-    /// Whether DNS has given the same answer for the confirmation time.
     pub fn is_confirmed(&self) -> bool {
         self.stability.is_confirmed()
     }
@@ -380,7 +357,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     }
 }
 
-/// Ends a call at the deadline.
 async fn until<R>(
     deadline: Instant,
     doing: &str,

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::preregister::{KnownMembers, Preregistration};
 use crate::rate_limit::{Permit, Priority};
 
-/// The pauses of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// How long a watch waits for a failover.
@@ -38,7 +37,6 @@ pub enum ListPermit {
     At(Priority),
 }
 
-/// How one reconciliation is run.
 pub struct Options<'a> {
     pub timing: Timing,
     pub mode: Mode,

@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::plan::{Addresses, Family, Targets};
 use crate::rate_limit::{Call, Permit, Priority};
 
-/// What DNS gives for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolution {
     pub addresses: Addresses,
@@ -19,13 +18,11 @@ pub struct Resolution {
 /// What the loop needs to know of a target group. It does not change while the group exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TargetGroupInfo {
-    /// The family of the addresses that the group holds.
     pub family: Family,
     /// The port of targets that are registered without one. In an observation, the binding's port if it has one.
     pub port: u16,
 }
 
-/// A cluster as the RDS API describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// Instance identifiers in lower case, and whether `IsClusterWriter` is set.
@@ -46,7 +43,6 @@ impl Cluster {
     }
 }
 
-/// An instance as the RDS API describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instance {
     /// Its own DNS name. An instance that is being created has none.
@@ -55,18 +51,15 @@ pub struct Instance {
     pub status: String,
     /// Whether it has a standby that takes over its name.
     pub is_multi_az: bool,
-    /// The cluster that it is a member of.
     pub cluster: Option<String>,
 }
 
 impl Instance {
-    /// The account and Region in the instance's own endpoint.
     pub fn zone(&self) -> Option<DnsZone> {
         RdsName::parse(self.endpoint.as_ref()?).map(|name| name.zone)
     }
 }
 
-/// The name servers.
 pub trait Resolve {
     /// Resolves a name without any cache, to all of its addresses.
     async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error>;
@@ -81,14 +74,12 @@ pub enum Attempts {
     SomeUnknown,
 }
 
-/// The target groups of the account.
 pub trait TargetGroupApi {
     /// Waits until the API's limits allow the call. Calls of higher priority come first.
     async fn permit(&self, priority: Priority, call: Call) -> Permit;
     /// What the group is. Fails if it cannot hold a database's addresses. Only the first call for a group
     /// reaches the API, with a permit of its own.
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error>;
-    /// The group's targets and their states.
     async fn targets(&self, permit: Permit, group: &str) -> Result<Targets, Error>;
     /// Registers targets. Targets that are registered already are no error. An error says whether the outcome is
     /// unknown.
@@ -107,15 +98,11 @@ pub trait TargetGroupApi {
     ) -> Result<(), Error>;
 }
 
-/// The clusters and instances of the account.
 pub trait RdsApi {
-    /// A cluster, or `None` if there is no such cluster.
     async fn cluster(&self, identifier: &str) -> Result<Option<Cluster>, Error>;
-    /// An instance, or `None` if there is no such instance.
     async fn instance(&self, identifier: &str) -> Result<Option<Instance>, Error>;
 }
 
-/// The clients for name servers, target groups and the RDS API.
 pub struct Clients<D, T, C> {
     pub dns: D,
     pub groups: T,

@@ -50,14 +50,12 @@ pub(super) struct Snapshot {
     pub held: BTreeSet<IpAddr>,
 }
 
-/// Where a candidate's name comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NamedBy {
     Event,
     Rds,
 }
 
-/// The RDS API's last answer about the cluster.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum ClusterAnswer {
     #[default]
@@ -84,7 +82,6 @@ pub(super) struct Disagreement {
     pub answered: Instant,
 }
 
-/// The candidates of one run.
 #[derive(Debug, Default)]
 struct State {
     is_closed: bool,
@@ -243,7 +240,6 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         self.state.borrow_mut().reject_addresses(addresses);
     }
 
-    /// Looks for candidates until the run ends or DNS has moved.
     pub async fn run(&self) {
         let mut snapshot = self.snapshot.subscribe();
         while self.is_open() {

@@ -10,7 +10,6 @@ use crate::binding::Binding;
 use crate::error::Error;
 use crate::plan::{Addresses, Plan, TargetState};
 
-/// The state of a binding at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -29,7 +28,6 @@ pub enum Status {
     Failed,
 }
 
-/// The result of one binding's reconciliation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub endpoint: String,
@@ -42,7 +40,6 @@ pub struct Report {
     pub registered: BTreeSet<SocketAddr>,
     /// The targets deregistered; in a dry run, those that would be.
     pub deregistered: BTreeSet<SocketAddr>,
-    /// What waits, and for what.
     pub waiting: Vec<String>,
     /// The health of the endpoint's targets in the last list.
     #[serde(serialize_with = "health_by_name")]
@@ -58,7 +55,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report without any observation.
     pub(crate) fn new(endpoint: &str, target_group: &str, status: Status) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
@@ -98,7 +94,6 @@ fn list_addresses<S: Serializer>(addresses: &Option<Addresses>, serializer: S) -
     serializer.collect_seq(addresses.iter().flat_map(Addresses::iter))
 }
 
-/// What is still to be done, in words.
 pub(super) fn waiting_lines(plan: Plan, mode: Mode) -> Vec<String> {
     let Plan { register, deregister, waiting } = plan;
     let waiting = waiting.iter().map(|(target, reason)| format!("{target} {reason}"));

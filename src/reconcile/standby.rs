@@ -22,7 +22,6 @@ enum State {
     /// The RDS API has not been asked, or has not answered yet.
     Unknown,
     Allowed,
-    /// There is no standby, and this is why.
     Refused(String),
 }
 
@@ -43,7 +42,6 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
         Self { clients, binding, deadline, state: RefCell::new(state), known: Notify::new() }
     }
 
-    /// What happens to the previous writer's target.
     pub fn policy(&self) -> StandbyPolicy {
         match *self.state.borrow() {
             State::Refused(_) => StandbyPolicy::Deregister,
@@ -55,14 +53,12 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
         *self.state.borrow() == State::Unknown
     }
 
-    /// Waits until it is known whether the standby may stay.
     pub async fn wait_until_known(&self) {
         while self.is_unknown() {
             self.known.notified().await;
         }
     }
 
-    /// Why the standby may not stay, if so.
     pub fn error(&self) -> Option<Error> {
         let State::Refused(reason) = &*self.state.borrow() else { return None };
         let doing = format!("keep a standby for {}", self.binding.endpoint);

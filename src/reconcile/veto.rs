@@ -14,13 +14,10 @@ use crate::plan::Confirmation;
 /// that it vetoes asks a dozen times a minute, not at every lookup.
 pub const RDS_RECHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What the RDS API says about the writer that DNS names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RdsVerdict {
     NoVeto,
-    /// The API names another member as the writer.
     Disagrees,
-    /// The API reports a failover in progress, and DNS has not moved yet.
     FailoverInProgress,
 }
 
@@ -47,7 +44,6 @@ impl RdsVerdict {
     }
 }
 
-/// The last verdict, and what it was about.
 #[derive(Default)]
 pub(super) struct Veto(Option<(Resolution, RdsVerdict, Instant)>);
 

@@ -13,12 +13,12 @@ use super::facts::{Acl, AclEntry, Network, Ports, Subnet};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::{Finding, FindingKind};
+use crate::text::Joined as _;
 
 const CHECK: &str = "network_acls";
 /// The highest number that an entry may have. The entry that denies everything else comes after it.
 const LAST: u16 = 32766;
 
-/// What an ACL is asked.
 #[derive(Clone, Copy)]
 struct Question<'n> {
     acl: &'n Acl,
@@ -70,7 +70,6 @@ pub fn findings(
     let is_unlisted = there.chain(back).any(is_open);
     let is_inside = |from: &&Subnet| !has_pair(from, &of_database);
     let ids: BTreeSet<&str> = now.iter().chain(&later).map(|question| question.acl.id.as_str()).collect();
-    let list = ids.into_iter().collect::<Vec<_>>().join(", ");
     if is_unlisted || now.is_empty() && !of_load_balancer.iter().all(is_inside) {
         let observed = "the network ACLs of these subnets, which the EC2 API does not list";
         return Some(Finding::not_examined(CHECK, observed, "run the doctor in the account of the subnets"));
@@ -79,8 +78,7 @@ pub fn findings(
         let impact = "the next failover may move the writer into such a subnet, and packets are then dropped";
         return Some(Finding::warning(CHECK, observed, impact, fix).of(FindingKind::NextFailover));
     }
-    let list = if list.is_empty() { "none applies inside one subnet".to_owned() } else { list };
-    Some(Finding::ok(CHECK, list))
+    Some(Finding::ok(CHECK, ids.into_iter().listed_or("none applies inside one subnet")))
 }
 
 fn questions<'n>(acls: &'n [Acl], from: &Subnet, to: &Subnet, port: u16, is_v4: bool) -> Vec<Question<'n>> {
@@ -104,7 +102,6 @@ fn questions<'n>(acls: &'n [Acl], from: &Subnet, to: &Subnet, port: u16, is_v4: 
     questions
 }
 
-/// What an ACL does not let through.
 struct Denial<'n> {
     question: Question<'n>,
     denied: Ports,
@@ -141,7 +138,6 @@ fn common(one: Ports, other: Ports) -> Option<Ports> {
     (from <= to).then_some(Ports { from, to })
 }
 
-/// What is left of the ports.
 fn without(ports: Ports, taken: Ports) -> Vec<Ports> {
     let below = taken.from.checked_sub(1).and_then(|to| common(ports, Ports { from: 0, to }));
     let above = taken.to.checked_add(1).and_then(|from| common(ports, Ports { from, to: u16::MAX }));
@@ -168,7 +164,7 @@ fn denied(context: CheckContext<'_>, asked: &[Question<'_>]) -> Option<(String, 
         };
         // Before the entry that denies, where a number is free.
         let Some(number) = (1..by).rev().find(|number| !is_taken(*number)) else {
-            let describe = context.aws(["ec2", "describe-network-acls", "--network-acl-ids", &acl.id]);
+            let describe = context.aws("ec2 describe-network-acls --network-acl-ids", &[&acl.id]);
             fixes.push(format!(
                 "entry {by} of {} leaves no lower number free; renumber it: {describe}",
                 acl.id
@@ -178,11 +174,11 @@ fn denied(context: CheckContext<'_>, asked: &[Question<'_>]) -> Option<(String, 
         used.insert((&acl.id, is_egress, number));
         let (number, range) = (number.to_string(), format!("From={},To={}", ports.from, ports.to));
         let cidr = if peer.addr().is_ipv4() { "--cidr-block" } else { "--ipv6-cidr-block" };
-        let (peer, words) =
-            (peer.to_string(), ["ec2", "create-network-acl-entry", "--network-acl-id", &acl.id]);
-        let words = words.into_iter().chain([direction, "--rule-number", &number, "--protocol", "tcp"]);
-        let words = words.chain(["--port-range", &range, cidr, &peer, "--rule-action", "allow"]);
-        fixes.push(context.aws(words));
+        fixes.push(context.aws(
+            "ec2 create-network-acl-entry --network-acl-id {} {} --rule-number {} --protocol tcp --port-range {} {} {} \
+             --rule-action allow",
+            &[&acl.id, direction, &number, &range, cidr, &peer.to_string()],
+        ));
     }
     let fix = format!("allow it: {}", fixes.join(" "));
     (!observed.is_empty()).then(|| (observed.join("; "), fix))

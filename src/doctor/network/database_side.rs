@@ -10,8 +10,8 @@ use crate::binding::Role;
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::{Host, LoadBalancer};
 use crate::doctor::finding::Finding;
+use crate::text::Joined as _;
 
-/// The endpoint's addresses.
 pub fn addresses(context: CheckContext<'_>) -> Vec<IpAddr> {
     let resolution = context.facts.resolution.as_ref();
     resolution.map(|resolution| resolution.addresses.iter().collect()).unwrap_or_default()
@@ -71,18 +71,15 @@ pub fn of_load_balancer<'n>(
     load_balancer.zones.values().filter_map(|id| subnets.get(id)).collect()
 }
 
-/// The finding where the subnets of one side are not known.
 pub fn not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
     let of_database = (context.facts.database.as_ref().err()).or(context.facts.hosts.as_ref().err());
     if let Some(unread) = of_database {
         return Finding::unread_optional(check, unread, what);
     }
-    let addresses: Vec<String> = addresses(context).iter().map(ToString::to_string).collect();
     let field = if context.is_v6() { "ipv6-addresses.ipv6-address" } else { "addresses.private-ip-address" };
-    let filter = format!("Name={field},Values={}", addresses.join(","));
-    let query = ["--query", "NetworkInterfaces[].[VpcId,SubnetId]", "--output", "text"];
-    let find = ["ec2", "describe-network-interfaces", "--filters", &filter];
-    let find = context.aws(find.into_iter().chain(query));
+    let filter = format!("Name={field},Values={}", addresses(context).iter().joined(","));
+    let find = "ec2 describe-network-interfaces --filters {} --query {} --output text";
+    let find = context.aws(find, &[&filter, "NetworkInterfaces[].[VpcId,SubnetId]"]);
     let observed = format!("{what}: the subnets of one side, or what applies to them, are not known");
     let fix = format!("find the database's subnet, in the account and Region of its VPC: {find}");
     Finding::not_examined(check, observed, fix)

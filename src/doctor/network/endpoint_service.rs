@@ -4,8 +4,8 @@ use super::facts::{Connection, Network, Service};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::Finding;
+use crate::text::Joined as _;
 
-/// Allows every account.
 const EVERYBODY: &str = "*";
 
 pub fn findings(
@@ -35,8 +35,9 @@ pub fn findings(
 }
 
 fn no_service(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
-    let words = ["ec2", "create-vpc-endpoint-service-configuration", "--acceptance-required"];
-    let create = context.aws(words.into_iter().chain(["--network-load-balancer-arns", &load_balancer.arn]));
+    let create =
+        "ec2 create-vpc-endpoint-service-configuration --acceptance-required --network-load-balancer-arns";
+    let create = context.aws(create, &[&load_balancer.arn]);
     Finding::warning(
         "endpoint_service",
         format!("no endpoint service of this account uses the load balancer {}", load_balancer.name),
@@ -48,7 +49,6 @@ fn no_service(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findin
     )
 }
 
-/// It is available.
 fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
     let Service { id, name, state, requires_acceptance, .. } = service;
     let acceptance = if *requires_acceptance { "acceptance required" } else { "no acceptance required" };
@@ -56,8 +56,7 @@ fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
     if state.eq_ignore_ascii_case("available") {
         return Finding::ok("endpoint_service", observed);
     }
-    let words = ["ec2", "describe-vpc-endpoint-service-configurations", "--service-ids", id];
-    let describe = context.aws(words);
+    let describe = context.aws("ec2 describe-vpc-endpoint-service-configurations --service-ids", &[id]);
     Finding::problem(
         "endpoint_service",
         observed,
@@ -77,12 +76,11 @@ fn check_principals(
         Err(unread) => return Some(Finding::unread_optional(CHECK, unread, "who is allowed to connect")),
         Ok(allowed) => allowed,
     };
-    let list = if allowed.is_empty() { "nobody".to_owned() } else { allowed.join(", ") };
-    let observed = format!("{list} may connect to {}", service.id);
+    let observed = format!("{} may connect to {}", allowed.iter().listed_or("nobody"), service.id);
     let is_open = allowed.iter().any(|other| other == EVERYBODY);
     if let Some(principal) = principal.filter(|principal| !is_allowed(allowed, principal)) {
-        let words = ["ec2", "modify-vpc-endpoint-service-permissions", "--service-id", &service.id];
-        let add = context.aws(words.into_iter().chain(["--add-allowed-principals", principal]));
+        let add = "ec2 modify-vpc-endpoint-service-permissions --service-id {} --add-allowed-principals";
+        let add = context.aws(add, &[&service.id, principal]);
         let impact = format!("{principal} does not find the service");
         return Some(Finding::problem(CHECK, observed, impact, format!("allow it: {add}")));
     }
@@ -92,8 +90,8 @@ fn check_principals(
         return Some(Finding::warning(CHECK, observed, "no vendor finds the service", fix));
     }
     if is_open && !service.requires_acceptance {
-        let words = ["ec2", "modify-vpc-endpoint-service-configuration", "--service-id", &service.id];
-        let accept = context.aws(words.into_iter().chain(["--acceptance-required"]));
+        let accept = "ec2 modify-vpc-endpoint-service-configuration --service-id {} --acceptance-required";
+        let accept = context.aws(accept, &[&service.id]);
         let impact = "every AWS account may connect to the database's port, and nobody has to accept it";
         let fix = format!("require acceptance: {accept}");
         return Some(Finding::warning(CHECK, observed, impact, fix));
@@ -124,13 +122,12 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Fin
     };
     let in_state =
         |state: &'static str| connections.iter().filter(move |it| it.state.eq_ignore_ascii_case(state));
-    let list: Vec<String> = connections.iter().map(describe).collect();
-    let observed = if list.is_empty() { "none yet".to_owned() } else { list.join(", ") };
-    let pending: Vec<&str> = in_state("pendingAcceptance").map(|it| it.endpoint.as_str()).collect();
-    if !pending.is_empty() {
-        let words = ["ec2", "accept-vpc-endpoint-connections", "--service-id", &service.id];
-        let accept =
-            context.aws(words.into_iter().chain(["--vpc-endpoint-ids"]).chain(pending.iter().copied()));
+    let observed = connections.iter().map(describe).listed_or("none yet");
+    if in_state("pendingAcceptance").next().is_some() {
+        let mut values = vec![service.id.as_str()];
+        values.extend(in_state("pendingAcceptance").map(|it| it.endpoint.as_str()));
+        let accept = "ec2 accept-vpc-endpoint-connections --service-id {} --vpc-endpoint-ids";
+        let accept = context.aws(accept, &values);
         let impact = "a connection that waits for acceptance carries nothing";
         let fix = format!("accept it if the account is the vendor's: {accept}");
         return Some(Finding::warning(CHECK, observed, impact, fix));
@@ -171,10 +168,8 @@ fn check_zone_ids(load_balancer: &LoadBalancer, network: &Network) -> Option<Fin
         }
         Ok(subnets) => subnets,
     };
-    let ids = load_balancer
-        .zones
-        .iter()
-        .filter_map(|(zone, subnet)| Some(format!("{} ({zone})", subnets.get(subnet)?.zone_id)));
-    let ids = ids.collect::<Vec<_>>().join(", ");
+    let zones = load_balancer.zones.iter();
+    let ids = zones.filter_map(|(zone, subnet)| Some(format!("{} ({zone})", subnets.get(subnet)?.zone_id)));
+    let ids = ids.joined(", ");
     (!ids.is_empty()).then(|| Finding::ok(CHECK, ids))
 }

@@ -8,10 +8,8 @@ use ipnet::IpNet;
 
 use crate::doctor::facts::Fact;
 
-/// The network around one load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// The endpoint services on the load balancer.
     pub services: Fact<Vec<Service>>,
     /// The rules of the load balancer's and the database's security groups.
     pub rules: Fact<Vec<Rule>>,
@@ -25,7 +23,6 @@ pub struct Network {
     pub metrics: Fact<BTreeMap<Measured, u64>>,
 }
 
-/// An endpoint service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     pub id: String,
@@ -59,7 +56,6 @@ pub struct Rule {
     pub peer: Peer,
 }
 
-/// The other side of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     Cidr(IpNet),
@@ -111,7 +107,6 @@ pub struct Subnet {
     pub zone: String,
     /// Such as `use1-az1`, which means the same zone in every account.
     pub zone_id: String,
-    /// Its ranges of IPv4 and IPv6 addresses.
     pub cidrs: Vec<IpNet>,
 }
 
@@ -121,11 +116,9 @@ impl Subnet {
     }
 }
 
-/// A network ACL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acl {
     pub id: String,
-    /// The subnets that it is associated with.
     pub subnets: Vec<String>,
     pub entries: Vec<AclEntry>,
 }
@@ -161,7 +154,6 @@ pub struct Route {
     pub is_blackhole: bool,
 }
 
-/// What CloudWatch counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measured {
     /// Connections through the load balancer.
@@ -188,7 +180,6 @@ impl Measured {
         Self::BlockedOutbound,
     ];
 
-    /// CloudWatch's name of the metric.
     pub fn name(self) -> &'static str {
         match self {
             Self::NewFlows => "NewFlowCount",
@@ -202,7 +193,6 @@ impl Measured {
     }
 }
 
-/// A path to the database by VPC Lattice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatticePath {
     pub configuration: ResourceConfiguration,
@@ -234,7 +224,6 @@ pub struct ResourceConfiguration {
     pub is_for_shared_networks: bool,
 }
 
-/// Where a resource configuration connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     Name(String),
@@ -257,7 +246,6 @@ pub struct ResourceGateway {
     pub subnets: Vec<String>,
 }
 
-/// A resource share that a resource configuration is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     pub arn: String,

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::facts::{LatticePath, Ports, Resource, ResourceConfiguration, ResourceGateway};
+use super::facts::{LatticePath, Resource, ResourceConfiguration, ResourceGateway};
 use super::security_groups::{self, Source};
 use super::{database_side, shares};
 use crate::binding::Role;
@@ -158,7 +158,6 @@ fn by_arn(context: CheckContext<'_>, arn: &str) -> Option<Designation> {
     }
 }
 
-/// The cluster, or the one that the instance belongs to.
 fn cluster(database: &Database) -> Option<&str> {
     match database.kind {
         DatabaseKind::Cluster => Some(&database.identifier),
@@ -175,7 +174,7 @@ fn is_bound_to_a_member(context: CheckContext<'_>) -> bool {
 
 /// Whether a global cluster's endpoint is among these names.
 fn is_global<'n>(mut names: impl Iterator<Item = &'n str>) -> bool {
-    names.any(|name| RdsName::parse(name).is_some_and(|name| name.kind == RdsKind::Global))
+    names.any(|name| RdsKind::of(name) == Some(RdsKind::Global))
 }
 
 /// Whether the group holds this address, whatever DNS says now.
@@ -208,7 +207,6 @@ fn of(context: CheckContext<'_>, path: &LatticePath, principal: Option<&str>) ->
     findings
 }
 
-/// The configuration can be used.
 fn check_configuration(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Finding {
     let ResourceConfiguration { id, name, status, failure, .. } = configuration;
     let reason = failure.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -216,10 +214,9 @@ fn check_configuration(context: CheckContext<'_>, configuration: &ResourceConfig
     check_status(CONFIGURATION, observed, status, &show(context, configuration))
 }
 
-/// The command that shows the configuration.
 fn show(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> String {
     let id = &configuration.id;
-    context.aws(["vpc-lattice", "get-resource-configuration", "--resource-configuration-identifier", id])
+    context.aws("vpc-lattice get-resource-configuration --resource-configuration-identifier", &[id])
 }
 
 fn not_judged(
@@ -234,8 +231,8 @@ fn not_judged(
 
 fn check_gateway(context: CheckContext<'_>, gateway: &ResourceGateway) -> Finding {
     let ResourceGateway { id, status, .. } = gateway;
-    let words = ["vpc-lattice", "get-resource-gateway", "--resource-gateway-identifier", id];
-    check_status(GATEWAY, format!("{id}, {status}"), status, &context.aws(words))
+    let show = context.aws("vpc-lattice get-resource-gateway --resource-gateway-identifier", &[id]);
+    check_status(GATEWAY, format!("{id}, {status}"), status, &show)
 }
 
 fn check_status(check: &'static str, observed: String, status: &str, look: &str) -> Finding {
@@ -289,7 +286,8 @@ fn follow(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> S
     };
     let family = if is_v4 { "IPV4" } else { "IPV6" };
     let definition = format!("dnsResource={{domainName={name},ipAddressType={family}}}");
-    let update = update(context, &configuration.id, ["--resource-configuration-definition", &definition]);
+    let option = "--resource-configuration-definition";
+    let update = update(context, &[&configuration.id, option, &definition]);
     format!("give it the name that always leads to the writer: {update}")
 }
 
@@ -303,9 +301,9 @@ fn name_to_follow<'a>(context: CheckContext<'a>) -> Option<&'a str> {
     of_rds.or_else(|| names.first().copied().filter(follows))
 }
 
-fn update<'w>(context: CheckContext<'w>, id: &'w str, options: impl IntoIterator<Item = &'w str>) -> String {
-    let words = ["vpc-lattice", "update-resource-configuration", "--resource-configuration-identifier", id];
-    context.aws(words.into_iter().chain(options))
+/// The command that changes a configuration: the values are its id, and the options.
+fn update(context: CheckContext<'_>, values: &[&str]) -> String {
+    context.aws("vpc-lattice update-resource-configuration --resource-configuration-identifier", values)
 }
 
 /// The configuration carries connections to the database's port. `None` where it names no ports.
@@ -317,14 +315,14 @@ fn check_port(context: CheckContext<'_>, configuration: &ResourceConfiguration) 
     if ports.iter().any(|range| range.contains(port)) {
         return Some(Finding::ok(PORT, observed));
     }
-    let all = Ports::one(port).to_string();
-    let options =
-        ["--port-ranges"].into_iter().chain(ranges.iter().map(String::as_str)).chain([all.as_str()]);
+    let port_text = port.to_string();
+    let mut values = vec![id.as_str(), "--port-ranges"];
+    values.extend(ranges.iter().chain([&port_text]).map(String::as_str));
     Some(Finding::problem(
         PORT,
         format!("{observed}, and not {port}"),
         "no client connects to the database's port by this path",
-        format!("add the port: {}", update(context, id, options)),
+        format!("add the port: {}", update(context, &values)),
     ))
 }
 

@@ -16,7 +16,6 @@ use crate::doctor::facts::{Fact, Facts, LoadBalancer};
 use crate::doctor::reading::read_until;
 use crate::error::Error;
 
-/// The EC2 API as the doctor reads it.
 pub trait InspectNetwork {
     /// The endpoint services on this load balancer, without principals and connections.
     async fn services(&self, load_balancer: &str) -> Result<Vec<Service>, Error>;
@@ -25,11 +24,9 @@ pub trait InspectNetwork {
     async fn rules(&self, groups: &[String]) -> Result<Vec<Rule>, Error>;
     async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>, Error>;
     async fn acls(&self, subnets: &[String]) -> Result<Vec<Acl>, Error>;
-    /// The route tables of these VPCs.
     async fn route_tables(&self, vpcs: &[String]) -> Result<Vec<RouteTable>, Error>;
 }
 
-/// The CloudWatch API as the doctor reads it.
 pub trait InspectMetrics {
     /// The sums of the last hour.
     async fn metrics(
@@ -39,20 +36,16 @@ pub trait InspectMetrics {
     ) -> Result<BTreeMap<Measured, u64>, Error>;
 }
 
-/// The VPC Lattice API as the doctor reads it.
 pub trait InspectLattice {
-    /// The resource configurations of this account.
     async fn configurations(&self, account: &str) -> Result<Vec<ResourceConfiguration>, Error>;
     async fn gateway(&self, id: &str) -> Result<ResourceGateway, Error>;
 }
 
-/// The RAM API as the doctor reads it.
 pub trait InspectShares {
     /// The shares that the resource of this ARN is in, or was in.
     async fn shares(&self, resource: &str) -> Result<Vec<Share>, Error>;
 }
 
-/// Reads the network around a load balancer.
 pub async fn read_network(
     api: &impl InspectNetwork,
     metrics: &impl InspectMetrics,
@@ -100,7 +93,6 @@ impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L
         read_until(self.deadline, "list the resource configurations", listing).await
     }
 
-    /// The paths to the binding's database.
     pub async fn paths(
         &self,
         binding: &Binding,
@@ -141,7 +133,6 @@ impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L
     }
 }
 
-/// The security groups of the database and its instances.
 fn groups_of_database(facts: &Facts) -> impl Iterator<Item = &String> {
     let hosts = facts.hosts.as_deref().unwrap_or_default();
     let of_database = facts.database().into_iter().flat_map(|database| &database.security_groups);

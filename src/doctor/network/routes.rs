@@ -10,6 +10,7 @@ use super::facts::{Network, Route, RouteTable, Subnet};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::{Finding, FindingKind};
+use crate::text::Joined as _;
 
 const CHECK: &str = "routes";
 
@@ -26,11 +27,9 @@ struct Way<'n> {
 enum Direction {
     /// From the load balancer to the database.
     There,
-    /// The replies.
     Back,
 }
 
-/// Whether a way carries packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passage {
     Open,
@@ -114,8 +113,7 @@ pub fn findings(
         let impact = "the next failover may move the writer into such a subnet, and packets are then lost";
         return Some(Finding::warning(CHECK, observed, impact, fix).of(FindingKind::NextFailover));
     }
-    let by = by.into_iter().collect::<Vec<_>>().join(", ");
-    let by = if by.is_empty() && !now.is_empty() { "the target is reached".to_owned() } else { by };
+    let by = by.into_iter().listed_or(if now.is_empty() { "" } else { "the target is reached" });
     (!by.is_empty()).then(|| Finding::ok(CHECK, by))
 }
 
@@ -145,7 +143,6 @@ fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet, direction: D
     Some(Way { table, subnet, to, route: route(table, to), direction })
 }
 
-/// The subnet's range of this family.
 fn range(subnet: &Subnet, is_v4: bool) -> Option<IpNet> {
     subnet.cidrs.iter().find(|range| range.addr().is_ipv4() == is_v4).copied()
 }
@@ -211,8 +208,11 @@ fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String 
             IpNet::V4(_) => "--destination-cidr-block",
             IpNet::V6(_) => "--destination-ipv6-cidr-block",
         };
-        let words = ["ec2", action, "--route-table-id", &table.id, family, &destination, option, id];
-        return format!("use {id}, as other routes between the two networks do: {}", context.aws(words));
+        let values = [action, "--route-table-id", &table.id, family, &destination, option, id];
+        return format!(
+            "use {id}, as other routes between the two networks do: {}",
+            context.aws("ec2", &values)
+        );
     }
     let advice = match route {
         Some(route) if route.is_blackhole => {
@@ -226,7 +226,7 @@ fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String 
 }
 
 fn show(context: CheckContext<'_>, table: &RouteTable) -> String {
-    context.aws(["ec2", "describe-route-tables", "--route-table-ids", &table.id])
+    context.aws("ec2 describe-route-tables --route-table-ids", &[&table.id])
 }
 
 fn not_judged(context: CheckContext<'_>, ways: &[Way<'_>]) -> Finding {
@@ -241,9 +241,9 @@ fn not_judged(context: CheckContext<'_>, ways: &[Way<'_>]) -> Finding {
             format!("{} of {} may lead to {to} through {target}", table.id, subnet.id)
         })
         .collect();
-    let list = list.into_iter().collect::<Vec<_>>().join("; ");
+    let list = list.iter().joined("; ");
     let observed = format!("whether the routes lead to the other VPC, which the facts do not show: {list}");
     let shows: BTreeSet<String> = unknown().map(|way| show(context, way.table)).collect();
-    let fix = format!("see the routes: {}", shows.into_iter().collect::<Vec<_>>().join(" "));
+    let fix = format!("see the routes: {}", shows.iter().joined(" "));
     Finding::not_examined(CHECK, observed, fix)
 }

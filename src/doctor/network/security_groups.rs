@@ -14,6 +14,7 @@ use super::facts::{Connection, Network, Peer, Rule, Subnet};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::{Fact, LoadBalancer, LoadBalancerFacts};
 use crate::doctor::finding::Finding;
+use crate::text::Joined as _;
 
 const OF_CLIENTS: &str = "security_groups";
 const OF_LOAD_BALANCER: &str = "load_balancer_egress";
@@ -64,8 +65,8 @@ impl Source<'_> {
         for rule in open {
             looks.push(match &rule.peer {
                 Peer::PrefixList(id) => {
-                    let entries = ["ec2", "get-managed-prefix-list-entries", "--prefix-list-id", id];
-                    format!("see the prefix list's addresses: {}", context.aws(entries))
+                    let show = context.aws("ec2 get-managed-prefix-list-entries --prefix-list-id", &[id]);
+                    format!("see the prefix list's addresses: {show}")
                 }
                 Peer::Group(_) => "see the finding database".to_owned(),
                 Peer::Cidr(_) => format!("see the addresses of {}: {}", self.name, self.interfaces(context)),
@@ -79,16 +80,15 @@ impl Source<'_> {
         Finding::not_examined(check, observed, looks.join("; "))
     }
 
-    /// The command that shows the source's network interfaces.
     fn interfaces(self, context: CheckContext<'_>) -> String {
         let filter = match self.security_groups {
             [] => {
-                let subnets: Vec<&str> = self.subnets.iter().map(|subnet| subnet.id.as_str()).collect();
-                format!("Name=subnet-id,Values={}", subnets.join(","))
+                let subnets = self.subnets.iter().map(|subnet| &subnet.id);
+                format!("Name=subnet-id,Values={}", subnets.joined(","))
             }
             groups => format!("Name=group-id,Values={}", groups.join(",")),
         };
-        context.aws(["ec2", "describe-network-interfaces", "--filters", &filter])
+        context.aws("ec2 describe-network-interfaces --filters", &[&filter])
     }
 }
 
@@ -223,7 +223,7 @@ pub fn check_egress(
         let observed = format!("{} allows {name} outbound connections to port {port}", groups.join(", "));
         return Some(Finding::ok(egress, observed));
     }
-    let to = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let to = missing.iter().joined(", ");
     let may_reach = |rule: &&Rule| match &rule.peer {
         Peer::Cidr(_) => false,
         Peer::Group(_) => of_database.is_empty(),
@@ -235,7 +235,6 @@ pub fn check_egress(
             format!("whether {} allows {name} outbound connections to {to} port {port}", groups.join(", "));
         return Some(source.not_judged(context, egress, &whether, &open));
     }
-    let rule = ["ec2", "authorize-security-group-egress", "--group-id", own, "--ip-permissions"];
     let permission = match of_database.first() {
         Some(database) => permission_for_group(port, database),
         // After a failover the database has another address, but in the same subnets.
@@ -244,7 +243,8 @@ pub fn check_egress(
     };
     let observed =
         format!("{} does not allow {name} outbound connections to {to} port {port}", groups.join(", "));
-    let fix = format!("add an outbound rule: {}", context.aws(rule.into_iter().chain([permission.as_str()])));
+    let rule = "ec2 authorize-security-group-egress --group-id {} --ip-permissions {}";
+    let fix = format!("add an outbound rule: {}", context.aws(rule, &[own, &permission]));
     Some(source.cut_off(context, egress, observed, fix))
 }
 
@@ -310,19 +310,19 @@ fn check_known_database(context: CheckContext<'_>, source: Source<'_>, rules: &[
         let whether = format!("whether {} admits {name} to port {port}", groups.join(", "));
         return Some(source.not_judged(context, ingress, &whether, &open));
     }
-    let admit = ["ec2", "authorize-security-group-ingress", "--group-id", own, "--ip-permissions"];
     let permission = match security_groups.first() {
         Some(source) => permission_for_group(port, source),
         None => permission(port, missing.iter().copied()),
     };
-    let from = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let from = missing.iter().joined(", ");
     let present = Some(list(allowed.into_iter())).filter(|list| !list.is_empty());
     let groups = groups.join(", ");
     let observed = match present {
         Some(list) => format!("{groups} admits only {list} to port {port}, and not {name} ({from})"),
         None => format!("{groups} has no rule for port {port}, so it does not admit {name} ({from})"),
     };
-    let fix = format!("add the rule: {}", context.aws(admit.into_iter().chain([permission.as_str()])));
+    let rule = "ec2 authorize-security-group-ingress --group-id {} --ip-permissions {}";
+    let fix = format!("add the rule: {}", context.aws(rule, &[own, &permission]));
     Some(source.cut_off(context, ingress, observed, fix))
 }
 
@@ -339,8 +339,8 @@ fn permission_for_group(port: u16, group: &str) -> String {
 fn permission(port: u16, cidrs: impl Iterator<Item = IpNet>) -> String {
     let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = cidrs.partition(|cidr| cidr.addr().is_ipv4());
     let ranges = |name: &str, key: &str, cidrs: Vec<IpNet>| {
-        let list: Vec<String> = cidrs.iter().map(|cidr| format!("{{{key}={cidr}}}")).collect();
-        if list.is_empty() { String::new() } else { format!(",{name}=[{}]", list.join(",")) }
+        let list = cidrs.iter().map(|cidr| format!("{{{key}={cidr}}}")).joined(",");
+        if list.is_empty() { String::new() } else { format!(",{name}=[{list}]") }
     };
     let (v4, v6) = (ranges("IpRanges", "CidrIp", v4), ranges("Ipv6Ranges", "CidrIpv6", v6));
     format!("IpProtocol=tcp,FromPort={port},ToPort={port}{v4}{v6}")

@@ -8,15 +8,16 @@ use super::facts::{Principal, ResourceConfiguration, Share};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::Fact;
 use crate::doctor::finding::Finding;
-use crate::doctor::shell::command;
+use crate::doctor::shell::line;
+use crate::text::Joined as _;
 
 const SHARE: &str = "lattice_share";
+const ADD_PRINCIPAL: &str = "ram associate-resource-share --resource-share-arn {} --principals {}";
 
 /// What the states of a principal mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Acceptance {
     Accepted,
-    /// The invitation waits.
     Pending,
     /// The invitation was declined or expired, or the principal was removed.
     Gone,
@@ -58,22 +59,17 @@ pub fn check_share(
     if with(&shares, Acceptance::Accepted).next().is_some() {
         return Finding::ok(SHARE, observed);
     }
-    let gone: Vec<String> = with(&shares, Acceptance::Gone)
-        .map(|(share, gone)| {
-            let words = ["--resource-share-arn", &share.arn, "--principals", &gone.id];
-            ram(context, "associate-resource-share", words)
-        })
-        .collect();
+    let gone = with(&shares, Acceptance::Gone);
+    let gone = gone.map(|(share, gone)| context.aws(ADD_PRINCIPAL, &[&share.arn, &gone.id])).joined(" ");
     if !gone.is_empty() {
         let impact = "no vendor connects by this path: the invitation was declined or has expired, or the account was \
                       removed";
-        let fix = format!("if the account is a vendor's, invite it again: {}", gone.join(" "));
+        let fix = format!("if the account is a vendor's, invite it again: {gone}");
         return Finding::warning(SHARE, observed, impact, fix);
     }
     shared_with_nobody(context, configuration, &shares, principal)
 }
 
-/// The principals in this state, each with its share.
 fn with<'s>(shares: &[&'s Share], wanted: Acceptance) -> impl Iterator<Item = (&'s Share, &'s Principal)> {
     let pairs = shares.iter().flat_map(|share| share.principals.iter().map(|it| (*share, it)));
     pairs.filter(move |(_, principal)| acceptance(&principal.status) == wanted)
@@ -83,8 +79,8 @@ fn with<'s>(shares: &[&'s Share], wanted: Acceptance) -> impl Iterator<Item = (&
 fn fixes(context: CheckContext<'_>, configuration: &ResourceConfiguration, shares: &[&Share]) -> Vec<String> {
     let mut fixes = Vec::new();
     for share in shares.iter().filter(|share| acceptance(&share.status) != Acceptance::Accepted) {
-        let words = ["--resource-share-arn", &share.arn, "--resource-arns", &configuration.shared_arn];
-        let put = ram(context, "associate-resource-share", words);
+        let put = "ram associate-resource-share --resource-share-arn {} --resource-arns {}";
+        let put = context.aws(put, &[&share.arn, &configuration.shared_arn]);
         fixes.push(format!("wait some minutes, otherwise put it into the share again: {put}"));
     }
     let is_pending = |it: &&Principal| acceptance(&it.status) == Acceptance::Pending;
@@ -94,11 +90,9 @@ fn fixes(context: CheckContext<'_>, configuration: &ResourceConfiguration, share
         fixes.push("wait some minutes, then run the doctor again".to_owned());
     }
     for (share, principal) in with(shares, Acceptance::Failed) {
-        let words = ["--resource-share-arn", &share.arn, "--principals", &principal.id];
-        let (remove, add) = (
-            ram(context, "disassociate-resource-share", words),
-            ram(context, "associate-resource-share", words),
-        );
+        let values = [&*share.arn, &principal.id];
+        let remove = "ram disassociate-resource-share --resource-share-arn {} --principals {}";
+        let (remove, add) = (context.aws(remove, &values), context.aws(ADD_PRINCIPAL, &values));
         fixes.push(format!("share it again: {remove} and, when that is done, {add}"));
     }
     fixes
@@ -111,47 +105,37 @@ fn is_account(principal: &Principal) -> bool {
 
 fn observed(configuration: &ResourceConfiguration, shares: &[&Share]) -> String {
     let of_share = |share: &&Share| {
-        let principals: Vec<String> = share
-            .principals
-            .iter()
-            .map(|principal| {
-                let word = match acceptance(&principal.status) {
-                    Acceptance::Accepted => "accepted",
-                    Acceptance::Pending => "invited, not accepted",
-                    Acceptance::Gone => "removed, or its invitation declined or expired",
-                    Acceptance::Failed => principal.status.as_str(),
-                };
-                format!("{} ({word})", principal.id)
-            })
-            .collect();
-        let list = if principals.is_empty() { "nobody".to_owned() } else { principals.join(", ") };
+        let list = share.principals.iter().map(|principal| {
+            let word = match acceptance(&principal.status) {
+                Acceptance::Accepted => "accepted",
+                Acceptance::Pending => "invited, not accepted",
+                Acceptance::Gone => "removed, or its invitation declined or expired",
+                Acceptance::Failed => principal.status.as_str(),
+            };
+            format!("{} ({word})", principal.id)
+        });
+        let list = list.listed_or("nobody");
         let state = match acceptance(&share.status) {
             Acceptance::Accepted => String::new(),
             _ => format!(", where it is {}", share.status),
         };
         format!("{list} by the share {}{state}", share.name)
     };
-    let list: Vec<String> = shares.iter().map(of_share).collect();
-    let list = if list.is_empty() { "nobody".to_owned() } else { list.join("; ") };
+    let list = if shares.is_empty() { "nobody".to_owned() } else { shares.iter().map(of_share).joined("; ") };
     format!("{} is shared with {list}", configuration.id)
-}
-
-fn ram<'w>(context: CheckContext<'w>, action: &'w str, options: impl IntoIterator<Item = &'w str>) -> String {
-    context.aws(["ram", action].into_iter().chain(options))
 }
 
 /// The command for the invited account. Only that account can list the invitation's ARN.
 fn accept(context: CheckContext<'_>, share: &Share) -> String {
-    let query = "resourceShareInvitations[?status=='PENDING'].resourceShareInvitationArn";
-    let list = ["--resource-share-arns", &share.arn, "--query", query, "--output", "text"];
-    let list = ram(context, "get-resource-share-invitations", list);
-    let accept = ["aws", "ram", "accept-resource-share-invitation", "--region", context.region()];
-    let accept = command(accept.into_iter().chain(["--resource-share-invitation-arn"]));
+    let list = context.aws_line(
+        "ram get-resource-share-invitations --resource-share-arns {} --query {} --output text",
+        &[&share.arn, "resourceShareInvitations[?status=='PENDING'].resourceShareInvitationArn"],
+    );
+    let accept = "aws ram accept-resource-share-invitation --region {} --resource-share-invitation-arn";
     format!(
         "let the invited account run this before the invitation expires (no output means that no invitation waits): \
-         `{} | xargs -r -n 1 {}`",
-        list.trim_matches('`'),
-        accept.trim_matches('`')
+         `{list} | xargs -r -n 1 {}`",
+        line(accept, &[context.region()])
     )
 }
 
@@ -164,8 +148,9 @@ fn shared_with_nobody(
     let ResourceConfiguration { id, name, shared_arn, is_for_shared_networks, .. } = configuration;
     let observed = observed(configuration, shares);
     if *is_for_shared_networks {
-        let words = ["vpc-lattice", "list-service-network-resource-associations"];
-        let list = context.aws(words.into_iter().chain(["--resource-configuration-identifier", id]));
+        let list =
+            "vpc-lattice list-service-network-resource-associations --resource-configuration-identifier";
+        let list = context.aws(list, &[id]);
         let observed = format!("{observed}; a service network that it is in may be shared");
         return Finding::not_examined(SHARE, observed, format!("see its service networks: {list}"));
     }
@@ -175,18 +160,16 @@ fn shared_with_nobody(
                 .to_owned()
         }
         (Some(account), Some(share)) => {
-            let words = ["--resource-share-arn", &share.arn, "--principals", account];
-            format!("share it: {}", ram(context, "associate-resource-share", words))
+            format!("share it: {}", context.aws(ADD_PRINCIPAL, &[&share.arn, account]))
         }
         (Some(account), None) => {
-            let words = ["--name", name, "--resource-arns", shared_arn, "--principals", account];
-            format!("share it: {}", ram(context, "create-resource-share", words))
+            let create = "ram create-resource-share --name {} --resource-arns {} --principals {}";
+            format!("share it: {}", context.aws(create, &[name, shared_arn, account]))
         }
     };
     Finding::warning(SHARE, observed, "no other account connects by this path", fix)
 }
 
-/// The account of a principal's ARN.
 fn account(principal: &str) -> Option<&str> {
     principal.split(':').nth(4).filter(|account| !account.is_empty())
 }
