@@ -147,6 +147,15 @@ pub fn cluster_identifier(binding: &Binding, chain: &[String]) -> String {
     }
 }
 
+/// The identifier of the database that DNS gives: of the binding's `databases`, the last one that the chain names, and
+/// otherwise as [`cluster_identifier`].
+pub fn database_identifier(binding: &Binding, chain: &[String]) -> String {
+    let is_bound =
+        |name: &RdsName| binding.databases.iter().any(|it| it.eq_ignore_ascii_case(&name.identifier));
+    let named = chain.iter().rev().filter_map(|name| RdsName::parse(name)).find(is_bound);
+    named.map_or_else(|| cluster_identifier(binding, chain), |name| name.identifier)
+}
+
 /// The cluster's reader endpoint among these names, if there is one. It gives one reader at a time, and never
 /// the writer where there is a reader.
 pub fn reader_endpoint(chain: &[String]) -> Option<&str> {
@@ -359,6 +368,22 @@ mod tests {
             let named = Binding { databases, ..bound("db.example.com") };
             assert_eq!(cluster_identifier(&named, &chain), expected);
         }
+    }
+
+    #[test]
+    fn database_is_the_one_of_the_bindings_that_dns_gives() {
+        let group = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
+        let of = |databases: &[&str], names: &[&str]| {
+            let databases = databases.iter().map(|name| (*name).to_owned()).collect();
+            let binding = Binding { databases, ..Binding::new(names[0], group.parse().unwrap()) };
+            database_identifier(&binding, &chain(names))
+        };
+        let green = ["billing.example.com", "Billing-Green.abc123.us-east-1.rds.amazonaws.com"];
+        assert_eq!(of(&["billing-blue", "billing-green"], &green), "billing-green");
+        assert_eq!(of(&["sales"], &green), "sales");
+        assert_eq!(of(&[], &green), "billing", "events are compared with the endpoint's first label");
+        assert_eq!(of(&[], &[WRITER, MEMBER]), "orders");
+        assert_eq!(of(&["sales", "orders"], &["db.example.com", WRITER, MEMBER]), "orders");
     }
 
     #[test]

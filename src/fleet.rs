@@ -242,7 +242,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         };
         timeout_at(self.deadline, resolving).await.unwrap_or_else(|_| {
             let doing = format!("resolve {} before the invocation's time ran out", binding.endpoint);
-            Err(Error::new(ErrorKind::DeadlineExceeded, doing).with_fix("raise the function's time-out"))
+            Err(Error::new(ErrorKind::DeadlineExceeded, doing)
+                .with_fix("raise the time-out (the function's, or --timeout)"))
         })
     }
 

@@ -18,7 +18,7 @@ const DIMENSION: &str = "FunctionName";
 ///
 /// | metric | unit | of |
 /// |---|---|---|
-/// | `Checks`, `Watches` | count | invocations with a binding in which none failed |
+/// | `Checks`, `Watches` | count | invocations with a binding in which none failed; a check of all bindings |
 /// | `Bindings` | count | bindings, whether or not the invocation was about them |
 /// | `Pending`, `Failed` | count | bindings; `Failed` with what could not be bound, `Pending` without the deferred |
 /// | `WritersNotInService` | count | bindings of which a registered address is not healthy |
@@ -81,8 +81,10 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
         metrics.push(Metric::count("DryRunDrift", planned));
     }
     let is_check = *trigger == Trigger::Check;
-    // A group with wrong tags concerns that group alone: the check still counts as completed.
-    if *bound > 0 && failed <= *unbound {
+    // A group with wrong tags concerns that group alone: the check still counts as completed. A check of one binding, as a
+    // command may ask for, says nothing of the others.
+    let is_whole = !is_check || bindings.len() >= *bound;
+    if *bound > 0 && failed <= *unbound && is_whole {
         metrics.push(Metric::count(if is_check { "Checks" } else { "Watches" }, 1));
     }
     if let Some(slowest) = bindings.iter().map(|report| report.elapsed_ms).max().filter(|_| is_check) {
@@ -274,6 +276,18 @@ mod tests {
         assert_eq!(
             metrics(&lines[0]),
             ["Bindings=1", "CheckMillis=25", "Checks=1", "Failed=1", "Pending=0", "WritersNotInService=0"]
+        );
+    }
+
+    /// The alarm on missing checks must notice that the schedule is off while an operator checks one binding.
+    #[test]
+    fn check_of_one_binding_is_not_counted_as_a_check() {
+        let bindings = vec![report(Status::InSync)];
+        let result = InvocationResult { trigger: Trigger::Check, bindings, bound: 2, unbound: 0 };
+        let lines = of_result(&result);
+        assert_eq!(
+            metrics(&lines[0]),
+            ["Bindings=2", "CheckMillis=25", "Failed=0", "Pending=0", "WritersNotInService=0"]
         );
     }
 

@@ -512,7 +512,11 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let error = match earlier {
             // If time runs out while something fails, that failure is the reason.
             Some(earlier) if error.kind() == ErrorKind::DeadlineExceeded => {
-                error.with_source(earlier.explain())
+                let error = error.with_source(earlier.message());
+                match earlier.fix() {
+                    Some(fix) => error.with_fix(fix),
+                    None => error,
+                }
             }
             _ => error,
         };

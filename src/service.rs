@@ -250,13 +250,14 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let oldest = now.checked_sub(self.config.timing.watch).unwrap_or(UNIX_EPOCH);
         // A cold function must read the tags before it can follow a failover.
         let priority = if event.is_of_rds() { Priority::Failover } else { Priority::Routine };
-        let load = async |age, priority| {
+        let load = async |age, priority, members| {
             let groups = &self.clients.groups;
             let set = discovery::binding_set(groups, self.config, age, priority, deadline).await;
-            let (request, members) = self.find_request(event, &set.bindings, oldest, deadline).await;
+            let (request, members) = self.find_request(event, &set.bindings, members, oldest, deadline).await;
             (request, set, members)
         };
-        let (request, known, members) = load(Duration::MAX, priority).await;
+        let members = self.members.borrow().clone();
+        let (request, known, members) = load(Duration::MAX, priority, members).await;
         let routine_end = deadline.min(Instant::now() + TAG_REFRESH_TIMEOUT);
         let (age, priority, end) = match request {
             Request::Watch(_) => return (request, BindingSet { unbound: Vec::new(), ..known }),
@@ -273,11 +274,11 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             }
             _ => (TAG_MAX_AGE, Priority::Routine, routine_end),
         };
-        match timeout_at(end, load(age, priority)).await {
+        match timeout_at(end, load(age, priority, members)).await {
             Ok((request, set, _)) => (request, set),
             // The next check continues to read the tags.
             Err(_) => {
-                let reason = "the tags are not read in time";
+                let reason = "the tags were not read in time";
                 tracing::warn!(decision = "retry", reason, "using the known groups");
                 let mut known = known;
                 if let (Event::Command(_), Some(key)) = (event, &self.config.discovery) {
@@ -288,16 +289,16 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         }
     }
 
-    /// Decides what the event asks for. An event about an instance may be about its cluster. If no binding names the
-    /// instance, the RDS API is asked for its cluster, once.
+    /// Decides what the event asks for, given the known members. An event about an instance may be about its cluster. If
+    /// no binding names the instance, the RDS API is asked for its cluster. Returns its answers with the known members.
     async fn find_request(
         &self,
         event: &Event,
         bindings: &[Binding],
+        mut members: ClusterByInstance,
         oldest: SystemTime,
         deadline: Instant,
     ) -> (Request, ClusterByInstance) {
-        let mut members = self.members.borrow().clone();
         let asked = request(event, bindings, &members, oldest);
         let unknown = unknown_instances(event, bindings, &members);
         if unknown.is_empty() {
@@ -349,7 +350,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     /// The member that the RDS API names as the writer, if DNS names another one: a failover is under way. Best effort:
     /// without an answer there is no candidate.
     pub async fn candidate(&self, binding: &Binding, deadline: Instant) -> Option<String> {
-        if !self.config.preregister || binding.role != Role::Writer {
+        if binding.role != Role::Writer {
             return None;
         }
         let Clients { dns, groups, rds } = self.clients;

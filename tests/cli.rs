@@ -641,6 +641,25 @@ mod watch {
     }
 
     #[tokio::test]
+    async fn failover_is_watched_without_preregistration_too() {
+        let aws = FakeAws::new();
+        aws.writer_per_rds("orders-2");
+        let mut command = command(&aws, &["watch", "--interval", "600", "--output", "json"]).await;
+        command.envs([("PREREGISTER", "false"), ("WATCH_SECONDS", "1")]);
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut watch = Watch { process, lines };
+        let mut triggers = Vec::new();
+        while !triggers.contains(&json!("watch")) {
+            let line: Value = serde_json::from_str(&watch.line().await).expect("JSON");
+            triggers.push(line["trigger"].clone());
+        }
+        assert_eq!(aws.writes(), Vec::<String>::new(), "nobody is registered early");
+        watch.signal("TERM");
+        assert_eq!(watch.ended().await, Some(0));
+    }
+
+    #[tokio::test]
     async fn group_with_bad_tags_fails_alone() {
         let aws = FakeAws::new();
         let bad = aws.tagged("bad", &[("rds-endpoint", "10.0.0.1")]);

@@ -386,6 +386,24 @@ async fn event_about_a_known_member_waits_for_no_answer_of_the_rds_api() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn instance_outside_the_bound_clusters_is_asked_about_once_per_event() {
+    let aws = two_databases();
+    aws.state().instances.insert("sales".into(), testkit::Instance::default());
+    let tagged =
+        aws.tagged("reports", &[("rds-endpoint", "reports.cluster-abc123.us-east-1.rds.amazonaws.com")]);
+    let (config, ports) = (config(Some("rds-endpoint")), ports(&aws));
+    let fleet = Fleet::new(&config);
+    let service = Service::new(&config, &ports, &fleet, Program::Lambda);
+    let _ = invoke_on(&service, schedule(), minute()).await;
+    // The tags are then old enough to be read again.
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    aws.forget_calls();
+    let _ = invoke_on(&service, failover("sales"), minute()).await;
+    assert!(aws.count(Action::DescribeTags) > 0, "{tagged} is read again");
+    assert_eq!(aws.count(Action::DescribeDBInstances), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn event_about_a_bound_database_asks_no_api_before_its_watch() {
     let aws = two_databases();
     aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));

@@ -16,7 +16,7 @@ use super::path::InspectPath;
 use super::reading::read_until;
 use super::report::BindingFindings;
 use crate::binding::Binding;
-use crate::endpoint::{RdsKind, cluster_identifier, zone};
+use crate::endpoint::{RdsKind, database_identifier, zone};
 use crate::error::Error;
 use crate::plan::Family;
 use crate::reconcile::{Clients, RdsApi, Resolution, Resolve, resolve};
@@ -138,7 +138,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         let resolving = resolve(self.clients, self.binding, family);
         let resolution = self.read("resolve the endpoint", resolving).await;
         let identifier = match (&resolution, self.binding.databases.first()) {
-            (Ok(resolution), _) => cluster_identifier(self.binding, &resolution.chain),
+            (Ok(resolution), _) => database_identifier(self.binding, &resolution.chain),
             (Err(_), Some(database)) => database.clone(),
             (Err(_), None) => self.binding.first_label().to_owned(),
         };

@@ -125,7 +125,8 @@ fn link_causes(findings: &mut [Finding]) {
         let (earlier, rest) = findings.split_at_mut(index);
         let Some(finding) = rest.first_mut().filter(|finding| finding.level > Severity::Ok) else { continue };
         let cause = earlier.iter().find(|cause| cause.level >= finding.level && is_cause(cause, finding));
-        if let Some(cause) = cause.map(|cause| cause.check.clone()) {
+        // A consequence of a consequence follows from the first cause, which is the one that is reported.
+        if let Some(cause) = cause.map(|cause| cause.cause.clone().unwrap_or(cause.check.clone())) {
             finding.follows(&cause);
         }
     }

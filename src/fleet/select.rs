@@ -22,7 +22,7 @@ use crate::reconcile::{ReaderCache, Report, Status};
 /// How many groups a check lists at least, if there are as many. The default rate allows more routine calls at once
 /// (30).
 const MIN_LISTED: usize = 20;
-/// How many groups with an address that is not in service a check lists besides: their health is news.
+/// How many groups with an address that is not in service a check lists as well, because their health may have changed.
 const MAX_NOT_IN_SERVICE: usize = 10;
 /// The part of the verification period within which every group is listed. The rest is for checks that start
 /// late.
@@ -63,8 +63,8 @@ pub enum LastResult {
     },
     /// A change is left to do.
     NeedsSync { priority: Priority, at: Instant },
-    /// DNS gave no answer. Only the next check resolves the endpoint again.
-    Unresolved,
+    /// It failed before DNS answered. Only the next check tries again.
+    NotObserved,
 }
 
 pub struct InSyncRecord {
@@ -113,7 +113,7 @@ impl LastResult {
                 };
                 Self::InSync { record: Rc::new(record), at: now }
             }
-            (Status::Failed, None) => Self::Unresolved,
+            (Status::Failed, None) => Self::NotObserved,
             (Status::Failed, Some(_)) => Self::NeedsSync { priority: Priority::Failover, at: now },
             (Status::Pending | Status::Planned, _) => {
                 Self::NeedsSync { priority: Priority::Cleanup, at: now }
@@ -130,12 +130,14 @@ impl Memory {
 
     /// Decides what to do about the bindings, and remembers when that was.
     pub fn select(&mut self, bindings: &[Binding], now: Instant, scope: Scope) -> Selection {
-        // An operator may have asked for one binding alone.
+        // An operator may have asked for one binding alone, which says nothing of the others.
         if matches!(scope, Scope::Check { .. }) {
             self.forget_unbound(bindings);
         }
         let selection = select(bindings, self, now, scope);
-        (self.selected_at, self.due) = (Some(now), selection.remaining_due);
+        if scope != Scope::Whole {
+            (self.selected_at, self.due) = (Some(now), selection.remaining_due);
+        }
         selection
     }
 
@@ -182,7 +184,7 @@ impl Memory {
 /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due |
 /// | in sync, changed binding, or none | list | list | list |
 /// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s |
-/// | unresolved | list | list | leave to the next check |
+/// | not observed | list | list | leave to the next check |
 ///
 /// With up to [`MIN_LISTED`] bindings, a check lists every group, and the background sync leaves a group without a
 /// result to the next check. A check also lists up to [`MAX_NOT_IN_SERVICE`] groups with an address that is not in
@@ -213,9 +215,9 @@ fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> 
             Some(LastResult::InSync { record, at }) if record.binding == *binding => {
                 in_sync.push((*at, index, Rc::clone(record)));
             }
-            Some(LastResult::Unresolved) if is_background => {}
+            Some(LastResult::NotObserved) if is_background => {}
             _ if are_few => {}
-            Some(LastResult::InSync { .. } | LastResult::Unresolved) | None => selection.list.push(index),
+            Some(LastResult::InSync { .. } | LastResult::NotObserved) | None => selection.list.push(index),
         }
     }
     selection.list.splice(0..0, left_over);

@@ -147,7 +147,7 @@ impl LoopControl {
                 return Then::Stop(Stop::Failed);
             }
             (Mode::Check, ErrorKind::NoAnswer) => return Then::Stop(Stop::Failed),
-            (Mode::Watch, ErrorKind::NoAnswer) => return self.limit(self.pause_after_error()),
+            (Mode::Watch, ErrorKind::NoAnswer) => return self.pause(self.pause_after_error()),
             (Mode::Check, ErrorKind::Transient) if self.retries >= CHECK_RETRIES => {
                 return Then::Stop(Stop::Failed);
             }
@@ -270,7 +270,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pause_or_failure_allows_eight_more_rounds() {
-        for pause in [LoopControl::poll, |control: &mut LoopControl| fail(control, ErrorKind::Transient)] {
+        let fails = [ErrorKind::Transient, ErrorKind::NoAnswer];
+        let fails = fails.map(|kind| move |control: &mut LoopControl| fail(control, kind));
+        let pauses: [&dyn Fn(&mut LoopControl) -> Then; 3] = [&LoopControl::poll, &fails[0], &fails[1]];
+        for pause in pauses {
             let mut control = control(Mode::Watch);
             for _ in 0..8 {
                 assert_eq!(control.at_once(), Then::Again);

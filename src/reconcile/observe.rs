@@ -200,7 +200,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                 ErrorKind::DeadlineExceeded,
                 "get a permit for the load balancing API before the invocation's time ran out",
             )
-            .with_fix("check what else uses up the API's limits, or raise the function's time-out")
+            .with_fix("check what else uses up the API's limits, or raise the time-out (the function's, or --timeout)")
         })?;
         Ok((permit, has_waited))
     }
@@ -367,5 +367,5 @@ async fn until<R>(
 
 fn deadline_exceeded(doing: &str) -> Error {
     Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the invocation's time ran out"))
-        .with_fix("raise the function's time-out, or check why the call takes so long")
+        .with_fix("raise the time-out (the function's, or --timeout), or check why the call takes so long")
 }

@@ -12,7 +12,7 @@ use super::ports::{Clients, Instance, RdsApi};
 use super::preregister::Snapshot;
 use super::rds_query::{ask_cluster, ask_instance};
 use crate::binding::Binding;
-use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, is_of_a_cluster, last_of_rds, zone};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, database_identifier, is_of_a_cluster, last_of_rds, zone};
 use crate::error::{Error, ErrorKind};
 use crate::plan::StandbyPolicy;
 
@@ -103,9 +103,10 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
         }
         // The names do not show the account: a database of the same name in this account may be another one.
         let Some(zone) = zone(chain) else { return Ok(None) };
-        let last = last_of_rds(chain).and_then(|(name, _)| name.split('.').next());
+        let last = last_of_rds(chain).filter(|_| self.binding.databases.is_empty());
         let identifier =
-            self.binding.databases.first().map(String::as_str).or(last).unwrap_or(self.binding.first_label());
+            last.map_or_else(|| database_identifier(self.binding, chain), |(_, name)| name.identifier);
+        let identifier = identifier.as_str();
         let rds = &self.clients.rds;
         let instance = ask_instance(rds, self.deadline, identifier, &zone).await?;
         // If no instance has the name, a cluster may have it. If neither has it, the name is an alias.

@@ -60,6 +60,24 @@ async fn standby_is_kept_after_failover_and_needs_no_call_later() {
     assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432");
 }
 
+/// An alias of two instances, which a switchover moves from the one to the other.
+#[tokio::test(start_paused = true)]
+async fn standby_is_that_of_the_instance_that_the_alias_leads_to() {
+    const ALIAS: &str = "orders.example.com";
+    let aws = instance();
+    // The other one is not Multi-AZ.
+    aws.state().instances.insert("orders-blue".into(), Instance::default());
+    aws.state().zone.insert(ALIAS.into(), testkit::Record::Cname(INSTANCE.into()));
+    aws.holds(&[ONE, "10.0.2.20!"]);
+    let databases = ["orders-blue", "orders"].map(str::to_owned).into();
+    let binding =
+        Binding { standby: StandbyPolicy::Keep, databases, ..Binding::new(ALIAS, GROUP.parse().unwrap()) };
+    let preregistration = Preregistration::Off;
+    let report = aws.reconcile_binding(&binding, TIMING, Mode::Check, &preregistration, seconds(60)).await;
+    assert_eq!(report.status, Status::InSync, "{report:?}");
+    assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432");
+}
+
 #[tokio::test(start_paused = true)]
 async fn standby_decision_waits_until_the_writer_is_healthy() {
     let aws = instance();

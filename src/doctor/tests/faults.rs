@@ -490,7 +490,13 @@ fn fault_affects_only_its_own_check() {
 #[test]
 fn one_cause_is_reported_once() {
     type World = (&'static [&'static str], fn(&mut Facts));
-    let worlds: [World; 14] = [
+    let worlds: [World; 15] = [
+        // Three in a row: the target follows from the database, and the database's state from its endpoint.
+        (&["problem endpoint_kind"], |facts| {
+            instance_of(facts, Some("orders"));
+            database(facts).status = "storage-full".into();
+            set_health(facts, "unhealthy", "Target.FailedHealthChecks");
+        }),
         (&["problem zones"], |facts| place_writer(facts, "us-east-1c")),
         (&["problem load_balancer"], |facts| {
             detach(facts);
@@ -559,6 +565,12 @@ fn one_cause_is_reported_once() {
         let mut facts = healthy_facts();
         fault(&mut facts);
         assert_eq!(faults(&binding(), &facts), expected);
+        // A reader finds every consequence below a cause that is reported.
+        let report = BindingFindings::new(ENDPOINT, GROUP, findings(&binding(), &facts));
+        let is_reported =
+            |check: &str| report.findings.iter().any(|it| it.check == check && it.cause.is_none());
+        let mut causes = report.findings.iter().filter_map(|finding| finding.cause.as_deref());
+        assert!(causes.all(is_reported), "{:#?}", report.findings);
     }
 }
 

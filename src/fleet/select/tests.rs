@@ -53,7 +53,7 @@ fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
                 "c" => in_sync(Binding { port: Some(1), ..binding }),
                 "f" => LastResult::NeedsSync { priority: Priority::Failover, at },
                 "t" => LastResult::NeedsSync { priority: Priority::Cleanup, at },
-                "u" => LastResult::Unresolved,
+                "u" => LastResult::NotObserved,
                 _ => continue,
             };
             memory.results.insert(group, result);
@@ -192,9 +192,17 @@ async fn check_takes_over_the_fractions_and_starts_anew() {
     assert!((0.2..0.3).contains(&memory.due), "{}", memory.due);
     memory.select(&bindings, now + seconds(2), CHECK);
     assert_eq!(memory.due, 0.0);
-    assert_eq!(memory.select(&bindings, now + seconds(3), Background).due, 1);
-    memory.select(&bindings, now + seconds(4), Whole);
-    assert_eq!(memory.due, 0.0);
+}
+
+/// A command may be about one binding alone.
+#[tokio::test]
+async fn command_takes_no_turn_of_the_groups_that_are_due() {
+    let now = Instant::now();
+    let (bindings, mut memory) = estate("s0*1000", now);
+    memory.select(&bindings, now, CHECK);
+    memory.select(&bindings[..1], now + seconds(59), Whole);
+    // 1000 groups in 810 s: 74 in a minute.
+    assert_eq!(memory.select(&bindings, now + seconds(60), CHECK).due, 74);
 }
 
 fn addresses() -> Addresses {
