@@ -66,7 +66,9 @@ async fn standby_is_that_of_the_instance_that_the_alias_leads_to() {
     const ALIAS: &str = "orders.example.com";
     let aws = instance();
     // The other one is not Multi-AZ.
-    aws.state().instances.insert("orders-blue".into(), Instance::default());
+    let blue =
+        Instance { endpoint: Some(INSTANCE.replace("orders.", "orders-blue.")), ..Instance::default() };
+    aws.state().instances.insert("orders-blue".into(), blue);
     aws.state().zone.insert(ALIAS.into(), testkit::Record::Cname(INSTANCE.into()));
     aws.holds(&[ONE, "10.0.2.20!"]);
     let databases = ["orders-blue", "orders"].map(str::to_owned).into();
