@@ -199,7 +199,9 @@ impl TargetGroupApi for Elb {
         let permit = self.permit(Priority::Failover, Call::Describe).await;
         let found = self.describe_group(permit, group).await?;
         let info = parse_group(&found).map_err(|reason| {
-            Error::new(ErrorKind::Permanent, format!("use the target group {group}")).with_source(reason)
+            Error::new(ErrorKind::Permanent, format!("use the target group {group}"))
+                .with_source(reason)
+                .with_fix("create a TCP target group of type ip, and bind that one")
         })?;
         self.groups().insert(group.to_owned(), info);
         Ok(info)
@@ -275,16 +277,14 @@ fn parse_group(group: &TargetGroup) -> Result<TargetGroupInfo, String> {
         Some(TargetTypeEnum::Ip) => {}
         other => {
             let found = other.map_or("no target type", TargetTypeEnum::as_str);
-            return Err(format!("its targets are of type {found}, not ip; create a group of type ip"));
+            return Err(format!("its targets are of type {found}, not ip"));
         }
     }
     match group.protocol() {
         Some(ProtocolEnum::Tcp | ProtocolEnum::Tls | ProtocolEnum::TcpUdp) => {}
         other => {
             let found = other.map_or("no protocol", ProtocolEnum::as_str);
-            return Err(format!(
-                "its protocol is {found}, which carries no database; create a group with TCP"
-            ));
+            return Err(format!("its protocol is {found}, which carries no database"));
         }
     }
     let family = match group.ip_address_type() {

@@ -2,7 +2,7 @@
 //!
 //! `select` decides which groups are listed; this module lists them. A check resolves every endpoint and lists the
 //! groups that are due. During a watch, a background sync does the same for the bindings that are not watched. A warm
-//! function remembers its groups, which saves calls; no result depends on that memory.
+//! function remembers its groups, which saves calls; no deregistration depends on that memory.
 
 mod select;
 

@@ -62,7 +62,7 @@ async fn serve() -> ExitCode {
     match runtime_api.serve(handler).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(decision = "exit", reason = %error, "the Runtime API is gone");
+            tracing::error!(decision = "exit", reason = %error, "the call of the Runtime API failed");
             ExitCode::FAILURE
         }
     }

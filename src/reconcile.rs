@@ -190,8 +190,11 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             return None;
         }
         let end = self.control.time_is_over();
-        let is_cut_off = error.is_outcome_unknown() || end == Stop::Deadline;
-        (stage == Stage::Observation || !is_cut_off).then_some(end)
+        match stage {
+            Stage::Observation => Some(end),
+            Stage::Change if error.is_outcome_unknown() || end == Stop::Deadline => None,
+            Stage::Change => Some(end),
+        }
     }
 
     /// Whether a deregistration may rely on the last DNS answer. The age of the observation is checked last, because

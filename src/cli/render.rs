@@ -1,6 +1,6 @@
 //! The output for people: tables and prose, no wider than the terminal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::stdout;
 use std::iter;
@@ -88,8 +88,11 @@ impl TextReport {
             return;
         }
         let _ = writeln!(self.text, "{BOLD}{heading}{BOLD:#}");
+        let mut told = BTreeSet::new();
         for finding in causes {
-            let follows = findings.iter().filter(|it| it.cause.as_ref() == Some(&finding.check));
+            // Several findings of one check are one cause.
+            let is_first = told.insert(&finding.check);
+            let follows = findings.iter().filter(|it| is_first && it.cause.as_ref() == Some(&finding.check));
             let consequences =
                 follows.map(|Finding { check, observed, .. }| format!("Consequence: {check}: {observed}"));
             self.finding(finding, consequences);

@@ -58,7 +58,13 @@ pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
             return Vec::new();
         }
         Ok(other) => {
-            problems.add(BINDINGS, format_args!("is {}, not an array of bindings", kind(&other)));
+            problems.add(
+                BINDINGS,
+                format_args!(
+                    "is {}, not an array of bindings. Fix: put the bindings between [ and ]",
+                    kind(&other)
+                ),
+            );
             return Vec::new();
         }
         Err(error) => {
@@ -222,7 +228,8 @@ fn standby(value: &Value, endpoint: Option<&str>, role: Option<Role>) -> Result<
     match text(value)? {
         "keep" if endpoint.is_some_and(is_of_a_cluster) => Err(NO_STANDBY_IN_A_CLUSTER.to_owned()),
         "keep" if role.is_some_and(|role| role != Role::Writer) => {
-            Err("\"keep\" goes with the role \"writer\" alone".to_owned())
+            Err("\"keep\" goes with the role \"writer\" alone. Fix: leave \"standby\" or \"role\" out"
+                .to_owned())
         }
         "keep" => Ok(StandbyPolicy::Keep),
         other => {

@@ -26,9 +26,9 @@ pub struct Finding {
     /// The check's name, such as `cross_zone`.
     pub check: Cow<'static, str>,
     pub observed: String,
-    /// Why it matters. `None` where the level is `Ok`.
+    /// Why it matters. A finding of the level `Ok` has one only as a hint.
     pub impact: Option<String>,
-    /// What to change, with shell commands in backquotes. `None` where the level is `Ok`.
+    /// What to change, with shell commands in backquotes. A finding of the level `Ok` has one only as a hint.
     pub fix: Option<String>,
     /// The check that found the cause, where this finding is a consequence.
     pub cause: Option<Cow<'static, str>>,

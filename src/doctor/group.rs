@@ -173,19 +173,20 @@ fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> F
         return Finding::warning(
             "deregistration",
             format!("a removed target keeps its connections (delay {delay} s, no termination)"),
-            "clients stay on the ex-writer, which in Aurora serves them as a reader, until they disconnect",
+            "clients stay on the previous writer, which in Aurora serves them as a reader, until they disconnect",
             fix,
         );
     }
     let observed = format!("a removed target drops its connections after {delay} s");
     if delay > MAX_DRAIN_TIME {
-        let impact = "for that long clients stay on the ex-writer, which in Aurora serves them as a reader";
+        let impact =
+            "for that long clients stay on the previous writer, which in Aurora serves them as a reader";
         return Finding::warning("deregistration", observed, impact, fix);
     }
     if delay < MIN_DRAIN_TIME {
         let impact = "for 30 s after a failover DNS can give the old and the new address in turn; the function does \
-                      not register an address while it drains, but this group ends that too early, so the old writer \
-                      can come back";
+                      not register an address while it drains, but this group ends that too early, so the \
+                      previous writer can come back";
         return Finding::warning("deregistration", observed, impact, fix);
     }
     Finding::ok("deregistration", observed)

@@ -172,7 +172,7 @@ fn check_standby(
     };
     let Some((standby, health)) = kept_target(wanted, targets) else {
         let observed =
-            "the group holds no standby yet; the old writer's address is kept at the next failover";
+            "the group holds no standby yet; the previous writer's address is kept at the next failover";
         return std::iter::once(Finding::ok("standby", observed))
             .chain(check_stale_targets(context, wanted, targets))
             .collect();

@@ -81,7 +81,7 @@ impl Batch {
                 decision = "skip",
                 records,
                 unsupported,
-                "records that are no events for this function"
+                "skipping records that are not events for this function"
             );
         }
         match first {
@@ -110,7 +110,11 @@ impl Batch {
         self.unsupported += 1;
         if self.unsupported <= MAX_LOGGED {
             let UnsupportedEvent(reason) = &unsupported;
-            tracing::warn!(decision = "skip", reason, "record is no event for this function");
+            tracing::warn!(
+                decision = "skip",
+                reason,
+                "skipping a record that is not an event for this function"
+            );
         }
         self.first.get_or_insert(unsupported);
     }

@@ -159,7 +159,8 @@ fn is_about_database(database: &Database, binding: &Binding) -> bool {
     is_of_kind && !is_elsewhere && binding.is_about(&database.identifier)
 }
 
-/// The member to register early. An event of another account or Region is about another database of that name.
+/// The member to register early. An event of another account or Region is about another database of that name, and one
+/// without an account may be.
 fn promoted_instance(event: &RdsEvent, binding: &Binding) -> Option<String> {
     let is_of_account = event.account.as_deref() == Some(binding.target_group.account());
     // The name of a regional endpoint has been compared already.

@@ -19,7 +19,7 @@ pub(super) fn text(json: &RawValue) -> Option<String> {
 }
 
 pub(super) fn too_large(bytes: usize, most: usize) -> UnsupportedEvent {
-    UnsupportedEvent(format!("the event has {bytes} bytes, more than the {most} that one may have"))
+    UnsupportedEvent(format!("the event has {bytes} bytes, and the maximum is {most}"))
 }
 
 /// Enough of a text to recognise it by in a message.

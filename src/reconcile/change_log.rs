@@ -131,7 +131,7 @@ impl ChangeLog {
         observation
     }
 
-    /// Whether the plan still contains a change that failed.
+    /// Whether a change that failed is still wanted: the plan makes it, or it waits.
     pub fn failed_what_is_wanted(&self, observation: &Observation, plan: &Plan) -> bool {
         let (wanted, Plan { register, deregister, waiting }) = (observation.wanted(), plan);
         self.unseen.iter().filter(|(_, unseen)| !unseen.accepted && !unseen.shown).any(|(target, unseen)| {

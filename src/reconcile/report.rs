@@ -13,9 +13,9 @@ use crate::plan::{Addresses, Plan, TargetState};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The group holds the endpoint's addresses and nothing else; nothing was changed.
+    /// The group holds the endpoint's addresses and no target that must go; nothing was changed.
     InSync,
-    /// The group holds the endpoint's addresses and nothing else, because it was changed.
+    /// The group holds the endpoint's addresses and no target that must go, because it was changed.
     Updated,
     /// A change waits, and `waiting` says for what. The next check continues.
     Pending,

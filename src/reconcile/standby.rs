@@ -62,7 +62,7 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
     pub fn error(&self) -> Option<Error> {
         let State::Refused(reason) = &*self.state.borrow() else { return None };
         let doing = format!("keep a standby for {}", self.binding.endpoint);
-        let fix = "remove \"standby\" from the binding; the failover was followed without it";
+        let fix = "remove \"standby\" from the binding, which is kept in sync without a standby";
         Some(Error::new(ErrorKind::Permanent, doing).with_source(reason.clone()).with_fix(fix))
     }
 

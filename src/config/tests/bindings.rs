@@ -7,11 +7,30 @@ fn bindings_must_be_an_array_of_objects() {
     let not_an_object = "not an object with endpoint and target_group";
     for (bindings, expected) in [
         (json!([]), "BINDINGS: the array is empty. Fix: give at least one binding".to_owned()),
-        (json!({"endpoint": ENDPOINT}), "BINDINGS: is an object, not an array of bindings".to_owned()),
-        (json!("orders"), "BINDINGS: is a string, not an array of bindings".to_owned()),
-        (json!(7), "BINDINGS: is a number, not an array of bindings".to_owned()),
-        (json!(true), "BINDINGS: is a boolean, not an array of bindings".to_owned()),
-        (json!(null), "BINDINGS: is null, not an array of bindings".to_owned()),
+        (
+            json!({"endpoint": ENDPOINT}),
+            "BINDINGS: is an object, not an array of bindings. Fix: put the bindings between [ and ]"
+                .to_owned(),
+        ),
+        (
+            json!("orders"),
+            "BINDINGS: is a string, not an array of bindings. Fix: put the bindings between [ and ]"
+                .to_owned(),
+        ),
+        (
+            json!(7),
+            "BINDINGS: is a number, not an array of bindings. Fix: put the bindings between [ and ]"
+                .to_owned(),
+        ),
+        (
+            json!(true),
+            "BINDINGS: is a boolean, not an array of bindings. Fix: put the bindings between [ and ]"
+                .to_owned(),
+        ),
+        (
+            json!(null),
+            "BINDINGS: is null, not an array of bindings. Fix: put the bindings between [ and ]".to_owned(),
+        ),
         (json!([ENDPOINT]), format!("BINDINGS[0]: is a string, {not_an_object}")),
         (json!([[]]), format!("BINDINGS[0]: is an array, {not_an_object}")),
         (json!([with("port", 5432), null]), format!("BINDINGS[1]: is null, {not_an_object}")),
@@ -270,7 +289,9 @@ fn standby_goes_with_the_role_writer_alone() {
         let binding = json!({"endpoint": "orders.abc123.us-east-1.rds.amazonaws.com", "target_group": GROUP, "role": role, "standby": "keep"});
         assert_eq!(
             binding_problems(json!([binding])),
-            ["BINDINGS[0].standby: \"keep\" goes with the role \"writer\" alone"]
+            [
+                "BINDINGS[0].standby: \"keep\" goes with the role \"writer\" alone. Fix: leave \"standby\" or \"role\" out"
+            ]
         );
     }
 }
