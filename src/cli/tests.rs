@@ -122,6 +122,11 @@ fn consequence_stands_between_its_cause_and_the_fix() {
     let text = page(100, false, |page| page.doctor_report(&report, false));
     let lines = "\n  Consequence: targets: not known\n  Fix: look at it\n";
     assert!(text.contains(lines) && !text.contains("WARNING targets"), "{text}");
+    // Two problems of one check have the consequence once.
+    let second = report.bindings[0].findings[0].clone();
+    report.bindings[0].findings.insert(0, second);
+    let text = page(100, false, |page| page.doctor_report(&report, false));
+    assert_eq!(text.matches("Consequence: targets").count(), 1, "{text}");
 }
 
 #[test]
