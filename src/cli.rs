@@ -197,7 +197,7 @@ fn complete(shell: Shell) -> Result<u8, BoxError> {
     Ok(IN_SYNC)
 }
 
-/// Invokes the function's service once.
+/// Checks or plans.
 async fn once(
     common: &Common,
     variable: impl Fn(&str) -> Option<String>,
@@ -205,32 +205,20 @@ async fn once(
     action: event::Action,
 ) -> Result<u8, BoxError> {
     let App { config, clients, .. } = common.start(variable).await?;
-    let doing = match action {
-        event::Action::Check => "checking",
-        event::Action::Plan => "comparing",
-        event::Action::Doctor => "examining",
-    };
+    let doing = if action == event::Action::Plan { "comparing" } else { "checking" };
     let spinner = common.spinner(format!("{doing} {}", bindings(&config)));
     let fleet = Fleet::new(&config);
     let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
     let command = event::Command::new(action);
     let result = service.invoke(&Event::Command(command), now, common.time()).await;
     spinner.finish_and_clear();
-    let answer = match result {
-        Ok(answer) => answer,
-        Err(InvocationError::Bindings(result)) => Answer::InvocationResult(result),
+    let result = match result {
+        Ok(Answer::InvocationResult(result)) | Err(InvocationError::Bindings(result)) => result,
+        Ok(Answer::DoctorReport { .. }) => return Err("the doctor has a command of its own".into()),
         Err(error) => return Err(error.to_string().into()),
     };
-    match &answer {
-        Answer::InvocationResult(result) => {
-            common.print(&answer, |text| text.outcome(result))?;
-            Ok(code(result))
-        }
-        Answer::DoctorReport { doctor_report, .. } => {
-            common.print(&answer, |text| text.doctor_report(doctor_report, common.verbose > 0))?;
-            Ok(doctor_code(doctor_report))
-        }
-    }
+    common.print(&result, |text| text.outcome(&result))?;
+    Ok(code(&result))
 }
 
 fn doctor_code(report: &DoctorReport) -> u8 {

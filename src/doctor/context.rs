@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer};
+use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer, Unread};
 use super::shell::line;
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, member};
@@ -68,6 +68,11 @@ impl<'a> CheckContext<'a> {
 
     pub(super) fn database(self) -> Option<&'a Database> {
         self.facts.database()
+    }
+
+    /// Why the database or its hosts could not be read.
+    pub(super) fn unread_database(self) -> Option<&'a Unread> {
+        (self.facts.database.as_ref().err()).or(self.facts.hosts.as_ref().err())
     }
 
     pub(super) fn hosts(self) -> &'a [Host] {

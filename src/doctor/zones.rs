@@ -88,16 +88,13 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
 /// The load balancer has the zones that the database may move to.
 fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<Finding> {
     const CHECK: &str = "failover_zones";
-    if let Err(unread) = &context.facts.database {
+    if let Some(unread) = context.unread_database() {
         return Some(Finding::unread_optional(CHECK, unread, "the zones of the database's instances"));
     }
-    let hosts = match &context.facts.hosts {
-        Err(unread) => {
-            return Some(Finding::unread_optional(CHECK, unread, "the zones of the database's instances"));
-        }
-        Ok(hosts) if hosts.is_empty() => return None,
-        Ok(hosts) => hosts,
-    };
+    let hosts = context.hosts();
+    if hosts.is_empty() {
+        return None;
+    }
     let now = zones_of_addresses(context, load_balancer);
     let is_in_vpc = |host: &&Host| is_in_vpc(host, load_balancer);
     if now.contains(ALL_ZONES) || !hosts.iter().any(|host| is_in_vpc(&host)) {

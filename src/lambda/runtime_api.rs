@@ -3,7 +3,7 @@
 //! `lambda_runtime` 1.5 parses the client context before it calls the handler, and ends the process if that context has
 //! nested values. This module reads only the headers that the function needs.
 
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use lambda_runtime_api_client::PooledClient;
 use lambda_runtime_api_client::body::Body;
@@ -72,7 +72,7 @@ impl RuntimeApi {
         let request = Request::get(format!("{BASE}/invocation/next")).body(Body::empty())?;
         let (parts, body) = self.client.call(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        let header = |name: &str| text(&parts.headers, name);
+        let header = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::to_owned);
         let Some(id) = header(REQUEST_ID) else {
             return Err(format!("the Runtime API gave {} and no request id", parts.status).into());
         };
@@ -123,10 +123,6 @@ impl RuntimeApi {
         response.into_body().collect().await?;
         Ok(status)
     }
-}
-
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// A failed invocation, as Lambda shows it to the caller.

@@ -340,13 +340,6 @@ fn check_security_groups(
     path: &LatticePath,
     gateway: &ResourceGateway,
 ) -> Vec<Finding> {
-    let rules = match &path.rules {
-        Err(unread) => {
-            let could_not = "whether the database's security group admits the resource gateway, and its own allow the connections";
-            return vec![Finding::unread_optional(INGRESS, unread, could_not)];
-        }
-        Ok(rules) => rules,
-    };
     let subnets: Vec<_> = path.subnets.iter().flat_map(|subnets| subnets.values()).collect();
     let source = Source {
         name: "the resource gateway",
@@ -356,7 +349,5 @@ fn check_security_groups(
         subnets: &subnets,
         has_health_checks: false,
     };
-    let mut findings = Vec::from_iter(security_groups::check_egress(context, source, rules, Vec::new()));
-    findings.push(security_groups::check_database(context, source, rules, &path.subnets));
-    findings
+    security_groups::check_source(context, source, &path.rules, Vec::new(), &path.subnets)
 }

@@ -94,13 +94,6 @@ impl Source<'_> {
 
 pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network: &Network) -> Vec<Finding> {
     let load_balancer = &attached.load_balancer;
-    let rules = match &network.rules {
-        Err(unread) => {
-            let could_not = "whether the database's security group admits the load balancer, and its own allow the connections";
-            return vec![Finding::unread_optional(OF_DATABASE, unread, could_not)];
-        }
-        Ok(rules) => rules,
-    };
     let serving = attached.serving(context.binding.target_group.as_str(), context.port());
     let subnets = network.subnets.as_ref().ok();
     let of_zones = subnets.map(|subnets| database_side::of_load_balancer(load_balancer, subnets));
@@ -113,14 +106,48 @@ pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network
         has_health_checks: database_side::is_reached(context),
     };
     let mut findings = Vec::new();
-    if !load_balancer.security_groups.is_empty() {
-        let port = serving.map(|listener| listener.port);
-        findings.extend(port.and_then(|port| check_clients(context, load_balancer, network, rules, port)));
+    if let (Some(listener), Ok(rules)) = (serving, &network.rules)
+        && !load_balancer.security_groups.is_empty()
+    {
+        findings.extend(check_clients(context, load_balancer, network, rules, listener.port));
     }
     let ranges = subnets.map(|subnets| database_side::ranges(context, subnets)).unwrap_or_default();
-    findings.extend(check_egress(context, source, rules, ranges));
-    findings.push(check_database(context, source, rules, &network.subnets));
+    findings.extend(check_source(context, source, &network.rules, ranges, &network.subnets));
     findings
+}
+
+/// The source's groups let it out to the database, whose subnets have these ranges, and the database's groups admit it
+/// from each of its own subnets.
+pub fn check_source(
+    context: CheckContext<'_>,
+    source: Source<'_>,
+    rules: &Fact<Vec<Rule>>,
+    ranges: Vec<IpNet>,
+    subnets: &Fact<BTreeMap<String, Subnet>>,
+) -> Vec<Finding> {
+    let Source { name, ingress, .. } = source;
+    let rules = match rules {
+        Err(unread) => {
+            let could_not = format!(
+                "whether the database's security group admits {name}, and its own allow the connections"
+            );
+            return vec![Finding::unread_optional(ingress, unread, &could_not)];
+        }
+        Ok(rules) => rules,
+    };
+    let could_not = format!("whether the database's security group admits {name}");
+    let database = check_database(context, source, rules).unwrap_or_else(|| match subnets {
+        Err(unread) => Finding::unread_optional(ingress, unread, &could_not),
+        Ok(_) => Finding::not_examined(
+            ingress,
+            format!(
+                "{could_not}: the database's port, addresses or security groups are not known, or the subnets of {name} \
+                 have no range of the address's family"
+            ),
+            "see the findings endpoint, database and target_group",
+        ),
+    });
+    check_egress(context, source, rules, ranges).into_iter().chain([database]).collect()
 }
 
 /// The rules of these groups that allow this port, in one direction.
@@ -197,9 +224,8 @@ fn check_clients(
     Some(finding(OF_CLIENTS, observed, impact, fix))
 }
 
-/// The source's groups let it connect to the database, whose subnets have these ranges. `None` without a port or an
-/// address, or where it has no groups.
-pub fn check_egress(
+/// The source's groups let it connect to the database. `None` without a port or an address, or where it has no groups.
+fn check_egress(
     context: CheckContext<'_>,
     source: Source<'_>,
     rules: &[Rule],
@@ -248,31 +274,9 @@ pub fn check_egress(
     Some(source.cut_off(context, egress, observed, fix))
 }
 
-/// The database's groups admit the source from each of its subnets, which were read or not.
-pub fn check_database(
-    context: CheckContext<'_>,
-    source: Source<'_>,
-    rules: &[Rule],
-    subnets: &Fact<BTreeMap<String, Subnet>>,
-) -> Finding {
-    let Source { name, ingress, .. } = source;
-    let could_not = format!("whether the database's security group admits {name}");
-    check_known_database(context, source, rules).unwrap_or_else(|| match subnets {
-        Err(unread) => Finding::unread_optional(ingress, unread, &could_not),
-        Ok(_) => Finding::not_examined(
-            ingress,
-            format!(
-                "{could_not}: the database's port, addresses or security groups are not known, or the subnets of {name} \
-                 have no range of the address's family"
-            ),
-            "see the findings endpoint, database and target_group",
-        ),
-    })
-}
-
 /// `None` without a port or an address, where the database's groups are not known, or where they admit no group of the
 /// source's and no range of the address's family is known of its subnets.
-fn check_known_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
+fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
     let Source { name, ingress, security_groups, subnets, has_health_checks, .. } = source;
     let port = context.port()?;
     let groups = context.security_groups();
