@@ -15,17 +15,7 @@ const DIMENSION: &str = "FunctionName";
 
 /// The metric lines of an invocation: one for itself, and one for each binding that was changed.
 /// `now` is the time in milliseconds since 1970.
-///
-/// | metric | unit | of |
-/// |---|---|---|
-/// | `Checks`, `Watches` | count | invocations with a binding in which none failed |
-/// | `Bindings` | count | bindings, whether or not the invocation was about them |
-/// | `Pending`, `Failed` | count | bindings; `Failed` with what could not be bound, `Pending` without the deferred |
-/// | `WritersNotInService` | count | bindings of which a registered address is not healthy |
-/// | `DryRunDrift` | count | bindings that a dry run would change |
-/// | `CheckMillis` | milliseconds | checks, the slowest binding |
-/// | `Registered`, `Deregistered` | count | targets |
-/// | `RegistrationLatencyMillis` | milliseconds | registrations, from the first lookup that gave the new writer |
+/// `docs/reference.md` says what each metric counts.
 pub fn lines(result: &InvocationResult, function: &str, now: u64) -> Vec<String> {
     let InvocationResult { trigger, bindings, bound: _, unbound: _ } = result;
     if *trigger == Trigger::Plan {

@@ -29,8 +29,8 @@ fn sum(sums: &BTreeMap<Measured, u64>, of: Measured) -> u64 {
 
 /// Connections through the endpoint service also go through the load balancer.
 fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Finding {
-    let flows = sum(sums, Measured::NewFlows);
-    let through = sum(sums, Measured::NewConnections);
+    let flows = sum(sums, Measured::NEW_FLOWS);
+    let through = sum(sums, Measured::NEW_CONNECTIONS);
     let of_services = match is_private_link {
         true => format!(", {through} through the endpoint service"),
         false => String::new(),
@@ -47,7 +47,7 @@ fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Findi
 
 /// The load balancer's security groups block no connection.
 fn check_blocked(sums: &BTreeMap<Measured, u64>) -> Finding {
-    let (inbound, outbound) = (sum(sums, Measured::BlockedInbound), sum(sums, Measured::BlockedOutbound));
+    let (inbound, outbound) = (sum(sums, Measured::BLOCKED_INBOUND), sum(sums, Measured::BLOCKED_OUTBOUND));
     let observed =
         format!("{inbound} connections blocked from clients and {outbound} towards targets in the last hour");
     if outbound > 0 {
@@ -73,9 +73,9 @@ fn check_blocked(sums: &BTreeMap<Measured, u64>) -> Finding {
 
 /// Resets are few against the connections: some are part of every day.
 fn check_resets(sums: &BTreeMap<Measured, u64>) -> Finding {
-    let flows = sum(sums, Measured::NewFlows);
-    let (own, target) = (sum(sums, Measured::LoadBalancerResets), sum(sums, Measured::TargetResets));
-    let client = sum(sums, Measured::ClientResets);
+    let flows = sum(sums, Measured::NEW_FLOWS);
+    let (own, target) = (sum(sums, Measured::LOAD_BALANCER_RESETS), sum(sums, Measured::TARGET_RESETS));
+    let client = sum(sums, Measured::CLIENT_RESETS);
     let observed =
         format!("{own} by the load balancer, {target} by targets, {client} by clients in the last hour");
     let are_many = |resets: u64| resets > MANY && resets.saturating_mul(2) > flows;
