@@ -18,6 +18,7 @@ use crate::config::{self, Config, FieldProblem};
 use crate::error::{Error, ErrorKind};
 use crate::rate_limit::Priority;
 use crate::reconcile::{Report, Status};
+use crate::text::Joined as _;
 
 /// How old the list of tagged groups may be for a check, in an account of up to 300 groups. A listing makes a
 /// call for each twenty of them, and tags change by deployments.
@@ -98,7 +99,7 @@ impl Unbound {
         };
         Report {
             error: Some(self.reason().to_owned()),
-            ..Report::new(endpoint, &target_group, Status::Failed)
+            ..Report::of(endpoint, &target_group, Status::Failed)
         }
     }
 }
@@ -195,7 +196,7 @@ fn bind(
             "endpoint" => format!("{key}: {message}"),
             option => format!("{key}:{option}: {message}"),
         });
-        format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "))
+        format!("its tags are not valid: {}", problems.joined("; "))
     })?;
     if !config.discovery_endpoints.allows(endpoint) {
         return Err(format!(

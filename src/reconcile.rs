@@ -572,7 +572,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             error,
             elapsed_ms: millis(self.control.elapsed()),
             registration_latency_ms: self.registration_latency.map(millis),
-            ..Report::new(&self.binding.endpoint, self.binding.target_group.as_str(), status)
+            ..Report::new(self.binding, status)
         }
     }
 }

@@ -12,6 +12,7 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use crate::doctor::{BindingFindings, DoctorReport, Finding, Severity};
 use crate::reconcile::{Report, Status};
 use crate::service::InvocationResult;
+use crate::text::Joined as _;
 
 /// The width without a terminal: that of the narrowest common terminal.
 const NARROW: u16 = 80;
@@ -52,14 +53,13 @@ impl TextReport {
                 Cell::new(changes(report).join("\n")),
             ]);
         }
-        self.put(&table);
+        let _ = writeln!(self.text, "{table}");
         let mut counts = BTreeMap::<&str, usize>::new();
         for report in &outcome.bindings {
             *counts.entry(status(report.status).0).or_default() += 1;
         }
-        let counts: Vec<String> =
-            counts.into_iter().map(|(word, number)| format!("{number} {word}")).collect();
-        let _ = writeln!(self.text, "{}", counts.join(", "));
+        let counts = counts.into_iter().map(|(word, number)| format!("{number} {word}"));
+        let _ = writeln!(self.text, "{}", counts.joined(", "));
     }
 
     pub fn text(&mut self, text: &str) {
@@ -207,10 +207,6 @@ impl TextReport {
         }
         table
     }
-
-    fn put(&mut self, table: &Table) {
-        let _ = writeln!(self.text, "{table}");
-    }
 }
 
 pub fn line(report: &Report) -> String {
@@ -262,14 +258,14 @@ fn names(report: &DoctorReport, level: Severity) -> String {
     const FEW: usize = 3;
     let checks = |findings: &[Finding]| {
         let problems = findings.iter().filter(|it| it.level == level && it.cause.is_none());
-        problems.map(|finding| finding.check.to_string()).collect::<Vec<_>>().join(", ")
+        problems.map(|finding| &finding.check).joined(", ")
     };
     let general = ("settings", checks(&report.general));
     let of_bindings = report.bindings.iter().map(|it| (name(&it.target_group), checks(&it.findings)));
     let all = std::iter::once(general).chain(of_bindings).filter(|(_, checks)| !checks.is_empty());
     let all: Vec<String> = all.map(|(name, checks)| format!("{name}: {checks}")).collect();
     let more = all.len().saturating_sub(FEW);
-    let few = all.into_iter().take(FEW).collect::<Vec<_>>().join("; ");
+    let few = all.into_iter().take(FEW).joined("; ");
     if more == 0 { few } else { format!("{few}; and {more} more") }
 }
 
