@@ -5,6 +5,8 @@
 
 mod doctor;
 mod handover;
+#[cfg(feature = "network")]
+mod network;
 mod path;
 mod probe;
 mod render;

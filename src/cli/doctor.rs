@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 #[cfg(feature = "network")]
-use super::path::NetworkApis;
+use super::network::NetworkApis;
 use super::path::{ClientPath, Through};
 use super::{Common, bindings, doctor_code};
 use crate::doctor::DoctorReport;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 #[cfg(feature = "network")]
-use super::path::NetworkApis;
+use super::network::NetworkApis;
 use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet};

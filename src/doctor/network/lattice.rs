@@ -74,11 +74,10 @@ fn unread_paths(unread: &Unread) -> Finding {
 
 /// How the resource designates the binding's database, or `None` if it is another resource.
 pub fn designation(context: CheckContext<'_>, resource: &Resource) -> Option<Designation> {
-    let is_here = |address: &IpAddr| is_target(context, *address);
     match resource {
         Resource::Name(name) => by_name(context, name),
         Resource::Address(address) => {
-            let is_here = database_side::addresses(context).contains(address) || is_here(address);
+            let is_here = database_side::addresses(context).contains(address) || is_target(context, *address);
             is_here.then_some(Designation::Fixed("an address"))
         }
         Resource::Arn(arn) => by_arn(context, arn),

@@ -4,7 +4,7 @@
 //! Rules only allow. A prefix list may hold any address, so no missing rule is reported beside one. Only where health
 //! checks show that connections get through does it count as a rule for the other side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -61,23 +61,19 @@ impl Source<'_> {
         whether: &str,
         open: &[&Rule],
     ) -> Finding {
-        let mut looks = Vec::new();
-        for rule in open {
-            looks.push(match &rule.peer {
-                Peer::PrefixList(id) => {
-                    let show = context.aws("ec2 get-managed-prefix-list-entries --prefix-list-id", &[id]);
-                    format!("see the prefix list's addresses: {show}")
-                }
-                Peer::Group(_) => "see the finding database".to_owned(),
-                Peer::Cidr(_) => format!("see the addresses of {}: {}", self.name, self.interfaces(context)),
-            });
-        }
-        looks.sort_unstable();
-        looks.dedup();
+        let look = |rule: &&Rule| match &rule.peer {
+            Peer::PrefixList(id) => {
+                let show = context.aws("ec2 get-managed-prefix-list-entries --prefix-list-id", &[id]);
+                format!("see the prefix list's addresses: {show}")
+            }
+            Peer::Group(_) => "see the finding database".to_owned(),
+            Peer::Cidr(_) => format!("see the addresses of {}: {}", self.name, self.interfaces(context)),
+        };
+        let looks: BTreeSet<String> = open.iter().map(look).collect();
         let rules = list(open.iter().copied());
         let observed =
             format!("{whether}: the rule for {rules} may do so, and the facts do not show whether it does");
-        Finding::not_examined(check, observed, looks.join("; "))
+        Finding::not_examined(check, observed, looks.iter().joined("; "))
     }
 
     fn interfaces(self, context: CheckContext<'_>) -> String {
@@ -166,10 +162,7 @@ fn allowing<'n>(
 }
 
 fn list<'a>(peers: impl Iterator<Item = &'a Rule>) -> String {
-    let mut peers: Vec<String> = peers.map(|rule| rule.peer.to_string()).collect();
-    peers.sort_unstable();
-    peers.dedup();
-    peers.join(", ")
+    peers.map(|rule| rule.peer.to_string()).collect::<BTreeSet<_>>().iter().joined(", ")
 }
 
 /// The load balancer's groups admit somebody to the listener's port. Which addresses vendors have is not known here.
