@@ -11,9 +11,16 @@ use crate::endpoint::{RdsKind, member};
 pub(super) struct CheckContext<'a> {
     pub binding: &'a Binding,
     pub facts: &'a Facts,
+    /// The ARN of a vendor's principal, which should be allowed to connect.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the network's checks need it"))]
+    pub principal: Option<&'a str>,
 }
 
 impl<'a> CheckContext<'a> {
+    pub(super) fn new(binding: &'a Binding, facts: &'a Facts) -> Self {
+        Self { binding, facts, principal: None }
+    }
+
     /// The port that targets are registered with, if it is known.
     pub(super) fn port(self) -> Option<u16> {
         self.facts.port(self.binding)

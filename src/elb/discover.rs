@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tokio::time::Instant;
 
 use super::Elb;
@@ -131,15 +131,12 @@ impl Elb {
             let permit = self.permit(priority, Call::Describe).await;
             Ok((batch, self.with_tag(permit, key, &arns).await?))
         });
-        let mut calls = stream::iter(calls).buffer_unordered(CONCURRENT_CALLS);
-        let result: Result<(), Error> = async {
-            while let Some((batch, tagged)) = calls.try_next().await? {
-                scan.read.insert(batch, tagged);
-            }
-            Ok(())
-        }
-        .await;
-        if let Err(error) = result {
+        let calls = stream::iter(calls).buffer_unordered(CONCURRENT_CALLS);
+        let reading = calls.try_for_each(|(batch, tagged)| {
+            scan.read.insert(batch, tagged);
+            future::ok::<_, Error>(())
+        });
+        if let Err(error) = reading.await {
             // The API refuses a batch with a group that has been deleted since. A new listing leaves the group out.
             if error.kind() == ErrorKind::Permanent {
                 *unfinished = None;

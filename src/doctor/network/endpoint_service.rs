@@ -1,6 +1,7 @@
 //! The endpoint service before the load balancer: it is there, a vendor is allowed, and its connection is accepted.
 
 use super::facts::{Connection, Network, Service};
+use super::shares::account;
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::Finding;
@@ -8,12 +9,7 @@ use crate::text::Joined as _;
 
 const EVERYBODY: &str = "*";
 
-pub fn findings(
-    context: CheckContext<'_>,
-    load_balancer: &LoadBalancer,
-    network: &Network,
-    principal: Option<&str>,
-) -> Vec<Finding> {
+pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, network: &Network) -> Vec<Finding> {
     let services = match &network.services {
         Err(unread) => {
             let could_not = "the endpoint service, who is allowed, and pending connections";
@@ -27,7 +23,7 @@ pub fn findings(
     let mut findings = Vec::new();
     for service in services {
         findings.push(check_service(context, service));
-        findings.extend(check_principals(context, service, principal));
+        findings.extend(check_principals(context, service));
         findings.extend(check_connections(context, service));
     }
     findings.extend(check_zone_ids(load_balancer, network));
@@ -63,11 +59,7 @@ fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
 }
 
 /// At least one principal is allowed, and so is the one that should be.
-fn check_principals(
-    context: CheckContext<'_>,
-    service: &Service,
-    principal: Option<&str>,
-) -> Option<Finding> {
+fn check_principals(context: CheckContext<'_>, service: &Service) -> Option<Finding> {
     const CHECK: &str = "allowed_principals";
     let allowed = match service.principals.as_ref()? {
         Err(unread) => return Some(Finding::unread_optional(CHECK, unread, "who is allowed to connect")),
@@ -75,7 +67,7 @@ fn check_principals(
     };
     let observed = format!("{} may connect to {}", allowed.iter().listed_or("nobody"), service.id);
     let is_open = allowed.iter().any(|other| other == EVERYBODY);
-    if let Some(principal) = principal.filter(|principal| !is_allowed(allowed, principal)) {
+    if let Some(principal) = context.principal.filter(|principal| !is_allowed(allowed, principal)) {
         let add = "ec2 modify-vpc-endpoint-service-permissions --service-id {} --add-allowed-principals";
         let add = context.aws(add, &[&service.id, principal]);
         let impact = format!("{principal} does not find the service");
@@ -98,7 +90,7 @@ fn check_principals(
 
 /// Whether the principal is among them: itself, everybody, or the whole account that it is of.
 pub fn is_allowed(allowed: &[String], principal: &str) -> bool {
-    let account = principal.split(':').nth(4).filter(|account| !account.is_empty());
+    let account = account(principal);
     let partition = principal.split(':').nth(1).unwrap_or("aws");
     let root = account.map(|account| format!("arn:{partition}:iam::{account}:root"));
     allowed.iter().any(|other| other == EVERYBODY || other == principal || Some(other) == root.as_ref())

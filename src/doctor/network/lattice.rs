@@ -39,15 +39,11 @@ pub enum Designation {
     Unjudged(&'static str),
 }
 
-pub fn findings(
-    context: CheckContext<'_>,
-    paths: &Fact<Vec<LatticePath>>,
-    principal: Option<&str>,
-) -> Vec<Finding> {
+pub fn findings(context: CheckContext<'_>, paths: &Fact<Vec<LatticePath>>) -> Vec<Finding> {
     match paths {
         Err(unread) => vec![unread_paths(unread)],
         Ok(paths) if paths.is_empty() => vec![no_path(context)],
-        Ok(paths) => paths.iter().flat_map(|path| of(context, path, principal)).collect(),
+        Ok(paths) => paths.iter().flat_map(|path| of(context, path)).collect(),
     }
 }
 
@@ -182,7 +178,7 @@ fn is_target(context: CheckContext<'_>, address: IpAddr) -> bool {
     targets.keys().filter_map(|target| target.parse::<SocketAddr>().ok()).any(|target| target.ip() == address)
 }
 
-fn of(context: CheckContext<'_>, path: &LatticePath, principal: Option<&str>) -> Vec<Finding> {
+fn of(context: CheckContext<'_>, path: &LatticePath) -> Vec<Finding> {
     let LatticePath { configuration, gateway, rules: _, subnets: _, shares } = path;
     // It may be another database's, and so is everything else about it.
     if let Some(Designation::Unjudged(what)) = designation(context, &configuration.resource) {
@@ -202,7 +198,7 @@ fn of(context: CheckContext<'_>, path: &LatticePath, principal: Option<&str>) ->
             findings.extend(check_security_groups(context, path, gateway));
         }
     }
-    findings.push(shares::check_share(context, configuration, shares, principal));
+    findings.push(shares::check_share(context, configuration, shares));
     findings
 }
 
