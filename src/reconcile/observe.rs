@@ -128,7 +128,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             };
             self.list(permit, Duration::ZERO).await?;
         } else {
-            self.resolve(group).await?;
+            let asked = Instant::now();
+            let answer = self.look_up(group).await;
+            self.record_answer(answer, asked)?;
         }
         if self.must_list(is_backing_off) || (has_listed && self.list_is_too_old_for_lookup()) {
             // DNS gives an address that the group may not hold, or the lookup took so long that the list is too old.
@@ -267,12 +269,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                 return (result, last);
             }
         }
-    }
-
-    async fn resolve(&mut self, group: TargetGroupInfo) -> Result<(), Error> {
-        let asked = Instant::now();
-        let answer = self.look_up(group).await;
-        self.record_answer(answer, asked)
     }
 
     /// Resolves the endpoint. Also returns the time of the answer: a call beside the lookup may take longer.
