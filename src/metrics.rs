@@ -56,14 +56,14 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
     let InvocationResult { trigger, bindings, bound, unbound } = result;
     let count = |status| bindings.iter().filter(|report| report.status == status).count();
     let (pending, failed) = (count(Status::Pending), count(Status::Failed));
+    // The load balancer sends nothing to an address of the endpoint that is registered.
+    let is_not_in_service =
+        |report: &&Report| report.health.values().any(|state| *state != TargetState::Healthy);
     let mut metrics = vec![
         Metric::count("Bindings", *bound),
         Metric::count("Pending", pending),
         Metric::count("Failed", failed),
-        Metric::count(
-            "WritersNotInService",
-            bindings.iter().filter(|report| is_not_in_service(report)).count(),
-        ),
+        Metric::count("WritersNotInService", bindings.iter().filter(is_not_in_service).count()),
     ];
     // Each metric costs money, and most functions are in no dry run.
     let planned = count(Status::Planned);
@@ -79,11 +79,6 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
         metrics.push(Metric::millis("CheckMillis", slowest));
     }
     metrics
-}
-
-/// Whether the load balancer sends nothing to an address of the endpoint that is registered.
-fn is_not_in_service(report: &Report) -> bool {
-    report.health.values().any(|state| *state != TargetState::Healthy)
 }
 
 fn changes(report: &Report) -> Vec<Metric> {

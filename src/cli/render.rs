@@ -46,7 +46,7 @@ impl TextReport {
     pub fn outcome(&mut self, outcome: &InvocationResult) {
         let mut table = self.table(&["status", "binding", "targets"]);
         for report in &outcome.bindings {
-            let (word, colour) = status(report.status);
+            let (word, colour, _) = status(report.status);
             table.add_row([
                 Cell::new(word).fg(colour),
                 Cell::new(narrow(&report.endpoint, &report.target_group)),
@@ -211,12 +211,8 @@ impl TextReport {
 
 pub fn line(report: &Report) -> String {
     let Report { endpoint, target_group, status: of, .. } = report;
-    let (word, _) = status(*of);
-    let style = Style::new().fg_color(Some(match of {
-        Status::InSync | Status::Updated => AnsiColor::Green.into(),
-        Status::Pending | Status::Deferred | Status::Planned => AnsiColor::Yellow.into(),
-        Status::Failed => AnsiColor::Red.into(),
-    }));
+    let (word, _, colour) = status(*of);
+    let style = Style::new().fg_color(Some(colour.into()));
     format!("{style}{word}{style:#} {endpoint} → {}: {}", name(target_group), changes(report).join(", "))
 }
 
@@ -233,13 +229,14 @@ fn changes(report: &Report) -> Vec<String> {
     lines
 }
 
-fn status(status: Status) -> (&'static str, Color) {
+/// The status in words, and its colour in a table and in a line.
+fn status(status: Status) -> (&'static str, Color, AnsiColor) {
     match status {
-        Status::InSync => ("in sync", Color::Green),
-        Status::Updated => ("updated", Color::Green),
-        Status::Pending | Status::Deferred => ("pending", Color::Yellow),
-        Status::Planned => ("would change", Color::Yellow),
-        Status::Failed => ("failed", Color::Red),
+        Status::InSync => ("in sync", Color::Green, AnsiColor::Green),
+        Status::Updated => ("updated", Color::Green, AnsiColor::Green),
+        Status::Pending | Status::Deferred => ("pending", Color::Yellow, AnsiColor::Yellow),
+        Status::Planned => ("would change", Color::Yellow, AnsiColor::Yellow),
+        Status::Failed => ("failed", Color::Red, AnsiColor::Red),
     }
 }
 

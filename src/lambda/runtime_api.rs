@@ -45,12 +45,8 @@ impl RuntimeApi {
     ) -> Result<(), BoxError> {
         loop {
             let invocation = self.next().await?;
-            let span = match &invocation.trace_id {
-                Some(trace_id) => {
-                    tracing::info_span!("invocation", requestId = invocation.id, xrayTraceId = trace_id)
-                }
-                None => tracing::info_span!("invocation", requestId = invocation.id),
-            };
+            let Invocation { id, trace_id, .. } = &invocation;
+            let span = tracing::info_span!("invocation", requestId = id, xrayTraceId = trace_id.as_deref());
             async {
                 let result = handler(&invocation).await;
                 if let Err(Failure { error_type, error_message }) = &result {
