@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -68,13 +68,8 @@ pub async fn run(
     let App { config, clients, .. } = &app;
     let spinner = common.spinner(format!("reading {}", described(config)));
     let deadline = Instant::now() + common.time();
-    let listing = discovery::binding_set(
-        &clients.groups,
-        config,
-        std::time::Duration::ZERO,
-        Priority::Routine,
-        deadline,
-    );
+    let (groups, priority) = (&clients.groups, Priority::Routine);
+    let listing = discovery::binding_set(groups, config, Duration::ZERO, priority, deadline);
     let BindingSet { bindings, unbound, .. } = listing.await;
     #[cfg(feature = "network")]
     let network = NetworkApis::new(&app.sdk, now, None);

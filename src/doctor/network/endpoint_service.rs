@@ -101,11 +101,8 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Fin
     const CHECK: &str = "endpoint_connections";
     let connections = match service.connections.as_ref()? {
         Err(unread) => {
-            return Some(Finding::unread_optional(
-                CHECK,
-                unread,
-                "the vendors' connections, pending or rejected",
-            ));
+            let could_not = "the vendors' connections, pending or rejected";
+            return Some(Finding::unread_optional(CHECK, unread, could_not));
         }
         Ok(connections) => connections,
     };
@@ -123,22 +120,14 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Fin
     }
     if in_state("failed").next().is_some() {
         let impact = "a failed connection carries nothing";
-        return Some(Finding::warning(
-            CHECK,
-            observed,
-            impact,
-            "let the vendor delete its endpoint and create it again",
-        ));
+        let fix = "let the vendor delete its endpoint and create it again";
+        return Some(Finding::warning(CHECK, observed, impact, fix));
     }
     let is_refused = in_state("rejected").next().is_some() && in_state("available").next().is_none();
     if is_refused {
         let impact = "the only connections are rejected, so no vendor connects";
-        return Some(Finding::warning(
-            CHECK,
-            observed,
-            impact,
-            "let the vendor create its endpoint again, and accept it",
-        ));
+        let fix = "let the vendor create its endpoint again, and accept it";
+        return Some(Finding::warning(CHECK, observed, impact, fix));
     }
     Some(Finding::ok(CHECK, observed))
 }

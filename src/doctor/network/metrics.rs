@@ -51,22 +51,14 @@ fn check_blocked(sums: &BTreeMap<Measured, u64>) -> Finding {
     let observed =
         format!("{inbound} connections blocked from clients and {outbound} towards targets in the last hour");
     if outbound > 0 {
+        let impact = "the load balancer's own rules keep it from the database";
         let fix = "see load_balancer_egress: allow the database's port outbound in the load balancer's security group";
-        return Finding::warning(
-            BLOCKED,
-            observed,
-            "the load balancer's own rules keep it from the database",
-            fix,
-        );
+        return Finding::warning(BLOCKED, observed, impact, fix);
     }
     if inbound > 0 {
+        let impact = "the load balancer's security groups refuse these clients";
         let fix = "see security_groups: admit the clients' addresses, or turn off enforcement on PrivateLink traffic";
-        return Finding::warning(
-            BLOCKED,
-            observed,
-            "the load balancer's security groups refuse these clients",
-            fix,
-        );
+        return Finding::warning(BLOCKED, observed, impact, fix);
     }
     Finding::ok(BLOCKED, observed)
 }
@@ -82,22 +74,14 @@ fn check_resets(sums: &BTreeMap<Measured, u64>) -> Finding {
     if are_many(target) {
         let impact =
             "the database resets half of the connections or more: it may be restarting, full or blocking";
-        return Finding::warning(
-            RESETS,
-            observed,
-            impact,
-            "read the database's error log, and run the doctor with --through",
-        );
+        let fix = "read the database's error log, and run the doctor with --through";
+        return Finding::warning(RESETS, observed, impact, fix);
     }
     if are_many(own) {
         let impact = "the load balancer resets half as many connections as it opens, or more: connections idle for longer than the \
                       listener's time-out, or without a target";
-        return Finding::warning(
-            RESETS,
-            observed,
-            impact,
-            "see idle_timeout and targets; let the clients send TCP keepalives",
-        );
+        let fix = "see idle_timeout and targets; let the clients send TCP keepalives";
+        return Finding::warning(RESETS, observed, impact, fix);
     }
     Finding::ok(RESETS, observed)
 }

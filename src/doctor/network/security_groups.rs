@@ -186,12 +186,8 @@ fn check_clients(
     );
     if admitted.is_empty() {
         let observed = format!("{} has no rule for port {port}", groups.join(", "));
-        return Some(Finding::problem(
-            OF_CLIENTS,
-            observed,
-            "the load balancer drops every client's connection",
-            fix,
-        ));
+        let impact = "the load balancer drops every client's connection";
+        return Some(Finding::problem(OF_CLIENTS, observed, impact, fix));
     }
     let observed = format!("{} admits {admitted} to port {port}", groups.join(", "));
     let mut admitting = allowing(rules, groups, false, port);
