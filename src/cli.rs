@@ -26,7 +26,6 @@ use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{BINDINGS, BINDINGS_EXAMPLE, Config, ConfigErrors, DISCOVERY_TAG};
-use crate::doctor::DoctorReport;
 use crate::event::{self, Event};
 use crate::fleet::Fleet;
 use crate::logging;
@@ -221,10 +220,6 @@ async fn once(
     };
     common.print(&result, |text| text.outcome(&result))?;
     Ok(code(&result))
-}
-
-fn doctor_code(report: &DoctorReport) -> u8 {
-    if report.counts.problems > 0 { FAILED } else { IN_SYNC }
 }
 
 /// A text such as `3 bindings`. The number of bindings by tag is not known before the tags are read.

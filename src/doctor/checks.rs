@@ -1,7 +1,7 @@
 //! All checks of a binding.
 
 use super::context::CheckContext;
-use super::engine::check_engine;
+use super::database::check_engine;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use super::path::PathFindings;

@@ -11,7 +11,7 @@ use super::security_groups::{self, Source};
 use super::{database_side, shares};
 use crate::binding::Role;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Database, DatabaseKind, Fact, Facts, Unread};
+use crate::doctor::facts::{Database, DatabaseKind, Fact, Facts};
 use crate::doctor::finding::Finding;
 use crate::endpoint::{self, RdsKind, RdsName, is_of_a_cluster};
 use crate::error::ErrorKind;
@@ -41,7 +41,13 @@ pub enum Designation {
 
 pub fn findings(context: CheckContext<'_>, paths: &Fact<Vec<LatticePath>>) -> Vec<Finding> {
     match paths {
-        Err(unread) => vec![unread_paths(unread)],
+        Err(unread) => {
+            let could_not = match unread.kind {
+                ErrorKind::Transient => "paths by VPC Lattice, which not every Region has",
+                _ => "paths by VPC Lattice",
+            };
+            vec![Finding::unread_optional(CONFIGURATION, unread, could_not)]
+        }
         Ok(paths) if paths.is_empty() => vec![no_path(context)],
         Ok(paths) => paths.iter().flat_map(|path| of(context, path)).collect(),
     }
@@ -58,14 +64,6 @@ fn no_path(context: CheckContext<'_>) -> Finding {
         }
         None => Finding::ok(CONFIGURATION, "this account has no resource configuration for the database"),
     }
-}
-
-fn unread_paths(unread: &Unread) -> Finding {
-    let could_not = match unread.kind {
-        ErrorKind::Transient => "paths by VPC Lattice, which not every Region has",
-        _ => "paths by VPC Lattice",
-    };
-    Finding::unread_optional(CONFIGURATION, unread, could_not)
 }
 
 /// How the resource designates the binding's database, or `None` if it is another resource.
