@@ -72,10 +72,6 @@ pub enum Unbound {
 }
 
 impl Unbound {
-    fn group(target_group: &str, endpoint: &str, reason: String) -> Self {
-        Self::Group { target_group: target_group.to_owned(), endpoint: endpoint.to_owned(), reason }.logged()
-    }
-
     pub fn tag(key: &str, reason: String) -> Self {
         Self::Tag { key: key.to_owned(), reason }.logged()
     }
@@ -150,7 +146,10 @@ pub async fn binding_set<T: Discover>(
         let endpoint = tags.get(key).map(String::as_str).unwrap_or_default();
         match bind(config, key, endpoint, group, tags) {
             Ok(binding) => set.bindings.push(binding),
-            Err(reason) => set.unbound.push(Unbound::group(group, endpoint, reason)),
+            Err(reason) => {
+                let (target_group, endpoint) = (group.clone(), endpoint.to_owned());
+                set.unbound.push(Unbound::Group { target_group, endpoint, reason }.logged());
+            }
         }
     }
     set

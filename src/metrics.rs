@@ -91,9 +91,8 @@ fn changes(report: &Report) -> Vec<Metric> {
             metrics.push(Metric::count(name, targets.len()));
         }
     }
-    metrics.extend(
-        report.registration_latency_ms.map(|latency| Metric::millis("RegistrationLatencyMillis", latency)),
-    );
+    let latency = report.registration_latency_ms;
+    metrics.extend(latency.map(|latency| Metric::millis("RegistrationLatencyMillis", latency)));
     metrics
 }
 

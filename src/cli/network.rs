@@ -25,10 +25,9 @@ pub struct NetworkApis {
 
 impl NetworkApis {
     pub fn new(sdk: &SdkConfig, now: SystemTime, principal: Option<String>) -> Self {
-        let cloudwatch = CloudWatch::new(&aws_sdk_cloudwatch::Client::new(sdk), now);
         Self {
             ec2: Ec2::new(&aws_sdk_ec2::Client::new(sdk)),
-            cloudwatch,
+            cloudwatch: CloudWatch::new(&aws_sdk_cloudwatch::Client::new(sdk), now),
             lattice: Lattice::new(&aws_sdk_vpclattice::Client::new(sdk)),
             ram: Ram::new(&aws_sdk_ram::Client::new(sdk)),
             configurations: OnceCell::new(),

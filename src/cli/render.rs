@@ -137,9 +137,8 @@ impl TextReport {
         }
         checks.sort_unstable();
         checks.dedup();
-        for line in
-            wrap(&format!("Not examined: {} (-v says how)", checks.join(", ")), usize::from(self.width))
-        {
+        let text = format!("Not examined: {} (-v says how)", checks.join(", "));
+        for line in wrap(&text, usize::from(self.width)) {
             let _ = writeln!(self.text, "{line}");
         }
     }

@@ -97,14 +97,14 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     async fn facts(&self) -> Facts {
         let arn = self.binding.target_group.as_str();
         let groups = &self.clients.groups;
-        let ((group, database_side, load_balancers), attributes, targets) = tokio::join!(
+        let ((group, database_side, of_group), attributes, targets) = tokio::join!(
             self.about_group(),
             self.read("read the group's attributes", groups.attributes(arn)),
             self.read("list the group's targets", groups.health(arn)),
         );
         let DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters } =
             database_side;
-        let (load_balancers, load_balancers_of_vpc) = load_balancers;
+        let (load_balancers, load_balancers_of_vpc) = of_group;
         Facts {
             resolution,
             identifier,

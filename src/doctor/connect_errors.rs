@@ -46,7 +46,7 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     }
     // The worst first: a failover may make any of the instances the writer.
     let all = || groups.iter().map(|(name, group)| (*name, group));
-    let low: Groups<'_> = all().filter(|(name, _)| is_low(context, name)).collect();
+    let low: Vec<_> = all().filter(|(name, _)| is_low(context, name)).collect();
     if !low.is_empty() {
         return Some(blocks(context, database, &low));
     }
@@ -54,15 +54,13 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     if let Some(unread) = groups.keys().filter_map(read).find_map(|read| read.as_ref().err()) {
         return Some(Finding::unread_optional(CHECK, unread, of_database));
     }
-    let pending: Groups<'_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
+    let pending: Vec<_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
     if !pending.is_empty() {
         return Some(waits(context, &pending));
     }
     let list = groups.keys().joined(", ");
     Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129")))
 }
-
-type Groups<'g> = Vec<(&'g str, &'g ParameterGroup<'g>)>;
 
 /// Whether the parameter group was read, and lets the server block the load balancer.
 fn is_low(context: CheckContext<'_>, group: &str) -> bool {

@@ -39,8 +39,7 @@ pub(super) struct TagList {
 impl TagList {
     /// Whether the list is young enough for this age. A caller that accepts any age must not wait: it takes any list.
     fn is_young(&self, max_age: Duration) -> bool {
-        let is_outdated = self.is_outdated && max_age != Duration::MAX;
-        !is_outdated && is_young(self.started, self.all, max_age)
+        is_young(self.started, self.all, max_age) && (!self.is_outdated || max_age == Duration::MAX)
     }
 }
 

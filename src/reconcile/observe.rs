@@ -72,7 +72,7 @@ pub(super) struct Observer<'a, D, T, C> {
     pub reads_end: Instant,
     pub resolution: Option<Resolution>,
     readers: ReaderCache,
-    stability: AnswerStability,
+    pub stability: AnswerStability,
     list: Option<TargetList>,
     /// Until when the list is outdated after [`RELIST_INTERVAL_AFTER_CHANGE`].
     pub relist_often_until: Option<Instant>,
@@ -174,10 +174,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let is_recent = |answered: Instant| answered.elapsed() <= MAX_OBSERVATION_AGE;
         self.stability.answered().is_some_and(is_recent)
             && self.list.as_ref().is_some_and(|list| !list.is_outdated && is_recent(list.answered))
-    }
-
-    pub fn is_confirmed(&self) -> bool {
-        self.stability.is_confirmed()
     }
 
     /// How long ago DNS first gave the answer that it gives now. `None` if the last lookup failed.

@@ -123,8 +123,7 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Fin
         let fix = "let the vendor delete its endpoint and create it again";
         return Some(Finding::warning(CHECK, observed, impact, fix));
     }
-    let is_refused = in_state("rejected").next().is_some() && in_state("available").next().is_none();
-    if is_refused {
+    if in_state("rejected").next().is_some() && in_state("available").next().is_none() {
         let impact = "the only connections are rejected, so no vendor connects";
         let fix = "let the vendor create its endpoint again, and accept it";
         return Some(Finding::warning(CHECK, observed, impact, fix));

@@ -39,15 +39,15 @@ pub fn check_share(
     configuration: &ResourceConfiguration,
     shares: &Fact<Vec<Share>>,
 ) -> Finding {
-    let shares = match shares {
+    let is_left = |share: &&Share| acceptance(&share.status) != Acceptance::Gone;
+    let shares: Vec<&Share> = match shares {
         Err(unread) => {
             let could_not =
                 "the accounts that the resource configuration is shared with, and whether they accepted";
             return Finding::unread_optional(SHARE, unread, could_not);
         }
-        Ok(shares) => shares.iter(),
+        Ok(shares) => shares.iter().filter(is_left).collect(),
     };
-    let shares: Vec<&Share> = shares.filter(|share| acceptance(&share.status) != Acceptance::Gone).collect();
     let observed = observed(configuration, &shares);
     let fixes = fixes(context, configuration, &shares);
     if !fixes.is_empty() {
