@@ -68,10 +68,6 @@ impl TargetGroupArn {
         &self.0
     }
 
-    pub fn partition(&self) -> &str {
-        self.part(1)
-    }
-
     pub fn region(&self) -> &str {
         self.part(3)
     }
@@ -129,9 +125,6 @@ mod tests {
         let arn: TargetGroupArn = text.parse().unwrap();
         assert_eq!(arn.as_str(), text);
         assert_eq!(arn.to_string(), text);
-        assert_eq!(
-            [arn.partition(), arn.region(), arn.account(), arn.name()],
-            ["aws-us-gov", "us-gov-west-1", "123456789012", "orders"]
-        );
+        assert_eq!([arn.region(), arn.account(), arn.name()], ["us-gov-west-1", "123456789012", "orders"]);
     }
 }

@@ -5,6 +5,8 @@
 
 mod doctor;
 mod handover;
+#[cfg(feature = "network")]
+mod network;
 mod path;
 mod probe;
 mod render;
@@ -24,7 +26,6 @@ use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{BINDINGS, BINDINGS_EXAMPLE, Config, ConfigErrors, DISCOVERY_TAG};
-use crate::doctor::DoctorReport;
 use crate::event::{self, Event};
 use crate::fleet::Fleet;
 use crate::logging;
@@ -197,7 +198,7 @@ fn complete(shell: Shell) -> Result<u8, BoxError> {
     Ok(IN_SYNC)
 }
 
-/// Invokes the function's service once.
+/// Checks or plans.
 async fn once(
     common: &Common,
     variable: impl Fn(&str) -> Option<String>,
@@ -205,36 +206,20 @@ async fn once(
     action: event::Action,
 ) -> Result<u8, BoxError> {
     let App { config, clients, .. } = common.start(variable).await?;
-    let doing = match action {
-        event::Action::Check => "checking",
-        event::Action::Plan => "comparing",
-        event::Action::Doctor => "examining",
-    };
+    let doing = if action == event::Action::Plan { "comparing" } else { "checking" };
     let spinner = common.spinner(format!("{doing} {}", bindings(&config)));
     let fleet = Fleet::new(&config);
     let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
     let command = event::Command::new(action);
     let result = service.invoke(&Event::Command(command), now, common.time()).await;
     spinner.finish_and_clear();
-    let answer = match result {
-        Ok(answer) => answer,
-        Err(InvocationError::Bindings(result)) => Answer::InvocationResult(result),
+    let result = match result {
+        Ok(Answer::InvocationResult(result)) | Err(InvocationError::Bindings(result)) => result,
+        Ok(Answer::DoctorReport { .. }) => return Err("the doctor has a command of its own".into()),
         Err(error) => return Err(error.to_string().into()),
     };
-    match &answer {
-        Answer::InvocationResult(result) => {
-            common.print(&answer, |text| text.outcome(result))?;
-            Ok(code(result))
-        }
-        Answer::DoctorReport { doctor_report, .. } => {
-            common.print(&answer, |text| text.doctor_report(doctor_report, common.verbose > 0))?;
-            Ok(doctor_code(doctor_report))
-        }
-    }
-}
-
-fn doctor_code(report: &DoctorReport) -> u8 {
-    if report.counts.problems > 0 { FAILED } else { IN_SYNC }
+    common.print(&result, |text| text.outcome(&result))?;
+    Ok(code(&result))
 }
 
 /// A text such as `3 bindings`. The number of bindings by tag is not known before the tags are read.

@@ -39,12 +39,12 @@ impl InspectMetrics for CloudWatch {
             .map(|measured| (measured, "AWS/NetworkELB", "LoadBalancer", name.to_owned()));
         let of_services = services
             .iter()
-            .map(|id| (Measured::NewConnections, "AWS/PrivateLinkServices", "Service Id", id.clone()));
+            .map(|id| (Measured::NEW_CONNECTIONS, "AWS/PrivateLinkServices", "Service Id", id.clone()));
         let queried: Vec<_> = of_load_balancer.into_iter().chain(of_services).collect();
         let queries = queried.iter().enumerate().map(|(index, (measured, namespace, dimension, value))| {
             let dimension = Dimension::builder().name(*dimension).value(value).build();
             let metric =
-                Metric::builder().namespace(*namespace).metric_name(measured.name()).dimensions(dimension);
+                Metric::builder().namespace(*namespace).metric_name(measured.0).dimensions(dimension);
             let sum = MetricStat::builder().metric(metric.build()).period(PERIOD_SECONDS).stat("Sum").build();
             MetricDataQuery::builder().id(format!("m{index}")).metric_stat(sum).build()
         });

@@ -163,18 +163,26 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             let bound = bindings.iter().map(|binding| allowed_endpoints::normal(&binding.endpoint));
             return AllowedEndpoints::RdsAnd(bound.collect());
         };
-        let mut patterns = Vec::new();
+        let otherwise = "is neither a DNS name nor a suffix such as *.rds.amazonaws.com";
+        AllowedEndpoints::Matching(self.list(DISCOVERY_ENDPOINTS, &text, allowed_endpoints::parse, otherwise))
+    }
+
+    /// The entries of a list with commas. `otherwise` says what is wrong with one that cannot be parsed.
+    fn list<R>(
+        &mut self,
+        name: &'static str,
+        text: &str,
+        parse: impl Fn(&str) -> Option<R>,
+        otherwise: &str,
+    ) -> Vec<R> {
+        let mut list = Vec::new();
         for (index, entry) in text.split(',').map(str::trim).enumerate() {
-            match allowed_endpoints::parse(entry) {
-                Some(pattern) => patterns.push(pattern),
-                None => self.problems.add_at(
-                    DISCOVERY_ENDPOINTS,
-                    index,
-                    format_args!("{entry:?} is neither a DNS name nor a suffix such as *.rds.amazonaws.com"),
-                ),
+            match parse(entry) {
+                Some(parsed) => list.push(parsed),
+                None => self.problems.add_at(name, index, format_args!("{entry:?} {otherwise}")),
             }
         }
-        AllowedEndpoints::Matching(patterns)
+        list
     }
 
     /// Checks the variables that the SDK reads by itself. It ignores an invalid value without a message.
@@ -188,20 +196,13 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
 
     fn nameservers(&mut self) -> Option<Vec<SocketAddr>> {
         let text = self.text(NAMESERVERS)?;
-        let mut servers = Vec::new();
-        for (index, entry) in text.split(',').map(str::trim).enumerate() {
+        let parse = |entry: &str| {
             let server = SocketAddr::from_str(entry)
                 .or_else(|_| IpAddr::from_str(entry).map(|address| SocketAddr::new(address, DNS_PORT)));
-            match server {
-                Ok(server) if server.port() > 0 => servers.push(server),
-                _ => self.problems.add_at(
-                    NAMESERVERS,
-                    index,
-                    format_args!("{entry:?} is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53"),
-                ),
-            }
-        }
-        Some(servers)
+            server.ok().filter(|server| server.port() > 0)
+        };
+        let otherwise = "is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53";
+        Some(self.list(NAMESERVERS, &text, parse, otherwise))
     }
 }
 

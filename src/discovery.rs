@@ -18,6 +18,7 @@ use crate::config::{self, Config, FieldProblem};
 use crate::error::{Error, ErrorKind};
 use crate::rate_limit::Priority;
 use crate::reconcile::{Report, Status};
+use crate::text::Joined as _;
 
 /// How old the list of tagged groups may be for a check, in an account of up to 300 groups. A listing makes a
 /// call for each twenty of them, and tags change by deployments.
@@ -71,10 +72,6 @@ pub enum Unbound {
 }
 
 impl Unbound {
-    fn group(target_group: &str, endpoint: &str, reason: String) -> Self {
-        Self::Group { target_group: target_group.to_owned(), endpoint: endpoint.to_owned(), reason }.logged()
-    }
-
     pub fn tag(key: &str, reason: String) -> Self {
         Self::Tag { key: key.to_owned(), reason }.logged()
     }
@@ -98,7 +95,7 @@ impl Unbound {
         };
         Report {
             error: Some(self.reason().to_owned()),
-            ..Report::new(endpoint, &target_group, Status::Failed)
+            ..Report::of(endpoint, &target_group, Status::Failed)
         }
     }
 }
@@ -149,7 +146,10 @@ pub async fn binding_set<T: Discover>(
         let endpoint = tags.get(key).map(String::as_str).unwrap_or_default();
         match bind(config, key, endpoint, group, tags) {
             Ok(binding) => set.bindings.push(binding),
-            Err(reason) => set.unbound.push(Unbound::group(group, endpoint, reason)),
+            Err(reason) => {
+                let (target_group, endpoint) = (group.clone(), endpoint.to_owned());
+                set.unbound.push(Unbound::Group { target_group, endpoint, reason }.logged());
+            }
         }
     }
     set
@@ -195,7 +195,7 @@ fn bind(
             "endpoint" => format!("{key}: {message}"),
             option => format!("{key}:{option}: {message}"),
         });
-        format!("its tags are not valid: {}", problems.collect::<Vec<_>>().join("; "))
+        format!("its tags are not valid: {}", problems.joined("; "))
     })?;
     if !config.discovery_endpoints.allows(endpoint) {
         return Err(format!(

@@ -114,7 +114,8 @@ impl NameServer {
             }
         }
         let error = match ask(&self.udp, name, kind, limit.unwrap_or(UDP_TIMEOUT)).await {
-            Err(error) if !is_answer(&error) => error,
+            Err(error) if !matches!(error, NetError::Dns(_)) => error,
+            // A server that has answered would give the same answer over TCP.
             answer => {
                 self.udp_health.reset();
                 return answer;
@@ -133,11 +134,6 @@ impl NameServer {
         }
         answer
     }
-}
-
-/// True if the server has answered: it would give the same answer over TCP.
-fn is_answer(error: &NetError) -> bool {
-    matches!(error, NetError::Dns(_))
 }
 
 fn is_unreached(error: &NetError) -> bool {

@@ -9,7 +9,6 @@ mod collect;
 mod connect_errors;
 mod context;
 mod database;
-mod engine;
 mod facts;
 mod finding;
 mod group;

@@ -33,6 +33,7 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::{Family, TargetState, Targets};
 use crate::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use crate::reconcile::{Attempts, TargetGroupApi, TargetGroupInfo};
+use crate::text::Joined as _;
 use outcome_observer::OutcomeObserver;
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
@@ -160,7 +161,7 @@ impl Elb {
         // AWS accepts the deregistration of a target that is gone. Emulators refuse the whole batch: the next
         // observation leaves the target out.
         let is_gone = error.as_service_error().is_some_and(|error| error.is_invalid_target_exception());
-        let doing = format!("deregister {} from {group}", list(batch));
+        let doing = format!("deregister {} from {group}", batch.iter().joined(", "));
         let error = aws::call_error(doing, "elasticloadbalancing:DeregisterTargets", error);
         if is_gone {
             return Err(error.transient());
@@ -236,7 +237,7 @@ impl TargetGroupApi for Elb {
                 let Err(error) = registered else { break };
                 let newly_outside = outside_the_vpc(&error, batch, &outside);
                 if newly_outside.is_empty() {
-                    let doing = format!("register {} in {group}", list(batch));
+                    let doing = format!("register {} in {group}", batch.iter().joined(", "));
                     let error = aws::call_error(doing, "elasticloadbalancing:RegisterTargets", error);
                     return Err(outcome.mark(error));
                 }
@@ -260,7 +261,7 @@ impl TargetGroupApi for Elb {
                 None => timeout(FURTHER_BATCH_PERMIT_TIMEOUT, self.permit(priority, Call::Write))
                     .await
                     .map_err(|_| {
-                        let doing = format!("deregister {} from {group}", list(batch));
+                        let doing = format!("deregister {} from {group}", batch.iter().joined(", "));
                         Error::new(ErrorKind::Transient, doing)
                             .with_source("no permit for a further call in time")
                     })?,
@@ -353,10 +354,6 @@ fn outside_the_vpc(
 
 fn description(target: &SocketAddr) -> TargetDescriptionBuilder {
     TargetDescription::builder().id(target.ip().to_string()).port(i32::from(target.port()))
-}
-
-fn list(targets: &[SocketAddr]) -> String {
-    crate::plan::list(&targets.iter().collect())
 }
 
 #[cfg(test)]

@@ -196,9 +196,14 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     /// Reports a binding whose group this sync does not list. A binding whose addresses were compared keeps that
     /// report.
     fn defer(&self, index: usize) {
-        if let Some(binding) = self.bindings.get(index).filter(|_| self.scope != Scope::Background) {
-            self.reports.borrow_mut().entry(index).or_insert_with(|| deferred(binding));
-        }
+        let Some(binding) = self.bindings.get(index).filter(|_| self.scope != Scope::Background) else {
+            return;
+        };
+        let waiting = "the next check lists the group: there are many bindings, and the load balancing API's limits are \
+                       shared with the whole account";
+        let deferred =
+            || Report { waiting: vec![waiting.to_owned()], ..Report::new(binding, Status::Deferred) };
+        self.reports.borrow_mut().entry(index).or_insert_with(deferred);
     }
 
     /// Resolves a binding whose group was in sync, and reconciles it at once if its addresses have changed. Returns
@@ -207,12 +212,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         let binding = &record.binding;
         let report = match self.resolve(record).await {
             Ok(resolution) if resolution.addresses == record.addresses => {
-                let addresses = Some(resolution.addresses);
-                Report {
-                    addresses,
-                    health: record.health.clone(),
-                    ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::InSync)
-                }
+                let (addresses, health) = (Some(resolution.addresses), record.health.clone());
+                Report { addresses, health, ..Report::new(binding, Status::InSync) }
             }
             // The addresses have changed without a watch: a failover was missed.
             Ok(_) => {
@@ -252,7 +253,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         // error if it persists.
         if self.scope == Scope::Background {
             log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "left to the next check");
-            return Report::new(&binding.endpoint, binding.target_group.as_str(), Status::Deferred);
+            return Report::new(binding, Status::Deferred);
         }
         Report::failed(binding, error)
     }
@@ -323,14 +324,5 @@ impl<'a> RepairGuard<'a> {
 impl Drop for RepairGuard<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
-    }
-}
-
-fn deferred(binding: &Binding) -> Report {
-    let waiting = "the next check lists the group: there are many bindings, and the load balancing API's limits are \
-                   shared with the whole account";
-    Report {
-        waiting: vec![waiting.to_owned()],
-        ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::Deferred)
     }
 }

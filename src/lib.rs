@@ -24,16 +24,8 @@
 //! # Reading order
 //!
 //! [`mod@plan`] decides: it is a pure function. [`mod@reconcile`] is the bounded loop around it, with the ports that
-//! it needs. [`dns`], [`elb`] and [`rds`] implement those ports; each is the only module that makes calls with its
-//! library, and [`aws`] holds what the adapters of the AWS APIs share. [`config`] parses the environment. [`binding`] and [`endpoint`]
-//! describe what is kept in sync. [`discovery`] finds bindings by tag. [`event`] says what an event asks for.
-//! [`fleet`] chooses the groups to list. [`rate_limit`] limits the API calls. [`service`] joins them for [`lambda`]
-//! and for the command line (`cli`). [`metrics`] counts the results, and [`logging`] sets up the log. [`error`] has
-//! the errors of all modules. [`doctor`] examines the path from the endpoint to the load balancer.
-//!
-//! [`startup`] sets up what the two binaries share: `src/main.rs`, the function, and `src/bin/rds-nlb-sync.rs`, the
-//! command line. Only the two binaries read the wall clock and this program's variables. The SDK, its proxy settings and the
-//! client of the Runtime API read their own variables.
+//! it needs; [`dns`], [`elb`] and [`rds`] implement them. [`service`] joins all for [`lambda`] and for the command line
+//! (`cli`). `docs/architecture.md` says what each module keeps.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

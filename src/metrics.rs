@@ -15,17 +15,7 @@ const DIMENSION: &str = "FunctionName";
 
 /// The metric lines of an invocation: one for itself, and one for each binding that was changed.
 /// `now` is the time in milliseconds since 1970.
-///
-/// | metric | unit | of |
-/// |---|---|---|
-/// | `Checks`, `Watches` | count | invocations with a binding in which none failed; a check of all bindings |
-/// | `Bindings` | count | bindings, whether or not the invocation was about them |
-/// | `Pending`, `Failed` | count | bindings; `Failed` with what could not be bound, `Pending` without the deferred |
-/// | `WritersNotInService` | count | bindings of which a registered address is not healthy |
-/// | `DryRunDrift` | count | bindings that a dry run would change |
-/// | `CheckMillis` | milliseconds | checks, the slowest binding |
-/// | `Registered`, `Deregistered` | count | targets |
-/// | `RegistrationLatencyMillis` | milliseconds | registrations, from the first lookup that gave the new writer |
+/// `docs/reference.md` says what each metric counts.
 pub fn lines(result: &InvocationResult, function: &str, now: u64) -> Vec<String> {
     let InvocationResult { trigger, bindings, bound: _, unbound: _ } = result;
     if *trigger == Trigger::Plan {
@@ -66,14 +56,14 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
     let InvocationResult { trigger, bindings, bound, unbound } = result;
     let count = |status| bindings.iter().filter(|report| report.status == status).count();
     let (pending, failed) = (count(Status::Pending), count(Status::Failed));
+    // The load balancer sends nothing to an address of the endpoint that is registered.
+    let is_not_in_service =
+        |report: &&Report| report.health.values().any(|state| *state != TargetState::Healthy);
     let mut metrics = vec![
         Metric::count("Bindings", *bound),
         Metric::count("Pending", pending),
         Metric::count("Failed", failed),
-        Metric::count(
-            "WritersNotInService",
-            bindings.iter().filter(|report| is_not_in_service(report)).count(),
-        ),
+        Metric::count("WritersNotInService", bindings.iter().filter(is_not_in_service).count()),
     ];
     // Each metric costs money, and most functions are in no dry run.
     let planned = count(Status::Planned);
@@ -93,11 +83,6 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
     metrics
 }
 
-/// Whether the load balancer sends nothing to an address of the endpoint that is registered.
-fn is_not_in_service(report: &Report) -> bool {
-    report.health.values().any(|state| *state != TargetState::Healthy)
-}
-
 fn changes(report: &Report) -> Vec<Metric> {
     let mut metrics = Vec::new();
     if report.status == Status::Planned {
@@ -108,9 +93,8 @@ fn changes(report: &Report) -> Vec<Metric> {
             metrics.push(Metric::count(name, targets.len()));
         }
     }
-    metrics.extend(
-        report.registration_latency_ms.map(|latency| Metric::millis("RegistrationLatencyMillis", latency)),
-    );
+    let latency = report.registration_latency_ms;
+    metrics.extend(latency.map(|latency| Metric::millis("RegistrationLatencyMillis", latency)));
     metrics
 }
 

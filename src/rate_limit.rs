@@ -118,6 +118,7 @@ impl RateLimiter {
     }
 }
 
+#[derive(Debug)]
 pub struct ApiRateLimiter {
     state: Mutex<State>,
     /// One for each priority and kind of call. The first call in a queue waits for tokens; the others wait for it, in
@@ -125,6 +126,7 @@ pub struct ApiRateLimiter {
     queues: [[tokio::sync::Mutex<()>; 2]; 3],
 }
 
+#[derive(Debug)]
 struct State {
     all: TokenBucket,
     writes: TokenBucket,

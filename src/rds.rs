@@ -22,8 +22,7 @@ pub struct Rds {
 
 impl Rds {
     pub fn new(client: Client) -> Self {
-        let client = Client::from_conf(client.config().to_builder().interceptor(Bounded).build());
-        Self { client }
+        Self { client: Client::from_conf(client.config().to_builder().interceptor(Bounded).build()) }
     }
 
     async fn describe_cluster(&self, identifier: &str) -> Result<Option<DbCluster>, Error> {

@@ -154,7 +154,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         self.close_preregistration(&observation);
         let confirmation = self.confirmation(&observation, began).await;
         self.control.exclude(self.observer.take_permit_wait());
-        let is_unconfirmed_now = confirmation != Confirmation::Unconfirmed && !self.observer.is_confirmed();
+        let is_unconfirmed_now =
+            confirmation != Confirmation::Unconfirmed && !self.observer.stability.is_confirmed();
         if !self.still_holds(&observation) || is_unconfirmed_now {
             // DNS changed while the RDS API was asked, perhaps to another answer and back.
             return Ok(self.control.at_once());
@@ -200,7 +201,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// Whether a deregistration may rely on the last DNS answer. The age of the observation is checked last, because
     /// the question to the RDS API takes time. The observation began at `began`.
     async fn confirmation(&mut self, observation: &Observation, began: Instant) -> Confirmation {
-        if !self.observer.is_confirmed() {
+        if !self.observer.stability.is_confirmed() {
             return Confirmation::Unconfirmed;
         }
         let extras = self.allowed_extras();
@@ -324,7 +325,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if confirmation == Confirmation::StaleObservation {
             return Ok(self.control.recheck());
         }
-        let is_followed = self.dns_has_moved(observation) && self.observer.is_confirmed();
+        let is_followed = self.dns_has_moved(observation) && self.observer.stability.is_confirmed();
         let is_done = self.mode == Mode::Check || (is_followed && !self.changes.may_apply_late());
         Ok(if plan.is_empty() && is_done {
             Then::Stop(Stop::Done)
@@ -338,7 +339,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     }
 
     fn close_preregistration(&self, observation: &Observation) {
-        if self.dns_has_moved(observation) && self.observer.is_confirmed() {
+        if self.dns_has_moved(observation) && self.observer.stability.is_confirmed() {
             self.preregister.close();
         }
     }
@@ -353,13 +354,13 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// Waits for a permit to register. Returns `None` and keeps the permit for the next step if the observation no
     /// longer holds after the wait.
     async fn permit_to_register(&mut self, observation: &Observation) -> Result<Option<Permit>, Error> {
-        let (extras, is_confirmed) = (self.allowed_extras(), self.observer.is_confirmed());
+        let (extras, is_confirmed) = (self.allowed_extras(), self.observer.stability.is_confirmed());
         let permit = match self.write_permit.take() {
             Some(permit) => permit,
             None => self.wait_to_write(Priority::Failover).await?.0,
         };
         if self.still_holds(observation)
-            && self.observer.is_confirmed() == is_confirmed
+            && self.observer.stability.is_confirmed() == is_confirmed
             && self.allowed_extras() == extras
         {
             return Ok(Some(permit));
@@ -579,7 +580,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             error,
             elapsed_ms: millis(self.control.elapsed()),
             registration_latency_ms: self.registration_latency.map(millis),
-            ..Report::new(&self.binding.endpoint, self.binding.target_group.as_str(), status)
+            ..Report::new(self.binding, status)
         }
     }
 }

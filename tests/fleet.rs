@@ -37,7 +37,7 @@ impl Estate {
                 .map(|number| Binding::new(&endpoint(number), group(number).parse().unwrap()))
                 .collect(),
             discovery: None,
-            discovery_endpoints: AllowedEndpoints::default(),
+            discovery_endpoints: AllowedEndpoints::RdsAnd([].into()),
             timing: TIMING,
             nameservers: None,
             preregister: true,

@@ -84,7 +84,7 @@ fn config(tag: Option<&str>) -> Config {
     Config {
         bindings,
         discovery: tag.map(str::to_owned),
-        discovery_endpoints: AllowedEndpoints::default(),
+        discovery_endpoints: AllowedEndpoints::RdsAnd([].into()),
         timing: TIMING,
         nameservers: None,
         preregister: true,

@@ -90,6 +90,9 @@ where
         None if is_denied(&code, status) => Some(format!(
             "allow {action} in the role that makes the call (the function's; at a command line, yours), and check its credentials"
         )),
+        None if kind == ErrorKind::Transient => {
+            Some("if it persists, check the network and the API's limits".to_owned())
+        }
         None => None,
     };
     let failure = Error::new(kind, doing);
@@ -108,12 +111,9 @@ where
         SdkError::TimeoutError(_) => failure.with_source("no answer in time"),
         other => failure.with_source(other),
     };
-    match (fix, kind) {
-        (Some(fix), _) => failure.with_fix(fix),
-        (None, ErrorKind::Transient) => {
-            failure.with_fix("if it persists, check the network and the API's limits")
-        }
-        (None, _) => failure,
+    match fix {
+        Some(fix) => failure.with_fix(fix),
+        None => failure,
     }
 }
 

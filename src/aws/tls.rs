@@ -42,7 +42,7 @@ pub fn connections(variable: impl Fn(&str) -> Option<String>) -> Result<SharedHt
     Ok(http_client_fn(move |_, _| connector.clone()))
 }
 
-fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, Unusable> {
+fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, String> {
     let set = |name: &'static str| {
         variable(name).filter(|value| !value.trim().is_empty()).map(|path| PathVariable { name, path })
     };
@@ -70,25 +70,13 @@ struct PathVariable {
     path: String,
 }
 
-/// A variable that names no certificates.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{name}={path} is not usable ({reason}). Fix: name {kind} of certificates in PEM, or unset it to trust the system's"
-)]
-struct Unusable {
-    name: &'static str,
-    path: String,
-    reason: String,
-    kind: &'static str,
-}
-
 impl PathVariable {
-    fn read(&self) -> Result<Vec<u8>, Unusable> {
+    fn read(&self) -> Result<Vec<u8>, String> {
         fs::read(self.path.trim()).map_err(|error| self.unusable(error, "a file"))
     }
 
     /// Checks that the file holds at least one certificate, and that each is valid.
-    fn parse(&self, pem: &[u8]) -> Result<(), Unusable> {
+    fn parse(&self, pem: &[u8]) -> Result<(), String> {
         let mut roots = RootCertStore::empty();
         for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
             let wrong = |error: &dyn fmt::Display| {
@@ -100,7 +88,7 @@ impl PathVariable {
     }
 
     /// Checks that at least one of the folders can be read.
-    fn list(&self) -> Result<(), Unusable> {
+    fn list(&self) -> Result<(), String> {
         let mut read = env::split_paths(self.path.trim()).map(fs::read_dir);
         let first = read.next().unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
         match first {
@@ -109,8 +97,13 @@ impl PathVariable {
         }
     }
 
-    fn unusable(&self, reason: impl fmt::Display, kind: &'static str) -> Unusable {
-        Unusable { name: self.name, path: self.path.trim().to_owned(), reason: reason.to_string(), kind }
+    /// The error about a variable that names no certificates.
+    fn unusable(&self, reason: impl fmt::Display, kind: &str) -> String {
+        let (name, path) = (self.name, self.path.trim());
+        format!(
+            "{name}={path} is not usable ({reason}). Fix: name {kind} of certificates in PEM, or unset it to trust the \
+             system's"
+        )
     }
 }
 

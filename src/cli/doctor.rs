@@ -9,9 +9,9 @@ use clap::Args;
 use serde_json::Value;
 
 #[cfg(feature = "network")]
-use super::path::NetworkApis;
+use super::network::NetworkApis;
 use super::path::{ClientPath, Through};
-use super::{Common, bindings, doctor_code};
+use super::{Common, FAILED, IN_SYNC, bindings};
 use crate::doctor::DoctorReport;
 use crate::fleet::Fleet;
 use crate::service::{Answer, Program, Service, Trigger};
@@ -111,7 +111,8 @@ impl DoctorArguments {
     }
 
     fn print(&self, doctor_report: DoctorReport) -> Result<u8, BoxError> {
-        let (code, page) = (doctor_code(&doctor_report), doctor_report.clone());
+        let code = if doctor_report.counts.problems > 0 { FAILED } else { IN_SYNC };
+        let page = doctor_report.clone();
         let answer = Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report };
         self.common.print(&answer, |text| text.doctor_report(&page, self.common.verbose > 0))?;
         Ok(code)

@@ -5,19 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::time::Instant;
 
 #[cfg(feature = "network")]
-use super::path::NetworkApis;
+use super::network::NetworkApis;
 use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet};
 use crate::doctor::{Facts, LoadBalancerFacts, Unread, is_tls_required, line, network, read_facts};
 use crate::rate_limit::Priority;
 use crate::startup::{App, BoxError};
+use crate::text::Joined as _;
 
 const SERVICE: &str = "service name, service id, acceptance required";
 const ALLOWED: &str = "allowed principals";
@@ -67,13 +68,8 @@ pub async fn run(
     let App { config, clients, .. } = &app;
     let spinner = common.spinner(format!("reading {}", described(config)));
     let deadline = Instant::now() + common.time();
-    let listing = discovery::binding_set(
-        &clients.groups,
-        config,
-        std::time::Duration::ZERO,
-        Priority::Routine,
-        deadline,
-    );
+    let (groups, priority) = (&clients.groups, Priority::Routine);
+    let listing = discovery::binding_set(groups, config, Duration::ZERO, priority, deadline);
     let BindingSet { bindings, unbound, .. } = listing.await;
     #[cfg(feature = "network")]
     let network = NetworkApis::new(&app.sdk, now, None);
@@ -94,7 +90,7 @@ pub async fn run(
     common.print(&handovers, |page| handovers.iter().for_each(|handover| page.text(&text(handover))))?;
     if !unbound.is_empty() {
         let reasons = unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
-        return Err(reasons.collect::<Vec<_>>().join("\n").into());
+        return Err(reasons.joined("\n").into());
     }
     let is_whole = !handovers.is_empty() && handovers.iter().all(Handover::is_whole);
     Ok(if is_whole { IN_SYNC } else { FAILED })
@@ -234,26 +230,21 @@ fn text(handover: &Handover) -> String {
     } = handover;
     let unknown = || "not known, see `rds-nlb-sync doctor`".to_owned();
     let mut text = format!("Private connection to {endpoint}\n");
-    let fields = [
+    let mut fields = vec![
         ("Region", region.clone()),
         ("Port", port.map_or_else(unknown, |port| port.to_string())),
         ("Database engine", engine.clone().unwrap_or_else(unknown)),
         ("Connection", "AWS PrivateLink, interface endpoint".to_owned()),
-        ("Availability Zones", if zones.is_empty() { unknown() } else { zones.join(", ") }),
+        ("Availability Zones", zones.iter().listed_or(&unknown())),
     ];
-    let mut fields = Vec::from(fields);
-    if let Some(version) = engine_version {
-        fields.push(("Engine version", version.clone()));
-    }
-    if let Some(is_allowed) = iam_login {
-        fields.push(("IAM login", if *is_allowed { "allowed" } else { "not allowed" }.to_owned()));
-    }
+    fields.extend(engine_version.clone().map(|version| ("Engine version", version)));
+    let iam_login = iam_login.map(|is_allowed| if is_allowed { "allowed" } else { "not allowed" });
+    fields.extend(iam_login.map(|word| ("IAM login", word.to_owned())));
     if !zone_ids.is_empty() {
         fields.push(("Zone ids", zone_ids.join(", ")));
     }
-    if let Some(required) = tls_required {
-        fields.push(("TLS", if *required { "required" } else { "offered, not required" }.to_owned()));
-    }
+    let tls = tls_required.map(|required| if required { "required" } else { "offered, not required" });
+    fields.extend(tls.map(|word| ("TLS", word.to_owned())));
     if services.as_ref().is_some_and(Vec::is_empty) {
         fields.push(("Endpoint service", "none yet".to_owned()));
     }
@@ -263,10 +254,9 @@ fn text(handover: &Handover) -> String {
         let acceptance =
             if *acceptance_required { "required: we accept your request" } else { "not required" };
         fields.push(("Acceptance", acceptance.to_owned()));
-        if let Some(allowed) = allowed_principals {
-            let nobody = "nobody yet: send us the ARN of your principal";
-            fields.push(("Allowed", if allowed.is_empty() { nobody.to_owned() } else { allowed.join(", ") }));
-        }
+        let nobody = "nobody yet: send us the ARN of your principal";
+        let allowed = allowed_principals.as_ref();
+        fields.extend(allowed.map(|allowed| ("Allowed", allowed.iter().listed_or(nobody))));
     }
     for (name, value) in fields {
         let _ = writeln!(text, "  {name:<20}{value}");

@@ -1,29 +1,14 @@
 //! The path from a client to the database, as this computer sees it.
 
-#[cfg(feature = "network")]
-use std::time::SystemTime;
-
-#[cfg(feature = "network")]
-use aws_config::SdkConfig;
-#[cfg(feature = "network")]
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+#[cfg(feature = "network")]
+use super::network::NetworkApis;
 use super::probe::{LIMITS, shake};
 use crate::binding::Binding;
-#[cfg(feature = "network")]
-use crate::cloudwatch::CloudWatch;
-#[cfg(feature = "network")]
-use crate::doctor::{Fact, LoadBalancer, network};
 use crate::doctor::{
     Facts, Finding, InspectPath, PathFindings, Protocol, handshake_findings, handshake_unknown,
 };
-#[cfg(feature = "network")]
-use crate::ec2::Ec2;
-#[cfg(feature = "network")]
-use crate::ram::Ram;
-#[cfg(feature = "network")]
-use crate::vpclattice::Lattice;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Through {
@@ -63,79 +48,6 @@ impl InspectPath for ClientPath {
             self.handshake(binding, facts, deadline)
         );
         PathFindings { network, handshake }
-    }
-}
-
-#[cfg(feature = "network")]
-pub struct NetworkApis {
-    ec2: Ec2,
-    cloudwatch: CloudWatch,
-    lattice: Lattice,
-    ram: Ram,
-    /// The account's resource configurations, read once for all bindings.
-    configurations: OnceCell<Fact<Vec<network::ResourceConfiguration>>>,
-    principal: Option<String>,
-}
-
-#[cfg(feature = "network")]
-impl NetworkApis {
-    pub fn new(sdk: &SdkConfig, now: SystemTime, principal: Option<String>) -> Self {
-        let cloudwatch = CloudWatch::new(&aws_sdk_cloudwatch::Client::new(sdk), now);
-        Self {
-            ec2: Ec2::new(&aws_sdk_ec2::Client::new(sdk)),
-            cloudwatch,
-            lattice: Lattice::new(&aws_sdk_vpclattice::Client::new(sdk)),
-            ram: Ram::new(&aws_sdk_ram::Client::new(sdk)),
-            configurations: OnceCell::new(),
-            principal,
-        }
-    }
-
-    pub async fn read(
-        &self,
-        facts: &Facts,
-        load_balancer: &LoadBalancer,
-        deadline: Instant,
-    ) -> network::Network {
-        network::read_network(&self.ec2, &self.cloudwatch, facts, load_balancer, deadline).await
-    }
-
-    async fn findings(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
-        let (mut findings, of_lattice) = tokio::join!(
-            self.around_load_balancers(binding, facts, deadline),
-            self.by_lattice(binding, facts, deadline)
-        );
-        findings.extend(of_lattice);
-        findings
-    }
-
-    async fn by_lattice(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
-        let (lattice, shares, network) = (&self.lattice, &self.ram, &self.ec2);
-        let reader = network::LatticeReader { lattice, shares, network, deadline };
-        let account = binding.target_group.account();
-        let configurations = self.configurations.get_or_init(|| reader.configurations(account)).await;
-        let paths = match configurations {
-            Ok(configurations) => Ok(reader.paths(binding, facts, configurations).await),
-            Err(unread) => Err(unread.clone()),
-        };
-        network::lattice_findings(binding, facts, &paths, self.principal.as_deref())
-    }
-
-    async fn around_load_balancers(
-        &self,
-        binding: &Binding,
-        facts: &Facts,
-        deadline: Instant,
-    ) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for attached in facts.load_balancers.as_deref().unwrap_or_default() {
-            if attached.load_balancer.kind == "network" {
-                let network = self.read(facts, &attached.load_balancer, deadline).await;
-                let principal = self.principal.as_deref();
-                findings.extend(network::network_findings(binding, facts, attached, &network, principal));
-            }
-        }
-        findings
     }
 }
 

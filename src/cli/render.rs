@@ -13,6 +13,7 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use crate::doctor::{BindingFindings, DoctorReport, Finding, Severity};
 use crate::reconcile::{Report, Status};
 use crate::service::InvocationResult;
+use crate::text::Joined as _;
 
 /// The width without a terminal: that of the narrowest common terminal.
 const NARROW: u16 = 80;
@@ -46,21 +47,20 @@ impl TextReport {
     pub fn outcome(&mut self, outcome: &InvocationResult) {
         let mut table = self.table(&["status", "binding", "targets"]);
         for report in &outcome.bindings {
-            let (word, colour) = status(report.status);
+            let (word, colour, _) = status(report.status);
             table.add_row([
                 Cell::new(word).fg(colour),
                 Cell::new(narrow(&report.endpoint, &report.target_group)),
                 Cell::new(changes(report).join("\n")),
             ]);
         }
-        self.put(&table);
+        let _ = writeln!(self.text, "{table}");
         let mut counts = BTreeMap::<&str, usize>::new();
         for report in &outcome.bindings {
             *counts.entry(status(report.status).0).or_default() += 1;
         }
-        let counts: Vec<String> =
-            counts.into_iter().map(|(word, number)| format!("{number} {word}")).collect();
-        let _ = writeln!(self.text, "{}", counts.join(", "));
+        let counts = counts.into_iter().map(|(word, number)| format!("{number} {word}"));
+        let _ = writeln!(self.text, "{}", counts.joined(", "));
     }
 
     pub fn text(&mut self, text: &str) {
@@ -141,9 +141,8 @@ impl TextReport {
         }
         checks.sort_unstable();
         checks.dedup();
-        for line in
-            wrap(&format!("Not examined: {} (-v says how)", checks.join(", ")), usize::from(self.width))
-        {
+        let text = format!("Not examined: {} (-v says how)", checks.join(", "));
+        for line in wrap(&text, usize::from(self.width)) {
             let _ = writeln!(self.text, "{line}");
         }
     }
@@ -211,20 +210,12 @@ impl TextReport {
         }
         table
     }
-
-    fn put(&mut self, table: &Table) {
-        let _ = writeln!(self.text, "{table}");
-    }
 }
 
 pub fn line(report: &Report) -> String {
     let Report { endpoint, target_group, status: of, .. } = report;
-    let (word, _) = status(*of);
-    let style = Style::new().fg_color(Some(match of {
-        Status::InSync | Status::Updated => AnsiColor::Green.into(),
-        Status::Pending | Status::Deferred | Status::Planned => AnsiColor::Yellow.into(),
-        Status::Failed => AnsiColor::Red.into(),
-    }));
+    let (word, _, colour) = status(*of);
+    let style = Style::new().fg_color(Some(colour.into()));
     format!("{style}{word}{style:#} {endpoint} → {}: {}", name(target_group), changes(report).join(", "))
 }
 
@@ -241,13 +232,14 @@ fn changes(report: &Report) -> Vec<String> {
     lines
 }
 
-fn status(status: Status) -> (&'static str, Color) {
+/// The status in words, and its colour in a table and in a line.
+fn status(status: Status) -> (&'static str, Color, AnsiColor) {
     match status {
-        Status::InSync => ("in sync", Color::Green),
-        Status::Updated => ("updated", Color::Green),
-        Status::Pending | Status::Deferred => ("pending", Color::Yellow),
-        Status::Planned => ("would change", Color::Yellow),
-        Status::Failed => ("failed", Color::Red),
+        Status::InSync => ("in sync", Color::Green, AnsiColor::Green),
+        Status::Updated => ("updated", Color::Green, AnsiColor::Green),
+        Status::Pending | Status::Deferred => ("pending", Color::Yellow, AnsiColor::Yellow),
+        Status::Planned => ("would change", Color::Yellow, AnsiColor::Yellow),
+        Status::Failed => ("failed", Color::Red, AnsiColor::Red),
     }
 }
 
@@ -266,14 +258,14 @@ fn names(report: &DoctorReport, level: Severity) -> String {
     const FEW: usize = 3;
     let checks = |findings: &[Finding]| {
         let problems = findings.iter().filter(|it| it.level == level && it.cause.is_none());
-        problems.map(|finding| finding.check.to_string()).collect::<Vec<_>>().join(", ")
+        problems.map(|finding| &finding.check).joined(", ")
     };
     let general = ("settings", checks(&report.general));
     let of_bindings = report.bindings.iter().map(|it| (name(&it.target_group), checks(&it.findings)));
     let all = std::iter::once(general).chain(of_bindings).filter(|(_, checks)| !checks.is_empty());
     let all: Vec<String> = all.map(|(name, checks)| format!("{name}: {checks}")).collect();
     let more = all.len().saturating_sub(FEW);
-    let few = all.into_iter().take(FEW).collect::<Vec<_>>().join("; ");
+    let few = all.into_iter().take(FEW).joined("; ");
     if more == 0 { few } else { format!("{few}; and {more} more") }
 }
 

@@ -14,12 +14,6 @@ pub enum AllowedEndpoints {
     Matching(Vec<String>),
 }
 
-impl Default for AllowedEndpoints {
-    fn default() -> Self {
-        Self::RdsAnd(BTreeSet::new())
-    }
-}
-
 impl AllowedEndpoints {
     pub fn allows(&self, endpoint: &str) -> bool {
         let endpoint = normal(endpoint);

@@ -52,26 +52,18 @@ pub fn from_tags(
 
 pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
     let entries = match serde_json::from_str::<Value>(text) {
-        Ok(Value::Array(entries)) if !entries.is_empty() => entries,
-        Ok(Value::Array(_)) => {
-            problems.add(BINDINGS, "the array is empty. Fix: give at least one binding");
-            return Vec::new();
-        }
-        Ok(other) => {
-            problems.add(
-                BINDINGS,
-                format_args!(
-                    "is {}, not an array of bindings. Fix: put the bindings between [ and ]",
-                    kind(&other)
-                ),
-            );
-            return Vec::new();
-        }
-        Err(error) => {
-            problems.add(BINDINGS, format_args!("is not JSON: {error}"));
-            return Vec::new();
-        }
+        Ok(Value::Array(entries)) if !entries.is_empty() => Ok(entries),
+        Ok(Value::Array(_)) => Err("the array is empty. Fix: give at least one binding".to_owned()),
+        Ok(other) => Err(format!(
+            "is {}, not an array of bindings. Fix: put the bindings between [ and ]",
+            kind(&other)
+        )),
+        Err(error) => Err(format!("is not JSON: {error}")),
     };
+    let entries = entries.unwrap_or_else(|problem| {
+        problems.add(BINDINGS, problem);
+        Vec::new()
+    });
     let mut first_users = BTreeMap::new();
     let mut bindings = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! All checks of a binding.
 
 use super::context::CheckContext;
-use super::engine::check_engine;
+use super::database::check_engine;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use super::path::PathFindings;
@@ -18,7 +18,7 @@ pub fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
 /// left of it all.
 pub fn findings_with(binding: &Binding, facts: &Facts, path: PathFindings) -> Vec<Finding> {
     let PathFindings { network, handshake } = path;
-    let context = CheckContext { binding, facts };
+    let context = CheckContext::new(binding, facts);
     let mut findings = database::findings(context);
     findings.extend(connect_errors::findings(context));
     findings.extend(check_require_tls(context));

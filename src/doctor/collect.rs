@@ -1,6 +1,6 @@
 //! Reads the facts about the bindings until the deadline. It makes only calls that change nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt;
 use futures_util::future::{join_all, try_join_all};
@@ -97,14 +97,14 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     async fn facts(&self) -> Facts {
         let arn = self.binding.target_group.as_str();
         let groups = &self.clients.groups;
-        let ((group, database_side, load_balancers), attributes, targets) = tokio::join!(
+        let ((group, database_side, of_group), attributes, targets) = tokio::join!(
             self.about_group(),
             self.read("read the group's attributes", groups.attributes(arn)),
             self.read("list the group's targets", groups.health(arn)),
         );
         let DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters } =
             database_side;
-        let (load_balancers, load_balancers_of_vpc) = load_balancers;
+        let (load_balancers, load_balancers_of_vpc) = of_group;
         Facts {
             resolution,
             identifier,
@@ -167,18 +167,13 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         let groups = groups.map(|database| parameter_groups(database, hosts_or_none)).unwrap_or_default();
         let tls_group = found.filter(|database| database.begins_in_plain_text());
         let tls_group = tls_group.and_then(|database| tls_parameter_group(database, hosts_or_none));
+        let of_groups = groups.iter().map(|(name, group)| (group.kind, *name));
         // The group that decides on TLS may be among the others.
-        let of_tls =
-            tls_group.filter(|(kind, name)| groups.get(name).is_none_or(|group| group.kind != *kind));
-        let reading = join_all(
-            groups
-                .iter()
-                .map(async |(name, group)| ((*name).to_owned(), self.parameters(group.kind, name).await)),
-        );
-        let (parameters, of_tls) =
-            tokio::join!(reading, async { Some(self.parameters(of_tls?.0, of_tls?.1).await) });
-        let parameters: BTreeMap<_, _> = parameters.into_iter().collect();
-        let tls_parameters = of_tls.or_else(|| parameters.get(tls_group?.1).cloned());
+        let distinct: BTreeSet<_> = of_groups.clone().chain(tls_group).collect();
+        let reading = distinct.into_iter().map(async |of| (of, self.parameters(of.0, of.1).await));
+        let read: BTreeMap<_, _> = join_all(reading).await.into_iter().collect();
+        let parameters = of_groups.filter_map(|of| Some((of.1.to_owned(), read.get(&of)?.clone()))).collect();
+        let tls_parameters = tls_group.and_then(|of| read.get(&of).cloned());
         DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters }
     }
 

@@ -28,11 +28,8 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     }
     let of_database = "max_connect_errors of the database";
     if let Err(unread) = &context.facts.database {
-        return Some(Finding::unread_optional(
-            CHECK,
-            unread,
-            &format!("{of_database}, if it is MySQL or MariaDB"),
-        ));
+        let could_not = format!("{of_database}, if it is MySQL or MariaDB");
+        return Some(Finding::unread_optional(CHECK, unread, &could_not));
     }
     let database = context.database().filter(|database| database.is_mysql())?;
     let groups = parameter_groups(database, context.hosts());
@@ -49,7 +46,7 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     }
     // The worst first: a failover may make any of the instances the writer.
     let all = || groups.iter().map(|(name, group)| (*name, group));
-    let low: Groups<'_> = all().filter(|(name, _)| is_low(context, name)).collect();
+    let low: Vec<_> = all().filter(|(name, _)| is_low(context, name)).collect();
     if !low.is_empty() {
         return Some(blocks(context, database, &low));
     }
@@ -57,7 +54,7 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     if let Some(unread) = groups.keys().filter_map(read).find_map(|read| read.as_ref().err()) {
         return Some(Finding::unread_optional(CHECK, unread, of_database));
     }
-    let pending: Groups<'_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
+    let pending: Vec<_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
     if !pending.is_empty() {
         return Some(waits(context, &pending));
     }
@@ -65,12 +62,10 @@ pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
     Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129")))
 }
 
-type Groups<'g> = Vec<(&'g str, &'g ParameterGroup<'g>)>;
-
 /// Whether the parameter group was read, and lets the server block the load balancer.
 fn is_low(context: CheckContext<'_>, group: &str) -> bool {
     let read = context.facts.parameters.get(group);
-    read.is_some_and(|read| read.as_ref().is_ok_and(|parameters| !is_protected(parameters)))
+    read.is_some_and(|read| read.as_ref().is_ok_and(|parameters| protecting(parameters).is_none()))
 }
 
 /// Whether the server can block the load balancer. More frequent health checks would then block it sooner.
@@ -97,16 +92,13 @@ pub fn protection(context: CheckContext<'_>) -> Protection {
     }
     let is_safe = |(name, group): (&&str, &ParameterGroup<'_>)| {
         let read = context.facts.parameters.get(*name);
-        group.pending.is_empty() && read.is_some_and(|read| read.as_ref().is_ok_and(is_protected))
+        let protects = |parameters: &Attributes| protecting(parameters).is_some();
+        group.pending.is_empty() && read.is_some_and(|read| read.as_ref().is_ok_and(protects))
     };
     match !groups.is_empty() && groups.iter().all(is_safe) {
         true => Protection::Protected,
         false => Protection::Unknown,
     }
-}
-
-fn is_protected(parameters: &Attributes) -> bool {
-    protecting(parameters).is_some()
 }
 
 /// The parameter that keeps the server from blocking the load balancer.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer};
+use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer, Unread};
 use super::shell::line;
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, member};
@@ -11,9 +11,16 @@ use crate::endpoint::{RdsKind, member};
 pub(super) struct CheckContext<'a> {
     pub binding: &'a Binding,
     pub facts: &'a Facts,
+    /// The ARN of a vendor's principal, which should be allowed to connect.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the network's checks need it"))]
+    pub principal: Option<&'a str>,
 }
 
 impl<'a> CheckContext<'a> {
+    pub(super) fn new(binding: &'a Binding, facts: &'a Facts) -> Self {
+        Self { binding, facts, principal: None }
+    }
+
     /// The port that targets are registered with, if it is known.
     pub(super) fn port(self) -> Option<u16> {
         self.facts.port(self.binding)
@@ -68,6 +75,11 @@ impl<'a> CheckContext<'a> {
 
     pub(super) fn database(self) -> Option<&'a Database> {
         self.facts.database()
+    }
+
+    /// Why the database or its hosts could not be read.
+    pub(super) fn unread_database(self) -> Option<&'a Unread> {
+        (self.facts.database.as_ref().err()).or(self.facts.hosts.as_ref().err())
     }
 
     pub(super) fn hosts(self) -> &'a [Host] {

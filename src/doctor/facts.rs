@@ -62,7 +62,7 @@ impl Facts {
 /// Attributes or parameters by their keys.
 pub type Attributes = BTreeMap<String, String>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DatabaseKind {
     /// An Aurora or Multi-AZ cluster.
     Cluster,

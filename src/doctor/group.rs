@@ -154,12 +154,8 @@ fn has_healthy_target(context: CheckContext<'_>) -> bool {
     targets.iter().any(|(address, health)| wanted.contains(address) && health.state == "healthy")
 }
 
-fn attribute<'a>(attributes: &'a Attributes, key: &str) -> Option<&'a str> {
-    attributes.get(key).map(String::as_str)
-}
-
 fn is_true(attributes: &Attributes, key: &str, default: bool) -> bool {
-    attribute(attributes, key).map_or(default, |value| value == "true")
+    attributes.get(key).map_or(default, |value| value == "true")
 }
 
 /// A removed target drops its connections soon, but not at once.
@@ -167,7 +163,7 @@ fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> F
     const DELAY: &str = "deregistration_delay.timeout_seconds";
     const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
     // Both defaults are the API's, for TCP.
-    let delay = attribute(attributes, DELAY).and_then(|value| value.parse().ok()).unwrap_or(300);
+    let delay = attributes.get(DELAY).and_then(|value| value.parse().ok()).unwrap_or(300);
     let fix = context.set_attributes(&[(DELAY, "60"), (TERMINATION, "true")]);
     if !is_true(attributes, TERMINATION, false) {
         return Finding::warning(

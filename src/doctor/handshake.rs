@@ -149,7 +149,7 @@ fn printable(bytes: &[u8]) -> String {
 
 /// Judges the handshake, and says what it could not see.
 pub fn handshake_findings(binding: &Binding, facts: &Facts, handshake: &Handshake) -> Vec<Finding> {
-    let context = CheckContext { binding, facts };
+    let context = CheckContext::new(binding, facts);
     let finding = check_handshake(context, handshake);
     let is_ok = finding.level == Severity::Ok;
     let read_only = is_ok.then(|| read_only(handshake)).flatten();

@@ -1,7 +1,7 @@
 //! The load balancer's listeners: one forwards to the group alone, by TCP and on the database's port.
 
 use super::context::CheckContext;
-use super::facts::{Database, Fact, Listener, LoadBalancer, LoadBalancerFacts};
+use super::facts::{Database, Fact, Listener, LoadBalancer};
 use super::finding::Finding;
 
 const CHECK: &str = "listener";
@@ -38,7 +38,9 @@ pub fn check_listeners(
 /// The fix for a group that is attached to no load balancer: the command that attaches it.
 pub fn attach(context: CheckContext<'_>) -> String {
     let of_vpc: Vec<(&LoadBalancer, &[Listener])> = match &context.facts.load_balancers_of_vpc {
-        Ok(found) => found.iter().filter_map(known_listeners).collect(),
+        Ok(found) => {
+            found.iter().filter_map(|it| Some((&it.load_balancer, it.listeners.as_deref().ok()?))).collect()
+        }
         Err(_) => Vec::new(),
     };
     // A listener that is there serves another database, perhaps.
@@ -58,10 +60,6 @@ pub fn attach(context: CheckContext<'_>) -> String {
     format!(
         "give an internal network load balancer of the group's VPC a TCP listener that forwards to it: {list}"
     )
-}
-
-fn known_listeners(attached: &LoadBalancerFacts) -> Option<(&LoadBalancer, &[Listener])> {
-    Some((&attached.load_balancer, attached.listeners.as_deref().ok()?))
 }
 
 fn on_port<'l>(context: CheckContext<'_>, listeners: &'l [Listener]) -> Option<&'l Listener> {

@@ -50,12 +50,8 @@ fn check_load_balancer(load_balancer: &LoadBalancer) -> Finding {
     let observed = format!("{name}, {kind}, {state}");
     if kind != "network" {
         let impact = "an endpoint service needs a network load balancer";
-        return Finding::problem(
-            "load_balancer",
-            observed,
-            impact,
-            "forward to the group from a network load balancer",
-        );
+        let fix = "forward to the group from a network load balancer";
+        return Finding::problem("load_balancer", observed, impact, fix);
     }
     match state.as_str() {
         "active" => Finding::ok("load_balancer", observed),

@@ -33,8 +33,8 @@ pub fn network_findings(
     network: &Network,
     principal: Option<&str>,
 ) -> Vec<Finding> {
-    let context = CheckContext { binding, facts };
-    let mut findings = endpoint_service::findings(context, &attached.load_balancer, network, principal);
+    let context = CheckContext { binding, facts, principal };
+    let mut findings = endpoint_service::findings(context, &attached.load_balancer, network);
     findings.extend(security_groups::findings(context, attached, network));
     findings.extend(acls::findings(context, &attached.load_balancer, network));
     findings.extend(routes::findings(context, &attached.load_balancer, network));
@@ -50,5 +50,5 @@ pub fn lattice_findings(
     paths: &Fact<Vec<LatticePath>>,
     principal: Option<&str>,
 ) -> Vec<Finding> {
-    lattice::findings(CheckContext { binding, facts }, paths, principal)
+    lattice::findings(CheckContext { binding, facts, principal }, paths)
 }

@@ -65,10 +65,8 @@ impl DoctorReport {
         if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
             // A check fixes these only after DRY_RUN is off.
             let findings = bindings.iter_mut().flat_map(|binding| &mut binding.findings);
-            let out_of_sync = findings.filter(|finding| finding.kind == FindingKind::OutOfSync);
-            out_of_sync
-                .filter(|finding| finding.cause.is_none())
-                .for_each(|finding| finding.follows("dry_run"));
+            let is_cause = |it: &&mut Finding| it.kind == FindingKind::OutOfSync && it.cause.is_none();
+            findings.filter(is_cause).for_each(|finding| finding.follows("dry_run"));
         }
         let (general, not_examined) = sorted(general);
         let mut report = Self { counts: Counts::default(), general, not_examined, bindings };

@@ -290,11 +290,10 @@ fn check_stale_targets(
         let fix = format!("{}. {}", sync_now(context), stop_external_changes(context));
         return Some(Finding::problem("stale_targets", observed, impact, fix).of(FindingKind::OutOfSync));
     }
-    if !draining.is_empty() {
-        let observed = format!("draining: {}", describe(draining.into_iter()));
-        return Some(Finding::ok("stale_targets", observed));
+    if draining.is_empty() {
+        return Some(Finding::ok("stale_targets", "none"));
     }
-    Some(Finding::ok("stale_targets", "none"))
+    Some(Finding::ok("stale_targets", format!("draining: {}", describe(draining.into_iter()))))
 }
 
 /// The fix for a stale target that comes back after every check: another program registers it.

@@ -45,11 +45,6 @@ fn is_in_vpc(host: &Host, load_balancer: &LoadBalancer) -> bool {
     }
 }
 
-fn zones_of_hosts(context: CheckContext<'_>) -> BTreeSet<&str> {
-    let hosts = context.hosts().iter();
-    hosts.flat_map(|host| [&host.zone, &host.standby_zone]).flatten().map(String::as_str).collect()
-}
-
 /// The load balancer has the zones of the endpoint's addresses.
 fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
     let zones = &load_balancer.zones;
@@ -69,9 +64,9 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
         let impact = "the load balancer sends nothing to a target outside its zones: clients are cut off";
         return Finding::problem("zones", observed, impact, fix);
     }
-    let of_hosts = zones_of_hosts(context);
+    let has_zone = |host: &Host| host.zone.is_some() || host.standby_zone.is_some();
     // A database outside the load balancer's zones has a finding of its own.
-    if zones.len() > 1 || !of_hosts.is_empty() {
+    if zones.len() > 1 || context.hosts().iter().any(has_zone) {
         return Finding::ok("zones", list);
     }
     Finding::warning(
@@ -88,16 +83,13 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
 /// The load balancer has the zones that the database may move to.
 fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<Finding> {
     const CHECK: &str = "failover_zones";
-    if let Err(unread) = &context.facts.database {
+    if let Some(unread) = context.unread_database() {
         return Some(Finding::unread_optional(CHECK, unread, "the zones of the database's instances"));
     }
-    let hosts = match &context.facts.hosts {
-        Err(unread) => {
-            return Some(Finding::unread_optional(CHECK, unread, "the zones of the database's instances"));
-        }
-        Ok(hosts) if hosts.is_empty() => return None,
-        Ok(hosts) => hosts,
-    };
+    let hosts = context.hosts();
+    if hosts.is_empty() {
+        return None;
+    }
     let now = zones_of_addresses(context, load_balancer);
     let is_in_vpc = |host: &&Host| is_in_vpc(host, load_balancer);
     if now.contains(ALL_ZONES) || !hosts.iter().any(|host| is_in_vpc(&host)) {

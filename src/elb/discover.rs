@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tokio::time::Instant;
 
 use super::Elb;
@@ -39,8 +39,7 @@ pub(super) struct TagList {
 impl TagList {
     /// Whether the list is young enough for this age. A caller that accepts any age must not wait: it takes any list.
     fn is_young(&self, max_age: Duration) -> bool {
-        let is_outdated = self.is_outdated && max_age != Duration::MAX;
-        !is_outdated && is_young(self.started, self.all, max_age)
+        is_young(self.started, self.all, max_age) && (!self.is_outdated || max_age == Duration::MAX)
     }
 }
 
@@ -131,15 +130,12 @@ impl Elb {
             let permit = self.permit(priority, Call::Describe).await;
             Ok((batch, self.with_tag(permit, key, &arns).await?))
         });
-        let mut calls = stream::iter(calls).buffer_unordered(CONCURRENT_CALLS);
-        let result: Result<(), Error> = async {
-            while let Some((batch, tagged)) = calls.try_next().await? {
-                scan.read.insert(batch, tagged);
-            }
-            Ok(())
-        }
-        .await;
-        if let Err(error) = result {
+        let calls = stream::iter(calls).buffer_unordered(CONCURRENT_CALLS);
+        let reading = calls.try_for_each(|(batch, tagged)| {
+            scan.read.insert(batch, tagged);
+            future::ok::<_, Error>(())
+        });
+        if let Err(error) = reading.await {
             // The API refuses a batch with a group that has been deleted since. A new listing leaves the group out.
             if error.kind() == ErrorKind::Permanent {
                 *unfinished = None;

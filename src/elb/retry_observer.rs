@@ -1,6 +1,5 @@
 //! Records the attempts that the SDK adds to a call.
 
-use std::fmt;
 use std::sync::Arc;
 
 use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeTransmitInterceptorContextRef;
@@ -12,13 +11,8 @@ use crate::rate_limit::ApiRateLimiter;
 
 /// Reports every attempt after a call's first to the rate limiter. Such an attempt has no permit. It shows that the
 /// attempt before it was refused or failed.
+#[derive(Debug)]
 pub(super) struct RetryObserver(pub Arc<ApiRateLimiter>);
-
-impl fmt::Debug for RetryObserver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 impl Intercept for RetryObserver {
     fn name(&self) -> &'static str {

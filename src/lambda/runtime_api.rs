@@ -3,7 +3,7 @@
 //! `lambda_runtime` 1.5 parses the client context before it calls the handler, and ends the process if that context has
 //! nested values. This module reads only the headers that the function needs.
 
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use lambda_runtime_api_client::PooledClient;
 use lambda_runtime_api_client::body::Body;
@@ -45,12 +45,8 @@ impl RuntimeApi {
     ) -> Result<(), BoxError> {
         loop {
             let invocation = self.next().await?;
-            let span = match &invocation.trace_id {
-                Some(trace_id) => {
-                    tracing::info_span!("invocation", requestId = invocation.id, xrayTraceId = trace_id)
-                }
-                None => tracing::info_span!("invocation", requestId = invocation.id),
-            };
+            let Invocation { id, trace_id, .. } = &invocation;
+            let span = tracing::info_span!("invocation", requestId = id, xrayTraceId = trace_id.as_deref());
             async {
                 let result = handler(&invocation).await;
                 if let Err(Failure { error_type, error_message }) = &result {
@@ -72,7 +68,7 @@ impl RuntimeApi {
         let request = Request::get(format!("{BASE}/invocation/next")).body(Body::empty())?;
         let (parts, body) = self.client.call(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        let header = |name: &str| text(&parts.headers, name);
+        let header = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::to_owned);
         let Some(id) = header(REQUEST_ID) else {
             return Err(format!("the Runtime API gave {} and no request id", parts.status).into());
         };
@@ -123,10 +119,6 @@ impl RuntimeApi {
         response.into_body().collect().await?;
         Ok(status)
     }
-}
-
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// A failed invocation, as Lambda shows it to the caller.

@@ -84,13 +84,8 @@ impl<'a> DecisionLog<'a> {
     }
 
     pub fn recovered(&self) {
-        log_decision!(
-            info,
-            self.binding,
-            "recovered",
-            reason = "what failed before works again",
-            "error cleared"
-        );
+        let reason = "what failed before works again";
+        log_decision!(info, self.binding, "recovered", reason, "error cleared");
     }
 
     pub fn deadline(&self) {

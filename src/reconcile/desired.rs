@@ -49,15 +49,12 @@ impl ReaderCache {
             Role::Readers => {
                 let names = match self.cached_names(age, &resolution) {
                     Some(names) => names,
-                    None => self.keep(
-                        &resolution,
-                        readers(
-                            rds,
-                            &cluster_identifier(binding, &resolution.chain),
-                            zone(&resolution.chain),
-                        )
-                        .await?,
-                    ),
+                    None => {
+                        let identifier = cluster_identifier(binding, &resolution.chain);
+                        let names = readers(rds, &identifier, zone(&resolution.chain)).await?;
+                        self.0.replace(Some((Instant::now(), resolution.addresses.clone(), names.clone())));
+                        names
+                    }
                 };
                 let lookups = names.iter().map(async |name| single_address(dns.resolve(name, family).await?));
                 let addresses = try_join_all(lookups).await?;
@@ -84,11 +81,6 @@ impl ReaderCache {
         };
         let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(alternates);
         (is_same && at.elapsed() < age).then(|| names.clone())
-    }
-
-    fn keep(&self, resolution: &Resolution, names: Vec<String>) -> Vec<String> {
-        self.0.replace(Some((Instant::now(), resolution.addresses.clone(), names.clone())));
-        names
     }
 }
 

@@ -47,12 +47,6 @@ pub(super) enum Stage {
     Change,
 }
 
-/// The failure that the next step tries to clear. If the run ends first, it is the result.
-struct PendingError {
-    stage: Stage,
-    error: Error,
-}
-
 pub(super) struct LoopControl {
     mode: Mode,
     timing: Timing,
@@ -64,7 +58,8 @@ pub(super) struct LoopControl {
     retries: u32,
     /// Until when a watch makes no API calls.
     backing_off_until: Option<Instant>,
-    pending_error: Option<PendingError>,
+    /// The failure that the next step tries to clear. If the run ends first, it is the result.
+    pending_error: Option<(Stage, Error)>,
 }
 
 impl LoopControl {
@@ -137,7 +132,7 @@ impl LoopControl {
     /// Decides whether a failed step is tried again. Keeps the error until the stage succeeds.
     pub fn retry(&mut self, stage: Stage, error: Error) -> Then {
         let then = self.after_error(error.kind());
-        self.pending_error = Some(PendingError { stage, error });
+        self.pending_error = Some((stage, error));
         then
     }
 
@@ -182,7 +177,7 @@ impl LoopControl {
 
     /// Clears the pending error of this stage, which has succeeded. Returns whether there was one.
     pub fn clear_error(&mut self, stage: Stage) -> bool {
-        let cleared = self.pending_error.take_if(|pending| pending.stage == stage).is_some();
+        let cleared = self.pending_error.take_if(|(pending, _)| *pending == stage).is_some();
         if cleared && self.mode == Mode::Watch {
             // A check counts its retries over the whole run; a watch begins with short pauses again.
             (self.retries, self.backing_off_until) = (0, None);
@@ -191,7 +186,7 @@ impl LoopControl {
     }
 
     pub fn take_pending_error(&mut self) -> Option<Error> {
-        self.pending_error.take().map(|pending| pending.error)
+        self.pending_error.take().map(|(_, error)| error)
     }
 
     pub fn has_pending_error(&self) -> bool {

@@ -72,7 +72,7 @@ pub(super) struct Observer<'a, D, T, C> {
     pub reads_end: Instant,
     pub resolution: Option<Resolution>,
     readers: ReaderCache,
-    stability: AnswerStability,
+    pub stability: AnswerStability,
     list: Option<TargetList>,
     /// Until when the list is outdated after [`RELIST_INTERVAL_AFTER_CHANGE`].
     pub relist_often_until: Option<Instant>,
@@ -128,7 +128,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             };
             self.list(permit, Duration::ZERO).await?;
         } else {
-            self.resolve(group).await?;
+            let asked = Instant::now();
+            let answer = self.look_up(group).await;
+            self.record_answer(answer, asked)?;
         }
         if self.must_list(is_backing_off) || (has_listed && self.list_is_too_old_for_lookup()) {
             // DNS gives an address that the group may not hold, or the lookup took so long that the list is too old.
@@ -172,10 +174,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let is_recent = |answered: Instant| answered.elapsed() <= MAX_OBSERVATION_AGE;
         self.stability.answered().is_some_and(is_recent)
             && self.list.as_ref().is_some_and(|list| !list.is_outdated && is_recent(list.answered))
-    }
-
-    pub fn is_confirmed(&self) -> bool {
-        self.stability.is_confirmed()
     }
 
     /// How long ago DNS first gave the answer that it gives now. `None` if the last lookup failed.
@@ -267,12 +265,6 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                 return (result, last);
             }
         }
-    }
-
-    async fn resolve(&mut self, group: TargetGroupInfo) -> Result<(), Error> {
-        let asked = Instant::now();
-        let answer = self.look_up(group).await;
-        self.record_answer(answer, asked)
     }
 
     /// Resolves the endpoint. Also returns the time of the answer: a call beside the lookup may take longer.

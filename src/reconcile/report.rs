@@ -55,7 +55,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(endpoint: &str, target_group: &str, status: Status) -> Self {
+    pub(crate) fn new(binding: &Binding, status: Status) -> Self {
+        Self::of(&binding.endpoint, binding.target_group.as_str(), status)
+    }
+
+    /// A report about a group that may not be bound.
+    pub(crate) fn of(endpoint: &str, target_group: &str, status: Status) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
             target_group: target_group.to_owned(),
@@ -76,10 +81,7 @@ impl Report {
     pub(crate) fn failed(binding: &Binding, error: &Error) -> Self {
         let reason = error.explain();
         log_decision!(error, binding, "fail", reason = %reason, "binding failed");
-        Self {
-            error: Some(reason),
-            ..Self::new(&binding.endpoint, binding.target_group.as_str(), Status::Failed)
-        }
+        Self { error: Some(reason), ..Self::new(binding, Status::Failed) }
     }
 }
 

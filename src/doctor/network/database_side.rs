@@ -72,8 +72,7 @@ pub fn of_load_balancer<'n>(
 }
 
 pub fn not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
-    let of_database = (context.facts.database.as_ref().err()).or(context.facts.hosts.as_ref().err());
-    if let Some(unread) = of_database {
+    if let Some(unread) = context.unread_database() {
         return Finding::unread_optional(check, unread, what);
     }
     let field = if context.is_v6() { "ipv6-addresses.ipv6-address" } else { "addresses.private-ip-address" };

@@ -1,6 +1,7 @@
 //! The endpoint service before the load balancer: it is there, a vendor is allowed, and its connection is accepted.
 
 use super::facts::{Connection, Network, Service};
+use super::shares::account;
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::Finding;
@@ -8,12 +9,7 @@ use crate::text::Joined as _;
 
 const EVERYBODY: &str = "*";
 
-pub fn findings(
-    context: CheckContext<'_>,
-    load_balancer: &LoadBalancer,
-    network: &Network,
-    principal: Option<&str>,
-) -> Vec<Finding> {
+pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, network: &Network) -> Vec<Finding> {
     let services = match &network.services {
         Err(unread) => {
             let could_not = "the endpoint service, who is allowed, and pending connections";
@@ -27,7 +23,7 @@ pub fn findings(
     let mut findings = Vec::new();
     for service in services {
         findings.push(check_service(context, service));
-        findings.extend(check_principals(context, service, principal));
+        findings.extend(check_principals(context, service));
         findings.extend(check_connections(context, service));
     }
     findings.extend(check_zone_ids(load_balancer, network));
@@ -66,11 +62,7 @@ fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
 }
 
 /// At least one principal is allowed, and so is the one that should be.
-fn check_principals(
-    context: CheckContext<'_>,
-    service: &Service,
-    principal: Option<&str>,
-) -> Option<Finding> {
+fn check_principals(context: CheckContext<'_>, service: &Service) -> Option<Finding> {
     const CHECK: &str = "allowed_principals";
     let allowed = match service.principals.as_ref()? {
         Err(unread) => return Some(Finding::unread_optional(CHECK, unread, "who is allowed to connect")),
@@ -78,7 +70,7 @@ fn check_principals(
     };
     let observed = format!("{} may connect to {}", allowed.iter().listed_or("nobody"), service.id);
     let is_open = allowed.iter().any(|other| other == EVERYBODY);
-    if let Some(principal) = principal.filter(|principal| !is_allowed(allowed, principal)) {
+    if let Some(principal) = context.principal.filter(|principal| !is_allowed(allowed, principal)) {
         let add = "ec2 modify-vpc-endpoint-service-permissions --service-id {} --add-allowed-principals";
         let add = context.aws(add, &[&service.id, principal]);
         let impact = format!("{principal} does not find the service");
@@ -101,7 +93,7 @@ fn check_principals(
 
 /// Whether the principal is among them: itself, everybody, or the whole account that it is of.
 pub fn is_allowed(allowed: &[String], principal: &str) -> bool {
-    let account = principal.split(':').nth(4).filter(|account| !account.is_empty());
+    let account = account(principal);
     let partition = principal.split(':').nth(1).unwrap_or("aws");
     let root = account.map(|account| format!("arn:{partition}:iam::{account}:root"));
     allowed.iter().any(|other| other == EVERYBODY || other == principal || Some(other) == root.as_ref())
@@ -112,11 +104,8 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Fin
     const CHECK: &str = "endpoint_connections";
     let connections = match service.connections.as_ref()? {
         Err(unread) => {
-            return Some(Finding::unread_optional(
-                CHECK,
-                unread,
-                "the vendors' connections, pending or rejected",
-            ));
+            let could_not = "the vendors' connections, pending or rejected";
+            return Some(Finding::unread_optional(CHECK, unread, could_not));
         }
         Ok(connections) => connections,
     };
@@ -134,22 +123,13 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Fin
     }
     if in_state("failed").next().is_some() {
         let impact = "a failed connection carries nothing";
-        return Some(Finding::warning(
-            CHECK,
-            observed,
-            impact,
-            "let the vendor delete its endpoint and create it again",
-        ));
+        let fix = "let the vendor delete its endpoint and create it again";
+        return Some(Finding::warning(CHECK, observed, impact, fix));
     }
-    let is_refused = in_state("rejected").next().is_some() && in_state("available").next().is_none();
-    if is_refused {
+    if in_state("rejected").next().is_some() && in_state("available").next().is_none() {
         let impact = "the only connections are rejected, so no vendor connects";
-        return Some(Finding::warning(
-            CHECK,
-            observed,
-            impact,
-            "let the vendor create its endpoint again, and accept it",
-        ));
+        let fix = "let the vendor create its endpoint again, and accept it";
+        return Some(Finding::warning(CHECK, observed, impact, fix));
     }
     Some(Finding::ok(CHECK, observed))
 }

@@ -154,43 +154,32 @@ pub struct Route {
     pub is_blackhole: bool,
 }
 
+/// A metric, by CloudWatch's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Measured {
-    /// Connections through the load balancer.
-    NewFlows,
-    /// Resets that the load balancer sent, of idle connections for the most part.
-    LoadBalancerResets,
-    TargetResets,
-    ClientResets,
-    /// Connections that the load balancer's security groups refused from clients.
-    BlockedInbound,
-    /// Connections that they refused towards targets.
-    BlockedOutbound,
-    /// Connections through the endpoint services.
-    NewConnections,
-}
+pub struct Measured(pub &'static str);
 
 impl Measured {
-    pub const OF_LOAD_BALANCER: [Self; 6] = [
-        Self::NewFlows,
-        Self::LoadBalancerResets,
-        Self::TargetResets,
-        Self::ClientResets,
-        Self::BlockedInbound,
-        Self::BlockedOutbound,
-    ];
+    /// Connections through the load balancer.
+    pub const NEW_FLOWS: Self = Self("NewFlowCount");
+    /// Resets that the load balancer sent, of idle connections for the most part.
+    pub const LOAD_BALANCER_RESETS: Self = Self("TCP_ELB_Reset_Count");
+    pub const TARGET_RESETS: Self = Self("TCP_Target_Reset_Count");
+    pub const CLIENT_RESETS: Self = Self("TCP_Client_Reset_Count");
+    /// Connections that the load balancer's security groups refused from clients.
+    pub const BLOCKED_INBOUND: Self = Self("SecurityGroupBlockedFlowCount_Inbound_TCP");
+    /// Connections that they refused towards targets.
+    pub const BLOCKED_OUTBOUND: Self = Self("SecurityGroupBlockedFlowCount_Outbound_TCP");
+    /// Connections through the endpoint services.
+    pub const NEW_CONNECTIONS: Self = Self("NewConnections");
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NewFlows => "NewFlowCount",
-            Self::LoadBalancerResets => "TCP_ELB_Reset_Count",
-            Self::TargetResets => "TCP_Target_Reset_Count",
-            Self::ClientResets => "TCP_Client_Reset_Count",
-            Self::BlockedInbound => "SecurityGroupBlockedFlowCount_Inbound_TCP",
-            Self::BlockedOutbound => "SecurityGroupBlockedFlowCount_Outbound_TCP",
-            Self::NewConnections => "NewConnections",
-        }
-    }
+    pub const OF_LOAD_BALANCER: [Self; 6] = [
+        Self::NEW_FLOWS,
+        Self::LOAD_BALANCER_RESETS,
+        Self::TARGET_RESETS,
+        Self::CLIENT_RESETS,
+        Self::BLOCKED_INBOUND,
+        Self::BLOCKED_OUTBOUND,
+    ];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::security_groups::{self, Source};
 use super::{database_side, shares};
 use crate::binding::Role;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Database, DatabaseKind, Fact, Facts, Unread};
+use crate::doctor::facts::{Database, DatabaseKind, Fact, Facts};
 use crate::doctor::finding::Finding;
 use crate::endpoint::{self, RdsKind, RdsName, is_of_a_cluster};
 use crate::error::ErrorKind;
@@ -39,15 +39,17 @@ pub enum Designation {
     Unjudged(&'static str),
 }
 
-pub fn findings(
-    context: CheckContext<'_>,
-    paths: &Fact<Vec<LatticePath>>,
-    principal: Option<&str>,
-) -> Vec<Finding> {
+pub fn findings(context: CheckContext<'_>, paths: &Fact<Vec<LatticePath>>) -> Vec<Finding> {
     match paths {
-        Err(unread) => vec![unread_paths(unread)],
+        Err(unread) => {
+            let could_not = match unread.kind {
+                ErrorKind::Transient => "paths by VPC Lattice, which not every Region has",
+                _ => "paths by VPC Lattice",
+            };
+            vec![Finding::unread_optional(CONFIGURATION, unread, could_not)]
+        }
         Ok(paths) if paths.is_empty() => vec![no_path(context)],
-        Ok(paths) => paths.iter().flat_map(|path| of(context, path, principal)).collect(),
+        Ok(paths) => paths.iter().flat_map(|path| of(context, path)).collect(),
     }
 }
 
@@ -64,21 +66,12 @@ fn no_path(context: CheckContext<'_>) -> Finding {
     }
 }
 
-fn unread_paths(unread: &Unread) -> Finding {
-    let could_not = match unread.kind {
-        ErrorKind::Transient => "paths by VPC Lattice, which not every Region has",
-        _ => "paths by VPC Lattice",
-    };
-    Finding::unread_optional(CONFIGURATION, unread, could_not)
-}
-
 /// How the resource designates the binding's database, or `None` if it is another resource.
 pub fn designation(context: CheckContext<'_>, resource: &Resource) -> Option<Designation> {
-    let is_here = |address: &IpAddr| is_target(context, *address);
     match resource {
         Resource::Name(name) => by_name(context, name),
         Resource::Address(address) => {
-            let is_here = database_side::addresses(context).contains(address) || is_here(address);
+            let is_here = database_side::addresses(context).contains(address) || is_target(context, *address);
             is_here.then_some(Designation::Fixed("an address"))
         }
         Resource::Arn(arn) => by_arn(context, arn),
@@ -183,7 +176,7 @@ fn is_target(context: CheckContext<'_>, address: IpAddr) -> bool {
     targets.keys().filter_map(|target| target.parse::<SocketAddr>().ok()).any(|target| target.ip() == address)
 }
 
-fn of(context: CheckContext<'_>, path: &LatticePath, principal: Option<&str>) -> Vec<Finding> {
+fn of(context: CheckContext<'_>, path: &LatticePath) -> Vec<Finding> {
     let LatticePath { configuration, gateway, rules: _, subnets: _, shares } = path;
     // It may be another database's, and so is everything else about it.
     if let Some(Designation::Unjudged(what)) = designation(context, &configuration.resource) {
@@ -203,7 +196,7 @@ fn of(context: CheckContext<'_>, path: &LatticePath, principal: Option<&str>) ->
             findings.extend(check_security_groups(context, path, gateway));
         }
     }
-    findings.push(shares::check_share(context, configuration, shares, principal));
+    findings.push(shares::check_share(context, configuration, shares));
     findings
 }
 
@@ -340,13 +333,6 @@ fn check_security_groups(
     path: &LatticePath,
     gateway: &ResourceGateway,
 ) -> Vec<Finding> {
-    let rules = match &path.rules {
-        Err(unread) => {
-            let could_not = "whether the database's security group admits the resource gateway, and its own allow the connections";
-            return vec![Finding::unread_optional(INGRESS, unread, could_not)];
-        }
-        Ok(rules) => rules,
-    };
     let subnets: Vec<_> = path.subnets.iter().flat_map(|subnets| subnets.values()).collect();
     let source = Source {
         name: "the resource gateway",
@@ -356,7 +342,5 @@ fn check_security_groups(
         subnets: &subnets,
         has_health_checks: false,
     };
-    let mut findings = Vec::from_iter(security_groups::check_egress(context, source, rules, Vec::new()));
-    findings.push(security_groups::check_database(context, source, rules, &path.subnets));
-    findings
+    security_groups::check_source(context, source, &path.rules, Vec::new(), &path.subnets)
 }

@@ -29,8 +29,8 @@ fn sum(sums: &BTreeMap<Measured, u64>, of: Measured) -> u64 {
 
 /// Connections through the endpoint service also go through the load balancer.
 fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Finding {
-    let flows = sum(sums, Measured::NewFlows);
-    let through = sum(sums, Measured::NewConnections);
+    let flows = sum(sums, Measured::NEW_FLOWS);
+    let through = sum(sums, Measured::NEW_CONNECTIONS);
     let of_services = match is_private_link {
         true => format!(", {through} through the endpoint service"),
         false => String::new(),
@@ -47,57 +47,41 @@ fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Findi
 
 /// The load balancer's security groups block no connection.
 fn check_blocked(sums: &BTreeMap<Measured, u64>) -> Finding {
-    let (inbound, outbound) = (sum(sums, Measured::BlockedInbound), sum(sums, Measured::BlockedOutbound));
+    let (inbound, outbound) = (sum(sums, Measured::BLOCKED_INBOUND), sum(sums, Measured::BLOCKED_OUTBOUND));
     let observed =
         format!("{inbound} connections blocked from clients and {outbound} towards targets in the last hour");
     if outbound > 0 {
+        let impact = "the load balancer's own rules keep it from the database";
         let fix = "see load_balancer_egress: allow the database's port outbound in the load balancer's security group";
-        return Finding::warning(
-            BLOCKED,
-            observed,
-            "the load balancer's own rules keep it from the database",
-            fix,
-        );
+        return Finding::warning(BLOCKED, observed, impact, fix);
     }
     if inbound > 0 {
+        let impact = "the load balancer's security groups refuse these clients";
         let fix = "see security_groups: admit the clients' addresses, or turn off enforcement on PrivateLink traffic";
-        return Finding::warning(
-            BLOCKED,
-            observed,
-            "the load balancer's security groups refuse these clients",
-            fix,
-        );
+        return Finding::warning(BLOCKED, observed, impact, fix);
     }
     Finding::ok(BLOCKED, observed)
 }
 
 /// Resets are few against the connections: some are part of every day.
 fn check_resets(sums: &BTreeMap<Measured, u64>) -> Finding {
-    let flows = sum(sums, Measured::NewFlows);
-    let (own, target) = (sum(sums, Measured::LoadBalancerResets), sum(sums, Measured::TargetResets));
-    let client = sum(sums, Measured::ClientResets);
+    let flows = sum(sums, Measured::NEW_FLOWS);
+    let (own, target) = (sum(sums, Measured::LOAD_BALANCER_RESETS), sum(sums, Measured::TARGET_RESETS));
+    let client = sum(sums, Measured::CLIENT_RESETS);
     let observed =
         format!("{own} by the load balancer, {target} by targets, {client} by clients in the last hour");
     let are_many = |resets: u64| resets > MANY && resets.saturating_mul(2) > flows;
     if are_many(target) {
         let impact =
             "the database resets half of the connections or more: it may be restarting, full or blocking";
-        return Finding::warning(
-            RESETS,
-            observed,
-            impact,
-            "read the database's error log, and run the doctor with --through",
-        );
+        let fix = "read the database's error log, and run the doctor with --through";
+        return Finding::warning(RESETS, observed, impact, fix);
     }
     if are_many(own) {
         let impact = "the load balancer resets half as many connections as it opens, or more: connections idle for longer than the \
                       listener's time-out, or without a target";
-        return Finding::warning(
-            RESETS,
-            observed,
-            impact,
-            "see idle_timeout and targets; let the clients send TCP keepalives",
-        );
+        let fix = "see idle_timeout and targets; let the clients send TCP keepalives";
+        return Finding::warning(RESETS, observed, impact, fix);
     }
     Finding::ok(RESETS, observed)
 }

@@ -99,7 +99,7 @@ impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L
         facts: &Facts,
         configurations: &[ResourceConfiguration],
     ) -> Vec<LatticePath> {
-        let context = CheckContext { binding, facts };
+        let context = CheckContext::new(binding, facts);
         let own = configurations.iter().filter(|one| lattice::designation(context, &one.resource).is_some());
         join_all(own.map(|configuration| self.path(facts, configuration))).await
     }

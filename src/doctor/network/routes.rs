@@ -59,10 +59,6 @@ impl Way<'_> {
         };
         if passage == Passage::Closed && by_another { Passage::Unknown } else { passage }
     }
-
-    fn leads_to_nat(&self) -> bool {
-        self.route.is_some_and(|route| route.target.starts_with("nat-"))
-    }
 }
 
 pub fn findings(
@@ -129,7 +125,8 @@ fn ways<'n>(
     {
         let there = range(to, is_v4).and_then(|range| way(tables, from, range, Direction::There));
         // Behind a NAT gateway, the replies go to its own address, which the facts do not have.
-        let is_by_nat = there.as_ref().is_some_and(Way::leads_to_nat);
+        let route = there.as_ref().and_then(|way| way.route);
+        let is_by_nat = route.is_some_and(|route| route.target.starts_with("nat-"));
         let back = range(from, is_v4).filter(|_| !is_by_nat);
         let back = back.and_then(|range| way(tables, to, range, Direction::Back));
         ways.extend(there.into_iter().chain(back));

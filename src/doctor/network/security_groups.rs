@@ -4,7 +4,7 @@
 //! Rules only allow. A prefix list may hold any address, so no missing rule is reported beside one. Only where health
 //! checks show that connections get through does it count as a rule for the other side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -61,23 +61,19 @@ impl Source<'_> {
         whether: &str,
         open: &[&Rule],
     ) -> Finding {
-        let mut looks = Vec::new();
-        for rule in open {
-            looks.push(match &rule.peer {
-                Peer::PrefixList(id) => {
-                    let show = context.aws("ec2 get-managed-prefix-list-entries --prefix-list-id", &[id]);
-                    format!("see the prefix list's addresses: {show}")
-                }
-                Peer::Group(_) => "see the finding database".to_owned(),
-                Peer::Cidr(_) => format!("see the addresses of {}: {}", self.name, self.interfaces(context)),
-            });
-        }
-        looks.sort_unstable();
-        looks.dedup();
+        let look = |rule: &&Rule| match &rule.peer {
+            Peer::PrefixList(id) => {
+                let show = context.aws("ec2 get-managed-prefix-list-entries --prefix-list-id", &[id]);
+                format!("see the prefix list's addresses: {show}")
+            }
+            Peer::Group(_) => "see the finding database".to_owned(),
+            Peer::Cidr(_) => format!("see the addresses of {}: {}", self.name, self.interfaces(context)),
+        };
+        let looks: BTreeSet<String> = open.iter().map(look).collect();
         let rules = list(open.iter().copied());
         let observed =
             format!("{whether}: the rule for {rules} may do so, and the facts do not show whether it does");
-        Finding::not_examined(check, observed, looks.join("; "))
+        Finding::not_examined(check, observed, looks.iter().joined("; "))
     }
 
     fn interfaces(self, context: CheckContext<'_>) -> String {
@@ -94,13 +90,6 @@ impl Source<'_> {
 
 pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network: &Network) -> Vec<Finding> {
     let load_balancer = &attached.load_balancer;
-    let rules = match &network.rules {
-        Err(unread) => {
-            let could_not = "whether the database's security group admits the load balancer, and its own allow the connections";
-            return vec![Finding::unread_optional(OF_DATABASE, unread, could_not)];
-        }
-        Ok(rules) => rules,
-    };
     let serving = attached.serving(context.binding.target_group.as_str(), context.port());
     let subnets = network.subnets.as_ref().ok();
     let of_zones = subnets.map(|subnets| database_side::of_load_balancer(load_balancer, subnets));
@@ -113,14 +102,48 @@ pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network
         has_health_checks: database_side::is_reached(context),
     };
     let mut findings = Vec::new();
-    if !load_balancer.security_groups.is_empty() {
-        let port = serving.map(|listener| listener.port);
-        findings.extend(port.and_then(|port| check_clients(context, load_balancer, network, rules, port)));
+    if let (Some(listener), Ok(rules)) = (serving, &network.rules)
+        && !load_balancer.security_groups.is_empty()
+    {
+        findings.extend(check_clients(context, load_balancer, network, rules, listener.port));
     }
     let ranges = subnets.map(|subnets| database_side::ranges(context, subnets)).unwrap_or_default();
-    findings.extend(check_egress(context, source, rules, ranges));
-    findings.push(check_database(context, source, rules, &network.subnets));
+    findings.extend(check_source(context, source, &network.rules, ranges, &network.subnets));
     findings
+}
+
+/// The source's groups let it out to the database, whose subnets have these ranges, and the database's groups admit it
+/// from each of its own subnets.
+pub fn check_source(
+    context: CheckContext<'_>,
+    source: Source<'_>,
+    rules: &Fact<Vec<Rule>>,
+    ranges: Vec<IpNet>,
+    subnets: &Fact<BTreeMap<String, Subnet>>,
+) -> Vec<Finding> {
+    let Source { name, ingress, .. } = source;
+    let rules = match rules {
+        Err(unread) => {
+            let could_not = format!(
+                "whether the database's security group admits {name}, and its own allow the connections"
+            );
+            return vec![Finding::unread_optional(ingress, unread, &could_not)];
+        }
+        Ok(rules) => rules,
+    };
+    let could_not = format!("whether the database's security group admits {name}");
+    let database = check_database(context, source, rules).unwrap_or_else(|| match subnets {
+        Err(unread) => Finding::unread_optional(ingress, unread, &could_not),
+        Ok(_) => Finding::not_examined(
+            ingress,
+            format!(
+                "{could_not}: the database's port, addresses or security groups are not known, or the subnets of {name} \
+                 have no range of the address's family"
+            ),
+            "see the findings endpoint, database and target_group",
+        ),
+    });
+    check_egress(context, source, rules, ranges).into_iter().chain([database]).collect()
 }
 
 /// The rules of these groups that allow this port, in one direction.
@@ -139,10 +162,7 @@ fn allowing<'n>(
 }
 
 fn list<'a>(peers: impl Iterator<Item = &'a Rule>) -> String {
-    let mut peers: Vec<String> = peers.map(|rule| rule.peer.to_string()).collect();
-    peers.sort_unstable();
-    peers.dedup();
-    peers.join(", ")
+    peers.map(|rule| rule.peer.to_string()).collect::<BTreeSet<_>>().iter().joined(", ")
 }
 
 /// The load balancer's groups admit somebody to the listener's port. Which addresses vendors have is not known here.
@@ -166,12 +186,8 @@ fn check_clients(
     );
     if admitted.is_empty() {
         let observed = format!("{} has no rule for port {port}", groups.join(", "));
-        return Some(Finding::problem(
-            OF_CLIENTS,
-            observed,
-            "the load balancer drops every client's connection",
-            fix,
-        ));
+        let impact = "the load balancer drops every client's connection";
+        return Some(Finding::problem(OF_CLIENTS, observed, impact, fix));
     }
     let observed = format!("{} admits {admitted} to port {port}", groups.join(", "));
     let mut admitting = allowing(rules, groups, false, port);
@@ -197,9 +213,8 @@ fn check_clients(
     Some(finding(OF_CLIENTS, observed, impact, fix))
 }
 
-/// The source's groups let it connect to the database, whose subnets have these ranges. `None` without a port or an
-/// address, or where it has no groups.
-pub fn check_egress(
+/// The source's groups let it connect to the database. `None` without a port or an address, or where it has no groups.
+fn check_egress(
     context: CheckContext<'_>,
     source: Source<'_>,
     rules: &[Rule],
@@ -248,31 +263,9 @@ pub fn check_egress(
     Some(source.cut_off(context, egress, observed, fix))
 }
 
-/// The database's groups admit the source from each of its subnets, which were read or not.
-pub fn check_database(
-    context: CheckContext<'_>,
-    source: Source<'_>,
-    rules: &[Rule],
-    subnets: &Fact<BTreeMap<String, Subnet>>,
-) -> Finding {
-    let Source { name, ingress, .. } = source;
-    let could_not = format!("whether the database's security group admits {name}");
-    check_known_database(context, source, rules).unwrap_or_else(|| match subnets {
-        Err(unread) => Finding::unread_optional(ingress, unread, &could_not),
-        Ok(_) => Finding::not_examined(
-            ingress,
-            format!(
-                "{could_not}: the database's port, addresses or security groups are not known, or the subnets of {name} \
-                 have no range of the address's family"
-            ),
-            "see the findings endpoint, database and target_group",
-        ),
-    })
-}
-
 /// `None` without a port or an address, where the database's groups are not known, or where they admit no group of the
 /// source's and no range of the address's family is known of its subnets.
-fn check_known_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
+fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule]) -> Option<Finding> {
     let Source { name, ingress, security_groups, subnets, has_health_checks, .. } = source;
     let port = context.port()?;
     let groups = context.security_groups();

@@ -38,17 +38,16 @@ pub fn check_share(
     context: CheckContext<'_>,
     configuration: &ResourceConfiguration,
     shares: &Fact<Vec<Share>>,
-    principal: Option<&str>,
 ) -> Finding {
-    let shares = match shares {
+    let is_left = |share: &&Share| acceptance(&share.status) != Acceptance::Gone;
+    let shares: Vec<&Share> = match shares {
         Err(unread) => {
             let could_not =
                 "the accounts that the resource configuration is shared with, and whether they accepted";
             return Finding::unread_optional(SHARE, unread, could_not);
         }
-        Ok(shares) => shares.iter(),
+        Ok(shares) => shares.iter().filter(is_left).collect(),
     };
-    let shares: Vec<&Share> = shares.filter(|share| acceptance(&share.status) != Acceptance::Gone).collect();
     let observed = observed(configuration, &shares);
     let fixes = fixes(context, configuration, &shares);
     if !fixes.is_empty() {
@@ -67,7 +66,7 @@ pub fn check_share(
         let fix = format!("if the account is a vendor's, invite it again: {gone}");
         return Finding::warning(SHARE, observed, impact, fix);
     }
-    shared_with_nobody(context, configuration, &shares, principal)
+    shared_with_nobody(context, configuration, &shares)
 }
 
 fn with<'s>(shares: &[&'s Share], wanted: Acceptance) -> impl Iterator<Item = (&'s Share, &'s Principal)> {
@@ -143,7 +142,6 @@ fn shared_with_nobody(
     context: CheckContext<'_>,
     configuration: &ResourceConfiguration,
     shares: &[&Share],
-    principal: Option<&str>,
 ) -> Finding {
     let ResourceConfiguration { id, name, shared_arn, is_for_shared_networks, .. } = configuration;
     let observed = observed(configuration, shares);
@@ -154,7 +152,7 @@ fn shared_with_nobody(
         let observed = format!("{observed}; a service network that it is in may be shared");
         return Finding::not_examined(SHARE, observed, format!("see its service networks: {list}"));
     }
-    let fix = match (principal.and_then(account), shares.first()) {
+    let fix = match (context.principal.and_then(account), shares.first()) {
         (None, _) => {
             "ask the vendor for the ARN of its principal, then run the doctor with --principal and that ARN"
                 .to_owned()
@@ -170,6 +168,7 @@ fn shared_with_nobody(
     Finding::warning(SHARE, observed, "no other account connects by this path", fix)
 }
 
-fn account(principal: &str) -> Option<&str> {
+/// The account in an ARN.
+pub fn account(principal: &str) -> Option<&str> {
     principal.split(':').nth(4).filter(|account| !account.is_empty())
 }

@@ -84,7 +84,7 @@ fn world() -> World {
             acl("acl-db", ["subnet-db-a", "subnet-db-b"]),
         ]),
         route_tables: Ok(vec![table]),
-        metrics: Ok(BTreeMap::from([(Measured::NewFlows, 120), (Measured::NewConnections, 100)])),
+        metrics: Ok(BTreeMap::from([(Measured::NEW_FLOWS, 120), (Measured::NEW_CONNECTIONS, 100)])),
     };
     World { facts, network, principal: None }
 }
@@ -589,19 +589,19 @@ const CASES: &[Case] = &[
         world.network.route_tables = Err(denied("ec2:DescribeRouteTables"));
     }),
     case("blocked_flows", Warning, "7 connections blocked from clients", "security_groups", |world| {
-        metric(world, Measured::BlockedInbound, 7);
+        metric(world, Measured::BLOCKED_INBOUND, 7);
     }),
     case("blocked_flows", Warning, "7 towards targets", "load_balancer_egress", |world| {
-        metric(world, Measured::BlockedOutbound, 7);
+        metric(world, Measured::BLOCKED_OUTBOUND, 7);
     }),
     case("resets", Warning, "80 by targets", "--through", |world| {
-        metric(world, Measured::TargetResets, 80);
+        metric(world, Measured::TARGET_RESETS, 80);
     }),
     case("resets", Warning, "90 by the load balancer", "idle_timeout", |world| {
-        metric(world, Measured::LoadBalancerResets, 90);
+        metric(world, Measured::LOAD_BALANCER_RESETS, 90);
     }),
     case("traffic", Warning, "0 new connections in the last hour, 100 through", "blocked_flows", |world| {
-        metric(world, Measured::NewFlows, 0);
+        metric(world, Measured::NEW_FLOWS, 0);
     }),
     case("traffic", NotExamined, "AccessDenied", "allow cloudwatch:GetMetricData", |world| {
         world.network.metrics = Err(denied("cloudwatch:GetMetricData"));

@@ -14,7 +14,7 @@ fn config() -> Config {
     Config {
         bindings: vec![binding()],
         discovery: None,
-        discovery_endpoints: AllowedEndpoints::default(),
+        discovery_endpoints: AllowedEndpoints::RdsAnd([].into()),
         timing,
         nameservers: None,
         preregister: true,

@@ -235,7 +235,7 @@ async fn next_selection_follows_the_report() {
         (Status::Planned, Some(addresses()), "cleanup, cleanup"),
         (Status::Deferred, None, "list, list"),
     ] {
-        let report = Report { addresses, ..Report::new("db-0.example.com", &group(0), status) };
+        let report = Report { addresses, ..Report::of("db-0.example.com", &group(0), status) };
         assert_eq!(after(&report), expected, "{report:?}");
     }
 }
@@ -309,7 +309,7 @@ fn group_that_may_change_late_is_listed_by_the_next_check() {
     let report = Report {
         addresses: Some(addresses()),
         may_change_late: true,
-        ..Report::new(&binding.endpoint, binding.target_group.as_str(), Status::Updated)
+        ..Report::new(&binding, Status::Updated)
     };
     memory.record(binding, &report, now);
     let selection = memory.select(&bindings, now, CHECK);
