@@ -151,7 +151,8 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             Some(text) => bindings::bindings(&mut self.problems, &text),
             None => {
                 if !are_optional {
-                    self.problems.add_missing(BINDINGS, BINDINGS_EXAMPLE);
+                    self.problems
+                        .add_missing(BINDINGS, &format!("{BINDINGS_EXAMPLE}, or set {DISCOVERY_TAG}"));
                 }
                 Vec::new()
             }

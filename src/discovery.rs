@@ -20,15 +20,26 @@ use crate::rate_limit::Priority;
 use crate::reconcile::{Report, Status};
 use crate::text::Joined as _;
 
-/// How old the list of tagged groups may be for a check, in an account of up to 300 groups. A listing makes a
-/// call for each twenty of them, and tags change by deployments.
-pub const TAG_MAX_AGE: Duration = Duration::from_secs(300);
-/// How old the list may be when no tag binds a group, or when an event is about a database without a binding. The database
-/// may be new, but in most accounts it has no binding.
-pub const TAG_MAX_AGE_UNKNOWN_DB: Duration = Duration::from_secs(60);
+/// The list that a check accepts. A listing makes a call for each twenty groups of the account, and tags change by
+/// deployments.
+pub const TAG_AGE: TagAge = TagAge::UpTo(Duration::from_secs(300));
+/// The list that is accepted when no tag binds a group, or when an event is about a database without a binding. The
+/// database may be new, but in most accounts it has no binding.
+pub const TAG_AGE_UNKNOWN_DB: TagAge = TagAge::UpTo(Duration::from_secs(60));
 /// How many attempts to list the tagged groups are made if there are no other bindings. From the second attempt on,
 /// the calls pause after a refusal, so that failovers elsewhere in the account come first.
 const ATTEMPTS: usize = 10;
+
+/// Which list of the tagged groups a caller accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagAge {
+    /// The known list, however old it is: a watch must not wait.
+    Any,
+    /// The known list up to this age, in an account of up to 300 groups.
+    UpTo(Duration),
+    /// A new list: an operator asks about what is there now.
+    New,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tagged {
@@ -48,9 +59,9 @@ pub struct Tags {
 }
 
 pub trait Discover {
-    /// The groups that carry the tag: the known list if it is no older than `max_age` (in an account of many groups it
-    /// may be older), otherwise a new list, made at this priority.
-    async fn tagged(&self, key: &str, max_age: Duration, priority: Priority) -> Result<Tags, Error>;
+    /// The groups that carry the tag: the known list if the caller accepts its age, otherwise a new list, made at this
+    /// priority.
+    async fn tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Tags, Error>;
 }
 
 #[derive(Clone, Debug, Default)]
@@ -115,7 +126,7 @@ impl fmt::Display for Unbound {
 pub async fn binding_set<T: Discover>(
     groups: &T,
     config: &Config,
-    max_age: Duration,
+    age: TagAge,
     priority: Priority,
     deadline: Instant,
 ) -> BindingSet {
@@ -124,7 +135,7 @@ pub async fn binding_set<T: Discover>(
     // Without other bindings there is nothing else to do. A new attempt continues where the last one stopped.
     let attempts = if config.bindings.is_empty() { ATTEMPTS } else { 1 };
     let Tags { groups, are_new, failure } =
-        match list_tagged(groups, key, max_age, priority, attempts, deadline).await {
+        match list_tagged(groups, key, age, priority, attempts, deadline).await {
             Ok(tags) => tags,
             Err(error) => {
                 set.unbound.push(Unbound::tag(key, error.explain()));
@@ -159,7 +170,7 @@ pub async fn binding_set<T: Discover>(
 async fn list_tagged<T: Discover>(
     groups: &T,
     key: &str,
-    max_age: Duration,
+    age: TagAge,
     priority: Priority,
     attempts: usize,
     deadline: Instant,
@@ -170,7 +181,7 @@ async fn list_tagged<T: Discover>(
     ));
     let later = iter::repeat_n(priority.max(Priority::Cleanup), attempts - 1);
     for priority in iter::once(priority).chain(later) {
-        let Ok(result) = timeout_at(deadline, groups.tagged(key, max_age, priority)).await else { break };
+        let Ok(result) = timeout_at(deadline, groups.tagged(key, age, priority)).await else { break };
         let is_transient = matches!(&result, Err(error) if error.kind() == ErrorKind::Transient);
         last = result;
         if !is_transient {
@@ -217,7 +228,7 @@ mod tests {
     struct Listed(Vec<Tagged>);
 
     impl Discover for Listed {
-        async fn tagged(&self, _: &str, _: Duration, _: Priority) -> Result<Tags, Error> {
+        async fn tagged(&self, _: &str, _: TagAge, _: Priority) -> Result<Tags, Error> {
             Ok(Tags { groups: self.0.clone(), are_new: true, failure: None })
         }
     }
@@ -226,7 +237,7 @@ mod tests {
     struct Known(Tagged);
 
     impl Discover for Known {
-        async fn tagged(&self, _: &str, _: Duration, _: Priority) -> Result<Tags, Error> {
+        async fn tagged(&self, _: &str, _: TagAge, _: Priority) -> Result<Tags, Error> {
             Ok(Tags {
                 groups: vec![self.0.clone()],
                 are_new: false,
@@ -241,7 +252,7 @@ mod tests {
         let groups = Known(Tagged { group: group("orders"), tags });
         let deadline = Instant::now() + Duration::from_secs(1);
         let config = config("", None);
-        let set = binding_set(&groups, &config, Duration::ZERO, Priority::Routine, deadline).await;
+        let set = binding_set(&groups, &config, TagAge::New, Priority::Routine, deadline).await;
         assert_eq!(set.bindings.iter().map(Binding::name).collect::<Vec<_>>(), ["orders"]);
         assert_eq!(set.unbound, [Unbound::Tag { key: KEY.to_owned(), reason: "AccessDenied".to_owned() }]);
     }
@@ -268,7 +279,7 @@ mod tests {
         });
         let deadline = Instant::now() + Duration::from_secs(1);
         let groups = Listed(groups.collect());
-        let set = binding_set(&groups, config, Duration::ZERO, Priority::Routine, deadline).await;
+        let set = binding_set(&groups, config, TagAge::New, Priority::Routine, deadline).await;
         let bound = set.bindings.iter().map(|binding| binding.name().to_owned());
         let failed = set.unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
         (bound.collect(), failed.collect())

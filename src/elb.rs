@@ -320,11 +320,13 @@ fn parse_target(
         Some(port) => u16::try_from(port).map_err(|_| format!("the target {id} has the port {port}"))?,
     };
     let state = match description.target_health().and_then(|health| health.state()) {
-        Some(TargetHealthStateEnum::Draining | TargetHealthStateEnum::UnhealthyDraining) => {
-            TargetState::Draining
-        }
+        Some(TargetHealthStateEnum::Draining) => TargetState::Draining,
         Some(TargetHealthStateEnum::Initial) => TargetState::Initial,
-        Some(TargetHealthStateEnum::Unhealthy) => TargetState::Unhealthy,
+        // `unhealthy.draining` is a registered target whose connections last until the group's attribute
+        // `target_health_state.unhealthy.draining_interval_seconds` ends them.
+        Some(TargetHealthStateEnum::Unhealthy | TargetHealthStateEnum::UnhealthyDraining) => {
+            TargetState::Unhealthy
+        }
         Some(TargetHealthStateEnum::Healthy) => TargetState::Healthy,
         Some(TargetHealthStateEnum::Unused) => TargetState::Unused,
         Some(TargetHealthStateEnum::Unavailable) => TargetState::Unavailable,

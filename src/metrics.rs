@@ -165,7 +165,7 @@ mod tests {
             deregistered: BTreeSet::new(),
             waiting: Vec::new(),
             health: Default::default(),
-            may_change_late: false,
+            may_apply_late: false,
             error: None,
             elapsed_ms: 25,
             registration_latency_ms: None,

@@ -24,12 +24,12 @@ pub enum TargetState {
     Unused,
     /// Registered and not in service yet: `initial`.
     Initial,
-    /// Registered and not in service: `unhealthy`.
+    /// Registered and not in service: `unhealthy` or `unhealthy.draining`.
     Unhealthy,
     /// Listed with a state that this version does not know; a later API may have more states. The target is not
     /// registered again. It does not count as registered where a deregistration needs a registered target.
     Unknown,
-    /// Deregistered, with connections left: `draining` or `unhealthy.draining`. Counts as absent.
+    /// Deregistered, with connections left: `draining`. Counts as absent.
     Draining,
 }
 

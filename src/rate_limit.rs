@@ -36,7 +36,8 @@ impl Priority {
     fn pause_after_failure(self) -> Duration {
         match self {
             Self::Failover => Duration::ZERO,
-            Self::Cleanup => Duration::from_secs(5),
+            // A watch lists the group this often after a change whose outcome is not known.
+            Self::Cleanup => Duration::from_secs(3),
             Self::Routine => Duration::from_secs(10),
         }
     }
@@ -333,7 +334,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn throttle_pauses_all_calls_but_those_of_failovers() {
-        for (priority, pause) in [(Failover, 0), (Cleanup, 5), (Routine, 10)] {
+        for (priority, pause) in [(Failover, 0), (Cleanup, 3), (Routine, 10)] {
             let rate_limiter = ApiRateLimiter::new(5);
             (0..100).for_each(|_| rate_limiter.record_failed_attempt());
             let took = take(&rate_limiter, 1, priority, Call::Describe).await;

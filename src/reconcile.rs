@@ -569,14 +569,14 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         };
         self.log.end(status, error.as_deref());
         let plan = self.plan.unwrap_or_default();
-        let may_change_late = self.changes.may_apply_late();
+        let may_apply_late = self.changes.may_apply_late();
         Report {
             addresses: self.observer.resolution.as_ref().map(|found| found.addresses.clone()),
             registered: self.changes.registered,
             deregistered: self.changes.deregistered,
             waiting: waiting_lines(plan, self.mode),
             health: self.observer.health(),
-            may_change_late,
+            may_apply_late,
             error,
             elapsed_ms: millis(self.control.elapsed()),
             registration_latency_ms: self.registration_latency.map(millis),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::binding::{Binding, Role};
 use crate::config::Config;
-use crate::discovery::{self, BindingSet, Discover, TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB, Unbound};
+use crate::discovery::{self, BindingSet, Discover, TAG_AGE, TAG_AGE_UNKNOWN_DB, TagAge, Unbound};
 use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, check_settings, examine};
 use crate::endpoint::{cluster_identifier, member, zone};
 use crate::event::{
@@ -257,22 +257,22 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             (request, set, members)
         };
         let members = self.members.borrow().clone();
-        let (request, known, members) = load(Duration::MAX, priority, members).await;
+        let (request, known, members) = load(TagAge::Any, priority, members).await;
         let routine_end = deadline.min(Instant::now() + TAG_REFRESH_TIMEOUT);
         let (age, priority, end) = match request {
             Request::Watch(_) => return (request, BindingSet { unbound: Vec::new(), ..known }),
             _ if known.are_new || self.config.discovery.is_none() => return (request, known),
             // An operator asks about what is there now.
-            _ if matches!(event, Event::Command(_)) => (Duration::ZERO, Priority::Routine, routine_end),
+            _ if matches!(event, Event::Command(_)) => (TagAge::New, Priority::Routine, routine_end),
             // A failover of a new database may wait for the tags.
             _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
-                (TAG_MAX_AGE_UNKNOWN_DB, priority, deadline)
+                (TAG_AGE_UNKNOWN_DB, priority, deadline)
             }
             // No tag binds a group.
             _ if known.bindings.len() == self.config.bindings.len() => {
-                (TAG_MAX_AGE_UNKNOWN_DB, Priority::Routine, routine_end)
+                (TAG_AGE_UNKNOWN_DB, Priority::Routine, routine_end)
             }
-            _ => (TAG_MAX_AGE, Priority::Routine, routine_end),
+            _ => (TAG_AGE, Priority::Routine, routine_end),
         };
         match timeout_at(end, load(age, priority, members)).await {
             Ok((request, set, _)) => (request, set),
@@ -343,8 +343,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     /// The bindings, by the tags that were read last.
     pub async fn known_bindings(&self, deadline: Instant) -> Vec<Binding> {
         let groups = &self.clients.groups;
-        let age = Duration::MAX;
-        discovery::binding_set(groups, self.config, age, Priority::Routine, deadline).await.bindings
+        discovery::binding_set(groups, self.config, TagAge::Any, Priority::Routine, deadline).await.bindings
     }
 
     /// The member that the RDS API names as the writer, if DNS names another one: a failover is under way. Best effort:

@@ -24,9 +24,15 @@ pub struct App {
 }
 
 pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, BoxError> {
-    let config = Config::parse(&variable)?;
+    let (config, connections) = match (Config::parse(&variable), tls::connections(&variable)) {
+        (Ok(config), Ok(connections)) => (config, connections),
+        // Everything that is wrong is in one message: a deployment takes minutes.
+        (Err(config), Err(connections)) => return Err(format!("{config}; {connections}").into()),
+        (Err(config), Ok(_)) => return Err(config.into()),
+        (Ok(_), Err(connections)) => return Err(connections),
+    };
     let dns = DnsClient::new(config.nameservers.as_deref()).map_err(|error| error.explain())?;
-    let sdk = client::sdk(&variable, tls::connections(&variable)?).await;
+    let sdk = client::sdk(&variable, connections).await;
     if sdk.region().is_none() {
         return Err("no Region is set. Fix: set AWS_REGION, or set AWS_PROFILE to a profile that exists and has a region \
                     (`aws configure list-profiles` lists them)"
@@ -36,4 +42,23 @@ pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, Box
         Elb::new(aws_sdk_elasticloadbalancingv2::Client::new(&sdk), ApiRateLimiter::new(config.elb_calls));
     let rds = Rds::new(aws_sdk_rds::Client::new(&sdk));
     Ok(App { config, clients: Clients { dns, groups, rds }, sdk })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn everything_that_is_wrong_is_in_one_message() {
+        let variable = |name: &str| match name {
+            "WATCH_SECONDS" => Some("soon".to_owned()),
+            "AWS_CA_BUNDLE" => Some("/nonexistent.pem".to_owned()),
+            _ => None,
+        };
+        let Err(error) = start(variable).await else { panic!("it starts") };
+        let message = error.to_string();
+        for wrong in ["BINDINGS: is not set", "WATCH_SECONDS: \"soon\"", "AWS_CA_BUNDLE"] {
+            assert!(message.contains(wrong), "{wrong} is not in {message}");
+        }
+    }
 }

@@ -40,6 +40,16 @@ fn finding<'a>(result: &'a Value, check: &str) -> &'a Value {
 }
 
 #[tokio::test]
+async fn missing_target_group_is_one_problem() {
+    let aws = FakeAws::new();
+    aws.state().groups.clear();
+    let result = run_doctor(&aws, &[]).await;
+    assert_eq!(not_ok(&result), ["problem target_group"]);
+    let fix = finding(&result, "target_group")["fix"].as_str().unwrap();
+    assert!(fix.starts_with("no target group of this account and Region has that ARN"), "{fix}");
+}
+
+#[tokio::test]
 async fn healthy_binding_has_only_ok_findings() {
     let aws = FakeAws::new();
     let result = run_doctor(&aws, &[]).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rds_nlb_sync::binding::Binding;
 use rds_nlb_sync::config::{AllowedEndpoints, Config};
-use rds_nlb_sync::discovery::{TAG_MAX_AGE, TAG_MAX_AGE_UNKNOWN_DB};
+use rds_nlb_sync::discovery::{TAG_AGE, TAG_AGE_UNKNOWN_DB, TagAge};
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::lambda::handle;
 use rds_nlb_sync::rate_limit::Priority::{Failover, Routine};
@@ -226,14 +226,14 @@ async fn unbound_databases_do_not_matter() {
 
 #[tokio::test(start_paused = true)]
 async fn accepted_tag_age_depends_on_the_event() {
-    let any = |priority| (Duration::MAX, priority);
+    let any = |priority| (TagAge::Any, priority);
     for (event, are_known, expected) in [
         (failover("billing"), true, vec![any(Failover)]),
-        (failover("sales"), true, vec![any(Failover), (TAG_MAX_AGE_UNKNOWN_DB, Failover)]),
+        (failover("sales"), true, vec![any(Failover), (TAG_AGE_UNKNOWN_DB, Failover)]),
         (failover("sales"), false, vec![any(Failover)]),
-        (schedule(), true, vec![any(Routine), (TAG_MAX_AGE, Routine)]),
+        (schedule(), true, vec![any(Routine), (TAG_AGE, Routine)]),
         (schedule(), false, vec![any(Routine)]),
-        (json!({"command": "check"}), true, vec![any(Routine), (Duration::ZERO, Routine)]),
+        (json!({"command": "check"}), true, vec![any(Routine), (TagAge::New, Routine)]),
     ] {
         let aws = two_databases();
         aws.tagged("tagged", &[("rds-endpoint", BILLING)]);
@@ -266,7 +266,7 @@ async fn tags_that_bind_nothing_are_read_again_sooner() {
     let aws = two_databases();
     aws.state().tags_are_known = true;
     failed(invoke_with(Some("rds-endpoint"), &aws, schedule(), minute()).await);
-    let expected = [(Duration::MAX, Routine), (TAG_MAX_AGE_UNKNOWN_DB, Routine)];
+    let expected = [(TagAge::Any, Routine), (TAG_AGE_UNKNOWN_DB, Routine)];
     assert_eq!(aws.state().tag_ages, expected);
 }
 
@@ -431,7 +431,7 @@ fn message_of_a_thousand_failed_bindings_has_a_few_kilobytes() {
         deregistered: Default::default(),
         waiting: Vec::new(),
         health: Default::default(),
-        may_change_late: false,
+        may_apply_late: false,
         error: Some("r".repeat(5000) + ". Fix: allow it"),
         elapsed_ms: 1,
         registration_latency_ms: None,

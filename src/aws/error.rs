@@ -85,7 +85,7 @@ where
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
     let kind = kind(&error, &code, status);
-    let fix = match invalid_credentials(&code).or_else(|| unanswered(&error)) {
+    let fix = match invalid_credentials(&code).or_else(|| rejected(&code)).or_else(|| unanswered(&error)) {
         Some(fix) => Some(fix.to_owned()),
         None if is_denied(&code, status) => Some(format!(
             "allow {action} in the role that makes the call (the function's; at a command line, yours), and check its credentials"
@@ -135,6 +135,27 @@ fn invalid_credentials(code: &str) -> Option<&'static str> {
         "SignatureDoesNotMatch" | "IncompleteSignature" | "InvalidSignatureException" => {
             "the signature is wrong. At a command line, check AWS_SECRET_ACCESS_KEY, which must belong to the access key, and \
              the clock; in a function, check that no proxy changes requests, and remove AWS_… credentials from its variables"
+        }
+        _ => return None,
+    })
+}
+
+/// The fix for an error code with which the load balancing API rejects a group or a target.
+fn rejected(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "TargetGroupNotFound" | "TargetGroupNotFoundException" => {
+            "no target group of this account and Region has that ARN; correct the binding, with an ARN that \
+             `aws elbv2 describe-target-groups` lists"
+        }
+        "InvalidTarget" | "InvalidTargetException" => {
+            "the group does not take this address: it must be of the group's address type, and in the group's VPC or a \
+             network that is connected to it"
+        }
+        "TooManyTargets" | "TooManyTargetsException" => {
+            "the group or its load balancer has as many targets as it may have: deregister some, or have the quota raised"
+        }
+        "TooManyRegistrationsForTargetId" | "TooManyRegistrationsForTargetIdException" => {
+            "the address is a target as often as it may be: deregister it elsewhere, or have the quota raised"
         }
         _ => return None,
     })

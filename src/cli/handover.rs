@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::network::NetworkApis;
 use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
-use crate::discovery::{self, BindingSet};
+use crate::discovery::{self, BindingSet, TagAge};
 use crate::doctor::{Facts, LoadBalancerFacts, Unread, is_tls_required, line, network, read_facts};
 use crate::rate_limit::Priority;
 use crate::startup::{App, BoxError};
@@ -69,7 +69,7 @@ pub async fn run(
     let spinner = common.spinner(format!("reading {}", described(config)));
     let deadline = Instant::now() + common.time();
     let (groups, priority) = (&clients.groups, Priority::Routine);
-    let listing = discovery::binding_set(groups, config, Duration::ZERO, priority, deadline);
+    let listing = discovery::binding_set(groups, config, TagAge::New, priority, deadline);
     let BindingSet { bindings, unbound, .. } = listing.await;
     #[cfg(feature = "network")]
     let network = NetworkApis::new(&app.sdk, now, None);

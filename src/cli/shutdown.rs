@@ -8,11 +8,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
-use crate::discovery::{Discover, Tags};
+use crate::discovery::{Discover, TagAge, Tags};
 use crate::error::Error;
 use crate::plan::{Family, Targets};
 use crate::rate_limit::{Call, Permit, Priority};
@@ -101,7 +100,7 @@ impl<P: RdsApi> RdsApi for Guarded<P> {
 }
 
 impl<P: Discover> Discover for Guarded<P> {
-    async fn tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Tags, Error> {
+    async fn tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Tags, Error> {
         self.inner.tagged(key, age, priority).await
     }
 }

@@ -23,7 +23,7 @@ fn report(status: Status) -> crate::reconcile::Report {
         registered: ["[fd00:1234:5678:9abc:def0:1234:5678:9abc]:65535".parse().unwrap()].into(),
         deregistered: ["10.0.1.10:5432".parse().unwrap()].into(),
         health: std::collections::BTreeMap::new(),
-        may_change_late: false,
+        may_apply_late: false,
         waiting: vec!["10.0.9.9:5432 is deregistered once DNS has confirmed the writer".to_owned()],
         error: Some(format!("could not describe {GROUP}: AccessDenied: no. Fix: allow it in the role")),
         elapsed_ms: 7,

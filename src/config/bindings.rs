@@ -198,8 +198,11 @@ fn databases(value: &Value) -> Result<Vec<String>, String> {
 
 fn database(value: &Value) -> Result<String, String> {
     let identifier = text(value)?;
-    let is_valid = identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if is_valid && !identifier.is_empty() {
+    // RDS API, `DBInstanceIdentifier` and `DBClusterIdentifier`.
+    let is_valid = identifier.starts_with(|c: char| c.is_ascii_alphabetic())
+        && identifier.len() <= 63
+        && identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_valid {
         return Ok(identifier.to_owned());
     }
     Err(format!(

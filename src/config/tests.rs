@@ -139,7 +139,7 @@ fn empty_variable_counts_as_unset() {
         assert_eq!(parse(&variables), parse(&[]), "{empty:?}");
         assert_eq!(
             problems(&[(BINDINGS, empty)]),
-            [format!("BINDINGS: is not set. Fix: give {BINDINGS_EXAMPLE}")],
+            [format!("BINDINGS: is not set. Fix: give {BINDINGS_EXAMPLE}, or set DISCOVERY_TAG")],
             "{empty:?}"
         );
     }
@@ -150,7 +150,7 @@ fn missing_bindings_are_refused_with_the_fix() {
     assert_eq!(
         Config::parse(|_| None).unwrap_err().to_string(),
         "the configuration is not valid: BINDINGS: is not set. Fix: give a JSON array such as [{\"endpoint\": \
-         \"orders.cluster-….rds.amazonaws.com\", \"target_group\": \"arn:aws:elasticloadbalancing:…\"}]"
+         \"orders.cluster-….rds.amazonaws.com\", \"target_group\": \"arn:aws:elasticloadbalancing:…\"}], or set DISCOVERY_TAG"
     );
 }
 

@@ -234,7 +234,7 @@ pub struct Health {
 
 impl Health {
     pub fn is_draining(&self) -> bool {
-        self.state == "draining" || self.state == "unhealthy.draining"
+        self.state == "draining"
     }
 }
 

@@ -126,9 +126,9 @@ impl Finding {
 }
 
 impl Unread {
-    /// Whether both calls failed in the same way because an API did not answer.
+    /// Whether both calls failed in the same way: an API did not answer, or one fix helps both.
     pub(super) fn failed_alike(&self, other: &Self) -> bool {
         let is_silence = matches!(self.kind, ErrorKind::Transient | ErrorKind::DeadlineExceeded);
-        is_silence && self.kind == other.kind && self.fix == other.fix
+        (is_silence || self.fix.is_some()) && self.kind == other.kind && self.fix == other.fix
     }
 }

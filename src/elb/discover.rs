@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tokio::time::Instant;
 
 use super::Elb;
 use crate::aws;
-use crate::discovery::{Discover, Tagged, Tags};
+use crate::discovery::{Discover, TagAge, Tagged, Tags};
 use crate::error::{Error, ErrorKind};
 use crate::rate_limit::{Call, Permit, Priority};
 use crate::reconcile::TargetGroupApi;
@@ -37,9 +36,9 @@ pub(super) struct TagList {
 }
 
 impl TagList {
-    /// Whether the list is young enough for this age. A caller that accepts any age must not wait: it takes any list.
-    fn is_young(&self, max_age: Duration) -> bool {
-        is_young(self.started, self.all, max_age) && (!self.is_outdated || max_age == Duration::MAX)
+    /// Whether the caller accepts the list. One that accepts any age must not wait: it takes any list.
+    fn is_accepted(&self, age: TagAge) -> bool {
+        is_accepted(self.started, self.all, age) && (!self.is_outdated || age == TagAge::Any)
     }
 }
 
@@ -60,9 +59,12 @@ impl TagScan {
 }
 
 /// Whether a list of an account with this many groups is young enough for a caller that accepts this age.
-fn is_young(started: Instant, all: usize, max_age: Duration) -> bool {
-    max_age == Duration::MAX
-        || started.elapsed() <= max_age.mul_f64((all as f64 / GROUPS_AT_BASE_AGE).max(1.0))
+fn is_accepted(started: Instant, all: usize, age: TagAge) -> bool {
+    match age {
+        TagAge::Any => true,
+        TagAge::UpTo(age) => started.elapsed() <= age.mul_f64((all as f64 / GROUPS_AT_BASE_AGE).max(1.0)),
+        TagAge::New => false,
+    }
 }
 
 impl Elb {
@@ -111,15 +113,10 @@ impl Elb {
     }
 
     /// Lists the tagged groups, and keeps the list. Continues an unfinished listing that is young enough.
-    async fn list_tagged(
-        &self,
-        key: &str,
-        max_age: Duration,
-        priority: Priority,
-    ) -> Result<Vec<Tagged>, Error> {
+    async fn list_tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Vec<Tagged>, Error> {
         let mut unfinished = self.scan.lock().await;
         let scan = match &mut *unfinished {
-            Some(scan) if is_young(scan.started, scan.arns.len(), max_age) => scan,
+            Some(scan) if is_accepted(scan.started, scan.arns.len(), age) => scan,
             none => {
                 let started = Instant::now();
                 let arns = self.list_groups(priority).await?;
@@ -162,18 +159,18 @@ impl Elb {
 }
 
 impl Discover for Elb {
-    async fn tagged(&self, key: &str, max_age: Duration, priority: Priority) -> Result<Tags, Error> {
+    async fn tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Tags, Error> {
         let known = self.tag_list().clone();
-        if let Some(TagList { tagged, .. }) = known.as_ref().filter(|list| list.is_young(max_age)) {
+        if let Some(TagList { tagged, .. }) = known.as_ref().filter(|list| list.is_accepted(age)) {
             return Ok(Tags { groups: tagged.clone(), are_new: false, failure: None });
         }
-        match (self.list_tagged(key, max_age, priority).await, known) {
+        match (self.list_tagged(key, age, priority).await, known) {
             (Ok(groups), _) => Ok(Tags { groups, are_new: true, failure: None }),
             // The function continues to sync the bindings of an old list.
             (Err(error), Some(TagList { tagged, .. })) => {
                 let reason = error.explain();
                 tracing::warn!(decision = "retry", reason, "using the last list of tagged groups");
-                let matters = error.kind() == ErrorKind::Permanent || max_age.is_zero();
+                let matters = error.kind() == ErrorKind::Permanent || age == TagAge::New;
                 let failure = matters.then_some(reason);
                 Ok(Tags { groups: tagged, are_new: false, failure })
             }
@@ -184,6 +181,8 @@ impl Discover for Elb {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::advance;
 
     use super::*;
@@ -192,13 +191,13 @@ mod tests {
     async fn tag_list_of_many_groups_may_be_older() {
         let started = Instant::now();
         let young = |seconds| {
-            let age = Duration::from_secs(seconds);
-            [20, 300, 3000].map(|all| is_young(started, all, age))
+            let age = TagAge::UpTo(Duration::from_secs(seconds));
+            [20, 300, 3000].map(|all| is_accepted(started, all, age))
         };
         advance(Duration::from_secs(60)).await;
         assert_eq!(young(60), [true, true, true]);
         assert_eq!(young(59), [false, false, true]);
         assert_eq!(young(5), [false, false, false]);
-        assert!([20, 3000].iter().all(|all| is_young(started, *all, Duration::MAX)));
+        assert!([20, 3000].iter().all(|all| is_accepted(started, *all, TagAge::Any)));
     }
 }

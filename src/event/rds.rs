@@ -23,6 +23,9 @@ const WATCHED_CATEGORIES: [&str; 8] = [
     "recovery",
 ];
 
+/// The events of the category backup about instances, which come every day (RDS user guide, "DB instance events").
+const BACKUPS: [&str; 2] = ["RDS-EVENT-0001", "RDS-EVENT-0002"];
+
 /// The longest identifier of a cluster or an instance (RDS API, `DBInstanceIdentifier`).
 const MAX_IDENTIFIER: usize = 63;
 /// The longest name of a Region. The longest today, `us-isob-east-1`, has 14 characters.
@@ -94,6 +97,12 @@ struct SubscriptionMessage {
     source_identifier: Option<String>,
     #[serde(rename = "Source ARN", deserialize_with = "lenient")]
     source_arn: Option<String>,
+    /// A web address with the event's Region.
+    #[serde(rename = "Identifier Link", deserialize_with = "lenient")]
+    link: Option<String>,
+    /// A web address that ends with the event's id.
+    #[serde(rename = "Event ID", deserialize_with = "lenient")]
+    event_id: Option<String>,
     #[serde(rename = "Event Categories", deserialize_with = "lenient")]
     event_categories: Option<Categories>,
     #[serde(rename = "Event Message", deserialize_with = "lenient")]
@@ -130,6 +139,8 @@ impl RdsEvent {
             time,
             source_identifier,
             source_arn,
+            link,
+            event_id,
             event_categories,
             message,
         } = match serde_json::from_str(json) {
@@ -147,11 +158,13 @@ impl RdsEvent {
         // Without categories: the subscription sends only the events that its owner chose, and the message names a global
         // failover, as in "Global switchover to DB cluster NAME in Region NAME finished."
         let event_categories = event_categories.unwrap_or_else(|| Categories {
-            has_watched: true,
+            has_watched: !event_id
+                .is_some_and(|id| BACKUPS.iter().any(|backup| id.trim_end().ends_with(backup))),
             has_global_failover: message.as_deref().is_some_and(|text| words(text).any(is_global)),
         });
         let detail = Detail { event_categories, source_type, source_arn, source_identifier, message };
-        Self::new(time, None, None, &[], detail)
+        let region = link.as_deref().and_then(|link| link.split_once("region=")?.1.split(['#', '&']).next());
+        Self::new(time, None, region.map(str::to_owned), &[], detail)
     }
 
     fn new(

@@ -101,7 +101,7 @@ impl LastResult {
     /// The result to remember of a report. `None` if the binding was not observed.
     fn of(binding: &Binding, report: &Report, now: Instant) -> Option<Self> {
         Some(match (report.status, &report.addresses) {
-            (Status::InSync | Status::Updated, Some(_)) if report.may_change_late => {
+            (Status::InSync | Status::Updated, Some(_)) if report.may_apply_late => {
                 Self::NeedsSync { priority: Priority::Cleanup, at: now }
             }
             (Status::InSync | Status::Updated, Some(addresses)) => {

@@ -196,7 +196,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let permit = permit.map_err(|_| {
             Error::new(
                 ErrorKind::DeadlineExceeded,
-                "get a permit for the load balancing API before the invocation's time ran out",
+                "get a permit for the load balancing API before the time ran out",
             )
             .with_fix("check what else uses up the API's limits, or raise the time-out (the function's, or --timeout)")
         })?;

@@ -46,7 +46,7 @@ pub struct Report {
     pub health: BTreeMap<SocketAddr, TargetState>,
     /// Whether an attempt of a change may still take effect.
     #[serde(skip)]
-    pub may_change_late: bool,
+    pub may_apply_late: bool,
     pub error: Option<String>,
     pub elapsed_ms: u64,
     /// Milliseconds from the first lookup that gave an address until it was registered. A metric.
@@ -70,7 +70,7 @@ impl Report {
             deregistered: BTreeSet::new(),
             waiting: Vec::new(),
             health: BTreeMap::new(),
-            may_change_late: false,
+            may_apply_late: false,
             error: None,
             elapsed_ms: 0,
             registration_latency_ms: None,

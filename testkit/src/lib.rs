@@ -26,6 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rds_nlb_sync::discovery::TagAge;
 use rds_nlb_sync::endpoint::{DnsZone, RdsName};
 use tokio::time::Instant;
 
@@ -162,7 +163,7 @@ pub struct State {
     /// Group → its tags.
     pub tags: BTreeMap<String, BTreeMap<String, String>>,
     /// The greatest age of a list of tagged groups that the function in process accepted, and its priority.
-    pub tag_ages: Vec<(Duration, rds_nlb_sync::rate_limit::Priority)>,
+    pub tag_ages: Vec<(TagAge, rds_nlb_sync::rate_limit::Priority)>,
     /// Whether the function in process knows a list of them that is young enough.
     pub tags_are_known: bool,
     /// Groups on a page.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rds_nlb_sync::binding::Binding;
-use rds_nlb_sync::discovery::{Discover, Tagged, Tags};
+use rds_nlb_sync::discovery::{Discover, TagAge, Tagged, Tags};
 use rds_nlb_sync::error::{Error, ErrorKind};
 use rds_nlb_sync::plan::{Addresses, Family, TargetState, Targets};
 use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
@@ -180,7 +180,8 @@ impl TargetGroupApi for FakeAws {
         let listed =
             self.call(Action::DescribeTargetHealth, String::new(), |state| state.health(group)).await?;
         let state = |state| match state {
-            "draining" | "unhealthy.draining" => TargetState::Draining,
+            "draining" => TargetState::Draining,
+            "unhealthy.draining" => TargetState::Unhealthy,
             "initial" => TargetState::Initial,
             "unhealthy" => TargetState::Unhealthy,
             "healthy" => TargetState::Healthy,
@@ -211,7 +212,7 @@ impl TargetGroupApi for FakeAws {
 }
 
 impl Discover for FakeAws {
-    async fn tagged(&self, key: &str, age: Duration, priority: Priority) -> Result<Tags, Error> {
+    async fn tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Tags, Error> {
         self.state().tag_ages.push((age, priority));
         self.call(Action::DescribeTags, key.to_owned(), |state| {
             let tags = state.tags.iter().filter(|(_, tags)| tags.contains_key(key));

@@ -272,11 +272,24 @@ async fn lasting_failure_is_logged_once_and_backs_off() {
     assert!((20..=50).contains(&count), "in three minutes, with a pause of up to 8 s, not {count} times");
 }
 
+/// An unhealthy target is registered for as long as its group's draining interval keeps its connections.
+#[tokio::test(start_paused = true)]
+async fn unhealthy_target_that_drains_is_registered() {
+    let aws = FakeAws::new();
+    aws.holds(&[ONE, TWO]);
+    aws.group(|group| {
+        group.targets.values_mut().for_each(|target| target.state = Some("unhealthy.draining"));
+    });
+    let report = aws.check().await;
+    assert_eq!(report.status, Status::Updated);
+    assert_eq!(aws.writes(), ["DeregisterTargets 10.0.2.20:5432"], "and the writer is not registered again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn unlisted_writer_is_not_registered_without_end() {
     let aws = FakeAws::new();
     aws.group(|group| {
-        group.targets.values_mut().for_each(|target| target.state = Some("unhealthy.draining"));
+        group.targets.values_mut().for_each(|target| target.state = Some("draining"));
     });
     let report = aws.watch().await;
     assert_eq!(report.status, Status::Pending);

@@ -23,7 +23,7 @@ async fn change_cut_off_by_the_deadline_is_an_error_in_a_watch() {
     let report = aws.reconcile_at(Timing { watch: seconds(20), ..TIMING }, Mode::Watch, seconds(25)).await;
     assert_eq!(report.status, Status::Failed, "{report:?}");
     assert!(error(&report).contains("register the endpoint's addresses before the invocation's time"));
-    assert!(report.may_change_late, "it may take effect all the same");
+    assert!(report.may_apply_late, "it may take effect all the same");
 }
 
 #[tokio::test(start_paused = true)]

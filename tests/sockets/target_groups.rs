@@ -68,6 +68,10 @@ async fn missing_target_group_is_named_in_the_error() {
     aws.state().groups.clear();
     let message_text = groups(&aws).await.describe(GROUP).await.unwrap_err().explain();
     assert!(message_text.contains("TargetGroupNotFound") && message_text.contains(GROUP), "{message_text}");
+    assert!(
+        message_text.contains(". Fix: no target group of this account and Region has that ARN"),
+        "{message_text}"
+    );
 }
 
 #[tokio::test]
@@ -98,8 +102,8 @@ async fn every_target_state_is_listed() {
     for (port, state) in (1..).zip(states) {
         let expected = match state {
             "initial" => TargetState::Initial,
-            "unhealthy" => TargetState::Unhealthy,
-            state if state.contains("draining") => TargetState::Draining,
+            "unhealthy" | "unhealthy.draining" => TargetState::Unhealthy,
+            "draining" => TargetState::Draining,
             "healthy" => TargetState::Healthy,
             "unused" => TargetState::Unused,
             "unavailable" => TargetState::Unavailable,

@@ -198,6 +198,8 @@ fn database_is_one_identifier_or_a_list() {
     for (value, problem) in [
         (json!([]), "the list is empty. Fix: leave it out".to_owned()),
         (json!(["orders", "a b"]), identifier("a b")),
+        (json!("-orders"), identifier("-orders")),
+        (json!("o".repeat(64)), identifier(&"o".repeat(64))),
         (json!("orders,billing"), identifier("orders,billing")),
         (json!(["orders", 7]), "is a number, not a string".to_owned()),
         (json!(7), "is a number, not a string or a list of strings".to_owned()),

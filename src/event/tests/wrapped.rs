@@ -116,6 +116,30 @@ fn subscription_message_is_an_event() {
     assert_eq!(asks(&subscription("Event Categories", json!(["failover"]))), "watch orders");
 }
 
+/// RDS makes backups every day, and their messages move no address.
+#[test]
+fn backup_message_of_a_subscription_is_a_check() {
+    let guide = "http://docs.amazonwebservices.com/AmazonRDS/latest/UserGuide/USER_Events.html#";
+    for (id, expected) in
+        [("RDS-EVENT-0001", "check"), ("RDS-EVENT-0002 ", "check"), ("RDS-EVENT-0020", "watch orders")]
+    {
+        assert_eq!(asks(&subscription("Event ID", json!(format!("{guide}{id}")))), expected, "{id}");
+    }
+}
+
+#[test]
+fn subscription_message_without_an_arn_has_the_region_of_its_link() {
+    for (region, expected) in [("us-east-1", "watch orders"), ("eu-west-1", "check")] {
+        let link = format!("https://console.aws.amazon.com/rds/home?region={region}#dbclusters:id=orders");
+        let mut event = subscription("Source ARN", json!(null));
+        let message = event["Records"][0]["Sns"]["Message"].as_str().unwrap();
+        let mut message: Value = serde_json::from_str(message).unwrap();
+        message["Identifier Link"] = json!(link);
+        event = json!({"Records": [sns(message)]});
+        assert_eq!(asks(&event), expected, "{region}");
+    }
+}
+
 #[test]
 fn subscription_message_about_a_global_failover_watches_global_endpoints() {
     let global = "shop.global-abc123.global.rds.amazonaws.com";

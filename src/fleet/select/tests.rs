@@ -302,13 +302,13 @@ fn group_out_of_service_is_listed_by_every_check_besides_those_due() {
 }
 
 #[test]
-fn group_that_may_change_late_is_listed_by_the_next_check() {
+fn group_that_may_apply_late_is_listed_by_the_next_check() {
     let now = Instant::now();
     let (bindings, mut memory) = estate("s100*30", now);
     let binding = &bindings[7];
     let report = Report {
         addresses: Some(addresses()),
-        may_change_late: true,
+        may_apply_late: true,
         ..Report::new(&binding, Status::Updated)
     };
     memory.record(binding, &report, now);
