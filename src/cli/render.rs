@@ -88,10 +88,10 @@ impl TextReport {
             return;
         }
         let _ = writeln!(self.text, "{BOLD}{heading}{BOLD:#}");
-        let mut told = BTreeSet::new();
+        let mut shown_checks = BTreeSet::new();
         for finding in causes {
             // Several findings of one check are one cause.
-            let is_first = told.insert(&finding.check);
+            let is_first = shown_checks.insert(&finding.check);
             let follows = findings.iter().filter(|it| is_first && it.cause.as_ref() == Some(&finding.check));
             let consequences =
                 follows.map(|Finding { check, observed, .. }| format!("Consequence: {check}: {observed}"));

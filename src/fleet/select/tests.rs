@@ -309,7 +309,7 @@ fn group_that_may_apply_late_is_listed_by_the_next_check() {
     let report = Report {
         addresses: Some(addresses()),
         may_apply_late: true,
-        ..Report::new(&binding, Status::Updated)
+        ..Report::new(binding, Status::Updated)
     };
     memory.record(binding, &report, now);
     let selection = memory.select(&bindings, now, CHECK);
