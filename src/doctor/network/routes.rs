@@ -158,7 +158,7 @@ fn route(table: &RouteTable, to: IpNet) -> Option<&Route> {
 
 /// What is observed of the closed ways, and the commands that together open them.
 fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) -> (String, String) {
-    let (mut faults, mut fixes) = (BTreeMap::<_, BTreeSet<&str>>::new(), Vec::new());
+    let (mut faults, mut fixes) = (BTreeMap::<_, BTreeSet<&str>>::new(), BTreeMap::<_, BTreeSet<_>>::new());
     for way in ways.iter().filter(|way| way.passage() == Passage::Closed) {
         let Way { table, subnet, to, route, .. } = way;
         let fault = match route {
@@ -171,19 +171,19 @@ fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) ->
             None => format!(" has no route to {to}"),
         };
         faults.entry((&table.id, fault)).or_default().insert(&subnet.id);
-        let fix = fix(context, way, by);
-        if !fixes.contains(&fix) {
-            fixes.push(fix);
-        }
+        let (advice, command) = fix(context, way, by);
+        fixes.entry(advice).or_default().insert(command);
     }
     let observed = faults.into_iter().map(|((table, fault), subnets)| {
-        let subnets = subnets.into_iter().collect::<Vec<_>>().join(" and ");
-        format!("{table} of {subnets}{fault}")
+        format!("{table} of {}{fault}", subnets.into_iter().joined(" and "))
     });
-    (observed.collect::<Vec<_>>().join("; "), fixes.join("; "))
+    let fixes =
+        fixes.into_iter().map(|(advice, commands)| format!("{advice}: {}", commands.iter().joined(" ")));
+    (observed.joined("; "), fixes.joined("; "))
 }
 
-fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String {
+/// How to open a closed way, and the command for it.
+fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> (String, String) {
     let Way { table, to, route, .. } = way;
     // The connection of the other direction carries this one as well.
     let through = by.iter().find_map(|target| match target.split('-').next()? {
@@ -206,10 +206,8 @@ fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String 
             IpNet::V6(_) => "--destination-ipv6-cidr-block",
         };
         let values = [action, "--route-table-id", &table.id, family, &destination, option, id];
-        return format!(
-            "use {id}, as other routes between the two networks do: {}",
-            context.aws("ec2", &values)
-        );
+        let advice = format!("use {id}, as other routes between the two networks do");
+        return (advice, context.aws("ec2", &values));
     }
     let advice = match route {
         Some(route) if route.is_blackhole => {
@@ -219,7 +217,7 @@ fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> String 
             "add a route to the range of the other VPC, through the connection of the two VPCs, to this table"
         }
     };
-    format!("{advice}: {}", show(context, table))
+    (advice.to_owned(), show(context, table))
 }
 
 fn show(context: CheckContext<'_>, table: &RouteTable) -> String {
