@@ -137,7 +137,7 @@ async fn faults_are_found_through_the_apis() {
     assert_eq!(done.code, 1, "{done:?}");
     says(&done, "endpoint_connections", "fix", "accept-vpc-endpoint-connections");
     says(&done, "allowed_principals", "fix", "--add-allowed-principals arn:aws:iam::111111111111:root");
-    says(&done, "security_groups", "observed", "sg-balancer has no rule for port 5432");
+    says(&done, "security_groups", "observed", "sg-balancer has no inbound rule for port 5432");
     says(&done, "blocked_flows", "observed", "9 connections blocked from clients");
     says(&done, "database_ingress", "fix", "UserIdGroupPairs=[{GroupId=sg-balancer}]");
     assert_eq!(finding(&done, "targets")["cause"], "database_ingress");
@@ -524,7 +524,7 @@ mod of_moto {
         let done = examine_with(&moto, &database, &[], &apis).await;
         for (check, observed) in [
             ("lattice_egress", format!("{gateway} does not allow the resource gateway outbound")),
-            ("lattice_ingress", format!("{} has no rule for port 5432", database.security_group)),
+            ("lattice_ingress", format!("{} has no inbound rule for port 5432", database.security_group)),
         ] {
             assert_eq!(level(&done, check), "problem", "{check}: {done:?}");
             says(&done, check, "observed", &observed);

@@ -141,7 +141,7 @@ impl TextReport {
         }
         checks.sort_unstable();
         checks.dedup();
-        let text = format!("Not examined: {} (-v says how)", checks.join(", "));
+        let text = format!("Not examined: {} (-v says why)", checks.join(", "));
         for line in wrap(&text, usize::from(self.width)) {
             let _ = writeln!(self.text, "{line}");
         }

@@ -102,7 +102,7 @@ fn problems_come_first_and_commands_can_be_copied() {
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in\n{text}"));
     assert!(at("PROBLEM unhealthy_targets:") < at("WARNING scheme:"));
     at("  Fix: set the binding's `port`, or run\n    aws elbv2 this --and that\n");
-    at("Not examined: failover_zones (-v says how)\n");
+    at("Not examined: failover_zones (-v says why)\n");
     assert!(!text.contains("OK endpoint"), "{text}");
     assert!(text.ends_with("1 problem: thirty-two-characters-are-a-name: unhealthy_targets\n"), "{text}");
     let verbose = page(100, false, |page| page.doctor_report(&doctor_report(1), true));

@@ -128,9 +128,10 @@ fn blocks(context: CheckContext<'_>, database: &Database, low: &[(&str, &Paramet
     let users = low.iter().map(|(name, group)| format!("{name} of {}", group.users.join(", ")));
     Finding::warning(
         CHECK,
-        format!("max_connect_errors is low in the parameter group {}", users.joined("; ")),
-        "health checks are connections without a login: after max_connect_errors of them in a row (100 by \
-         default, about 17 minutes of a check every 10 s) the server refuses the load balancer's addresses with error 1129",
+        format!("max_connect_errors is too low in the parameter group {}", users.joined("; ")),
+        "health checks are connections without a login, and a login sets their count back: after max_connect_errors of \
+         them in a row (100 by default, some 17 minutes of checks every 10 s) the server refuses the load balancer with \
+         error 1129",
         fixes.join("; "),
     )
 }

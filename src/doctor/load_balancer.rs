@@ -49,8 +49,10 @@ fn check_load_balancer(load_balancer: &LoadBalancer) -> Finding {
     let LoadBalancer { name, kind, state, .. } = load_balancer;
     let observed = format!("{name}, {kind}, {state}");
     if kind != "network" {
+        let observed = format!("{name} is not a network load balancer, but of the type {kind}");
         let impact = "an endpoint service needs a network load balancer";
-        let fix = "forward to the group from a network load balancer";
+        let fix = "create an internal network load balancer with a TCP listener that forwards to a TCP group of type ip, \
+                   and name that group in the binding";
         return Finding::problem("load_balancer", observed, impact, fix);
     }
     match state.as_str() {

@@ -137,8 +137,8 @@ fn admit(context: CheckContext<'_>) -> String {
     if let Some(source) = attached.load_balancer.security_groups.first() {
         let ingress = context.aws(by_port, &[group, &port, "--source-group", source]);
         return format!(
-            "admit the load balancer's security group in the database's: {ingress} and check that {source} allows \
-             this port outbound"
+            "let the database's security group {group} admit the load balancer's {source}: {ingress} and check that {source} \
+             allows this port outbound"
         );
     }
     let (ranges, xargs, each) = if context.is_v6() {

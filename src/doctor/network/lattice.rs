@@ -252,7 +252,7 @@ fn check_resource(context: CheckContext<'_>, configuration: &ResourceConfigurati
     match designation(context, resource)? {
         Designation::Follows => Some(Finding::ok(RESOURCE, observed)),
         Designation::Fixed(what) => {
-            let impact = "it does not change when the writer moves: the next failover cuts clients off, or leads them \
+            let impact = "this does not follow the writer: the next failover cuts clients off, or leads them \
                           to a database that they cannot write to";
             let fix = follow(context, configuration);
             Some(Finding::problem(RESOURCE, format!("{observed}, {what}"), impact, fix))

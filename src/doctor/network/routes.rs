@@ -206,7 +206,7 @@ fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> (String
             IpNet::V6(_) => "--destination-ipv6-cidr-block",
         };
         let values = [action, "--route-table-id", &table.id, family, &destination, option, id];
-        let advice = format!("use {id}, as other routes between the two networks do");
+        let advice = format!("route to the other network through {id}, as other routes between the two do");
         return (advice, context.aws("ec2", &values));
     }
     let advice = match route {

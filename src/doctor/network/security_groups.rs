@@ -180,12 +180,12 @@ fn check_clients(
     let groups = &load_balancer.security_groups;
     let admitted = list(allowing(rules, groups, false, port));
     let fix = format!(
-        "leave the admission of PrivateLink clients to the endpoint service: {} or add inbound rules for the clients' own \
-         addresses",
+        "do not apply it to PrivateLink clients, whom the endpoint service admits: {} or add inbound rules for the \
+         clients' own addresses",
         context.set_not_enforced(load_balancer)
     );
     if admitted.is_empty() {
-        let observed = format!("{} has no rule for port {port}", groups.join(", "));
+        let observed = format!("{} has no inbound rule for port {port}", groups.join(", "));
         let impact = "the load balancer drops every client's connection";
         return Some(Finding::problem(OF_CLIENTS, observed, impact, fix));
     }
@@ -312,7 +312,7 @@ fn check_database(context: CheckContext<'_>, source: Source<'_>, rules: &[Rule])
     let groups = groups.join(", ");
     let observed = match present {
         Some(list) => format!("{groups} admits only {list} to port {port}, and not {name} ({from})"),
-        None => format!("{groups} has no rule for port {port}, so it does not admit {name} ({from})"),
+        None => format!("{groups} has no inbound rule for port {port}, so it does not admit {name} ({from})"),
     };
     let rule = "ec2 authorize-security-group-ingress --group-id {} --ip-permissions {}";
     let fix = format!("add the rule: {}", context.aws(rule, &[own, &permission]));

@@ -274,9 +274,15 @@ const CASES: &[Case] = &[
         rules(world)[0].peer = Peer::Group("sg-app".into());
         service(world).connections = Some(Ok(Vec::new()));
     }),
-    case("security_groups", Problem, "sg-balancer has no rule for port 5432", "traffic off", |world| {
-        rules(world).remove(0);
-    }),
+    case(
+        "security_groups",
+        Problem,
+        "sg-balancer has no inbound rule for port 5432",
+        "traffic off",
+        |world| {
+            rules(world).remove(0);
+        },
+    ),
     case(
         "load_balancer_egress",
         Problem,
@@ -302,7 +308,7 @@ const CASES: &[Case] = &[
     case(
         "database_ingress",
         Problem,
-        "sg-database has no rule for port 5432",
+        "sg-database has no inbound rule for port 5432",
         "UserIdGroupPairs=[{GroupId=sg-balancer}]",
         |world| {
             is_cut_off(world);
@@ -321,7 +327,7 @@ const CASES: &[Case] = &[
         },
     ),
     // Of the other port, or of UDP.
-    case("database_ingress", Problem, "has no rule", "--group-id sg-database", |world| {
+    case("database_ingress", Problem, "has no inbound rule", "--group-id sg-database", |world| {
         is_cut_off(world);
         rules(world)[2].ports = Some(Ports::one(3306));
         let of_udp = Rule { ports: None, ..rules(world)[2].clone() };
@@ -356,12 +362,18 @@ const CASES: &[Case] = &[
         rules(world)[2].peer = cidr("10.0.7.0/24");
         world.network.subnets = Err(denied("ec2:DescribeSubnets"));
     }),
-    case("database_ingress", Problem, "has no rule", "Ipv6Ranges=[{CidrIpv6=2600:1f14:0:a1::/64}", |world| {
-        is_cut_off(world);
-        over_v6(world);
-        load_balancer(&mut world.facts).security_groups.clear();
-        rules(world).pop();
-    }),
+    case(
+        "database_ingress",
+        Problem,
+        "has no inbound rule",
+        "Ipv6Ranges=[{CidrIpv6=2600:1f14:0:a1::/64}",
+        |world| {
+            is_cut_off(world);
+            over_v6(world);
+            load_balancer(&mut world.facts).security_groups.clear();
+            rules(world).pop();
+        },
+    ),
     case(
         "load_balancer_egress",
         Problem,
