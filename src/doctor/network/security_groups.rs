@@ -180,7 +180,7 @@ fn check_clients(
     let groups = &load_balancer.security_groups;
     let admitted = list(allowing(rules, groups, false, port));
     let fix = format!(
-        "do not apply it to PrivateLink clients, whom the endpoint service admits: {} or add inbound rules for the \
+        "do not apply it to PrivateLink clients, because the endpoint service admits those: {} or add inbound rules for the \
          clients' own addresses",
         context.set_not_enforced(load_balancer)
     );
