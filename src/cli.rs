@@ -327,7 +327,7 @@ fn in_arguments(errors: &ConfigErrors, are_given: bool) -> String {
             format!("--{}: {}", field.replace('_', "-"), problem.message)
         }
         None if problem.is_missing => {
-            format!("no binding is given. Fix: give --endpoint and --target-group, or set {BINDINGS} to {BINDINGS_EXAMPLE}")
+            format!("no binding is given. Fix: give --endpoint and --target-group, or set {BINDINGS} to {BINDINGS_EXAMPLE}, or set {DISCOVERY_TAG}")
         }
         _ => problem.to_string(),
     })

@@ -94,12 +94,12 @@ impl Elb {
                 Error::new(ErrorKind::Permanent, doing).with_source("the API does not list it")
             })
         });
-        found.map_err(|error| self.explain_region(group, error))
+        found.map_err(|error| self.explain_region(group, format!("describe the target group {group}"), error))
     }
 
     /// Adds to a permanent error that the group is in another Region. Without an error the Region is not checked: a
     /// custom endpoint (AWS_ENDPOINT_URL) may serve groups of any Region.
-    fn explain_region(&self, group: &str, error: Error) -> Error {
+    fn explain_region(&self, group: &str, doing: String, error: Error) -> Error {
         let of_group = group.split(':').nth(3).unwrap_or_default();
         let Some(region) = self.client.region() else { return error };
         if error.kind() != ErrorKind::Permanent || of_group == region {
@@ -107,7 +107,7 @@ impl Elb {
         }
         let answer = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         let fix = format!("run the function in {of_group}, or bind a target group of {region}");
-        Error::new(ErrorKind::Permanent, format!("describe the target group {group}"))
+        Error::new(ErrorKind::Permanent, doing)
             .with_source(format!(
                 "the target group is in {of_group}, this function calls {region} ({answer})"
             ))
@@ -126,7 +126,9 @@ impl Elb {
                 self.group_is_gone(group);
             }
             let action = "elasticloadbalancing:DescribeTargetHealth";
-            aws::call_error(format!("list the targets of {group}"), action, error)
+            let doing = format!("list the targets of {group}");
+            let error = aws::call_error(doing.clone(), action, error);
+            self.explain_region(group, doing, error)
         })?;
         Ok(health.target_health_descriptions.unwrap_or_default())
     }
@@ -202,7 +204,7 @@ impl TargetGroupApi for Elb {
         let info = parse_group(&found).map_err(|reason| {
             Error::new(ErrorKind::Permanent, format!("use the target group {group}"))
                 .with_source(reason)
-                .with_fix("create a TCP target group of type ip, and bind that one")
+                .with_fix("bind a TCP target group of type ip, with a port and IPv4 or IPv6 addresses")
         })?;
         self.groups().insert(group.to_owned(), info);
         Ok(info)

@@ -73,7 +73,7 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
     let is_check = *trigger == Trigger::Check;
     // A group with wrong tags concerns that group alone: the check still counts as completed. A check of one binding, as a
     // command may ask for, says nothing of the others.
-    let is_whole = !is_check || bindings.len() >= *bound;
+    let is_whole = !is_check || bindings.len() >= *bound + *unbound;
     if *bound > 0 && failed <= *unbound && is_whole {
         metrics.push(Metric::count(if is_check { "Checks" } else { "Watches" }, 1));
     }
@@ -267,12 +267,16 @@ mod tests {
     #[test]
     fn check_of_one_binding_is_not_counted_as_a_check() {
         let bindings = vec![report(Status::InSync)];
-        let result = InvocationResult { trigger: Trigger::Check, bindings, bound: 2, unbound: 0 };
+        let mut result = InvocationResult { trigger: Trigger::Check, bindings, bound: 2, unbound: 0 };
         let lines = of_result(&result);
         assert_eq!(
             metrics(&lines[0]),
             ["Bindings=2", "CheckMillis=25", "Failed=0", "Pending=0", "WritersNotInService=0"]
         );
+        // The tags could not be read.
+        result.bindings.push(report(Status::Failed));
+        result.unbound = 1;
+        assert!(!metrics(&of_result(&result)[0]).contains(&"Checks=1".to_owned()));
     }
 
     #[test]

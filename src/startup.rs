@@ -27,7 +27,7 @@ pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, Box
     let (config, connections) = match (Config::parse(&variable), tls::connections(&variable)) {
         (Ok(config), Ok(connections)) => (config, connections),
         // Everything that is wrong is in one message: a deployment takes minutes.
-        (Err(config), Err(connections)) => return Err(format!("{config}; {connections}").into()),
+        (Err(config), Err(connections)) => return Err(config.with("TLS", connections.to_string()).into()),
         (Err(config), Ok(_)) => return Err(config.into()),
         (Ok(_), Err(connections)) => return Err(connections),
     };

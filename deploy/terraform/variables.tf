@@ -98,12 +98,12 @@ variable "bindings" {
   validation {
     condition = alltrue([
       for binding in values(var.bindings) :
-      binding.database == null ? true : can(regex("^[A-Za-z][A-Za-z0-9-]{0,62}(,[A-Za-z][A-Za-z0-9-]{0,62})*$", binding.database))
+      binding.database == null ? true : can(regex("^[A-Za-z](-?[A-Za-z0-9]){0,62}(,[A-Za-z](-?[A-Za-z0-9]){0,62})*$", binding.database))
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
       "bindings[\"${key}\"].database: \"${binding.database == null ? "" : binding.database}\" is not the identifier of a cluster or instance. Fix: give one such as orders, or leave it out."
-      if binding.database == null ? false : !can(regex("^[A-Za-z][A-Za-z0-9-]{0,62}(,[A-Za-z][A-Za-z0-9-]{0,62})*$", binding.database))
+      if binding.database == null ? false : !can(regex("^[A-Za-z](-?[A-Za-z0-9]){0,62}(,[A-Za-z](-?[A-Za-z0-9]){0,62})*$", binding.database))
     ])
   }
   validation {

@@ -85,7 +85,10 @@ where
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
     let kind = kind(&error, &code, status);
-    let fix = match invalid_credentials(&code).or_else(|| rejected(&code)).or_else(|| unanswered(&error)) {
+    let fix = match invalid_credentials(&code)
+        .or_else(|| rejected(&code, action))
+        .or_else(|| unanswered(&error))
+    {
         Some(fix) => Some(fix.to_owned()),
         None if is_denied(&code, status) => Some(format!(
             "allow {action} in the role that makes the call (the function's; at a command line, yours), and check its credentials"
@@ -141,13 +144,13 @@ fn invalid_credentials(code: &str) -> Option<&'static str> {
 }
 
 /// The fix for an error code with which the load balancing API rejects a group or a target.
-fn rejected(code: &str) -> Option<&'static str> {
+fn rejected(code: &str, action: &str) -> Option<&'static str> {
     Some(match code {
         "TargetGroupNotFound" | "TargetGroupNotFoundException" => {
-            "no target group of this account and Region has that ARN; correct the binding, with an ARN that \
-             `aws elbv2 describe-target-groups` lists"
+            "no target group of this account and Region has that ARN, or has it any more; correct what binds it, with an \
+             ARN that `aws elbv2 describe-target-groups` lists"
         }
-        "InvalidTarget" | "InvalidTargetException" => {
+        "InvalidTarget" | "InvalidTargetException" if action == "elasticloadbalancing:RegisterTargets" => {
             "the group does not take this address: it must be of the group's address type, and in the group's VPC or a \
              network that is connected to it"
         }

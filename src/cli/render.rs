@@ -1,6 +1,6 @@
 //! The output for people: tables and prose, no wider than the terminal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::stdout;
 use std::iter;
@@ -83,25 +83,25 @@ impl TextReport {
 
     fn findings(&mut self, heading: &str, level: Severity, findings: &[Finding]) {
         // A consequence stands below its cause.
-        let mut causes = findings.iter().filter(|it| it.level == level && it.cause.is_none()).peekable();
-        if causes.peek().is_none() {
+        let causes = findings.iter().filter(|it| it.level == level && it.cause.is_none());
+        // The cause of these is among the settings.
+        let is_here = |cause| findings.iter().any(|other| Some(&other.check) == cause);
+        let of_settings = findings
+            .iter()
+            .filter(|it| it.level == level && it.cause.is_some() && !is_here(it.cause.as_ref()));
+        if causes.clone().chain(of_settings.clone()).next().is_none() {
             return;
         }
         let _ = writeln!(self.text, "{BOLD}{heading}{BOLD:#}");
-        let mut shown_checks = BTreeSet::new();
         for finding in causes {
-            // Several findings of one check are one cause.
-            let is_first = shown_checks.insert(&finding.check);
+            // Several findings of one check are one cause. The worst comes first.
+            let first = findings.iter().find(|it| it.check == finding.check);
+            let is_first = first.is_some_and(|first| std::ptr::eq(first, finding));
             let follows = findings.iter().filter(|it| is_first && it.cause.as_ref() == Some(&finding.check));
             let consequences =
                 follows.map(|Finding { check, observed, .. }| format!("Consequence: {check}: {observed}"));
             self.finding(finding, consequences);
         }
-        // The cause of these is among the settings, so the loop above has not printed them.
-        let of_settings = findings.iter().filter(|it| {
-            let is_here = |cause| findings.iter().any(|other| Some(&other.check) == cause);
-            it.level == level && it.cause.is_some() && !is_here(it.cause.as_ref())
-        });
         of_settings.for_each(|finding| self.finding(finding, iter::empty()));
         self.text.push('\n');
     }

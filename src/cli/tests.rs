@@ -129,6 +129,16 @@ fn consequence_stands_between_its_cause_and_the_fix() {
     assert_eq!(text.matches("Consequence: targets").count(), 1, "{text}");
 }
 
+/// The cause is a setting of the function: the binding has no problem of its own.
+#[test]
+fn consequences_of_a_setting_are_shown() {
+    let mut report = doctor_report(1);
+    let finding = &mut report.bindings[0].findings[0];
+    (finding.check, finding.cause) = ("targets".into(), Some("dry_run".into()));
+    let text = page(100, false, |page| page.doctor_report(&report, false));
+    assert!(text.contains("PROBLEM targets:"), "{text}");
+}
+
 #[test]
 fn problem_and_verdict_fit_in_80_by_24() {
     let text = page(80, false, |page| page.doctor_report(&doctor_report(1), false));

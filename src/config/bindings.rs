@@ -201,6 +201,8 @@ fn database(value: &Value) -> Result<String, String> {
     // RDS API, `DBInstanceIdentifier` and `DBClusterIdentifier`.
     let is_valid = identifier.starts_with(|c: char| c.is_ascii_alphabetic())
         && identifier.len() <= 63
+        && !identifier.ends_with('-')
+        && !identifier.contains("--")
         && identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if is_valid {
         return Ok(identifier.to_owned());

@@ -40,6 +40,13 @@ impl ConfigErrors {
         &self.0
     }
 
+    /// Adds what else is wrong with the environment.
+    #[must_use]
+    pub fn with(mut self, variables: &'static str, message: String) -> Self {
+        self.0.push(Problem { variable: variables, message, ..Problem::default() });
+        self
+    }
+
     /// One message about all problems. `describe` gives the text for each.
     pub fn describe(&self, describe: impl Fn(&Problem) -> String) -> String {
         let problems: Vec<String> = self.0.iter().map(describe).collect();

@@ -236,6 +236,10 @@ impl Health {
     pub fn is_draining(&self) -> bool {
         self.state == "draining"
     }
+
+    pub fn is_unhealthy(&self) -> bool {
+        self.state == "unhealthy" || self.state == "unhealthy.draining"
+    }
 }
 
 /// The prefix of the parameter groups that RDS makes and that cannot be changed.

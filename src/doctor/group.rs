@@ -180,9 +180,9 @@ fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> F
         return Finding::warning("deregistration", observed, impact, fix);
     }
     if delay < MIN_DRAIN_TIME {
-        let impact = "for 30 s after a failover DNS can still give the old address; the function does not register a \
-                      target again while it drains, but here it soon drains no more, and the previous writer becomes \
-                      a target again";
+        let impact = "for 30 s after a failover DNS can still give the old address; while a target \
+                      drains, the function registers it again only once DNS has confirmed it; here it soon drains no more, \
+                      and the previous writer becomes a target again";
         return Finding::warning("deregistration", observed, impact, fix);
     }
     Finding::ok("deregistration", observed)

@@ -1,5 +1,7 @@
 //! The report: counts first, then the findings by severity, each cause once.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Finding, FindingKind, Severity};
@@ -63,10 +65,18 @@ impl DoctorReport {
             general.push(nothing_bound());
         }
         if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
-            // A check fixes these only after DRY_RUN is off.
-            let findings = bindings.iter_mut().flat_map(|binding| &mut binding.findings);
-            let is_cause = |it: &&mut Finding| it.kind == FindingKind::OutOfSync && it.cause.is_none();
-            findings.filter(is_cause).for_each(|finding| finding.follows("dry_run"));
+            // A check fixes these only after DRY_RUN is off, and so what follows from them.
+            for BindingFindings { findings, .. } in &mut bindings {
+                let is_cause = |it: &&mut Finding| it.kind == FindingKind::OutOfSync && it.cause.is_none();
+                let mut waiting = BTreeSet::new();
+                for finding in findings.iter_mut().filter(is_cause) {
+                    finding.follows("dry_run");
+                    waiting.insert(finding.check.clone());
+                }
+                let is_consequence =
+                    |it: &&mut Finding| it.cause.as_ref().is_some_and(|cause| waiting.contains(cause));
+                findings.iter_mut().filter(is_consequence).for_each(|finding| finding.follows("dry_run"));
+            }
         }
         let (general, not_examined) = sorted(general);
         let mut report = Self { counts: Counts::default(), general, not_examined, bindings };
@@ -190,6 +200,18 @@ mod tests {
         let json = serde_json::to_string(&report).unwrap();
         assert!(json.starts_with(r#"{"counts":{"problems":1,"warnings":1,"#), "{json}");
         assert_eq!(serde_json::from_str::<DoctorReport>(&json).unwrap(), report);
+    }
+
+    #[test]
+    fn dry_run_is_the_cause_of_everything_that_a_check_would_fix() {
+        let out_of_sync = |check| Finding::problem(check, "old", "impact", "fix").of(FindingKind::OutOfSync);
+        let binding =
+            BindingFindings::new("e", "arn:g", vec![out_of_sync("targets"), out_of_sync("stale_targets")]);
+        assert_eq!(binding.findings[1].cause.as_deref(), Some("targets"));
+        let dry_run = Finding::problem("dry_run", "on", "impact", "fix");
+        let report = DoctorReport::new(vec![dry_run], vec![binding], &[]);
+        let causes = report.bindings[0].findings.iter().map(|finding| finding.cause.as_deref());
+        assert_eq!(causes.collect::<Vec<_>>(), [Some("dry_run"); 2]);
     }
 
     #[test]

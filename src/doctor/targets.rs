@@ -223,13 +223,14 @@ fn kept_target<'t>(
     targets: &'t BTreeMap<String, Health>,
 ) -> Option<(&'t String, &'t Health)> {
     let others = || targets.iter().filter(|(target, _)| !wanted.contains(*target));
-    let is_starting = wanted.iter().any(|address| is_in_state(targets, address, &["initial", "unhealthy"]));
+    let is_starting = |health: &Health| health.state == "initial" || health.is_unhealthy();
+    let is_starting = wanted.iter().filter_map(|address| targets.get(address)).any(is_starting);
     if is_starting
         && others().any(|(_, health)| ["healthy", "unavailable", "unused"].contains(&health.state.as_str()))
     {
         return None;
     }
-    let unhealthy = others().filter(|(_, health)| health.state == "unhealthy");
+    let unhealthy = others().filter(|(_, health)| health.is_unhealthy());
     unhealthy.min_by_key(|(target, _)| target.parse::<SocketAddr>().ok())
 }
 

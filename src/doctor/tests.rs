@@ -338,6 +338,13 @@ fn kept_standby_is_ok_and_its_impact_is_named() {
     };
     let standby = about(&kept, &facts, "standby").unwrap();
     assert_eq!(standby.level, Severity::Ok);
+    set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "unhealthy.draining")]);
+    set_zone(&mut facts, "10.0.2.20:5432", "us-east-1b");
+    assert_eq!(
+        about(&kept, &facts, "standby").as_ref(),
+        Some(&standby),
+        "its connections are kept for a while"
+    );
     assert!(standby.impact.unwrap().contains("UnHealthyHostCount is one in normal times"));
     assert_eq!(about(&kept, &facts, "stale_targets").unwrap().level, Severity::Ok);
     assert_eq!(about(&kept, &facts, "standby_policy").unwrap().level, Severity::Ok);

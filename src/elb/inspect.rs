@@ -54,7 +54,8 @@ impl InspectGroups for Elb {
         let request = self.inspection().await.describe_target_group_attributes().target_group_arn(group);
         let doing = format!("read the attributes of {group}");
         let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
-        let read = aws::call(doing, action, request.send()).await?;
+        let read = aws::call(doing.clone(), action, request.send()).await;
+        let read = read.map_err(|error| self.explain_region(group, doing, error))?;
         let pair = |attribute: &aws_types::TargetGroupAttribute| {
             Some((attribute.key()?.to_owned(), attribute.value()?.to_owned()))
         };

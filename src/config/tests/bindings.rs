@@ -199,6 +199,8 @@ fn database_is_one_identifier_or_a_list() {
         (json!([]), "the list is empty. Fix: leave it out".to_owned()),
         (json!(["orders", "a b"]), identifier("a b")),
         (json!("-orders"), identifier("-orders")),
+        (json!("orders-"), identifier("orders-")),
+        (json!("or--ders"), identifier("or--ders")),
         (json!("o".repeat(64)), identifier(&"o".repeat(64))),
         (json!("orders,billing"), identifier("orders,billing")),
         (json!(["orders", 7]), "is a number, not a string".to_owned()),
