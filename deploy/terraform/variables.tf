@@ -157,7 +157,7 @@ variable "bindings" {
     ])
     error_message = join("\n", [
       for key, binding in var.bindings :
-      "bindings[\"${key}\"].standby: \"keep\" goes with the role \"writer\" alone."
+      "bindings[\"${key}\"].standby: \"keep\" goes with the role \"writer\" alone. Fix: leave \"standby\" or \"role\" out."
       if binding.standby == null || binding.role == null ? false : binding.role != "writer"
     ])
   }

@@ -156,7 +156,7 @@ SENTENCES = [
     ('bindings["cluster"].standby', "",
      ['"keep" is for Multi-AZ instances; a cluster\'s previous writer continues as a reader, so clients would reach a database that '
       "they cannot write to"]),
-    ('bindings["readers"].standby', "", ['"keep" goes with the role "writer" alone']),
+    ('bindings["readers"].standby', "", ['"keep" goes with the role "writer" alone. Fix: leave "standby" or "role" out']),
     ("discovery_tag", '"aws:tag"', ["is not a tag key. Fix: give one such as rds-nlb-sync"]),
     ("settings.nameservers[1]", '"dns.example.com"', ["is not an address such as 10.0.0.2, 10.0.0.2:53 or [fd00::2]:53"]),
     ("settings.discovery_endpoints[0]", '"rds"', ["is neither a DNS name nor a suffix such as *.rds.amazonaws.com"]),
