@@ -326,7 +326,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             return Ok(self.control.recheck());
         }
         let is_followed = self.dns_has_moved(observation) && self.observer.stability.is_confirmed();
-        let is_done = self.mode == Mode::Check || (is_followed && !self.changes.may_apply_late());
+        let is_done = (self.mode == Mode::Check || is_followed) && !self.changes.may_apply_late();
         Ok(if plan.is_empty() && is_done {
             Then::Stop(Stop::Done)
         } else if confirmation == Confirmation::Unconfirmed && !plan.is_empty() {
@@ -435,6 +435,9 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     ) -> Result<(), Error> {
         self.changes.record(change, targets, &result);
         self.observer.relist_often_until = self.changes.relist_often_until();
+        if let Some(end) = self.changes.may_apply_late_until() {
+            self.control.prolong_until(end);
+        }
         self.observer.require_new_list();
         result.map(|_| ())
     }

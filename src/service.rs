@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{FutureExt, join, join_all};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,7 +18,7 @@ use crate::event::{
     Action, ClusterByInstance, Command, Event, Request, WatchedBinding, is_about_unbound_database, request,
     unknown_instances,
 };
-use crate::fleet::{Fleet, Scope};
+use crate::fleet::{BACKGROUND_INTERVAL, Fleet, Scope};
 use crate::rate_limit::Priority;
 use crate::reconcile::{
     Clients, ListPermit, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
@@ -39,8 +39,9 @@ pub const RESERVE: Duration = Duration::from_secs(1);
 /// some five seconds at the routine rate.
 const TAG_REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the RDS API may take to name an instance's cluster if a watch of another binding waits for it.
-const RDS_TIMEOUT_BEFORE_WATCH: Duration = Duration::from_millis(500);
+/// How long the RDS API may take to name an instance's cluster beside a watch. The background sync begins after it, and
+/// its own first round comes after the same time.
+const RDS_TIMEOUT_BESIDE_WATCH: Duration = BACKGROUND_INTERVAL;
 
 /// How many instances an invocation asks the RDS API about, to find the clusters that they are members of.
 const MAX_INSTANCES: usize = 10;
@@ -94,7 +95,8 @@ where
         remaining: Duration,
     ) -> Result<Answer, InvocationError> {
         let deadline = deadline(remaining);
-        let (request, mut set) = self.load_request(event, now, deadline).await;
+        let oldest = self.oldest(now);
+        let (request, mut set) = self.load_request(event, oldest, deadline).await;
         let bound = set.bindings.len();
         if let Event::Command(command) = event
             && let Some(name) = &command.binding
@@ -103,7 +105,10 @@ where
         }
         let BindingSet { bindings, unbound, are_new: relisted } = set;
         let (trigger, reports) = match request {
-            Request::Watch(watched) => (Trigger::Watch, self.watch(&bindings, watched, deadline).await),
+            Request::Watch(watched) => {
+                let joining = self.joining(event, &bindings, &watched, oldest, deadline);
+                (Trigger::Watch, self.watch(&bindings, &watched, joining, deadline).await)
+            }
             Request::Check(to_list) => {
                 let to_list = to_list.into_iter().filter_map(|index| bindings.get(index));
                 to_list.for_each(|binding| self.fleet.forget(binding));
@@ -138,7 +143,8 @@ where
     ) -> DoctorReport {
         let deadline = deadline(remaining);
         let event = Event::Command(Command::new(Action::Doctor));
-        let (_, BindingSet { bindings, unbound, .. }) = self.load_request(&event, now, deadline).await;
+        let (_, BindingSet { bindings, unbound, .. }) =
+            self.load_request(&event, self.oldest(now), deadline).await;
         self.diagnose(path, &bindings, &unbound, remaining, deadline).await
     }
 
@@ -171,7 +177,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     /// Checks all bindings, as the schedule does.
     pub async fn check(&self, now: SystemTime, remaining: Duration) -> InvocationResult {
         let deadline = deadline(remaining);
-        let (_, set) = self.load_request(&Event::Schedule, now, deadline).await;
+        let (_, set) = self.load_request(&Event::Schedule, self.oldest(now), deadline).await;
         let BindingSet { bindings, unbound, are_new: relisted } = set;
         let scope = Scope::Check { relisted };
         let reports = self.sync_once(&bindings, self.check_mode(), scope, deadline).await;
@@ -194,30 +200,57 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         self.fleet.sync_once(self.clients, bindings, self.config, mode, scope, deadline).await
     }
 
-    /// Watches the bindings that the event is about, each by itself: one that fails or waits delays no other.
-    /// Meanwhile it syncs the other bindings in the background, and reports those that it changed.
+    /// Watches the bindings that the event is about, each by itself: one that fails or waits delays no other. Those that
+    /// `joining` finds are watched as soon as it ends. Meanwhile it syncs the other bindings in the background, and reports
+    /// those that it changed.
     pub async fn watch(
         &self,
         bindings: &[Binding],
-        watched: Vec<WatchedBinding>,
+        watched: &[WatchedBinding],
+        joining: impl Future<Output = Vec<WatchedBinding>>,
         deadline: Instant,
     ) -> Vec<Report> {
-        let Self { config, clients, fleet, program: _, members: _ } = self;
+        let watch_ended = Notify::new();
+        let joining = joining.shared();
+        let watching = async {
+            let joined = async { self.watch_each(bindings, &joining.clone().await, deadline).await };
+            let (mut reports, joined) = join(self.watch_each(bindings, watched, deadline), joined).await;
+            watch_ended.notify_one();
+            reports.extend(joined);
+            reports
+        };
+        let background = async {
+            let joined = joining.clone().await;
+            let is_watched = |index| watched.iter().chain(&joined).any(|watched| watched.index == index);
+            let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(*index));
+            let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();
+            let Self { config, clients, fleet, .. } = self;
+            fleet.sync_until(clients, &others, config, self.check_mode(), deadline, &watch_ended).await
+        };
+        let (mut reports, found) = join(watching, background).await;
+        reports.extend(found);
+        reports
+    }
+
+    async fn watch_each(
+        &self,
+        bindings: &[Binding],
+        watched: &[WatchedBinding],
+        deadline: Instant,
+    ) -> Vec<Report> {
+        let Self { config, clients, fleet, .. } = self;
         // With WATCH_SECONDS=0 a watch is a check.
         let mode =
             if config.dry_run || config.timing.watch.is_zero() { self.check_mode() } else { Mode::Watch };
-        let is_watched = |index: &usize| watched.iter().any(|watched| watched.index == *index);
-        let others = bindings.iter().enumerate().filter(|(index, _)| !is_watched(index));
-        let others: Vec<Binding> = others.map(|(_, binding)| binding.clone()).collect();
         let runs = watched.iter().filter_map(|WatchedBinding { index, promoted_instance }| {
-            let (binding, timing) = (bindings.get(*index)?, config.timing);
+            let binding = bindings.get(*index)?;
             Some(async move {
                 let preregistration = match config.preregister {
                     true => Preregistration::On { promoted_instance: promoted_instance.clone() },
                     false => Preregistration::Off,
                 };
                 let options = Options {
-                    timing,
+                    timing: config.timing,
                     mode,
                     preregistration: &preregistration,
                     known_members: &fleet.known_members,
@@ -229,25 +262,41 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                 report
             })
         });
-        let watch_ended = Notify::new();
-        let watching = async {
-            let reports = join_all(runs).await;
-            watch_ended.notify_one();
-            reports
-        };
-        let background =
-            fleet.sync_until(clients, &others, config, self.check_mode(), deadline, &watch_ended);
-        let (mut reports, found) = join(watching, background).await;
-        reports.extend(found);
-        reports
+        join_all(runs).await
+    }
+
+    /// The bindings that join a watch: those of clusters whose members the event names, if the RDS API had to be asked
+    /// for these clusters.
+    async fn joining(
+        &self,
+        event: &Event,
+        bindings: &[Binding],
+        watched: &[WatchedBinding],
+        oldest: SystemTime,
+        deadline: Instant,
+    ) -> Vec<WatchedBinding> {
+        let mut members = self.members.borrow().clone();
+        let end = deadline.min(Instant::now() + RDS_TIMEOUT_BESIDE_WATCH);
+        self.find_clusters(event, bindings, &mut members, end).await;
+        let Request::Watch(mut found) = request(event, bindings, &members, oldest) else { return Vec::new() };
+        found.retain(|found| watched.iter().all(|watched| watched.index != found.index));
+        found
+    }
+
+    /// An event from before this time is about a failover that is over. Such an event comes late if many events wait
+    /// for a free function, or if an archive is replayed.
+    fn oldest(&self, now: SystemTime) -> SystemTime {
+        now.checked_sub(self.config.timing.watch).unwrap_or(UNIX_EPOCH)
     }
 
     /// Finds the bindings, and decides what the event asks for. A watch must not wait, so it uses the known tags,
     /// however old they are. A command has them read again, and any other request if they are too old.
-    async fn load_request(&self, event: &Event, now: SystemTime, deadline: Instant) -> (Request, BindingSet) {
-        // An event from before `oldest` is about a failover that is over. Such an event comes late if many events wait
-        // for a free function, or if an archive is replayed.
-        let oldest = now.checked_sub(self.config.timing.watch).unwrap_or(UNIX_EPOCH);
+    async fn load_request(
+        &self,
+        event: &Event,
+        oldest: SystemTime,
+        deadline: Instant,
+    ) -> (Request, BindingSet) {
         // A cold function must read the tags before it can follow a failover.
         let priority = if event.is_of_rds() { Priority::Failover } else { Priority::Routine };
         let load = async |age, priority, members| {
@@ -289,8 +338,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         }
     }
 
-    /// Decides what the event asks for, given the known members. An event about an instance may be about its cluster. If
-    /// no binding names the instance, the RDS API is asked for its cluster. Returns its answers with the known members.
+    /// Decides what the event asks for, given the known members. If no known binding starts a watch, the RDS API is asked
+    /// for the clusters of the event's instances first. Returns its answers with the known members.
     async fn find_request(
         &self,
         event: &Event,
@@ -300,15 +349,33 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         deadline: Instant,
     ) -> (Request, ClusterByInstance) {
         let asked = request(event, bindings, &members, oldest);
-        let unknown = unknown_instances(event, bindings, &members);
-        if unknown.is_empty() {
+        if matches!(asked, Request::Watch(_)) {
             return (asked, members);
         }
-        // Another record of the batch starts a watch, which waits for this answer.
-        let limit = if matches!(asked, Request::Watch(_)) { RDS_TIMEOUT_BEFORE_WATCH } else { RDS_TIMEOUT };
-        let soon = deadline.min(Instant::now() + limit);
+        let end = deadline.min(Instant::now() + RDS_TIMEOUT);
+        let are_all_known = self.find_clusters(event, bindings, &mut members, end).await;
+        let request = match request(event, bindings, &members, oldest) {
+            // The event may be about any binding with the role `readers`.
+            Request::Check(to_list) if !are_all_known => Request::Check(&to_list | &readers(bindings)),
+            request => request,
+        };
+        (request, members)
+    }
+
+    /// Adds the clusters of the event's instances to the known members, by the RDS API's answers. Returns false if the
+    /// cluster of an instance stays unknown.
+    async fn find_clusters(
+        &self,
+        event: &Event,
+        bindings: &[Binding],
+        members: &mut ClusterByInstance,
+        end: Instant,
+    ) -> bool {
+        let unknown = unknown_instances(event, bindings, members);
+        let mut are_all_known = unknown.len() <= MAX_INSTANCES;
         let ask = async |instance: String| {
-            let cluster = match timeout_at(soon, self.clients.rds.instance(&instance)).await {
+            let answer = timeout_at(end, self.clients.rds.instance(&instance)).await;
+            let cluster = match answer {
                 Ok(Ok(Some(described))) => {
                     Some(described.cluster.map(|cluster| cluster.to_ascii_lowercase()))
                 }
@@ -316,28 +383,21 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             };
             (instance, cluster)
         };
-        let mut is_unknown = unknown.len() > MAX_INSTANCES;
         for (instance, cluster) in join_all(unknown.into_iter().take(MAX_INSTANCES).map(ask)).await {
             match cluster {
                 Some(cluster) => {
                     members.insert(instance, cluster);
                 }
-                None => is_unknown = true,
+                None => are_all_known = false,
             }
         }
-        let request = match request(event, bindings, &members, oldest) {
-            // An instance is unknown, or the API did not answer: the event may be about any binding with the role
-            // `readers`.
-            Request::Check(to_list) if is_unknown => Request::Check(&to_list | &readers(bindings)),
-            request => request,
-        };
         // Only the members of bound clusters are remembered: an account may have thousands of others.
         let of_bound = members.iter().filter(|(_, cluster)| {
             let is_about = |cluster: &String| bindings.iter().any(|binding| binding.is_about(cluster));
             cluster.as_ref().is_some_and(is_about)
         });
         self.members.borrow_mut().extend(of_bound.map(|(name, cluster)| (name.clone(), cluster.clone())));
-        (request, members)
+        are_all_known
     }
 
     /// The bindings, by the tags that were read last.

@@ -359,6 +359,45 @@ async fn command_about_one_binding_counts_all_of_them() {
     assert_eq!((check.bindings.len(), check.bound), (1, 2));
 }
 
+/// The cluster's member `orders-2` is bound as well, beside the cluster.
+fn with_bound_member(aws: &FakeAws) -> Config {
+    const MEMBER: &str = "orders-2.abc123.us-east-1.rds.amazonaws.com";
+    is_member(aws);
+    aws.state().zone.insert(MEMBER.into(), addresses(&[TWO]));
+    let mut config = config(None);
+    config.bindings[1] = Binding::new(MEMBER, billing_group().parse().unwrap());
+    config
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_about_a_bound_member_watches_its_clusters_binding_as_well() {
+    let aws = two_databases();
+    let (config, ports) = (with_bound_member(&aws), ports(&aws));
+    let fleet = Fleet::new(&config);
+    let service = Service::new(&config, &ports, &fleet, Program::Lambda);
+    for invocation in 1..=2 {
+        let watch = invoke_on(&service, failover("orders-2"), minute()).await.unwrap();
+        let endpoints: Vec<_> = watch.bindings.iter().map(|report| &report.endpoint[..8]).collect();
+        assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 2), "{invocation}: {endpoints:?}");
+        assert!(endpoints.contains(&"orders.c") && endpoints.contains(&"orders-2"), "{endpoints:?}");
+    }
+    assert_eq!(aws.count(Action::DescribeDBInstances), 1, "the member is known from then on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watch_of_a_bound_member_waits_for_no_answer_of_the_rds_api() {
+    let aws = two_databases();
+    let (config, ports) = (with_bound_member(&aws), ports(&aws));
+    aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
+    let fleet = Fleet::new(&config);
+    let service = Service::new(&config, &ports, &fleet, Program::Lambda);
+    let started = Instant::now();
+    let watch = invoke_on(&service, failover("orders-2"), minute()).await.unwrap();
+    assert_eq!((watch.trigger, watch.bindings.len()), (Trigger::Watch, 1));
+    let [first, ..] = &aws.calls(Action::Lookup)[..] else { panic!("a lookup") };
+    assert!(first.at < started + Duration::from_millis(100), "{:?}", first.at - started);
+}
+
 #[tokio::test(start_paused = true)]
 async fn event_about_a_member_is_a_check_while_the_rds_api_is_silent() {
     let aws = two_databases();

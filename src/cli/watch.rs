@@ -4,7 +4,7 @@
 //! it names another writer than DNS does, the binding is watched as after an event.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -84,8 +84,8 @@ async fn run<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
                     invocations.push(Box::pin(async move {
                         let deadline = Instant::now() + service.config().timing.watch + time;
                         let index = bindings.iter().position(|other| *other == binding).unwrap_or_default();
-                        let watched = vec![WatchedBinding { index, promoted_instance: None }];
-                        let reports = service.watch(&bindings, watched, deadline).await;
+                        let watched = [WatchedBinding { index, promoted_instance: None }];
+                        let reports = service.watch(&bindings, &watched, ready(Vec::new()), deadline).await;
                         let result = InvocationResult::new(Trigger::Watch, bindings.len(), reports, &[]);
                         (Some(binding.target_group), result)
                     }));

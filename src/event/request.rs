@@ -102,7 +102,6 @@ pub fn unknown_instances(
         database.kind == SourceKind::Instance
             && is_of_region(database)
             && !members.contains_key(&database.identifier.to_ascii_lowercase())
-            && (has_readers || !bindings.iter().any(|binding| is_about_database(database, binding)))
     });
     instances.map(|database| database.identifier.to_ascii_lowercase()).collect()
 }

@@ -113,9 +113,13 @@ impl ChangeLog {
         self.may_lose_target_since.map(|at| at + LATE_EFFECT_TIME)
     }
 
-    /// Whether an attempt of unknown outcome may still take effect.
+    /// Until when an attempt of unknown outcome may still take effect.
+    pub fn may_apply_late_until(&self) -> Option<Instant> {
+        self.last_unknown.map(|at| at + LATE_EFFECT_TIME)
+    }
+
     pub fn may_apply_late(&self) -> bool {
-        self.last_unknown.is_some_and(|at| at.elapsed() < LATE_EFFECT_TIME)
+        self.may_apply_late_until().is_some_and(|until| Instant::now() < until)
     }
 
     /// Counts the endpoint's target as draining if this run has just deregistered it. The list may be older than

@@ -54,6 +54,8 @@ pub(super) struct LoopControl {
     deadline: Instant,
     /// When a check began to wait for a confirmation.
     waiting_since: Option<Instant>,
+    /// Until when a check has no limit.
+    prolonged_until: Option<Instant>,
     rounds_without_pause: u32,
     retries: u32,
     /// Until when a watch makes no API calls.
@@ -70,6 +72,7 @@ impl LoopControl {
             started: Instant::now(),
             deadline,
             waiting_since: None,
+            prolonged_until: None,
             rounds_without_pause: 0,
             retries: 0,
             backing_off_until: None,
@@ -88,6 +91,11 @@ impl LoopControl {
         }
     }
 
+    /// A check does not stop at its limit before this time: an earlier call may still change the group.
+    pub fn prolong_until(&mut self, end: Instant) {
+        self.prolonged_until = Some(end);
+    }
+
     /// Observes again without a pause: after a change, or when an observation became outdated during a wait. After
     /// [`ROUNDS_WITHOUT_PAUSE`] rounds it pauses once.
     pub fn at_once(&mut self) -> Then {
@@ -101,7 +109,7 @@ impl LoopControl {
     /// Observes again without a pause, as [`Self::at_once`], but a check stops at its limit.
     pub fn recheck(&mut self) -> Then {
         let limit = self.check_limit().max(MAX_OBSERVATION_AGE) + RECHECK_TIME;
-        if self.mode == Mode::Check && self.waited() > limit {
+        if self.waited() > limit && self.has_limit() {
             return Then::Stop(Stop::CheckLimit);
         }
         self.at_once()
@@ -123,7 +131,7 @@ impl LoopControl {
 
     fn poll_after(&mut self, interval: Duration) -> Then {
         let limit = self.check_limit();
-        if self.mode == Mode::Check && (limit.is_zero() || self.waited() + interval > limit) {
+        if (limit.is_zero() || self.waited() + interval > limit) && self.has_limit() {
             return Then::Stop(Stop::CheckLimit);
         }
         self.pause(interval)
@@ -196,9 +204,13 @@ impl LoopControl {
     /// A check pauses for the confirmation time at most: a longer pause could reach its limit without a confirmation.
     fn poll_interval(&self) -> Duration {
         match self.mode {
-            Mode::Check => self.timing.poll.min(self.timing.confirm),
-            Mode::Watch | Mode::DryRun => self.timing.poll,
+            Mode::Check if self.has_limit() => self.timing.poll.min(self.timing.confirm),
+            Mode::Check | Mode::Watch | Mode::DryRun => self.timing.poll,
         }
+    }
+
+    fn has_limit(&self) -> bool {
+        self.mode == Mode::Check && self.prolonged_until.is_none_or(|end| Instant::now() >= end)
     }
 
     /// How long a check may wait for a confirmation.
@@ -291,6 +303,20 @@ mod tests {
         advance(Duration::from_millis(1)).await;
         assert_eq!(control.recheck(), Then::Stop(Stop::CheckLimit));
         assert_eq!(control.at_once(), Then::Again, "a change is always observed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn prolonged_check_has_no_limit_until_then() {
+        for confirm in [0, 6] {
+            let mut control = control(Mode::Check);
+            control.timing.confirm = seconds(confirm);
+            control.prolong_until(Instant::now() + seconds(20));
+            assert_eq!([control.poll(), control.poll_to_relist()], [POLL, POLL], "{confirm} s");
+            advance(seconds(20) - Duration::from_millis(1)).await;
+            assert_eq!([control.poll(), control.recheck()], [POLL, Then::Again]);
+            advance(Duration::from_millis(1)).await;
+            assert_eq!(control.poll(), Then::Stop(Stop::CheckLimit));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -124,6 +124,27 @@ async fn attempt_of_unknown_outcome_is_watched_even_if_its_retry_succeeded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn check_fills_a_group_that_its_own_late_call_empties() {
+    for late in [19, 22] {
+        let started = Instant::now();
+        let aws = FakeAws::new();
+        aws.holds(&[ONE, TWO]);
+        aws.resolves_to(&[TWO]);
+        // The first attempt takes effect late. The second one succeeds.
+        aws.next(Action::DeregisterTargets, &[ApiFault::Reset]);
+        later(&aws, 9, |aws| aws.resolves_to(&[ONE]));
+        later(&aws, late, |aws| {
+            aws.state().deregister(GROUP, &[format!("{ONE}:5432").parse().unwrap()]).unwrap();
+        });
+        let report = aws.check().await;
+        assert_eq!(report.status, Status::Updated, "{report:?}");
+        let registered = aws.calls(Action::RegisterTargets).last().map(|call| call.at - started);
+        let is_in_time = registered.is_some_and(|at| at >= seconds(late) && at <= seconds(late + 5));
+        assert!(is_in_time, "emptied after {late} s, filled after {registered:?}: {:?}", aws.writes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn group_emptied_by_another_run_is_filled_within_5_seconds_of_a_change() {
     let aws = FakeAws::new();
     // DNS does not move in this watch, so that it goes on after its change.
