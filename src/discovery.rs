@@ -106,7 +106,7 @@ impl Unbound {
         };
         Report {
             error: Some(self.reason().to_owned()),
-            ..Report::of(endpoint, &target_group, Status::Failed)
+            ..Report::for_group(endpoint, &target_group, Status::Failed)
         }
     }
 }

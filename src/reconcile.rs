@@ -44,6 +44,7 @@ pub use ports::{
 };
 pub use preregister::{CANDIDATE_POLL_INTERVAL, KnownMembers, Preregistration};
 pub use rds_query::RDS_TIMEOUT;
+pub(crate) use rds_query::ask_cluster;
 pub use report::{Report, Status};
 pub use veto::RDS_RECHECK_INTERVAL;
 
@@ -52,7 +53,6 @@ use decision_log::DecisionLog;
 use loop_control::{LoopControl, Stage, Stop, Then};
 use observe::{Observation, Observer};
 use preregister::{Disagreement, Preregister, Snapshot};
-use rds_query::ask_cluster;
 use report::waiting_lines;
 use standby::StandbyCheck;
 use veto::{RdsVerdict, Veto};
@@ -153,12 +153,12 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let observation = self.changes.mask_deregistered(observation);
         self.close_preregistration(&observation);
         let confirmation = self.confirmation(&observation, began).await;
-        self.control.exclude(self.observer.take_permit_wait());
+        self.control.exclude_from_limit(self.observer.take_permit_wait());
         let is_unconfirmed_now =
             confirmation != Confirmation::Unconfirmed && !self.observer.stability.is_confirmed();
         if !self.still_holds(&observation) || is_unconfirmed_now {
             // DNS changed while the RDS API was asked, perhaps to another answer and back.
-            return Ok(self.control.at_once());
+            return Ok(self.control.observe_now());
         }
         // The lookups made meanwhile may have confirmed the answer.
         self.close_preregistration(&observation);
@@ -176,7 +176,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             // Whether the standby may stay decides whether a deregistration is left to do.
             let standby = self.standby;
             self.observer.with_lookups(standby.wait_until_known()).await;
-            return Ok(self.control.recheck());
+            return Ok(self.control.observe_now_within_limit());
         }
         Ok(then)
     }
@@ -190,7 +190,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         {
             return None;
         }
-        let end = self.control.time_is_over();
+        let end = self.control.end_reason();
         match stage {
             Stage::Observation => Some(end),
             Stage::Change if error.is_outcome_unknown() || end == Stop::Deadline => None,
@@ -259,7 +259,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             Mode::Check | Mode::Watch => self.observer.with_lookups(question).await,
         };
         // The limit of a check is for the confirmation alone: a slow RDS API must not use it up.
-        self.control.exclude(began.elapsed());
+        self.control.exclude_from_limit(began.elapsed());
         let verdict = match answer {
             Ok(cluster) => self.verdict(member, cluster.as_ref(), observation),
             Err(error) => {
@@ -273,7 +273,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// Records the RDS API's answer, and logs a veto.
     fn verdict(&mut self, member: &str, cluster: Option<&Cluster>, observation: &Observation) -> RdsVerdict {
         self.preregister.record_cluster(cluster);
-        let verdict = RdsVerdict::of(cluster, member, self.dns_has_moved(observation));
+        let verdict = RdsVerdict::compare(cluster, member, self.dns_has_moved(observation));
         match verdict {
             RdsVerdict::NoVeto => {}
             RdsVerdict::Disagrees => {
@@ -293,7 +293,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         confirmation: Confirmation,
     ) -> Result<Then, Error> {
         if self.control.is_backing_off() {
-            return Ok(self.control.poll());
+            return Ok(self.control.observe_after_poll());
         }
         let wanted = observation.wanted();
         let register = self.changes.left_to_do(Change::Register, &plan.register, &wanted);
@@ -303,38 +303,38 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             if let Some(permit) = self.permit_to_register(observation).await? {
                 self.register(permit, missing).await?;
             }
-            return Ok(self.control.at_once());
+            return Ok(self.control.observe_now());
         }
         if !candidates.is_empty() {
             // Best effort: an error here does not fail the binding. If the deadline is over, the next step ends the
             // run.
             let Ok(permit) = self.permit_to_register(observation).await else {
-                return Ok(self.control.poll());
+                return Ok(self.control.observe_after_poll());
             };
-            let Some(permit) = permit else { return Ok(self.control.at_once()) };
+            let Some(permit) = permit else { return Ok(self.control.observe_now()) };
             self.register_candidates(permit, candidates).await;
-            return Ok(self.control.recheck());
+            return Ok(self.control.observe_now_within_limit());
         }
         let deregister = self.changes.left_to_do(Change::Deregister, &plan.deregister, &wanted);
         if !deregister.is_empty() {
             if let Some(permit) = self.permit_to_deregister().await? {
                 self.deregister(permit, deregister).await?;
             }
-            return Ok(self.control.at_once());
+            return Ok(self.control.observe_now());
         }
         if confirmation == Confirmation::StaleObservation {
-            return Ok(self.control.recheck());
+            return Ok(self.control.observe_now_within_limit());
         }
         let is_followed = self.dns_has_moved(observation) && self.observer.stability.is_confirmed();
         let is_done = (self.mode == Mode::Check || is_followed) && !self.changes.may_apply_late();
         Ok(if plan.is_empty() && is_done {
             Then::Stop(Stop::Done)
         } else if confirmation == Confirmation::Unconfirmed && !plan.is_empty() {
-            self.control.poll_to_confirm()
+            self.control.observe_soon_to_confirm()
         } else if self.changes.relist_often_until().is_some_and(|until| Instant::now() < until) {
-            self.control.poll_to_relist()
+            self.control.observe_soon_to_relist()
         } else {
-            self.control.poll()
+            self.control.observe_after_poll()
         })
     }
 
@@ -347,7 +347,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// Whether DNS still gives the observed answer: lookups go on during every wait. A lookup that failed leaves
     /// no answer to compare.
     fn still_holds(&self, observation: &Observation) -> bool {
-        self.observer.known_for().is_some()
+        self.observer.answer_age().is_some()
             && self.observer.resolution.as_ref() == Some(&observation.resolution)
     }
 
@@ -386,7 +386,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
 
     async fn wait_to_write(&mut self, priority: Priority) -> Result<(Permit, bool), Error> {
         let permit = self.observer.permit(priority, Call::Write).await?;
-        self.control.exclude(self.observer.take_permit_wait());
+        self.control.exclude_from_limit(self.observer.take_permit_wait());
         Ok(permit)
     }
 
@@ -397,7 +397,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let result = self.observer.change("register the endpoint's addresses", call).await;
         self.record_change(Change::Register, &targets, result)?;
         self.clear_error(Stage::Change);
-        self.registration_latency = self.registration_latency.max(self.observer.known_for());
+        self.registration_latency = self.registration_latency.max(self.observer.answer_age());
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use crate::fleet::{BACKGROUND_INTERVAL, Fleet, Scope};
 use crate::rate_limit::Priority;
 use crate::reconcile::{
     Clients, ListPermit, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
-    TargetGroupApi, reconcile,
+    TargetGroupApi, ask_cluster, reconcile,
 };
 
 mod result;
@@ -101,7 +101,7 @@ where
         if let Event::Command(command) = event
             && let Some(name) = &command.binding
         {
-            select(&mut set, name)?;
+            keep_only(&mut set, name)?;
         }
         let BindingSet { bindings, unbound, are_new: relisted } = set;
         let (trigger, reports) = match request {
@@ -417,8 +417,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             let family = groups.describe(binding.target_group.as_str()).await.ok()?.family;
             let chain = dns.resolve(&binding.endpoint, family).await.ok()?.chain;
             let zone = zone(&chain)?;
-            let cluster = rds.cluster(&cluster_identifier(binding, &chain)).await.ok()??;
-            let cluster = Some(cluster).filter(|cluster| cluster.zone.as_ref() == Some(&zone))?;
+            let cluster =
+                ask_cluster(rds, deadline, &cluster_identifier(binding, &chain), &zone).await.ok()??;
             cluster.other_writer(member(&chain)?).map(str::to_owned)
         };
         timeout_at(deadline.min(Instant::now() + RDS_TIMEOUT), ask).await.ok()?
@@ -436,8 +436,8 @@ fn readers(bindings: &[Binding]) -> BTreeSet<usize> {
     readers.map(|(index, _)| index).collect()
 }
 
-/// Limits the bindings to the one whose target group has this name.
-fn select(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
+/// Keeps the binding whose target group has this name.
+fn keep_only(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
     let group_name = |arn: &str| arn.split('/').nth(1).unwrap_or(arn).to_owned();
     let known: Vec<String> = set.bindings.iter().map(|binding| binding.name().to_owned()).collect();
     set.bindings.retain(|binding| binding.name() == name);

@@ -34,8 +34,8 @@ impl Change {
     }
 }
 
-/// A change that a list may not show yet.
-struct Unseen {
+/// A change, and whether a list has shown it yet.
+struct RecentChange {
     change: Change,
     at: Instant,
     /// Whether the API has accepted it. A failed call may have taken effect as well.
@@ -48,7 +48,7 @@ struct Unseen {
 pub(super) struct ChangeLog {
     pub registered: BTreeSet<SocketAddr>,
     pub deregistered: BTreeSet<SocketAddr>,
-    unseen: BTreeMap<SocketAddr, Unseen>,
+    recent: BTreeMap<SocketAddr, RecentChange>,
     /// The targets that were deregistered and not registered again, and when.
     deregistrations: BTreeMap<SocketAddr, Instant>,
     /// When a change was last made after which the group may lose a target: a deregistration, or a change with an
@@ -87,16 +87,17 @@ impl ChangeLog {
         if accepted {
             self.done(change).extend(targets);
         }
-        self.unseen.extend(targets.iter().map(|target| (*target, Unseen { change, at, accepted, shown })));
+        self.recent
+            .extend(targets.iter().map(|target| (*target, RecentChange { change, at, accepted, shown })));
     }
 
     /// Compares the changes with a list. A call that failed but took effect counts as this run's change.
     pub fn record_list(&mut self, targets: &Targets) {
         let mut seen = Vec::new();
-        for (target, unseen) in &mut self.unseen {
-            if !unseen.shown && unseen.change.shows(target, targets) {
-                unseen.shown = true;
-                seen.push((*target, unseen.change));
+        for (target, recent) in &mut self.recent {
+            if !recent.shown && recent.change.shows(target, targets) {
+                recent.shown = true;
+                seen.push((*target, recent.change));
             }
         }
         for (target, change) in seen {
@@ -138,10 +139,10 @@ impl ChangeLog {
     /// Whether a change that failed is still wanted: the plan makes it, or it waits.
     pub fn failed_what_is_wanted(&self, observation: &Observation, plan: &Plan) -> bool {
         let (wanted, Plan { register, deregister, waiting }) = (observation.wanted(), plan);
-        self.unseen.iter().filter(|(_, unseen)| !unseen.accepted && !unseen.shown).any(|(target, unseen)| {
+        self.recent.iter().filter(|(_, recent)| !recent.accepted && !recent.shown).any(|(target, recent)| {
             let is_planned =
                 register.contains(target) || deregister.contains(target) || waiting.contains_key(target);
-            is_planned && wanted.contains(target) == (unseen.change == Change::Register)
+            is_planned && wanted.contains(target) == (recent.change == Change::Register)
         })
     }
 
@@ -154,10 +155,10 @@ impl ChangeLog {
         wanted: &BTreeSet<SocketAddr>,
     ) -> BTreeSet<SocketAddr> {
         let is_done = |target: &SocketAddr| {
-            self.unseen.get(target).is_some_and(|unseen| {
+            self.recent.get(target).is_some_and(|recent| {
                 let is_best_effort = change == Change::Register && !wanted.contains(target);
-                let counts = unseen.accepted || is_best_effort;
-                unseen.change == change && counts && !unseen.shown && unseen.at.elapsed() < LISTING_LAG
+                let counts = recent.accepted || is_best_effort;
+                recent.change == change && counts && !recent.shown && recent.at.elapsed() < LISTING_LAG
             })
         };
         targets.iter().copied().filter(|target| !is_done(target)).collect()

@@ -85,7 +85,7 @@ impl LoopControl {
     }
 
     /// Excludes a wait from the check's limit: the time passed for another reason than the confirmation.
-    pub fn exclude(&mut self, wait: Duration) {
+    pub fn exclude_from_limit(&mut self, wait: Duration) {
         if let Some(since) = &mut self.waiting_since {
             *since += wait;
         }
@@ -98,7 +98,7 @@ impl LoopControl {
 
     /// Observes again without a pause: after a change, or when an observation became outdated during a wait. After
     /// [`ROUNDS_WITHOUT_PAUSE`] rounds it pauses once.
-    pub fn at_once(&mut self) -> Then {
+    pub fn observe_now(&mut self) -> Then {
         if self.rounds_without_pause < ROUNDS_WITHOUT_PAUSE {
             self.rounds_without_pause += 1;
             return Then::Again;
@@ -106,30 +106,30 @@ impl LoopControl {
         self.pause(self.poll_interval())
     }
 
-    /// Observes again without a pause, as [`Self::at_once`], but a check stops at its limit.
-    pub fn recheck(&mut self) -> Then {
+    /// Observes again without a pause, as [`Self::observe_now`], but a check stops at its limit.
+    pub fn observe_now_within_limit(&mut self) -> Then {
         let limit = self.check_limit().max(MAX_OBSERVATION_AGE) + RECHECK_TIME;
         if self.waited() > limit && self.has_limit() {
             return Then::Stop(Stop::CheckLimit);
         }
-        self.at_once()
+        self.observe_now()
     }
 
-    pub fn poll(&mut self) -> Then {
-        self.poll_after(self.poll_interval())
+    pub fn observe_after_poll(&mut self) -> Then {
+        self.observe_after(self.poll_interval())
     }
 
     /// Pauses while an earlier call may still change the group. A long poll interval must not delay the lists.
-    pub fn poll_to_relist(&mut self) -> Then {
-        self.poll_after(self.poll_interval().min(RELIST_INTERVAL_AFTER_CHANGE))
+    pub fn observe_soon_to_relist(&mut self) -> Then {
+        self.observe_after(self.poll_interval().min(RELIST_INTERVAL_AFTER_CHANGE))
     }
 
     /// Pauses while a change waits for the confirmation. A long poll interval must not delay the confirmation.
-    pub fn poll_to_confirm(&mut self) -> Then {
-        self.poll_after(self.poll_interval().min(self.timing.confirm / 3))
+    pub fn observe_soon_to_confirm(&mut self) -> Then {
+        self.observe_after(self.poll_interval().min(self.timing.confirm / 3))
     }
 
-    fn poll_after(&mut self, interval: Duration) -> Then {
+    fn observe_after(&mut self, interval: Duration) -> Then {
         let limit = self.check_limit();
         if (limit.is_zero() || self.waited() + interval > limit) && self.has_limit() {
             return Then::Stop(Stop::CheckLimit);
@@ -173,7 +173,7 @@ impl LoopControl {
         self.timing.poll.min(MAX_PAUSE_AFTER_ERROR)
     }
 
-    pub fn time_is_over(&self) -> Stop {
+    pub fn end_reason(&self) -> Stop {
         let is_end_of_watch = self.mode == Mode::Watch && self.started + self.timing.watch < self.deadline;
         if is_end_of_watch { Stop::WatchTime } else { Stop::Deadline }
     }
@@ -224,11 +224,11 @@ impl LoopControl {
 
     fn pause(&mut self, time: Duration) -> Then {
         self.rounds_without_pause = 0;
-        self.limit(time)
+        self.sleep_or_stop(time)
     }
 
     /// A pause that would reach the end of the run is not begun.
-    fn limit(&self, pause: Duration) -> Then {
+    fn sleep_or_stop(&self, pause: Duration) -> Then {
         let end = Instant::now() + pause;
         if self.mode == Mode::Watch && end >= self.started + self.timing.watch {
             return Then::Stop(Stop::WatchTime);
@@ -264,7 +264,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn eight_rounds_without_pause_are_followed_by_a_pause() {
-        for next in [LoopControl::at_once, LoopControl::recheck] {
+        for next in [LoopControl::observe_now, LoopControl::observe_now_within_limit] {
             let mut control = control(Mode::Watch);
             for _ in 0..2 {
                 for _ in 0..8 {
@@ -279,30 +279,35 @@ mod tests {
     async fn pause_or_failure_allows_eight_more_rounds() {
         let fails = [ErrorKind::Transient, ErrorKind::NoAnswer];
         let fails = fails.map(|kind| move |control: &mut LoopControl| fail(control, kind));
-        let pauses: [&dyn Fn(&mut LoopControl) -> Then; 3] = [&LoopControl::poll, &fails[0], &fails[1]];
+        let pauses: [&dyn Fn(&mut LoopControl) -> Then; 3] =
+            [&LoopControl::observe_after_poll, &fails[0], &fails[1]];
         for pause in pauses {
             let mut control = control(Mode::Watch);
             for _ in 0..8 {
-                assert_eq!(control.at_once(), Then::Again);
+                assert_eq!(control.observe_now(), Then::Again);
             }
             assert_eq!(pause(&mut control), POLL);
-            assert_eq!(control.at_once(), Then::Again);
+            assert_eq!(control.observe_now(), Then::Again);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn check_waits_up_to_its_limit() {
         let mut control = control(Mode::Check);
-        assert_eq!(control.poll(), POLL);
+        assert_eq!(control.observe_after_poll(), POLL);
         advance(Duration::from_millis(11_500)).await;
-        assert_eq!(control.poll(), POLL);
+        assert_eq!(control.observe_after_poll(), POLL);
         advance(Duration::from_millis(1)).await;
-        assert_eq!(control.poll(), Then::Stop(Stop::CheckLimit));
+        assert_eq!(control.observe_after_poll(), Then::Stop(Stop::CheckLimit));
         advance(Duration::from_millis(499) + RECHECK_TIME).await;
-        assert_eq!(control.recheck(), Then::Again, "12 s, and the time for a new observation");
+        assert_eq!(
+            control.observe_now_within_limit(),
+            Then::Again,
+            "12 s, and the time for a new observation"
+        );
         advance(Duration::from_millis(1)).await;
-        assert_eq!(control.recheck(), Then::Stop(Stop::CheckLimit));
-        assert_eq!(control.at_once(), Then::Again, "a change is always observed");
+        assert_eq!(control.observe_now_within_limit(), Then::Stop(Stop::CheckLimit));
+        assert_eq!(control.observe_now(), Then::Again, "a change is always observed");
     }
 
     #[tokio::test(start_paused = true)]
@@ -311,23 +316,30 @@ mod tests {
             let mut control = control(Mode::Check);
             control.timing.confirm = seconds(confirm);
             control.prolong_until(Instant::now() + seconds(20));
-            assert_eq!([control.poll(), control.poll_to_relist()], [POLL, POLL], "{confirm} s");
+            assert_eq!(
+                [control.observe_after_poll(), control.observe_soon_to_relist()],
+                [POLL, POLL],
+                "{confirm} s"
+            );
             advance(seconds(20) - Duration::from_millis(1)).await;
-            assert_eq!([control.poll(), control.recheck()], [POLL, Then::Again]);
+            assert_eq!(
+                [control.observe_after_poll(), control.observe_now_within_limit()],
+                [POLL, Then::Again]
+            );
             advance(Duration::from_millis(1)).await;
-            assert_eq!(control.poll(), Then::Stop(Stop::CheckLimit));
+            assert_eq!(control.observe_after_poll(), Then::Stop(Stop::CheckLimit));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn excluded_waits_do_not_count_against_the_limit() {
         let mut control = control(Mode::Check);
-        control.poll();
+        control.observe_after_poll();
         advance(seconds(20)).await;
-        control.exclude(seconds(10));
-        assert_eq!(control.poll(), POLL);
+        control.exclude_from_limit(seconds(10));
+        assert_eq!(control.observe_after_poll(), POLL);
         advance(seconds(3)).await;
-        assert_eq!(control.poll(), Then::Stop(Stop::CheckLimit));
+        assert_eq!(control.observe_after_poll(), Then::Stop(Stop::CheckLimit));
     }
 
     #[tokio::test(start_paused = true)]
@@ -395,26 +407,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_of_a_watch_ends_with_it_or_at_an_earlier_deadline() {
         let mut watch = control(Mode::Watch);
-        assert_eq!(watch.time_is_over(), Stop::Deadline);
+        assert_eq!(watch.end_reason(), Stop::Deadline);
         watch.deadline += seconds(120);
-        assert_eq!(watch.time_is_over(), Stop::Deadline, "both end at the same moment");
+        assert_eq!(watch.end_reason(), Stop::Deadline, "both end at the same moment");
         watch.deadline += seconds(1);
-        assert_eq!(watch.time_is_over(), Stop::WatchTime);
-        assert_eq!(control(Mode::Check).time_is_over(), Stop::Deadline);
+        assert_eq!(watch.end_reason(), Stop::WatchTime);
+        assert_eq!(control(Mode::Check).end_reason(), Stop::Deadline);
     }
 
     #[tokio::test(start_paused = true)]
     async fn pause_that_reaches_the_end_is_not_begun() {
         let just_before = |time: Duration| time - Duration::from_millis(1);
         let check = control(Mode::Check);
-        assert_eq!(check.limit(just_before(seconds(60))), Then::Sleep(just_before(seconds(60))));
-        assert_eq!(check.limit(seconds(60)), Then::Stop(Stop::Deadline));
+        assert_eq!(check.sleep_or_stop(just_before(seconds(60))), Then::Sleep(just_before(seconds(60))));
+        assert_eq!(check.sleep_or_stop(seconds(60)), Then::Stop(Stop::Deadline));
         let mut watch = control(Mode::Watch);
-        assert_eq!(watch.limit(seconds(60)), Then::Stop(Stop::Deadline));
+        assert_eq!(watch.sleep_or_stop(seconds(60)), Then::Stop(Stop::Deadline));
         watch.deadline += seconds(600);
-        assert_eq!(watch.limit(just_before(seconds(180))), Then::Sleep(just_before(seconds(180))));
-        assert_eq!(watch.limit(seconds(180)), Then::Stop(Stop::WatchTime));
+        assert_eq!(watch.sleep_or_stop(just_before(seconds(180))), Then::Sleep(just_before(seconds(180))));
+        assert_eq!(watch.sleep_or_stop(seconds(180)), Then::Stop(Stop::WatchTime));
         advance(seconds(100)).await;
-        assert_eq!(watch.limit(seconds(80)), Then::Stop(Stop::WatchTime), "counted from the start");
+        assert_eq!(watch.sleep_or_stop(seconds(80)), Then::Stop(Stop::WatchTime), "counted from the start");
     }
 }

@@ -80,7 +80,7 @@ pub(super) struct Observer<'a, D, T, C> {
     group: Option<TargetGroupInfo>,
     pub baseline: Baseline,
     /// Every answer so far: an answer that comes back is not logged again.
-    known: BTreeSet<Addresses>,
+    answers: BTreeSet<Addresses>,
 }
 
 impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
@@ -106,7 +106,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             relist_often_until: None,
             group: None,
             baseline: Baseline::default(),
-            known: BTreeSet::new(),
+            answers: BTreeSet::new(),
         }
     }
 
@@ -177,7 +177,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     }
 
     /// How long ago DNS first gave the answer that it gives now. `None` if the last lookup failed.
-    pub fn known_for(&self) -> Option<Duration> {
+    pub fn answer_age(&self) -> Option<Duration> {
         self.stability.since().map(|since| since.elapsed())
     }
 
@@ -305,7 +305,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             log_decision!(debug, self.binding, "lookup_failed", reason = %error.explain(), "lookup failed");
         })?;
         self.stability.record(&resolution.addresses, asked, answered);
-        let is_new = self.known.insert(resolution.addresses.clone());
+        let is_new = self.answers.insert(resolution.addresses.clone());
         match &self.resolution {
             Some(last) if last.addresses != resolution.addresses => {
                 let (from, to) = (&last.addresses, &resolution.addresses);

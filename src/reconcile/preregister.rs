@@ -59,7 +59,7 @@ enum NamedBy {
 #[derive(Debug, Default, PartialEq, Eq)]
 enum ClusterAnswer {
     #[default]
-    None,
+    NoneYet,
     NoSuchCluster,
     Known(Cluster),
 }
@@ -176,9 +176,13 @@ impl KnownMembers {
         }
     }
 
-    /// The member's endpoint, if it is known; `None` if the RDS API has not listed it.
-    fn member(&self, zone: &DnsZone, cluster: &str, member: &str) -> Option<Option<String>> {
-        self.0.borrow().get(&(zone.clone(), cluster.to_ascii_lowercase()))?.get(member).cloned()
+    fn contains(&self, zone: &DnsZone, cluster: &str, member: &str) -> bool {
+        let key = (zone.clone(), cluster.to_ascii_lowercase());
+        self.0.borrow().get(&key).is_some_and(|members| members.contains_key(member))
+    }
+
+    fn endpoint(&self, zone: &DnsZone, cluster: &str, member: &str) -> Option<String> {
+        self.0.borrow().get(&(zone.clone(), cluster.to_ascii_lowercase()))?.get(member)?.clone()
     }
 }
 
@@ -275,13 +279,14 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         }
         if let Some(name) = promoted {
             let is_named_by_dns = member(chain) == Some(name);
-            match self.known_members.member(&zone, &identifier, name) {
-                None if self.state.borrow().is_not_listed(name) => self.reject(name, NOT_A_MEMBER),
-                None => self.log_skip(name, "the RDS API has not listed it as a member of the cluster"),
-                Some(_) if is_named_by_dns => {
-                    self.accept(name, NamedBy::Event, snapshot, &snapshot.resolution.addresses);
-                }
-                Some(_) => self.resolve_candidate(snapshot, &zone, &identifier, NamedBy::Event, name).await,
+            if self.state.borrow().is_not_listed(name) {
+                self.reject(name, NOT_A_MEMBER);
+            } else if !self.known_members.contains(&zone, &identifier, name) {
+                self.log_skip(name, "the RDS API has not listed it as a member of the cluster");
+            } else if is_named_by_dns {
+                self.accept(name, NamedBy::Event, snapshot, &snapshot.resolution.addresses);
+            } else {
+                self.resolve_candidate(snapshot, &zone, &identifier, NamedBy::Event, name).await;
             }
         }
         let other = match (&cluster, member(chain)) {
@@ -337,7 +342,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
                 instance.endpoint
             }
             Ok(None) => return self.reject(name, "the RDS API knows no such instance"),
-            Err(_) => self.known_members.member(zone, cluster, name).flatten(),
+            Err(_) => self.known_members.endpoint(zone, cluster, name),
         };
         let Some(endpoint) = endpoint else { return self.log_skip(name, "its endpoint is not known") };
         let resolving = self.clients.dns.resolve(&endpoint, snapshot.family);
@@ -440,12 +445,13 @@ mod tests {
         let known = KnownMembers::default();
         known.record(&zone("abc123"), "Orders", &cluster(&["orders-1", "orders-2"]));
         known.record_endpoint(&zone("abc123"), "orders", "orders-2", "orders-2.abc123.rds.example");
-        assert_eq!(known.member(&zone("abc123"), "orders", "orders-1"), Some(None));
-        let endpoint = Some(Some("orders-2.abc123.rds.example".to_owned()));
-        assert_eq!(known.member(&zone("abc123"), "orders", "orders-2"), endpoint);
-        assert_eq!(known.member(&zone("xyz789"), "orders", "orders-1"), None, "a namesake elsewhere");
+        assert!(known.contains(&zone("abc123"), "orders", "orders-1"));
+        assert_eq!(known.endpoint(&zone("abc123"), "orders", "orders-1"), None);
+        let endpoint = Some("orders-2.abc123.rds.example".to_owned());
+        assert_eq!(known.endpoint(&zone("abc123"), "orders", "orders-2"), endpoint);
+        assert!(!known.contains(&zone("xyz789"), "orders", "orders-1"), "a namesake elsewhere");
         known.record(&zone("abc123"), "orders", &cluster(&["orders-2"]));
-        assert_eq!(known.member(&zone("abc123"), "orders", "orders-1"), None, "removed from the cluster");
-        assert_eq!(known.member(&zone("abc123"), "orders", "orders-2"), endpoint, "the endpoint stays known");
+        assert!(!known.contains(&zone("abc123"), "orders", "orders-1"), "removed from the cluster");
+        assert_eq!(known.endpoint(&zone("abc123"), "orders", "orders-2"), endpoint, "it stays known");
     }
 }

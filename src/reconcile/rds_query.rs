@@ -27,7 +27,7 @@ pub(crate) async fn ask<R>(
 }
 
 /// The cluster of this name in this zone, if there is one.
-pub(super) async fn ask_cluster<C: RdsApi>(
+pub(crate) async fn ask_cluster<C: RdsApi>(
     rds: &C,
     deadline: Instant,
     identifier: &str,

@@ -23,7 +23,7 @@ pub(super) enum RdsVerdict {
 
 impl RdsVerdict {
     /// Compares the cluster with the member that DNS names as the writer.
-    pub fn of(cluster: Option<&Cluster>, member: &str, dns_has_moved: bool) -> Self {
+    pub fn compare(cluster: Option<&Cluster>, member: &str, dns_has_moved: bool) -> Self {
         match cluster {
             None => Self::NoVeto,
             Some(cluster) if cluster.other_writer(member).is_some() => Self::Disagrees,
@@ -85,10 +85,10 @@ mod tests {
     #[test]
     fn failover_in_progress_vetoes_until_dns_has_moved() {
         let api = Cluster { is_failing_over: true, ..cluster(&[("orders-1", true), ("orders-2", false)]) };
-        assert_eq!(RdsVerdict::of(Some(&api), "orders-1", false), RdsVerdict::FailoverInProgress);
-        assert_eq!(RdsVerdict::of(Some(&api), "orders-1", true), RdsVerdict::NoVeto);
-        assert_eq!(RdsVerdict::of(Some(&api), "orders-2", true), RdsVerdict::Disagrees);
-        assert_eq!(RdsVerdict::of(None, "orders-1", false), RdsVerdict::NoVeto);
+        assert_eq!(RdsVerdict::compare(Some(&api), "orders-1", false), RdsVerdict::FailoverInProgress);
+        assert_eq!(RdsVerdict::compare(Some(&api), "orders-1", true), RdsVerdict::NoVeto);
+        assert_eq!(RdsVerdict::compare(Some(&api), "orders-2", true), RdsVerdict::Disagrees);
+        assert_eq!(RdsVerdict::compare(None, "orders-1", false), RdsVerdict::NoVeto);
     }
 
     #[tokio::test(start_paused = true)]
