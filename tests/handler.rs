@@ -385,6 +385,27 @@ async fn event_about_a_bound_member_watches_its_clusters_binding_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn binding_that_joins_a_watch_is_synced_by_the_watch_alone() {
+    let aws = two_databases();
+    let (config, ports) = (with_bound_member(&aws), ports(&aws));
+    let fleet = Fleet::new(&config);
+    let service = Service::new(&config, &ports, &fleet, Program::Lambda);
+    invoke_on(&service, schedule(), minute()).await.unwrap();
+    aws.forget_calls();
+    // The registration takes long enough for a round of the background sync.
+    aws.always(Action::RegisterTargets, Some(ApiFault::Slow(Duration::from_secs(2))));
+    let failover_later = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        aws.promote("orders-2");
+        aws.writer_per_rds("orders-2");
+    };
+    let watch = invoke_on(&service, failover("orders-2"), minute());
+    let (watch, ()) = tokio::join!(watch, failover_later);
+    assert_eq!(watch.unwrap().bindings.len(), 2, "one report for each binding");
+    assert_eq!(aws.writes(), ["RegisterTargets 10.0.2.20:5432", "DeregisterTargets 10.0.1.10:5432"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn watch_of_a_bound_member_waits_for_no_answer_of_the_rds_api() {
     let aws = two_databases();
     let (config, ports) = (with_bound_member(&aws), ports(&aws));
