@@ -159,7 +159,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     async fn list(&self, to_list: mpsc::UnboundedReceiver<usize>) {
         let now = Instant::now();
         let until = match self.scope {
-            Scope::Whole => self.deadline,
+            Scope::Full => self.deadline,
             Scope::Check { .. } => self.deadline.min(now + LISTING_TIME),
             // The next background sync selects again.
             Scope::Background => self.deadline.min(now + BACKGROUND_INTERVAL),

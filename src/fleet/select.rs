@@ -33,7 +33,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All bindings, and every group is listed: an operator asked for it.
-    Whole,
+    Full,
     /// All bindings: the schedule's check.
     Check {
         /// Whether this invocation has listed the tagged groups, which used up part of the routine calls.
@@ -135,7 +135,7 @@ impl Memory {
             self.forget_unbound(bindings);
         }
         let selection = select(bindings, self, now, scope);
-        if scope != Scope::Whole {
+        if scope != Scope::Full {
             (self.selected_at, self.due) = (Some(now), selection.remaining_due);
         }
         selection
@@ -179,7 +179,7 @@ impl Memory {
 
 /// Decides which groups are listed:
 ///
-/// | last result | whole | check | background |
+/// | last result | full | check | background |
 /// |---|---|---|---|
 /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due |
 /// | in sync, changed binding, or none | list | list | list |
@@ -199,7 +199,7 @@ fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> 
             continue;
         }
         match memory.results.get(binding.target_group.as_str()) {
-            _ if scope == Scope::Whole => selection.list.push(index),
+            _ if scope == Scope::Full => selection.list.push(index),
             Some(LastResult::NeedsSync { priority, at }) if is_background => {
                 if now.saturating_duration_since(*at) >= RETRY_INTERVAL {
                     selection.reconcile.push((index, *priority));
@@ -248,7 +248,7 @@ fn due(bindings: usize, memory: &Memory, now: Instant, scope: Scope) -> (usize, 
         // A check lists more than is due, as a rule, and leaves nothing to the next one.
         Scope::Check { relisted: false } => (MIN_LISTED.max(due as usize), 0.0),
         Scope::Check { relisted: true } => (MIN_LISTED, 0.0),
-        Scope::Whole => (bindings, 0.0),
+        Scope::Full => (bindings, 0.0),
     }
 }
 
