@@ -79,7 +79,7 @@ fn ranges(numbers: &[usize]) -> String {
 }
 
 fn describe(selection: &Selection) -> String {
-    let Selection { reconcile, list, compare, due, remaining_due: _ } = selection;
+    let Selection { reconcile, list, compare, due } = selection;
     let at = |wanted: Priority| {
         let indices: Vec<usize> =
             reconcile.iter().filter(|(_, priority)| *priority == wanted).map(|(index, _)| *index).collect();
