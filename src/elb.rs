@@ -5,9 +5,7 @@
 
 mod discover;
 mod inspect;
-mod outcome_observer;
-mod response_check;
-mod retry_observer;
+mod interceptors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -34,7 +32,7 @@ use crate::plan::{Family, TargetState, Targets};
 use crate::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use crate::reconcile::{Attempts, TargetGroupApi, TargetGroupInfo};
 use crate::text::Joined as _;
-use outcome_observer::OutcomeObserver;
+use interceptors::{OutcomeObserver, ResponseCheck, RetryObserver};
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
@@ -60,14 +58,13 @@ pub struct Elb {
 impl Elb {
     pub fn new(client: Client, rate_limiter: ApiRateLimiter) -> Self {
         let rate_limiter = Arc::new(rate_limiter);
-        let retry_observer = retry_observer::RetryObserver(Arc::clone(&rate_limiter));
         let retries = client.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         let config = client
             .config()
             .to_builder()
             .interceptor(Bounded)
-            .interceptor(response_check::ResponseCheck)
-            .interceptor(retry_observer)
+            .interceptor(ResponseCheck)
+            .interceptor(RetryObserver(Arc::clone(&rate_limiter)))
             .retry_config(retries.with_initial_backoff(BACKOFF));
         Self {
             client: LimitedClient(Client::from_conf(config.build())),
@@ -86,15 +83,13 @@ impl Elb {
         let doing = format!("describe the target group {group}");
         let request = self.client.with(permit).describe_target_groups().target_group_arns(group);
         let action = "elasticloadbalancing:DescribeTargetGroups";
-        let described = aws::call(doing.clone(), action, request.send()).await;
-        let found = described.and_then(|described| {
+        let found = aws::call(doing.clone(), action, request.send()).await.and_then(|described| {
             let mut groups = described.target_groups.unwrap_or_default().into_iter();
-            let found = groups.find(|found| found.target_group_arn() == Some(group));
-            found.ok_or_else(|| {
-                Error::new(ErrorKind::Permanent, doing).with_source("the API does not list it")
+            groups.find(|found| found.target_group_arn() == Some(group)).ok_or_else(|| {
+                Error::new(ErrorKind::Permanent, doing.clone()).with_source("the API does not list it")
             })
         });
-        found.map_err(|error| self.explain_region(group, format!("describe the target group {group}"), error))
+        found.map_err(|error| self.explain_region(group, doing, error))
     }
 
     /// Adds to a permanent error that the group is in another Region. Without an error the Region is not checked: a
@@ -106,12 +101,11 @@ impl Elb {
             return error;
         }
         let answer = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        let fix = format!("run the function in {of_group}, or bind a target group of {region}");
         Error::new(ErrorKind::Permanent, doing)
             .with_source(format!(
                 "the target group is in {of_group}, this function calls {region} ({answer})"
             ))
-            .with_fix(fix)
+            .with_fix(format!("run the function in {of_group}, or bind a target group of {region}"))
     }
 
     async fn target_health(
@@ -276,19 +270,13 @@ impl TargetGroupApi for Elb {
 
 /// What the group is, or why it cannot serve a database.
 fn parse_group(group: &TargetGroup) -> Result<TargetGroupInfo, String> {
-    match group.target_type() {
-        Some(TargetTypeEnum::Ip) => {}
-        other => {
-            let found = other.map_or("no target type", TargetTypeEnum::as_str);
-            return Err(format!("its targets are of type {found}, not ip"));
-        }
+    let target_type = group.target_type().map_or("no target type", TargetTypeEnum::as_str);
+    if target_type != TargetTypeEnum::Ip.as_str() {
+        return Err(format!("its targets are of type {target_type}, not ip"));
     }
-    match group.protocol() {
-        Some(ProtocolEnum::Tcp | ProtocolEnum::Tls | ProtocolEnum::TcpUdp) => {}
-        other => {
-            let found = other.map_or("no protocol", ProtocolEnum::as_str);
-            return Err(format!("its protocol is {found}, which carries no database"));
-        }
+    if !matches!(group.protocol(), Some(ProtocolEnum::Tcp | ProtocolEnum::Tls | ProtocolEnum::TcpUdp)) {
+        let protocol = group.protocol().map_or("no protocol", ProtocolEnum::as_str);
+        return Err(format!("its protocol is {protocol}, which carries no database"));
     }
     let family = match group.ip_address_type() {
         Some(TargetGroupIpAddressTypeEnum::Ipv6) => Family::V6,

@@ -39,7 +39,7 @@ pub enum RdsKind {
 
 impl RdsKind {
     /// The kind of a name, or `None` if it is not one that RDS gives.
-    pub fn of(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         RdsName::parse(name).map(|name| name.kind)
     }
 }
@@ -107,7 +107,7 @@ impl RdsName {
 /// True if the name is an Aurora or Multi-AZ cluster's, or a global cluster's.
 pub fn is_of_a_cluster(name: &str) -> bool {
     use RdsKind::{Cluster, ClusterCustom, ClusterReader, Global, Instance, Proxy, ShardGroup};
-    match RdsKind::of(name) {
+    match RdsKind::parse(name) {
         Some(Cluster | ClusterReader | ClusterCustom | Global | ShardGroup) => true,
         Some(Instance | Proxy) | None => false,
     }
@@ -159,7 +159,7 @@ pub fn database_identifier(binding: &Binding, chain: &[String]) -> String {
 /// The cluster's reader endpoint among these names, if there is one. It gives one reader at a time, and never
 /// the writer where there is a reader.
 pub fn reader_endpoint(chain: &[String]) -> Option<&str> {
-    let is_reader = |name: &&String| RdsKind::of(name) == Some(RdsKind::ClusterReader);
+    let is_reader = |name: &&String| RdsKind::parse(name) == Some(RdsKind::ClusterReader);
     chain.iter().find(is_reader).map(String::as_str)
 }
 
@@ -398,7 +398,7 @@ mod tests {
             assert_eq!(reader_endpoint(&chain(names)), expected, "{names:?}");
         }
         let in_china = "Orders.Cluster-RO-abc123.rds.cn-north-1.amazonaws.com.cn.";
-        assert_eq!(RdsKind::of(in_china), Some(RdsKind::ClusterReader));
+        assert_eq!(RdsKind::parse(in_china), Some(RdsKind::ClusterReader));
     }
 
     #[test]

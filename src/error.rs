@@ -1,7 +1,6 @@
 //! Failed calls and lookups. Their kind decides what the loop does.
 
 use std::error::Error as StdError;
-use std::fmt;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -25,7 +24,8 @@ pub enum ErrorKind {
 ///
 /// `Display` leaves the source out. [`Error::explain`] gives the whole chain with the fix; a log line or a report
 /// calls it once.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("could not {doing}")]
 pub struct Error {
     doing: String,
     kind: ErrorKind,
@@ -110,18 +110,6 @@ pub(crate) fn brief(text: &str, length: usize) -> String {
     match text.char_indices().nth(length) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "could not {}", self.doing)
-    }
-}
-
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 

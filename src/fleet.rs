@@ -8,6 +8,7 @@ mod select;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::stream::{self, FuturesUnordered};
@@ -16,10 +17,11 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 pub use self::select::Scope;
-use self::select::{InSyncRecord, Memory};
+use self::select::{InSyncRecord, Memory, Selection};
 use crate::binding::Binding;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
+use crate::guard::OnDrop;
 use crate::plan::Family;
 use crate::rate_limit::{Call, Priority, RateLimiter};
 use crate::reconcile::{
@@ -117,6 +119,13 @@ impl Fleet {
     pub fn forget(&self, binding: &Binding) {
         self.memory.borrow_mut().forget(binding);
     }
+
+    /// Marks a group as in progress until the guard is dropped. `None` if it is marked already.
+    fn start<'a>(&'a self, binding: &'a Binding) -> Option<OnDrop<impl FnMut() + 'a>> {
+        let group = binding.target_group.as_str();
+        let is_started = self.memory.borrow_mut().start(group);
+        is_started.then(|| OnDrop(|| self.memory.borrow_mut().finish(group)))
+    }
 }
 
 struct SyncOnce<'a, D, T, C> {
@@ -134,37 +143,43 @@ struct SyncOnce<'a, D, T, C> {
 impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     async fn run(self) -> Vec<Report> {
         let selection = self.fleet.memory.borrow_mut().select(self.bindings, Instant::now(), self.scope);
-        let (sender, to_list) = mpsc::unbounded_channel();
-        // Never fails: `list` reads the channel until all senders are gone.
-        let enqueue = move |index| sender.send(index).unwrap_or_default();
-        selection.list.into_iter().for_each(&enqueue);
-        let reconcile_now = stream::iter(selection.reconcile)
+        let Selection { reconcile, list, compare, due } = selection;
+        let (to_list, queue) = mpsc::unbounded_channel();
+        list.into_iter().for_each(|index| enqueue(&to_list, index));
+        let reconcile_now = stream::iter(reconcile)
             .for_each_concurrent(None, |(index, priority)| self.reconcile(index, ListPermit::At(priority)));
-        let compare = async {
-            let records = stream::iter(selection.compare.into_iter().enumerate());
-            let each = records.for_each_concurrent(None, async |(place, (index, record))| {
-                if self.compare(index, &record).await && place < selection.due {
-                    enqueue(index);
-                }
-            });
-            each.await;
-            drop(enqueue);
-        };
-        future::join3(reconcile_now, compare, self.list(to_list)).await;
+        let compare = self.compare_all(compare, due, to_list);
+        future::join3(reconcile_now, compare, self.reconcile_queued(queue)).await;
         self.reports.into_inner().into_values().collect()
+    }
+
+    /// Compares the bindings, and queues the first `due` of them. The queue ends with the last comparison.
+    async fn compare_all(
+        &self,
+        compare: Vec<(usize, Rc<InSyncRecord>)>,
+        due: usize,
+        to_list: mpsc::UnboundedSender<usize>,
+    ) {
+        let records = stream::iter(compare.into_iter().enumerate());
+        let each = records.for_each_concurrent(None, async |(place, (index, record))| {
+            if self.compare(index, &record).await && place < due {
+                enqueue(&to_list, index);
+            }
+        });
+        each.await;
     }
 
     /// Reconciles the bindings in order, as fast as routine calls are permitted, until the time for listings is
     /// over. The others are deferred.
-    async fn list(&self, to_list: mpsc::UnboundedReceiver<usize>) {
+    async fn reconcile_queued(&self, queue: mpsc::UnboundedReceiver<usize>) {
         let now = Instant::now();
         let until = match self.scope {
-            Scope::Whole => self.deadline,
+            Scope::Full => self.deadline,
             Scope::Check { .. } => self.deadline.min(now + LISTING_TIME),
             // The next background sync selects again.
             Scope::Background => self.deadline.min(now + BACKGROUND_INTERVAL),
         };
-        let in_order = stream::unfold(to_list, async |mut to_list| Some((to_list.recv().await?, to_list)));
+        let in_order = stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
         let permitted = in_order.then(async |index| {
             let permit = self.clients.groups.permit(Priority::Routine, Call::Describe);
             (index, timeout_at(until, permit).await.ok())
@@ -178,7 +193,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
 
     async fn reconcile(&self, index: usize, list_permit: ListPermit) {
         let Some(binding) = self.bindings.get(index) else { return };
-        let Some(_in_progress) = InProgressGuard::new(&self.fleet.memory, binding) else { return };
+        let Some(_in_progress) = self.fleet.start(binding) else { return };
         let options = Options {
             timing: self.config.timing,
             mode: self.mode,
@@ -217,7 +232,9 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
             }
             // The addresses have changed without a watch: a failover was missed.
             Ok(_) => {
-                let _repair = RepairGuard::new(&self.fleet.repairs);
+                let repairs = &self.fleet.repairs;
+                repairs.update(|count| count + 1);
+                let _repair = OnDrop(|| repairs.update(|count| count - 1));
                 self.reconcile(index, ListPermit::At(Priority::Failover)).await;
                 return false;
             }
@@ -234,7 +251,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     async fn resolve(&self, record: &InSyncRecord) -> Result<Resolution, Error> {
         let InSyncRecord { binding, reader_cache, .. } = record;
         let fleet = self.fleet;
-        let _in_progress = InProgressGuard::new(&fleet.memory, binding);
+        let _in_progress = fleet.start(binding);
         let resolving = async {
             let _slot = fleet.lookups_at_once.acquire().await;
             let group = self.clients.groups.describe(binding.target_group.as_str()).await?;
@@ -257,6 +274,11 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         }
         Report::failed(binding, error)
     }
+}
+
+/// Never fails: `reconcile_queued` reads the queue until all senders are gone.
+fn enqueue(to_list: &mpsc::UnboundedSender<usize>, index: usize) {
+    to_list.send(index).unwrap_or_default();
 }
 
 /// Merges the report of one background sync into the reports of the earlier ones, by target group. A report without a
@@ -289,40 +311,5 @@ impl<D: Resolve> Resolve for RateLimitedDns<'_, D> {
     async fn resolve(&self, endpoint: &str, family: Family) -> Result<Resolution, Error> {
         self.limiter.wait().await;
         self.dns.resolve(endpoint, family).await
-    }
-}
-
-/// Marks a group as in progress for as long as the guard lives.
-struct InProgressGuard<'a> {
-    memory: &'a RefCell<Memory>,
-    target_group: &'a str,
-}
-
-impl<'a> InProgressGuard<'a> {
-    /// `None` if the group is already in progress.
-    fn new(memory: &'a RefCell<Memory>, binding: &'a Binding) -> Option<Self> {
-        let target_group = binding.target_group.as_str();
-        memory.borrow_mut().start(target_group).then(|| Self { memory, target_group })
-    }
-}
-
-impl Drop for InProgressGuard<'_> {
-    fn drop(&mut self) {
-        self.memory.borrow_mut().finish(self.target_group);
-    }
-}
-
-struct RepairGuard<'a>(&'a Cell<usize>);
-
-impl<'a> RepairGuard<'a> {
-    fn new(repairs: &'a Cell<usize>) -> Self {
-        repairs.set(repairs.get() + 1);
-        Self(repairs)
-    }
-}
-
-impl Drop for RepairGuard<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }

@@ -62,6 +62,7 @@ pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod fleet;
+mod guard;
 pub mod lambda;
 pub mod logging;
 pub mod metrics;

@@ -3,42 +3,48 @@
 //! Metrics have the function as their only dimension, because each further dimension costs money. A line about one
 //! binding has the binding as a property. The format: CloudWatch user guide, "Specification: Embedded metric format".
 
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::plan::TargetState;
 use crate::reconcile::{Report, Status};
 use crate::service::{InvocationResult, Trigger};
 
 pub const NAMESPACE: &str = "rds-nlb-sync";
-const DIMENSION: &str = "FunctionName";
 
 /// The metric lines of an invocation: one for itself, and one for each binding that was changed.
 /// `now` is the time in milliseconds since 1970.
 /// `docs/reference.md` says what each metric counts.
 pub fn lines(result: &InvocationResult, function: &str, now: u64) -> Vec<String> {
-    let InvocationResult { trigger, bindings, bound: _, unbound: _ } = result;
-    if *trigger == Trigger::Plan {
+    if result.trigger == Trigger::Plan {
         return Vec::new();
     }
-    let line = |metrics, properties: &[(&'static str, &str)]| {
-        // A line holds only text and numbers, which can always be written as JSON.
-        serde_json::to_string(&Line { now, function, properties, metrics }).ok()
+    let line = |metrics: &[Metric]| {
+        let definitions: Vec<Value> =
+            metrics.iter().map(|Metric { name, unit, .. }| json!({"Name": name, "Unit": unit})).collect();
+        let directive =
+            json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": definitions});
+        let mut line = json!({
+            "_aws": {"Timestamp": now, "CloudWatchMetrics": [directive]},
+            "FunctionName": function,
+        });
+        for Metric { name, value, .. } in metrics {
+            line[name] = json!(value);
+        }
+        line
     };
-    let of_bindings = bindings.iter().filter_map(|report| {
-        let changes = changes(report);
-        let names = [("endpoint", &*report.endpoint), ("target_group", &*report.target_group)];
-        if changes.is_empty() { None } else { line(changes, &names) }
+    let changed = result.bindings.iter().map(|report| (report, changes(report)));
+    let of_bindings = changed.filter(|(_, changes)| !changes.is_empty()).map(|(report, changes)| {
+        let mut line = line(&changes);
+        line["endpoint"] = json!(report.endpoint);
+        line["target_group"] = json!(report.target_group);
+        line.to_string()
     });
-    line(invocation(result), &[]).into_iter().chain(of_bindings).collect()
+    [line(&invocation(result)).to_string()].into_iter().chain(of_bindings).collect()
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
 struct Metric {
     name: &'static str,
     unit: &'static str,
-    #[serde(skip)]
     value: u64,
 }
 
@@ -98,60 +104,9 @@ fn changes(report: &Report) -> Vec<Metric> {
     metrics
 }
 
-/// A line in the embedded metric format: the declarations of the metrics, then the values by name.
-struct Line<'a> {
-    now: u64,
-    function: &'a str,
-    properties: &'a [(&'static str, &'a str)],
-    metrics: Vec<Metric>,
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry(
-            "_aws",
-            &Metadata {
-                timestamp: self.now,
-                directives: [Directive {
-                    namespace: NAMESPACE,
-                    dimensions: [[DIMENSION]],
-                    metrics: &self.metrics,
-                }],
-            },
-        )?;
-        line.serialize_entry(DIMENSION, self.function)?;
-        for (name, value) in self.properties {
-            line.serialize_entry(name, value)?;
-        }
-        for Metric { name, value, .. } in &self.metrics {
-            line.serialize_entry(name, value)?;
-        }
-        line.end()
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Metadata<'a> {
-    timestamp: u64,
-    #[serde(rename = "CloudWatchMetrics")]
-    directives: [Directive<'a>; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Directive<'a> {
-    namespace: &'static str,
-    dimensions: [[&'static str; 1]; 1],
-    metrics: &'a [Metric],
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use serde_json::{Value, json};
 
     use super::*;
 

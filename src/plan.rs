@@ -91,23 +91,15 @@ pub enum StandbyPolicy {
 /// What a change waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitReason {
-    /// Registration: the target is draining, and DNS must confirm its address first.
     ReregisterOnceConfirmed,
-    /// Registration: the target is draining, and the RDS API must name the same writer as DNS first.
     ReregisterOnceRdsAgrees,
-    /// Deregistration: the endpoint's addresses must be registered first.
     DeregisterOnceRegistered,
-    /// Deregistration: DNS must confirm its answer first.
     DeregisterOnceConfirmed,
-    /// Deregistration: the RDS API must name the same writer as DNS first.
     DeregisterOnceRdsAgrees,
-    /// Deregistration: the failover that the RDS API reports must end first.
     DeregisterOnceFailoverEnds,
-    /// Deregistration: the observation of DNS and the group must be recent.
     DeregisterOnceObservationIsFresh,
-    /// Deregistration: the state of the endpoint's targets must be known.
     DeregisterOnceStateIsKnown,
-    /// The target's own state must be known before the target stays as the standby or is deregistered.
+    /// The target stays as the standby or is deregistered, which depends on its own state.
     DecideOnceStateIsKnown,
     /// The endpoint's target must be healthy first. After that, this target's health shows whether it is the standby.
     DecideOnceWriterIsHealthy,

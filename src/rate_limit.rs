@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::guard::OnDrop;
+
 /// All actions together: 40 at once and 10 per second (ELB API throttling). One less at once, because calls may
 /// arrive closer together than they were sent.
 const ALL: (f64, f64) = (39.0, 10.0);
@@ -162,7 +164,11 @@ impl ApiRateLimiter {
 
     pub async fn permit(&self, priority: Priority, call: Call) -> Permit {
         let _first = self.queue(priority, call).lock().await;
-        let _waiting = WaitingGuard::new(self, priority, call);
+        let queue = (priority, call);
+        self.state().waiting.insert(queue);
+        let _waiting = OnDrop(|| {
+            self.state().waiting.remove(&queue);
+        });
         loop {
             let taken = self.state().take_tokens(priority, call);
             match taken {
@@ -229,25 +235,6 @@ impl State {
             self.routine.take();
         }
         Ok(())
-    }
-}
-
-/// Marks a queue as waiting until the call has its permit, or stops waiting for it.
-struct WaitingGuard<'a> {
-    rate_limiter: &'a ApiRateLimiter,
-    queue: (Priority, Call),
-}
-
-impl<'a> WaitingGuard<'a> {
-    fn new(rate_limiter: &'a ApiRateLimiter, priority: Priority, call: Call) -> Self {
-        rate_limiter.state().waiting.insert((priority, call));
-        Self { rate_limiter, queue: (priority, call) }
-    }
-}
-
-impl Drop for WaitingGuard<'_> {
-    fn drop(&mut self) {
-        self.rate_limiter.state().waiting.remove(&self.queue);
     }
 }
 

@@ -115,11 +115,11 @@ where
                 let scope = Scope::Check { relisted };
                 (Trigger::Check, self.sync_once(&bindings, self.check_mode(), scope, deadline).await)
             }
-            Request::CheckAll => {
-                (Trigger::Check, self.sync_once(&bindings, self.check_mode(), Scope::Whole, deadline).await)
+            Request::FullCheck => {
+                (Trigger::Check, self.sync_once(&bindings, self.check_mode(), Scope::Full, deadline).await)
             }
             Request::Plan => {
-                (Trigger::Plan, self.sync_once(&bindings, Mode::DryRun, Scope::Whole, deadline).await)
+                (Trigger::Plan, self.sync_once(&bindings, Mode::DryRun, Scope::Full, deadline).await)
             }
             Request::Doctor => {
                 let doctor_report = self.diagnose(&(), &bindings, &unbound, remaining, deadline).await;

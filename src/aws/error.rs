@@ -10,6 +10,7 @@ use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeDeserializationI
 use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_elasticloadbalancingv2::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_types::body::SdkBody;
+use futures_util::FutureExt as _;
 use http_body_util::Limited;
 use rustls::CertificateError;
 
@@ -62,19 +63,16 @@ pub fn find<O, E>(
     doing: String,
     action: &'static str,
     is_not_found: fn(&E) -> bool,
-    call: impl Future<Output = Result<O, SdkError<E, HttpResponse>>>,
+    request: impl Future<Output = Result<O, SdkError<E, HttpResponse>>>,
 ) -> impl Future<Output = Result<Option<O>, Error>>
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    let call = Box::pin(call);
-    async move {
-        match call.await {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.as_service_error().is_some_and(is_not_found) => Ok(None),
-            Err(error) => Err(call_error(doing, action, error)),
-        }
-    }
+    let found = request.map(move |answer| match answer {
+        Err(error) if error.as_service_error().is_some_and(is_not_found) => Ok(None),
+        answer => answer.map(Some),
+    });
+    call(doing, action, found)
 }
 
 /// Turns a failed call into an [`Error`].
@@ -85,10 +83,7 @@ where
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
     let kind = kind(&error, &code, status);
-    let fix = match invalid_credentials(&code)
-        .or_else(|| rejected(&code, action))
-        .or_else(|| unanswered(&error))
-    {
+    let fix = match known_fix(&code, action).or_else(|| unanswered(&error)) {
         Some(fix) => Some(fix.to_owned()),
         None if is_denied(&code, status) => Some(format!(
             "allow {action} in the role that makes the call (the function's; at a command line, yours), and check its credentials"
@@ -124,8 +119,8 @@ fn is_denied(code: &str, status: Option<u16>) -> bool {
     matches!(code, "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation") || status == Some(403)
 }
 
-/// The fix for an error code with which AWS refuses the credentials, in a function and at a command line.
-fn invalid_credentials(code: &str) -> Option<&'static str> {
+/// The fix for an error code with which AWS refuses the credentials, or the load balancing API a group or a target.
+fn known_fix(code: &str, action: &str) -> Option<&'static str> {
     Some(match code {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => {
             "the credentials have expired. At a command line, sign in again (`aws sso login`) or renew AWS_SESSION_TOKEN; \
@@ -139,13 +134,6 @@ fn invalid_credentials(code: &str) -> Option<&'static str> {
             "the signature is wrong. At a command line, check AWS_SECRET_ACCESS_KEY, which must belong to the access key, and \
              the clock; in a function, check that no proxy changes requests, and remove AWS_… credentials from its variables"
         }
-        _ => return None,
-    })
-}
-
-/// The fix for an error code with which the load balancing API rejects a group or a target.
-fn rejected(code: &str, action: &str) -> Option<&'static str> {
-    Some(match code {
         "TargetGroupNotFound" | "TargetGroupNotFoundException" => {
             "no target group of this account and Region has that ARN, or has it any more; correct what binds it, with an \
              ARN that `aws elbv2 describe-target-groups` lists"

@@ -110,7 +110,7 @@ impl Fields {
         let databases = self.optional("database", databases);
         let role = self.optional("role", role);
         if let Some(endpoint) = &endpoint
-            && RdsKind::of(endpoint) == Some(RdsKind::ClusterReader)
+            && RdsKind::parse(endpoint) == Some(RdsKind::ClusterReader)
             && role.unwrap_or_default() == Role::Writer
             && !self.problems.iter().any(|problem| problem.field == "role")
         {

@@ -144,7 +144,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         };
         let chain = resolution.as_ref().map(|resolution| resolution.chain.as_slice());
         let chain = chain.unwrap_or(std::slice::from_ref(&self.binding.endpoint));
-        let is_proxy = |name: &String| RdsKind::of(name) == Some(RdsKind::Proxy);
+        let is_proxy = |name: &String| RdsKind::parse(name) == Some(RdsKind::Proxy);
         let database = match is_proxy(&self.binding.endpoint) || chain.iter().any(is_proxy) {
             // A database of the proxy's name, or the binding's `database`, has another address than the proxy.
             true => Ok(None),

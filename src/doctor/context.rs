@@ -51,7 +51,7 @@ impl<'a> CheckContext<'a> {
     }
 
     pub(super) fn name_of_kind(self, kind: RdsKind) -> Option<&'a str> {
-        self.names().into_iter().find(|name| RdsKind::of(name) == Some(kind))
+        self.names().into_iter().find(|name| RdsKind::parse(name) == Some(kind))
     }
 
     /// Whether the endpoint or a name in its CNAME chain is of this kind.

@@ -3,18 +3,15 @@
 //! A batch is one invocation. Its records are parsed one at a time, so that a large batch costs no more memory
 //! than its largest record and what is kept of the others.
 
-use std::fmt;
-
 use aws_lambda_events::sns::{SnsMessage, SnsRecord};
 use aws_lambda_events::sqs::SqsMessage;
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::fields::{Fields, MAX_EVENT_BYTES, fields, present};
+use super::fields::{Fields, MAX_EVENT_BYTES, fields, for_each_element, present};
 use super::kind::Event;
 use super::rds::RdsEvent;
-use super::unsupported::{UnsupportedEvent, brief, text, too_large};
+use super::unsupported::{UnsupportedEvent, brief, read, text, too_large, unreadable};
 
 /// How deep an event may lie inside others: a pipe's array, an SQS message, an SNS notification, the event.
 const MAX_DEPTH: usize = 4;
@@ -96,11 +93,9 @@ impl Batch {
     }
 
     fn add_all(&mut self, array: &str, depth: usize) -> Result<(), UnsupportedEvent> {
-        let mut deserializer = serde_json::Deserializer::from_str(array);
-        let added = deserializer.deserialize_seq(Records { batch: self, depth });
-        added.map_err(|error| {
-            UnsupportedEvent(format!("the records cannot be read ({})", brief(&error.to_string())))
-        })
+        let mut array = serde_json::Deserializer::from_str(array);
+        for_each_element(&mut array, |record| self.add(record, depth))
+            .map_err(|error| unreadable("records", &error))
     }
 
     /// Adds a record. Counts and logs it if it is not an event for this function.
@@ -198,22 +193,14 @@ impl Batch {
     }
 
     fn add_wrapper(&mut self, json: &str, depth: usize) -> Result<(), UnsupportedEvent> {
-        let unreadable = |what: &str, error: serde_json::Error| {
-            UnsupportedEvent(format!("the {what} cannot be read ({})", brief(&error.to_string())))
-        };
-        let RecordFields { sns, body, topic_arn, event_source } =
-            serde_json::from_str(json).map_err(|error| unreadable("record", error))?;
+        let RecordFields { sns, body, topic_arn, event_source } = read(json, "record")?;
         if sns.is_some() {
-            let record: SnsRecord =
-                serde_json::from_str(json).map_err(|error| unreadable("SNS record", error))?;
+            let record: SnsRecord = read(json, "SNS record")?;
             self.add_notification(record.sns, depth)
         } else if topic_arn.is_some() {
-            let message: SnsMessage =
-                serde_json::from_str(json).map_err(|error| unreadable("SNS notification", error))?;
-            self.add_notification(message, depth)
+            self.add_notification(read(json, "SNS notification")?, depth)
         } else if body.is_some() {
-            let message: SqsMessage =
-                serde_json::from_str(json).map_err(|error| unreadable("SQS message", error))?;
+            let message: SqsMessage = read(json, "SQS message")?;
             self.add_text(&message.body.unwrap_or_default(), depth + 1)
         } else if event_source.is_some() {
             self.push(RdsEvent::parse_message(json));
@@ -231,26 +218,5 @@ impl Batch {
             return Ok(());
         }
         self.add_text(&message, depth + 1)
-    }
-}
-
-/// Adds the elements of an array as they are read.
-struct Records<'a> {
-    batch: &'a mut Batch,
-    depth: usize,
-}
-
-impl<'de> Visitor<'de> for Records<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of records")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
-        while let Some(record) = records.next_element::<&RawValue>()? {
-            self.batch.add(record.get(), self.depth);
-        }
-        Ok(())
     }
 }

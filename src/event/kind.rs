@@ -3,7 +3,6 @@
 use super::command::Command;
 use super::rds::RdsEvent;
 
-/// What invoked the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An operator.
@@ -15,7 +14,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether RDS sent the event.
     pub fn is_of_rds(&self) -> bool {
         matches!(self, Self::Rds(_))
     }

@@ -1,14 +1,15 @@
 //! An event of RDS: which databases it is about, when it was made, and which member is being promoted.
 
-use std::fmt;
 use std::time::SystemTime;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+
+use super::fields::for_each_element;
 
 /// The categories of events that come with a failover, or with other work that may move the address: patches, resizes,
 /// host replacements, restarts (RDS user guide, "Event categories and messages").
@@ -54,6 +55,7 @@ pub struct RdsEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     pub kind: SourceKind,
+    /// In lower case.
     pub identifier: String,
     pub region: Option<String>,
 }
@@ -119,21 +121,15 @@ struct Categories {
 impl RdsEvent {
     /// Parses the JSON of an event whose source is `aws.rds`. An event that does not parse counts as the default.
     pub(super) fn parse(json: &str) -> Self {
-        match serde_json::from_str::<EventBridgeEvent<Detail>>(json) {
-            Ok(event) => {
-                let EventBridgeEvent { time, account, region, resources, detail, .. } = event;
-                let time = time.map(SystemTime::from);
-                Self::new(time, account, region, &resources.unwrap_or_default(), detail)
-            }
-            Err(error) => {
-                unreadable(&error);
-                Self::default()
-            }
-        }
+        let Some(event) = read::<EventBridgeEvent<Detail>>(json) else { return Self::default() };
+        let EventBridgeEvent { time, account, region, resources, detail, .. } = event;
+        let time = time.map(SystemTime::from);
+        Self::new(time, account, region, &resources.unwrap_or_default(), detail)
     }
 
     /// Parses the message of an RDS event subscription.
     pub(super) fn parse_message(json: &str) -> Self {
+        let Some(message) = read(json) else { return Self::default() };
         let SubscriptionMessage {
             source_type,
             time,
@@ -143,13 +139,7 @@ impl RdsEvent {
             event_id,
             event_categories,
             message,
-        } = match serde_json::from_str(json) {
-            Ok(message) => message,
-            Err(error) => {
-                unreadable(&error);
-                return Self::default();
-            }
-        };
+        } = message;
         let time = time.and_then(|time| {
             let time =
                 DateTime::from_str(&format!("{}Z", time.trim().replacen(' ', "T", 1)), Format::DateTime);
@@ -160,7 +150,9 @@ impl RdsEvent {
         let event_categories = event_categories.unwrap_or_else(|| Categories {
             has_watched: !event_id
                 .is_some_and(|id| BACKUPS.iter().any(|backup| id.trim_end().ends_with(backup))),
-            has_global_failover: message.as_deref().is_some_and(|text| words(text).any(is_global)),
+            has_global_failover: message
+                .as_deref()
+                .is_some_and(|text| words(text).any(|word| word.eq_ignore_ascii_case("global"))),
         });
         let detail = Detail { event_categories, source_type, source_arn, source_identifier, message };
         let region = link.as_deref().and_then(|link| link.split_once("region=")?.1.split(['#', '&']).next());
@@ -215,7 +207,7 @@ impl RdsEvent {
 
 impl Database {
     fn new(kind: SourceKind, identifier: &str, region: Option<String>) -> Option<Self> {
-        is_identifier(identifier).then(|| Self { kind, identifier: identifier.to_owned(), region })
+        is_identifier(identifier).then(|| Self { kind, identifier: identifier.to_ascii_lowercase(), region })
     }
 }
 
@@ -268,28 +260,13 @@ impl Categories {
 }
 
 impl<'de> Deserialize<'de> for Categories {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(CategoriesVisitor)
-    }
-}
-
-/// Examines each category as it is read: a million categories need no more memory than one.
-struct CategoriesVisitor;
-
-impl<'de> Visitor<'de> for CategoriesVisitor {
-    type Value = Categories;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of categories")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Categories, A::Error> {
-        let mut categories = Categories::default();
-        while let Some(entry) = entries.next_element::<&RawValue>()? {
-            if let Ok(text) = serde_json::from_str::<String>(entry.get()) {
+    fn deserialize<D: Deserializer<'de>>(array: D) -> Result<Self, D::Error> {
+        let mut categories = Self::default();
+        for_each_element(array, |entry| {
+            if let Ok(text) = serde_json::from_str::<String>(entry) {
                 categories.add(&text);
             }
-        }
+        })?;
         Ok(categories)
     }
 }
@@ -313,10 +290,6 @@ fn words(message: &str) -> impl Iterator<Item = &str> {
         .take(MAX_WORDS)
 }
 
-fn is_global(word: &str) -> bool {
-    word.eq_ignore_ascii_case("global")
-}
-
 fn is_identifier(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     (1..=MAX_IDENTIFIER).contains(&name.len()) && name.bytes().all(is_allowed)
@@ -331,8 +304,12 @@ fn letters(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn unreadable(error: &serde_json::Error) {
-    tracing::warn!(decision = "check", reason = %error, "unreadable event from RDS, checking all bindings");
+fn read<'a, T: Deserialize<'a>>(event: &'a str) -> Option<T> {
+    let read = serde_json::from_str(event);
+    read.inspect_err(|error| {
+        tracing::warn!(decision = "check", reason = %error, "unreadable event from RDS, checking all bindings");
+    })
+    .ok()
 }
 
 /// Reads a field, or its default if the field is of another type. The raw text takes no memory of its own; a tree of

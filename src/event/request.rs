@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::time::SystemTime;
 
 use super::command::Action;
@@ -21,7 +22,7 @@ pub enum Request {
     /// Check every binding, and list the groups of these bindings in any case, by index: the event may be about them.
     Check(BTreeSet<usize>),
     /// Check every binding, and list every group: an operator asked for it.
-    CheckAll,
+    FullCheck,
     /// Report what a check would do.
     Plan,
     /// Examine every binding, and change nothing.
@@ -47,7 +48,7 @@ pub fn request(
 ) -> Request {
     let events = match event {
         Event::Command(command) => match command.action {
-            Action::Check => return Request::CheckAll,
+            Action::Check => return Request::FullCheck,
             Action::Plan => return Request::Plan,
             Action::Doctor => return Request::Doctor,
         },
@@ -101,9 +102,9 @@ pub fn unknown_instances(
     let instances = events.flat_map(|event| &event.databases).filter(|database| {
         database.kind == SourceKind::Instance
             && is_of_region(database)
-            && !members.contains_key(&database.identifier.to_ascii_lowercase())
+            && !members.contains_key(&database.identifier)
     });
-    instances.map(|database| database.identifier.to_ascii_lowercase()).collect()
+    instances.map(|database| database.identifier.clone()).collect()
 }
 
 /// True if the event would start a watch but its database has no binding.
@@ -128,34 +129,28 @@ fn is_late(event: &RdsEvent, oldest: SystemTime) -> bool {
 }
 
 fn is_about(event: &RdsEvent, binding: &Binding, members: &ClusterByInstance) -> bool {
+    let is_global = RdsKind::parse(&binding.endpoint) == Some(RdsKind::Global);
     // A regional cluster's event does not name the global cluster that it belongs to.
-    let is_global = || RdsName::parse(&binding.endpoint).is_some_and(|name| name.kind == RdsKind::Global);
-    if event.is_global_failover && is_global() {
+    if event.is_global_failover && is_global {
         return true;
     }
     event.databases.iter().any(|database| {
-        let cluster = members.get(&database.identifier.to_ascii_lowercase()).and_then(Option::as_ref);
-        let of_cluster = cluster.map(|cluster| Database {
-            kind: SourceKind::Cluster,
-            identifier: cluster.clone(),
-            region: database.region.clone(),
-        });
-        is_about_database(database, binding)
-            || (database.kind == SourceKind::Instance
-                && of_cluster.is_some_and(|cluster| is_about_database(&cluster, binding)))
+        let cluster = members.get(&database.identifier).filter(|_| database.kind == SourceKind::Instance);
+        let identifiers = iter::once(&database.identifier).chain(cluster.and_then(Option::as_ref));
+        (database.kind != SourceKind::Global || is_global)
+            && !is_elsewhere(database, binding)
+            && identifiers.into_iter().any(|identifier| binding.is_about(identifier))
     })
 }
 
 /// An RDS name shows its Region: a database of the same name in another Region is another database.
-fn is_about_database(database: &Database, binding: &Binding) -> bool {
-    let endpoint = RdsName::parse(&binding.endpoint);
-    let is_global = endpoint.as_ref().is_some_and(|name| name.kind == RdsKind::Global);
-    let is_elsewhere = match (&endpoint, &database.region) {
-        (Some(name), Some(region)) if !is_global => !name.zone.region.eq_ignore_ascii_case(region),
+fn is_elsewhere(database: &Database, binding: &Binding) -> bool {
+    match (RdsName::parse(&binding.endpoint), &database.region) {
+        (Some(name), Some(region)) if name.kind != RdsKind::Global => {
+            !name.zone.region.eq_ignore_ascii_case(region)
+        }
         _ => false,
-    };
-    let is_of_kind = database.kind != SourceKind::Global || is_global;
-    is_of_kind && !is_elsewhere && binding.is_about(&database.identifier)
+    }
 }
 
 /// The member to register early. An event of another account or Region is about another database of that name, and one
@@ -163,7 +158,7 @@ fn is_about_database(database: &Database, binding: &Binding) -> bool {
 fn promoted_instance(event: &RdsEvent, binding: &Binding) -> Option<String> {
     let is_of_account = event.account.as_deref() == Some(binding.target_group.account());
     // The name of a regional endpoint has been compared already.
-    let is_regional = RdsName::parse(&binding.endpoint).is_some_and(|name| name.kind != RdsKind::Global);
+    let is_regional = RdsKind::parse(&binding.endpoint).is_some_and(|kind| kind != RdsKind::Global);
     let is_of_region = event.databases.iter().all(|database| {
         is_regional || database.region.as_deref().is_none_or(|region| region == binding.target_group.region())
     });
@@ -172,8 +167,5 @@ fn promoted_instance(event: &RdsEvent, binding: &Binding) -> Option<String> {
 
 /// Whether the endpoint may lead to a cluster with members. A name that is not RDS's may lead to any database.
 fn may_be_of_cluster(binding: &Binding) -> bool {
-    match RdsName::parse(&binding.endpoint) {
-        Some(name) => name.kind != RdsKind::Instance || !binding.databases.is_empty(),
-        None => true,
-    }
+    RdsKind::parse(&binding.endpoint) != Some(RdsKind::Instance) || !binding.databases.is_empty()
 }

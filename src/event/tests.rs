@@ -49,7 +49,7 @@ fn asks_with(bindings: &[Binding], members: &[(&str, &str)], event: &Value) -> S
         Ok(Request::Check(to_list)) => {
             format!("check and list {}", to_list.iter().map(first_label).collect::<Vec<_>>().join(" "))
         }
-        Ok(Request::CheckAll) => "check and list all".to_owned(),
+        Ok(Request::FullCheck) => "check and list all".to_owned(),
         Ok(Request::Plan) => "plan".to_owned(),
         Ok(Request::Doctor) => "doctor".to_owned(),
         Err(unsupported) => unsupported.to_string(),

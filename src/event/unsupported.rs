@@ -1,5 +1,8 @@
 //! The error about an event that is not for this function.
 
+use std::fmt::Display;
+
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error;
@@ -13,6 +16,15 @@ use crate::error;
      NAME\" for one target group; nothing was changed"
 )]
 pub struct UnsupportedEvent(pub(super) String);
+
+/// Parses a part of the event, which the error calls `part`.
+pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a str, part: impl Display) -> Result<T, UnsupportedEvent> {
+    serde_json::from_str(json).map_err(|error| unreadable(part, &error))
+}
+
+pub(super) fn unreadable(part: impl Display, error: &serde_json::Error) -> UnsupportedEvent {
+    UnsupportedEvent(format!("the {part} cannot be read ({})", brief(&error.to_string())))
+}
 
 pub(super) fn text(json: &RawValue) -> Option<String> {
     serde_json::from_str(json.get()).ok()

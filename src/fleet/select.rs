@@ -33,7 +33,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All bindings, and every group is listed: an operator asked for it.
-    Whole,
+    Full,
     /// All bindings: the schedule's check.
     Check {
         /// Whether this invocation has listed the tagged groups, which used up part of the routine calls.
@@ -86,8 +86,6 @@ pub struct Selection {
     pub compare: Vec<(usize, Rc<InSyncRecord>)>,
     /// How many of `compare`, from the first, are to be listed even if their addresses are unchanged.
     pub due: usize,
-    /// The fraction of a group that is due and left to the next selection.
-    remaining_due: f64,
 }
 
 impl InSyncRecord {
@@ -99,7 +97,7 @@ impl InSyncRecord {
 
 impl LastResult {
     /// The result to remember of a report. `None` if the binding was not observed.
-    fn of(binding: &Binding, report: &Report, now: Instant) -> Option<Self> {
+    fn from_report(binding: &Binding, report: &Report, now: Instant) -> Option<Self> {
         Some(match (report.status, &report.addresses) {
             (Status::InSync | Status::Updated, Some(_)) if report.may_apply_late => {
                 Self::NeedsSync { priority: Priority::Cleanup, at: now }
@@ -128,21 +126,70 @@ impl Memory {
         Self { period, results: BTreeMap::new(), in_progress: BTreeSet::new(), selected_at: None, due: 0.0 }
     }
 
-    /// Decides what to do about the bindings, and remembers when that was.
+    /// Decides which groups are listed, and remembers when that was:
+    ///
+    /// | last result | full | check | background |
+    /// |---|---|---|---|
+    /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due |
+    /// | in sync, changed binding, or none | list | list | list |
+    /// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s |
+    /// | not observed | list | list | leave to the next check |
+    ///
+    /// With up to [`MIN_LISTED`] bindings, a check lists every group, and the background sync leaves a group without a
+    /// result to the next check. A check also lists up to [`MAX_NOT_IN_SERVICE`] groups with an address that is not in
+    /// service. The background sync leaves out the groups in progress.
     pub fn select(&mut self, bindings: &[Binding], now: Instant, scope: Scope) -> Selection {
-        // An operator may have asked for one binding alone, which says nothing of the others.
-        if matches!(scope, Scope::Check { .. }) {
-            self.forget_unbound(bindings);
+        let elapsed = self.selected_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let planned = self.period.mul_f64(PLANNED_PART);
+        // So many groups that each is listed within the period.
+        let due = self.due + bindings.len() as f64 * elapsed.as_secs_f64() / planned.as_secs_f64();
+        let (mut selection, listed, remaining_due) = match scope {
+            // An operator may have asked for one binding alone, which says nothing of the others.
+            Scope::Full => {
+                return Selection { list: (0..bindings.len()).collect(), ..Selection::default() };
+            }
+            // A check lists more than is due, as a rule, and leaves nothing to the next one.
+            Scope::Check { relisted } => {
+                self.forget_unbound(bindings);
+                let listed = if relisted { MIN_LISTED } else { MIN_LISTED.max(due as usize) };
+                (select_for_check(bindings, &self.results), listed, 0.0)
+            }
+            // The background sync runs every second. In that time less than one group may become due.
+            Scope::Background => (self.select_for_background(bindings, now), due as usize, due.fract()),
+        };
+        (self.selected_at, self.due) = (Some(now), remaining_due);
+        selection.due = (selection.due + listed).min(selection.compare.len());
+        selection
+    }
+
+    fn select_for_background(&self, bindings: &[Binding], now: Instant) -> Selection {
+        let mut selection = Selection::default();
+        let mut in_sync = Vec::new();
+        for (index, binding) in bindings.iter().enumerate() {
+            let group = binding.target_group.as_str();
+            if self.in_progress.contains(group) {
+                continue;
+            }
+            match self.results.get(group) {
+                Some(LastResult::NeedsSync { priority, at }) => {
+                    if now.saturating_duration_since(*at) >= RETRY_INTERVAL {
+                        selection.reconcile.push((index, *priority));
+                    }
+                }
+                Some(LastResult::InSync { record, at }) if record.binding == *binding => {
+                    in_sync.push((*at, index, Rc::clone(record)));
+                }
+                Some(LastResult::NotObserved) => {}
+                _ if bindings.len() <= MIN_LISTED => {}
+                Some(LastResult::InSync { .. }) | None => selection.list.push(index),
+            }
         }
-        let selection = select(bindings, self, now, scope);
-        if scope != Scope::Whole {
-            (self.selected_at, self.due) = (Some(now), selection.remaining_due);
-        }
+        selection.compare = oldest_first(in_sync);
         selection
     }
 
     pub fn record(&mut self, binding: &Binding, report: &Report, now: Instant) {
-        match LastResult::of(binding, report, now) {
+        match LastResult::from_report(binding, report, now) {
             Some(result) => {
                 self.results.insert(binding.target_group.to_string(), result);
             }
@@ -177,79 +224,37 @@ impl Memory {
     }
 }
 
-/// Decides which groups are listed:
-///
-/// | last result | whole | check | background |
-/// |---|---|---|---|
-/// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due |
-/// | in sync, changed binding, or none | list | list | list |
-/// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s |
-/// | not observed | list | list | leave to the next check |
-///
-/// With up to [`MIN_LISTED`] bindings, a check lists every group, and the background sync leaves a group without a
-/// result to the next check. A check also lists up to [`MAX_NOT_IN_SERVICE`] groups with an address that is not in
-/// service. The background sync leaves out the groups in progress.
-fn select(bindings: &[Binding], memory: &Memory, now: Instant, scope: Scope) -> Selection {
+fn select_for_check(bindings: &[Binding], results: &BTreeMap<String, LastResult>) -> Selection {
     let mut selection = Selection::default();
     let (mut in_sync, mut left_over) = (Vec::new(), Vec::new());
-    let is_background = scope == Scope::Background;
-    let are_few = bindings.len() <= MIN_LISTED;
     for (index, binding) in bindings.iter().enumerate() {
-        if is_background && memory.in_progress.contains(binding.target_group.as_str()) {
-            continue;
-        }
-        match memory.results.get(binding.target_group.as_str()) {
-            _ if scope == Scope::Whole => selection.list.push(index),
-            Some(LastResult::NeedsSync { priority, at }) if is_background => {
-                if now.saturating_duration_since(*at) >= RETRY_INTERVAL {
-                    selection.reconcile.push((index, *priority));
-                }
-            }
+        match results.get(binding.target_group.as_str()) {
             // Many bindings that fail again and again must not delay the others.
             Some(LastResult::NeedsSync { priority, .. }) if selection.reconcile.len() < MIN_LISTED => {
                 selection.reconcile.push((index, *priority));
             }
             Some(LastResult::NeedsSync { .. }) => left_over.push(index),
-            // A listing resolves the endpoint as well.
-            _ if are_few && !is_background => selection.list.push(index),
-            Some(LastResult::InSync { record, at }) if record.binding == *binding => {
+            Some(LastResult::InSync { record, at })
+                if record.binding == *binding && bindings.len() > MIN_LISTED =>
+            {
                 in_sync.push((*at, index, Rc::clone(record)));
             }
-            Some(LastResult::NotObserved) if is_background => {}
-            _ if are_few => {}
-            Some(LastResult::InSync { .. } | LastResult::NotObserved) | None => selection.list.push(index),
+            // A listing resolves the endpoint as well.
+            _ => selection.list.push(index),
         }
     }
     selection.list.splice(0..0, left_over);
-    in_sync.sort_by_key(|(at, ..)| *at);
-    let (mut first, mut others) = (Vec::new(), Vec::new());
-    for (_, index, record) in in_sync {
-        let is_first = !is_background && first.len() < MAX_NOT_IN_SERVICE && !record.is_in_service();
-        if is_first { first.push((index, record)) } else { others.push((index, record)) }
-    }
-    let (due, remaining_due) = due(bindings.len(), memory, now, scope);
-    selection.due = (first.len() + due).min(first.len() + others.len());
-    first.append(&mut others);
-    selection.compare = first;
-    selection.remaining_due = remaining_due;
+    selection.compare = oldest_first(in_sync);
+    let not_in_service = selection.compare.extract_if(.., |(_, record)| !record.is_in_service());
+    let not_in_service: Vec<_> = not_in_service.take(MAX_NOT_IN_SERVICE).collect();
+    selection.due = not_in_service.len();
+    selection.compare.splice(0..0, not_in_service);
     selection
 }
 
-/// How many of the groups that were in sync are due, so that each is listed within the period. Also returns the
-/// fraction of a group that is left to the next selection.
-fn due(bindings: usize, memory: &Memory, now: Instant, scope: Scope) -> (usize, f64) {
-    let elapsed =
-        memory.selected_at.map_or(Duration::ZERO, |selected_at| now.saturating_duration_since(selected_at));
-    let planned = memory.period.mul_f64(PLANNED_PART).as_secs_f64();
-    let due = memory.due + bindings as f64 * elapsed.as_secs_f64() / planned;
-    match scope {
-        // The background sync runs every second. In that time less than one group may become due.
-        Scope::Background => (due as usize, due.fract()),
-        // A check lists more than is due, as a rule, and leaves nothing to the next one.
-        Scope::Check { relisted: false } => (MIN_LISTED.max(due as usize), 0.0),
-        Scope::Check { relisted: true } => (MIN_LISTED, 0.0),
-        Scope::Whole => (bindings, 0.0),
-    }
+fn oldest_first(mut in_sync: Vec<(Instant, usize, Rc<InSyncRecord>)>) -> Vec<(usize, Rc<InSyncRecord>)> {
+    in_sync.sort_by_key(|(at, ..)| *at);
+    in_sync.into_iter().map(|(_, index, record)| (index, record)).collect()
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl ReaderCache {
         let known = self.0.borrow();
         let (at, addresses, names) = known.as_ref()?;
         let alternates = |name: &String| {
-            matches!(RdsKind::of(name), Some(RdsKind::ClusterReader | RdsKind::ClusterCustom))
+            matches!(RdsKind::parse(name), Some(RdsKind::ClusterReader | RdsKind::ClusterCustom))
         };
         let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(alternates);
         (is_same && at.elapsed() < age).then(|| names.clone())

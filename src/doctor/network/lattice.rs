@@ -167,7 +167,7 @@ fn is_bound_to_a_member(context: CheckContext<'_>) -> bool {
 
 /// Whether a global cluster's endpoint is among these names.
 fn is_global<'n>(mut names: impl Iterator<Item = &'n str>) -> bool {
-    names.any(|name| RdsKind::of(name) == Some(RdsKind::Global))
+    names.any(|name| RdsKind::parse(name) == Some(RdsKind::Global))
 }
 
 /// Whether the group holds this address, whatever DNS says now.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::plan::{TargetState, Targets};
-use Scope::{Background, Whole};
+use Scope::{Background, Full};
 
 const PERIOD: Duration = Duration::from_secs(900);
 const CHECK: Scope = Scope::Check { relisted: false };
@@ -79,7 +79,7 @@ fn ranges(numbers: &[usize]) -> String {
 }
 
 fn describe(selection: &Selection) -> String {
-    let Selection { reconcile, list, compare, due, remaining_due: _ } = selection;
+    let Selection { reconcile, list, compare, due } = selection;
     let at = |wanted: Priority| {
         let indices: Vec<usize> =
             reconcile.iter().filter(|(_, priority)| *priority == wanted).map(|(index, _)| *index).collect();
@@ -124,9 +124,9 @@ async fn selection_by_last_result_and_scope() {
     case("many, one failed", CHECK, "s60*20 f1 t1", "failover 20, cleanup 21, compare 0-19, due 20");
     case("many failed", CHECK, "-*2 f60*22", "failover 2-21, list 22-23 0-1");
     case("many, in progress", CHECK, "s60!*21", "compare 0-20, due 20");
-    case("an operator's check", Whole, "s60 f60 t60 u c -", "list 0-5");
-    case("an operator's check of many", Whole, "s60*30 f60 t60 u c -", "list 0-34");
-    case("an operator's check, in progress", Whole, "s60! -!", "list 0-1");
+    case("an operator's check", Full, "s60 f60 t60 u c -", "list 0-5");
+    case("an operator's check of many", Full, "s60*30 f60 t60 u c -", "list 0-34");
+    case("an operator's check, in progress", Full, "s60! -!", "list 0-1");
     case("background, few, in sync", Background, "s60*20", "compare 0-19");
     case("background, few, unknown", Background, "- c u", "");
     case("background, few, failed", Background, "f5 t4 f60 t60", "failover 0 2, cleanup 3");
@@ -150,7 +150,7 @@ async fn share_of_due_groups_covers_all_within_the_period() {
         (Background, 1000, 60, 74),
         (Background, 1000, 1, 1),
         (Background, 100, 1, 0),
-        (Whole, 1000, 60, 0),
+        (Full, 1000, 60, 0),
     ];
     for (scope, count, elapsed, expected) in cases {
         let now = Instant::now() + seconds(10_000);
@@ -200,7 +200,7 @@ async fn command_takes_no_turn_of_the_groups_that_are_due() {
     let now = Instant::now();
     let (bindings, mut memory) = estate("s0*1000", now);
     memory.select(&bindings, now, CHECK);
-    memory.select(&bindings[..1], now + seconds(59), Whole);
+    memory.select(&bindings[..1], now + seconds(59), Full);
     // 1000 groups in 810 s: 74 in a minute.
     assert_eq!(memory.select(&bindings, now + seconds(60), CHECK).due, 74);
 }
@@ -272,7 +272,7 @@ async fn unbound_group_is_forgotten_by_the_schedules_check_alone() {
         assert_eq!(listed_again(scope), "list 21, compare 0-20, due 20", "{scope:?}");
     }
     // An operator's command may be about one binding; the background leaves out those that are watched.
-    for scope in [Whole, Background] {
+    for scope in [Full, Background] {
         assert_eq!(listed_again(scope), "compare 0-21, due 20", "{scope:?}");
     }
 }

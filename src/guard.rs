@@ -1,0 +1,9 @@
+//! What must happen at the end of a scope, even if its future is cancelled.
+
+pub(crate) struct OnDrop<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
