@@ -31,8 +31,8 @@ mod zones;
 pub use checks::findings;
 pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
 pub use facts::{
-    Attributes, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host, Listener,
-    LoadBalancer, LoadBalancerFacts, Unread,
+    ALL_ZONES, Attributes, CROSS_ZONE, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host,
+    Listener, LoadBalancer, LoadBalancerFacts, Unread,
 };
 pub use finding::{Finding, Severity};
 #[cfg(feature = "cli")]

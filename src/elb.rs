@@ -28,7 +28,9 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use tokio::time::timeout;
 
+use crate::arn;
 use crate::aws::{self, Bounded};
+use crate::doctor::ALL_ZONES;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Family, TargetState, Targets};
 use crate::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
@@ -43,8 +45,6 @@ const BATCH: usize = 100;
 const BACKOFF: Duration = Duration::from_millis(250);
 /// How long the deregistration of a further batch waits for its permit. After that the observation is too old.
 const FURTHER_BATCH_PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
-const ALL_ZONES: &str = "all";
 
 pub struct Elb {
     client: LimitedClient,
@@ -100,7 +100,7 @@ impl Elb {
     /// Adds to a permanent error that the group is in another Region. Without an error the Region is not checked: a
     /// custom endpoint (AWS_ENDPOINT_URL) may serve groups of any Region.
     fn explain_region(&self, group: &str, doing: String, error: Error) -> Error {
-        let of_group = group.split(':').nth(3).unwrap_or_default();
+        let of_group = arn::region(group).unwrap_or_default();
         let Some(region) = self.client.region() else { return error };
         if error.kind() != ErrorKind::Permanent || of_group == region {
             return error;

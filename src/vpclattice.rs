@@ -9,6 +9,7 @@ use aws_sdk_vpclattice::types::{
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use crate::arn;
 use crate::aws::{self, Bounded, all};
 use crate::doctor::network::{InspectLattice, Ports, Resource, ResourceConfiguration, ResourceGateway};
 use crate::error::Error;
@@ -78,7 +79,7 @@ impl InspectLattice for Lattice {
 /// Whether it is this account's own, made by a person, and of one resource. The list has those that other accounts
 /// share, and those that AWS manages.
 fn may_be_a_path(summary: &ResourceConfigurationSummary, account: &str) -> bool {
-    let is_own = summary.arn().and_then(|arn| arn.split(':').nth(4)) == Some(account);
+    let is_own = summary.arn().and_then(arn::account) == Some(account);
     let is_managed = summary.amazon_managed().unwrap_or(false);
     let is_group = summary.r#type() == Some(&ResourceConfigurationType::Group);
     is_own && !is_managed && !is_group

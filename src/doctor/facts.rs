@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::arn;
 use crate::binding::Binding;
 use crate::error::{Error, ErrorKind};
 use crate::reconcile::{Cluster, Resolution};
@@ -217,7 +218,7 @@ impl Listener {
     /// The names of the other groups that it sends connections to.
     pub fn others(&self, group: &str) -> Vec<&str> {
         let others = self.forwards.iter().filter(|(arn, weight)| arn != group && *weight > 0);
-        others.map(|(arn, _)| arn.split('/').nth(1).unwrap_or(arn)).collect()
+        others.map(|(arn, _)| arn::name(arn)).collect()
     }
 }
 
@@ -242,6 +243,11 @@ impl Health {
     }
 }
 
+/// The zone of a target outside the group's VPC, which every zone reaches (ELBv2 API,
+/// `TargetDescription.AvailabilityZone`).
+pub const ALL_ZONES: &str = "all";
+/// The attribute's key, which groups and load balancers share. It is off by default in a network load balancer.
+pub const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 /// The prefix of the parameter groups that RDS makes and that cannot be changed.
 pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
 

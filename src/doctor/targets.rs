@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::context::CheckContext;
+use super::facts::ALL_ZONES;
 use super::facts::{DatabaseKind, Health};
 use super::finding::{Finding, FindingKind, Severity};
 use super::shell::line;
-use super::zones::ALL_ZONES;
 use crate::binding::{Binding, Role};
 use crate::plan::StandbyPolicy;
 use crate::text::Joined as _;

@@ -3,15 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::context::CheckContext;
-use super::facts::{Fact, Host, LoadBalancer};
+use super::facts::{ALL_ZONES, CROSS_ZONE, Fact, Host, LoadBalancer};
 use super::finding::{Finding, FindingKind};
 use crate::binding::Role;
 use crate::text::Joined as _;
-
-/// The setting has the same key on groups and on load balancers.
-const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
-/// The zone of a target outside the VPC, which every zone reaches.
-pub const ALL_ZONES: &str = "all";
 
 pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, is_on: &Fact<bool>) -> Vec<Finding> {
     let mut findings = vec![check_zones(context, load_balancer)];

@@ -10,13 +10,13 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::Elb;
 use crate::aws;
-use crate::doctor::{Attributes, Group, Health, HealthCheck, InspectGroups, Listener, LoadBalancer};
+use crate::doctor::{
+    Attributes, CROSS_ZONE, Group, Health, HealthCheck, InspectGroups, Listener, LoadBalancer,
+};
 use crate::error::Error;
 use crate::rate_limit::{Call, Permit, Priority};
 use crate::reconcile::TargetGroupApi;
 
-/// Off by default in a network load balancer.
-const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 /// Pages of listeners at most. A load balancer has 50 listeners by default (NLB quotas), which is one page.
 const LISTENER_PAGES: usize = 10;
 

@@ -1,7 +1,7 @@
 //! The endpoint service before the load balancer: it is there, a vendor is allowed, and its connection is accepted.
 
 use super::facts::{Connection, Network, Service};
-use super::shares::account;
+use crate::arn;
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::Finding;
@@ -93,9 +93,8 @@ fn check_principals(context: CheckContext<'_>, service: &Service) -> Option<Find
 
 /// Whether the principal is among them: itself, everybody, or the whole account that it is of.
 pub fn is_allowed(allowed: &[String], principal: &str) -> bool {
-    let account = account(principal);
-    let partition = principal.split(':').nth(1).unwrap_or("aws");
-    let root = account.map(|account| format!("arn:{partition}:iam::{account}:root"));
+    let partition = arn::partition(principal).unwrap_or("aws");
+    let root = arn::account(principal).map(|account| format!("arn:{partition}:iam::{account}:root"));
     allowed.iter().any(|other| other == EVERYBODY || other == principal || Some(other) == root.as_ref())
 }
 

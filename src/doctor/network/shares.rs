@@ -5,6 +5,7 @@
 //! rejecting resource share invitations").
 
 use super::facts::{Principal, ResourceConfiguration, Share};
+use crate::arn;
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::Fact;
 use crate::doctor::finding::Finding;
@@ -152,7 +153,7 @@ fn shared_with_nobody(
         let observed = format!("{observed}; a service network that it is in may be shared");
         return Finding::not_examined(SHARE, observed, format!("see its service networks: {list}"));
     }
-    let fix = match (context.principal.and_then(account), shares.first()) {
+    let fix = match (context.principal.and_then(arn::account), shares.first()) {
         (None, _) => {
             "ask the vendor for the ARN of its principal, then run the doctor with --principal and that ARN"
                 .to_owned()
@@ -166,9 +167,4 @@ fn shared_with_nobody(
         }
     };
     Finding::warning(SHARE, observed, "no other account connects by this path", fix)
-}
-
-/// The account in an ARN.
-pub fn account(principal: &str) -> Option<&str> {
-    principal.split(':').nth(4).filter(|account| !account.is_empty())
 }
