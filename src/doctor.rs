@@ -14,22 +14,19 @@ mod finding;
 mod group;
 #[cfg(feature = "cli")]
 mod handshake;
-mod idle_timeout;
 mod listeners;
 mod load_balancer;
 #[cfg(feature = "cli")]
 pub mod network;
-mod path;
-mod reading;
 mod report;
-mod require_tls;
 mod settings;
 mod shell;
 mod targets;
 mod zones;
 
-pub use checks::findings;
+pub use checks::{InspectPath, PathFindings, findings};
 pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
+pub use database::is_tls_required;
 pub use facts::{
     ALL_ZONES, Attributes, CROSS_ZONE, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host,
     Listener, LoadBalancer, LoadBalancerFacts, Unread,
@@ -40,9 +37,7 @@ pub use handshake::{
     Handshake, Outcome, Protocol, Reply, SSL_REQUEST, handshake_findings, handshake_unknown, is_whole,
     understand,
 };
-pub use path::{InspectPath, PathFindings};
 pub use report::{BindingFindings, Counts, DoctorReport};
-pub use require_tls::is_required as is_tls_required;
 pub use settings::check_settings;
 pub use shell::line;
 

@@ -24,7 +24,7 @@ use aws_sdk_elasticloadbalancingv2::operation::register_targets::RegisterTargets
 use aws_sdk_elasticloadbalancingv2::types::builders::TargetDescriptionBuilder;
 use aws_sdk_elasticloadbalancingv2::types::{
     ProtocolEnum, TargetDescription, TargetGroup, TargetGroupIpAddressTypeEnum, TargetHealthDescription,
-    TargetHealthStateEnum, TargetTypeEnum,
+    TargetTypeEnum,
 };
 use tokio::time::timeout;
 
@@ -321,19 +321,8 @@ fn parse_target(
         None => group_port,
         Some(port) => u16::try_from(port).map_err(|_| format!("the target {id} has the port {port}"))?,
     };
-    let state = match description.target_health().and_then(|health| health.state()) {
-        Some(TargetHealthStateEnum::Draining) => TargetState::Draining,
-        Some(TargetHealthStateEnum::Initial) => TargetState::Initial,
-        // `unhealthy.draining` is a registered target whose connections last until the group's attribute
-        // `target_health_state.unhealthy.draining_interval_seconds` ends them.
-        Some(TargetHealthStateEnum::Unhealthy | TargetHealthStateEnum::UnhealthyDraining) => {
-            TargetState::Unhealthy
-        }
-        Some(TargetHealthStateEnum::Healthy) => TargetState::Healthy,
-        Some(TargetHealthStateEnum::Unused) => TargetState::Unused,
-        Some(TargetHealthStateEnum::Unavailable) => TargetState::Unavailable,
-        Some(_) | None => TargetState::Unknown,
-    };
+    let state = description.target_health().and_then(|health| health.state());
+    let state = state.map_or(TargetState::Unknown, |state| TargetState::parse(state.as_str()));
     Ok((SocketAddr::new(address, port), state))
 }
 
@@ -363,7 +352,7 @@ fn description(target: &SocketAddr) -> TargetDescriptionBuilder {
 #[cfg(test)]
 mod tests {
     use aws_sdk_elasticloadbalancingv2::error::ErrorMetadata;
-    use aws_sdk_elasticloadbalancingv2::types::TargetHealth;
+    use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum};
     use aws_smithy_types::body::SdkBody;
 
     use super::*;

@@ -45,9 +45,8 @@ impl<'a> CheckContext<'a> {
 
     /// The endpoint and the names of its CNAME chain.
     pub(super) fn names(self) -> Vec<&'a str> {
-        let chain = self.facts.resolution.as_ref().map(|resolution| resolution.chain.as_slice());
-        let chain = chain.unwrap_or_default().iter().map(String::as_str);
-        std::iter::once(self.binding.endpoint.as_str()).chain(chain).collect()
+        let chain = self.facts.resolution.iter().flat_map(|resolution| &resolution.chain);
+        [&self.binding.endpoint].into_iter().chain(chain).map(String::as_str).collect()
     }
 
     pub(super) fn name_of_kind(self, kind: RdsKind) -> Option<&'a str> {
@@ -66,6 +65,11 @@ impl<'a> CheckContext<'a> {
     /// Whether the group holds IPv6 addresses.
     pub(super) fn is_v6(self) -> bool {
         self.facts.group.as_ref().is_ok_and(|group| group.address_type == "ipv6")
+    }
+
+    /// The group's ARN.
+    pub(super) fn group(self) -> &'a str {
+        self.binding.target_group.as_str()
     }
 
     /// The group's Region, where the commands run.
@@ -88,22 +92,21 @@ impl<'a> CheckContext<'a> {
 
     /// The security groups of the writer, or of the whole database.
     pub(super) fn security_groups(self) -> &'a [String] {
-        let of_host = self.writer_host().map(|host| host.security_groups.as_slice()).unwrap_or_default();
-        let of_database = || self.database().map(|database| database.security_groups.as_slice());
-        if of_host.is_empty() { of_database().unwrap_or_default() } else { of_host }
+        let of_host = self.writer_host().map(|host| host.security_groups.as_slice());
+        let of_database = self.database().map(|database| database.security_groups.as_slice());
+        of_host.filter(|groups| !groups.is_empty()).or(of_database).unwrap_or_default()
     }
 
     /// The host of the writer: of a cluster the member that DNS names, otherwise the member that the RDS API names as
     /// the writer; of an instance its only host.
     pub(super) fn writer_host(self) -> Option<&'a Host> {
         let database = self.database()?;
-        let by_rds =
-            database.described.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);
-        let name = self.member().or(by_rds.map(String::as_str));
-        match database.kind {
-            DatabaseKind::Instance => self.hosts().first(),
-            DatabaseKind::Cluster => self.hosts().iter().find(|host| Some(host.identifier.as_str()) == name),
+        if database.kind == DatabaseKind::Instance {
+            return self.hosts().first();
         }
+        let writer = || database.described.members.iter().find(|(_, is_writer)| **is_writer);
+        let name = self.member().or_else(|| Some(writer()?.0.as_str()))?;
+        self.hosts().iter().find(|host| host.identifier == name)
     }
 
     /// The targets that belong in the group, as `address:port`, if the addresses and the port are known.
@@ -126,7 +129,7 @@ impl<'a> CheckContext<'a> {
     pub(super) fn set_attributes(self, attributes: &[(&str, &str)]) -> String {
         let list: Vec<String> =
             attributes.iter().map(|(key, value)| format!("Key={key},Value={value}")).collect();
-        let mut values = vec![self.binding.target_group.as_str()];
+        let mut values = vec![self.group()];
         values.extend(list.iter().map(String::as_str));
         self.aws("elbv2 modify-target-group-attributes --target-group-arn {} --attributes", &values)
     }

@@ -1,6 +1,9 @@
 //! The facts about a binding, in the words of the APIs.
 
 use std::collections::BTreeMap;
+use std::fmt;
+
+use tokio::time::{Instant, timeout_at};
 
 use crate::arn;
 use crate::binding::Binding;
@@ -17,6 +20,19 @@ pub struct Unread {
     pub reason: String,
     /// How to fix it, such as the missing permission.
     pub fix: Option<String>,
+}
+
+/// The call's result, or `Unread` at the deadline. `doing` is the action, such as "list the targets".
+pub async fn read_until<R>(
+    deadline: Instant,
+    doing: &str,
+    call: impl Future<Output = Result<R, Error>>,
+) -> Fact<R> {
+    let result = timeout_at(deadline, call).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
+            .with_fix("raise the time-out, or find out why the call takes so long"))
+    });
+    Ok(result?)
 }
 
 impl From<Error> for Unread {
@@ -68,6 +84,12 @@ pub enum DatabaseKind {
     /// An Aurora or Multi-AZ cluster.
     Cluster,
     Instance,
+}
+
+impl fmt::Display for DatabaseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Cluster { "cluster" } else { "instance" })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,7 +36,7 @@ pub fn findings(
         (Ok(acls), Ok(subnets)) => (acls, subnets),
         (Err(unread), _) | (_, Err(unread)) => {
             let could_not = "the network ACLs between the load balancer and the database";
-            return Some(Finding::unread_optional(CHECK, unread, could_not));
+            return Some(Finding::unread(CHECK, unread, could_not));
         }
     };
     let port = context.port()?;
@@ -76,7 +76,7 @@ pub fn findings(
     }
     if let Some((observed, fix)) = denied(context, &later) {
         let impact = "the next failover may move the writer into such a subnet, and packets are then dropped";
-        return Some(Finding::warning(CHECK, observed, impact, fix).of(FindingKind::NextFailover));
+        return Some(Finding::warning(CHECK, observed, impact, fix).of_kind(FindingKind::NextFailover));
     }
     Some(Finding::ok(CHECK, ids.into_iter().listed_or("none applies inside one subnet")))
 }

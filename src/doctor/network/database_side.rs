@@ -73,7 +73,7 @@ pub fn of_load_balancer<'n>(
 
 pub fn not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
     if let Some(unread) = context.unread_database() {
-        return Finding::unread_optional(check, unread, what);
+        return Finding::unread(check, unread, what);
     }
     let field = if context.is_v6() { "ipv6-addresses.ipv6-address" } else { "addresses.private-ip-address" };
     let filter = format!("Name={field},Values={}", addresses(context).iter().joined(","));

@@ -13,7 +13,7 @@ pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, network
     let services = match &network.services {
         Err(unread) => {
             let could_not = "the endpoint service, who is allowed, and pending connections";
-            return vec![Finding::unread_optional("endpoint_service", unread, could_not)];
+            return vec![Finding::unread("endpoint_service", unread, could_not)];
         }
         Ok(services) => services,
     };
@@ -65,7 +65,7 @@ fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
 fn check_principals(context: CheckContext<'_>, service: &Service) -> Option<Finding> {
     const CHECK: &str = "allowed_principals";
     let allowed = match service.principals.as_ref()? {
-        Err(unread) => return Some(Finding::unread_optional(CHECK, unread, "who is allowed to connect")),
+        Err(unread) => return Some(Finding::unread(CHECK, unread, "who is allowed to connect")),
         Ok(allowed) => allowed,
     };
     let observed = format!("{} may connect to {}", allowed.iter().listed_or("nobody"), service.id);
@@ -104,7 +104,7 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Option<Fin
     let connections = match service.connections.as_ref()? {
         Err(unread) => {
             let could_not = "the vendors' connections, pending or rejected";
-            return Some(Finding::unread_optional(CHECK, unread, could_not));
+            return Some(Finding::unread(CHECK, unread, could_not));
         }
         Ok(connections) => connections,
     };
@@ -143,7 +143,7 @@ fn check_zone_ids(load_balancer: &LoadBalancer, network: &Network) -> Option<Fin
     const CHECK: &str = "zone_ids";
     let subnets = match &network.subnets {
         Err(unread) => {
-            return Some(Finding::unread_optional(CHECK, unread, "the zones' ids and address ranges"));
+            return Some(Finding::unread(CHECK, unread, "the zones' ids and address ranges"));
         }
         Ok(subnets) => subnets,
     };

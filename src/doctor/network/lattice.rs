@@ -46,7 +46,7 @@ pub fn findings(context: CheckContext<'_>, paths: &Fact<Vec<LatticePath>>) -> Ve
                 ErrorKind::Transient => "paths by VPC Lattice, which not every Region has",
                 _ => "paths by VPC Lattice",
             };
-            vec![Finding::unread_optional(CONFIGURATION, unread, could_not)]
+            vec![Finding::unread(CONFIGURATION, unread, could_not)]
         }
         Ok(paths) if paths.is_empty() => vec![no_path(context)],
         Ok(paths) => paths.iter().flat_map(|path| of(context, path)).collect(),
@@ -60,7 +60,7 @@ fn no_path(context: CheckContext<'_>) -> Finding {
     match unread.into_iter().flatten().next() {
         Some(unread) => {
             let could_not = "whether a resource configuration is for the database";
-            Finding::unread_optional(CONFIGURATION, unread, could_not)
+            Finding::unread(CONFIGURATION, unread, could_not)
         }
         None => Finding::ok(CONFIGURATION, "this account has no resource configuration for the database"),
     }
@@ -189,7 +189,7 @@ fn of(context: CheckContext<'_>, path: &LatticePath) -> Vec<Finding> {
         None => findings.push(no_gateway(context, configuration)),
         Some(Err(unread)) => {
             let could_not = "the resource gateway, and security groups between it and the database";
-            findings.push(Finding::unread_optional(GATEWAY, unread, could_not));
+            findings.push(Finding::unread(GATEWAY, unread, could_not));
         }
         Some(Ok(gateway)) => {
             findings.push(check_gateway(context, gateway));

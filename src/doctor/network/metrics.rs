@@ -15,7 +15,7 @@ pub fn findings(network: &Network) -> Vec<Finding> {
     let sums = match &network.metrics {
         Err(unread) => {
             let could_not = "the last hour's connections, resets and blocked connections";
-            return vec![Finding::unread_optional(TRAFFIC, unread, could_not)];
+            return vec![Finding::unread(TRAFFIC, unread, could_not)];
         }
         Ok(sums) => sums,
     };

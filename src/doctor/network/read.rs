@@ -12,8 +12,7 @@ use super::facts::{
 use super::lattice;
 use crate::binding::Binding;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Fact, Facts, LoadBalancer};
-use crate::doctor::reading::read_until;
+use crate::doctor::facts::{Fact, Facts, LoadBalancer, read_until};
 use crate::error::Error;
 
 pub trait InspectNetwork {

@@ -70,7 +70,7 @@ pub fn findings(
         (Ok(tables), Ok(subnets)) => (tables, subnets),
         (Err(unread), _) | (_, Err(unread)) => {
             let could_not = "the routes between the load balancer and the database";
-            return Some(Finding::unread_optional(CHECK, unread, could_not));
+            return Some(Finding::unread(CHECK, unread, could_not));
         }
     };
     let address = database_side::addresses(context).first().copied()?;
@@ -107,7 +107,7 @@ pub fn findings(
     if of(&later, Passage::Closed) {
         let (observed, fix) = describe(context, &later, &by);
         let impact = "the next failover may move the writer into such a subnet, and packets are then lost";
-        return Some(Finding::warning(CHECK, observed, impact, fix).of(FindingKind::NextFailover));
+        return Some(Finding::warning(CHECK, observed, impact, fix).of_kind(FindingKind::NextFailover));
     }
     let by = by.into_iter().listed_or(if now.is_empty() { "" } else { "the target is reached" });
     (!by.is_empty()).then(|| Finding::ok(CHECK, by))

@@ -127,13 +127,13 @@ pub fn check_source(
             let could_not = format!(
                 "whether the database's security group admits {name}, and its own allow the connections"
             );
-            return vec![Finding::unread_optional(ingress, unread, &could_not)];
+            return vec![Finding::unread(ingress, unread, &could_not)];
         }
         Ok(rules) => rules,
     };
     let could_not = format!("whether the database's security group admits {name}");
     let database = check_database(context, source, rules).unwrap_or_else(|| match subnets {
-        Err(unread) => Finding::unread_optional(ingress, unread, &could_not),
+        Err(unread) => Finding::unread(ingress, unread, &could_not),
         Ok(_) => Finding::not_examined(
             ingress,
             format!(
@@ -197,7 +197,7 @@ fn check_clients(
     let services = match &network.services {
         Err(unread) => {
             let could_not = format!("{observed}, and whether PrivateLink clients need more");
-            return Some(Finding::unread_optional(OF_CLIENTS, unread, &could_not));
+            return Some(Finding::unread(OF_CLIENTS, unread, &could_not));
         }
         Ok(services) if services.is_empty() => return Some(Finding::ok(OF_CLIENTS, observed)),
         Ok(services) => services,

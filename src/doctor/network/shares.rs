@@ -45,7 +45,7 @@ pub fn check_share(
         Err(unread) => {
             let could_not =
                 "the accounts that the resource configuration is shared with, and whether they accepted";
-            return Finding::unread_optional(SHARE, unread, could_not);
+            return Finding::unread(SHARE, unread, could_not);
         }
         Ok(shares) => shares.iter().filter(is_left).collect(),
     };
