@@ -3,6 +3,10 @@
 //! [`examine`] reads [`Facts`] from DNS and the APIs and changes nothing. [`findings`] judges them and calls
 //! nothing. A fact that could not be read is a finding as well: it names the reason, the missing permission if there is
 //! one, and the checks that could not be made.
+#![expect(
+    clippy::result_large_err,
+    reason = "a check's error is a finding, as large and as likely as its result"
+)]
 
 mod checks;
 mod collect;

@@ -114,6 +114,11 @@ impl Subnet {
     pub fn holds(&self, address: IpAddr) -> bool {
         self.cidrs.iter().any(|cidr| cidr.contains(&address))
     }
+
+    /// Its first range of this family.
+    pub fn range(&self, is_v4: bool) -> Option<IpNet> {
+        self.cidrs.iter().find(|cidr| cidr.addr().is_ipv4() == is_v4).copied()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
