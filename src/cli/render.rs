@@ -30,7 +30,6 @@ pub struct TextReport {
 }
 
 impl TextReport {
-    /// A text of standard output's width, with colours if standard output has them.
     pub fn for_stdout() -> Self {
         let width = terminal_size::terminal_size_of(stdout()).map_or(NARROW, |(width, _)| width.0);
         let colours = AutoStream::choice(&stdout()) != ColorChoice::Never;
@@ -302,7 +301,6 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A text such as `1 binding` or `3 bindings`.
 pub(super) fn count(number: usize, of: &str) -> String {
     if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }

@@ -27,7 +27,6 @@ impl InspectPath for () {
     }
 }
 
-/// The findings of every check of the facts.
 pub fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
     findings_with(binding, facts, PathFindings::default())
 }

@@ -21,7 +21,6 @@ impl<'a> CheckContext<'a> {
         Self { binding, facts, principal: None }
     }
 
-    /// The port that targets are registered with, if it is known.
     pub(super) fn port(self) -> Option<u16> {
         self.facts.port(self.binding)
     }
@@ -53,7 +52,6 @@ impl<'a> CheckContext<'a> {
         self.names().into_iter().find(|name| RdsKind::of(name) == Some(kind))
     }
 
-    /// Whether the endpoint or a name in its CNAME chain is of this kind.
     pub(super) fn is_named(self, kind: RdsKind) -> bool {
         self.name_of_kind(kind).is_some()
     }
@@ -62,13 +60,11 @@ impl<'a> CheckContext<'a> {
         self.facts.group.as_ref().ok()?.vpc.as_deref()
     }
 
-    /// Whether the group holds IPv6 addresses.
     pub(super) fn is_v6(self) -> bool {
         self.facts.group.as_ref().is_ok_and(|group| group.address_type == "ipv6")
     }
 
-    /// The group's ARN.
-    pub(super) fn group(self) -> &'a str {
+    pub(super) fn group_arn(self) -> &'a str {
         self.binding.target_group.as_str()
     }
 
@@ -81,7 +77,6 @@ impl<'a> CheckContext<'a> {
         self.facts.database()
     }
 
-    /// Why the database or its hosts could not be read.
     pub(super) fn unread_database(self) -> Option<&'a Unread> {
         (self.facts.database.as_ref().err()).or(self.facts.hosts.as_ref().err())
     }
@@ -125,11 +120,10 @@ impl<'a> CheckContext<'a> {
         line(&format!("aws {template}"), &[values, &["--region", self.region()]].concat())
     }
 
-    /// The command that sets these attributes of the group.
     pub(super) fn set_attributes(self, attributes: &[(&str, &str)]) -> String {
         let list: Vec<String> =
             attributes.iter().map(|(key, value)| format!("Key={key},Value={value}")).collect();
-        let mut values = vec![self.group()];
+        let mut values = vec![self.group_arn()];
         values.extend(list.iter().map(String::as_str));
         self.aws("elbv2 modify-target-group-attributes --target-group-arn {} --attributes", &values)
     }
@@ -143,7 +137,6 @@ impl<'a> CheckContext<'a> {
         self.aws("elbv2 set-security-groups --load-balancer-arn {} --security-groups", &values)
     }
 
-    /// The command that creates a TCP group of type ip like this one.
     pub(super) fn create_group(self) -> String {
         let name: String = self.binding.name().chars().take(28).collect();
         let name = format!("{}-tcp", name.trim_end_matches('-'));

@@ -42,7 +42,6 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
     [endpoint].into_iter().chain(check_endpoint_kind(context)).chain(database).collect()
 }
 
-/// The endpoint resolves, from here, to addresses that a group can hold.
 fn check_endpoint(context: CheckContext<'_>) -> Checked<Finding> {
     let not_checked = "whether the group holds the endpoint's addresses";
     let resolution = context.facts.resolution.or_problem("endpoint", not_checked)?;
@@ -97,7 +96,6 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
     })
 }
 
-/// The command that prints the writer endpoint of this cluster, or those of all clusters.
 fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
     match cluster {
         Some(cluster) => context.aws(
@@ -171,7 +169,6 @@ fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
     Finding::warning("database", observed, impact, format!("wait until the database is available: {events}"))
 }
 
-/// The targets are registered with the port that the database listens on.
 fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let (registered, listens) = (context.port()?, database.port?);
     if registered == listens {
@@ -185,7 +182,6 @@ fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding>
     ))
 }
 
-/// The RDS API and DNS name the same member as the writer.
 fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let member = context.member().filter(|_| database.kind == DatabaseKind::Cluster)?;
     let Some(other) = database.described.other_writer(member) else {
@@ -200,7 +196,6 @@ fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Findin
     ))
 }
 
-/// The binding keeps a standby only if the database has one.
 fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     const CHECK: &str = "standby_policy";
     if context.binding.standby != StandbyPolicy::Keep {

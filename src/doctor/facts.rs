@@ -43,7 +43,6 @@ impl From<Error> for Unread {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The endpoint's addresses, resolved from here.
     pub resolution: Fact<Resolution>,
     /// The identifier that the RDS API was asked for.
     pub identifier: String,
@@ -70,13 +69,11 @@ impl Facts {
         self.database.as_ref().ok()?.as_ref()
     }
 
-    /// The port that targets are registered with, if it is known.
     pub fn port(&self, binding: &Binding) -> Option<u16> {
         binding.port.or(self.group.as_ref().ok().and_then(|group| group.port))
     }
 }
 
-/// Attributes or parameters by their keys.
 pub type Attributes = BTreeMap<String, String>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +97,6 @@ pub struct Database {
     /// Such as `aurora-mysql` or `postgres`.
     pub engine: String,
     pub engine_version: Option<String>,
-    /// Whether users may log in with a token of IAM instead of a password.
     pub allows_iam_login: Option<bool>,
     /// The port that it listens on. Absent while it is created.
     pub port: Option<u16>,
@@ -134,7 +130,6 @@ impl Database {
 pub struct Host {
     pub identifier: String,
     pub zone: Option<String>,
-    /// The zone of a Multi-AZ instance's standby.
     pub standby_zone: Option<String>,
     pub vpc: Option<String>,
     /// The DB subnet group's subnets: id and zone.
@@ -169,7 +164,6 @@ pub struct HealthCheck {
     pub port: String,
     /// Seconds between two checks.
     pub interval: u32,
-    /// Failed checks in a row that make a target unhealthy.
     pub unhealthy_threshold: u32,
 }
 
@@ -189,7 +183,6 @@ pub struct LoadBalancer {
     pub zones: BTreeMap<String, String>,
     /// `ipv4` or `dualstack`.
     pub address_type: String,
-    /// Its security groups; a network load balancer may have none.
     pub security_groups: Vec<String>,
     /// Whether the security groups' inbound rules apply to PrivateLink traffic.
     pub enforces_on_private_link: bool,
@@ -198,7 +191,6 @@ pub struct LoadBalancer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancerFacts {
     pub load_balancer: LoadBalancer,
-    /// Whether it sends to the targets in all zones.
     pub cross_zone: Fact<bool>,
     pub listeners: Fact<Vec<Listener>>,
     /// The attributes of the listener that clients use. `None` where there is none.
@@ -237,7 +229,6 @@ impl Listener {
         (weights(true) * 100).checked_div(weights(false)).unwrap_or(0)
     }
 
-    /// The names of the other groups that it sends connections to.
     pub fn others(&self, group: &str) -> Vec<&str> {
         let others = self.forwards.iter().filter(|(arn, weight)| arn != group && *weight > 0);
         others.map(|(arn, _)| arn::name(arn)).collect()
@@ -275,7 +266,6 @@ pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterGroup<'a> {
-    /// Whose it is.
     pub kind: DatabaseKind,
     /// The cluster, or the instances.
     pub users: Vec<&'a str>,

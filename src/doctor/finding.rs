@@ -36,7 +36,6 @@ pub struct Finding {
     pub(crate) kind: FindingKind,
 }
 
-/// The fix for an error that names none.
 const FIND_THE_CAUSE: &str = "run the doctor again; if the error stays, find its cause where the doctor runs, and check the function's log for it";
 
 /// What kind of finding it is, which decides what it can follow from.
@@ -92,7 +91,6 @@ impl Finding {
         Self { level: Severity::NotExamined, fix: Some(fix.into()), ..Self::ok(check, observed) }
     }
 
-    /// An optional fact could not be read.
     pub(super) fn unread(check: &'static str, unread: &Unread, not_checked: &str) -> Self {
         let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
         Self::not_examined(check, format!("{not_checked}: {}", unread.reason), fix)

@@ -87,7 +87,7 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     // The API keeps the settings that the command does not give.
     let modify = "elbv2 modify-target-group --target-group-arn {} --health-check-enabled \
                   --health-check-protocol TCP --health-check-port traffic-port";
-    let repaired = || context.aws(modify, &[context.group()]);
+    let repaired = || context.aws(modify, &[context.group_arn()]);
     if !enabled {
         let impact = "a dead target looks healthy, so the load balancer sends clients to it";
         return Finding::warning(CHECK, "disabled", impact, repaired());
@@ -115,7 +115,7 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     // A present time-out above the new interval would be refused.
     let pace =
         "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
-    let faster = context.aws(&format!("{modify} {pace}"), &[context.group()]);
+    let faster = context.aws(&format!("{modify} {pace}"), &[context.group_arn()]);
     // More health checks reach the limit of a MySQL server sooner.
     let fix = match connect_errors::protection(context) {
         Protection::Protected => faster,
@@ -130,7 +130,6 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     Finding::warning(CHECK, observed, impact, fix)
 }
 
-/// Whether an address of the endpoint passes the present health check.
 fn has_healthy_target(context: CheckContext<'_>) -> bool {
     let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else { return false };
     targets.iter().any(|(address, health)| wanted.contains(address) && health.state == "healthy")
@@ -140,7 +139,6 @@ fn is_true(attributes: &Attributes, key: &str, default: bool) -> bool {
     attributes.get(key).map_or(default, |value| value == "true")
 }
 
-/// A removed target drops its connections soon, but not at once.
 fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
     const CHECK: &str = "deregistration";
     const DELAY: &str = "deregistration_delay.timeout_seconds";

@@ -20,7 +20,6 @@ const CHECK: &str = "handshake";
 pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// The version of the MySQL protocol that all servers since 3.21 speak.
 const MYSQL_PROTOCOL: u8 = 10;
-/// The first byte of a MySQL error packet.
 const MYSQL_ERROR: u8 = 0xff;
 /// MySQL packets start with a length of three bytes and a sequence number.
 const MYSQL_HEADER: usize = 4;
@@ -66,7 +65,6 @@ impl Protocol {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// No answer to the attempt to connect.
     TimedOut,
     /// The doctor's own time ran out first.
     Unfinished,
@@ -169,7 +167,6 @@ fn printable(bytes: &[u8]) -> String {
     text.trim().to_owned()
 }
 
-/// Judges the handshake, and says what it could not see.
 pub fn handshake_findings(binding: &Binding, facts: &Facts, handshake: &Handshake) -> Vec<Finding> {
     let context = CheckContext::new(binding, facts);
     let (Ok(finding) | Err(finding)) = check_handshake(context, handshake);
@@ -256,7 +253,6 @@ fn describe(replies: &[Reply]) -> String {
     replies.iter().map(|reply| format!("{} {}", reply.address, reply.outcome)).joined("; ")
 }
 
-/// Why an outcome matters, and how to fix it.
 fn explain(context: CheckContext<'_>, outcome: &Outcome, expected: Protocol) -> (String, String) {
     let endpoint = context.binding.endpoint.as_str();
     let (impact, fix) = match outcome {

@@ -9,7 +9,7 @@ const CHECK: &str = "listener";
 pub fn check_listeners(context: CheckContext<'_>, attached: &LoadBalancerFacts) -> Checked<Finding> {
     let load_balancer = &attached.load_balancer;
     let listeners = attached.listeners.or_warning(CHECK, "whether a listener forwards to the group")?;
-    let is_ours = |listener: &&Listener| listener.forwards.iter().any(|(arn, _)| arn == context.group());
+    let is_ours = |listener: &&Listener| listener.forwards.iter().any(|(arn, _)| arn == context.group_arn());
     let ours = || listeners.iter().filter(is_ours);
     // Clients use the database's port; a second listener does no harm.
     let on_port = ours().find(|listener| Some(listener.port) == context.port());
@@ -59,7 +59,7 @@ fn on_port<'l>(context: CheckContext<'_>, listeners: &'l [Listener]) -> Option<&
 /// The command that changes the listener on the database's port, or creates one if the port is free.
 fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &[Listener]) -> String {
     if let Some(listener) = on_port(context, listeners) {
-        let others = listener.others(context.group()).join(", ");
+        let others = listener.others(context.group_arn()).join(", ");
         let others = if others.is_empty() { "no group".to_owned() } else { format!("the group {others}") };
         let (port, name, modify) = (listener.port, &load_balancer.name, modify(context, listener));
         return format!(
@@ -74,7 +74,7 @@ fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &
 }
 
 fn action(context: CheckContext<'_>) -> String {
-    format!("Type=forward,TargetGroupArn={}", context.group())
+    format!("Type=forward,TargetGroupArn={}", context.group_arn())
 }
 
 /// The command that makes this a TCP listener that forwards to the group alone.
@@ -88,7 +88,7 @@ fn describe(listener: &Listener) -> String {
 }
 
 fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding> {
-    let group = context.group();
+    let group = context.group_arn();
     let others = listener.others(group).join(", ");
     let fix =
         || format!("if this weight is not meant, forward to this group alone: {}", modify(context, listener));
@@ -157,7 +157,7 @@ pub fn check_idle_timeout(
     if seconds >= DEFAULT {
         return Ok(Some(Finding::ok(CHECK, observed)));
     }
-    let raise = match attached.serving(context.group(), context.port()) {
+    let raise = match attached.serving(context.group_arn(), context.port()) {
         Some(Listener { arn, .. }) => {
             let attribute = format!("Key={ATTRIBUTE},Value={DEFAULT}");
             let modify = "elbv2 modify-listener-attributes --listener-arn {} --attributes {}";

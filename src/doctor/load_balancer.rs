@@ -32,7 +32,6 @@ fn findings_about(context: CheckContext<'_>, group: &Group, attached: &LoadBalan
     findings
 }
 
-/// It is an active network load balancer.
 fn check_load_balancer(load_balancer: &LoadBalancer) -> Finding {
     const CHECK: &str = "load_balancer";
     let LoadBalancer { name, kind, state, .. } = load_balancer;
@@ -67,7 +66,6 @@ fn check_scheme(load_balancer: &LoadBalancer) -> Finding {
     Finding::warning("scheme", &load_balancer.scheme, impact, fix)
 }
 
-/// The load balancer's security groups admit PrivateLink traffic.
 fn check_security_groups(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
     const CHECK: &str = "security_groups";
     let LoadBalancer { security_groups, enforces_on_private_link, .. } = load_balancer;

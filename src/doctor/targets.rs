@@ -36,7 +36,6 @@ fn describe<'a>(targets: impl Iterator<Item = (&'a String, &'a Health)>) -> Stri
     targets.map(|(target, health)| format!("{target} ({})", health.state)).listed_or("no target")
 }
 
-/// The address is registered, and the load balancer sends clients to it.
 fn check_registered(
     context: CheckContext<'_>,
     address: &str,
@@ -63,7 +62,7 @@ fn check_registered(
         ("unavailable" | "unused", reason) if !["Target.NotInUse", "Target.IpUnusable"].contains(&reason) => {
             let impact = "it is not known whether clients reach it";
             let enable = "elbv2 modify-target-group --target-group-arn {} --health-check-enabled";
-            let enable = context.aws(enable, &[context.group()]);
+            let enable = context.aws(enable, &[context.group_arn()]);
             let fix = match reason {
                 "Target.HealthCheckDisabled" => format!("turn the health check on: {enable}"),
                 _ => "check the group's listener and its health check".to_owned(),
@@ -126,7 +125,6 @@ fn admit(context: CheckContext<'_>) -> String {
     format!("admit the load balancer's subnets in the database's security group: `{list} | {xargs} {each}`")
 }
 
-/// The group holds the endpoint's addresses, at most one unhealthy standby, and nothing else.
 fn check_standby(
     context: CheckContext<'_>,
     wanted: &BTreeSet<String>,
@@ -200,7 +198,7 @@ fn check_kept_target(
     let (address, port) = target.rsplit_once(':').unwrap_or((target, ""));
     let id = format!("Id={},Port={port}", address.trim_matches(['[', ']']));
     let deregister = "elbv2 deregister-targets --target-group-arn {} --targets {}";
-    let deregister = context.aws(deregister, &[context.group(), &id]);
+    let deregister = context.aws(deregister, &[context.group_arn(), &id]);
     Finding::warning(
         CHECK,
         format!("the unhealthy {target} is kept and is not the standby: {places}"),
@@ -212,7 +210,6 @@ fn check_kept_target(
     )
 }
 
-/// The group holds nothing but the endpoint's addresses.
 fn check_stale_targets(
     context: CheckContext<'_>,
     wanted: &BTreeSet<String>,
@@ -242,7 +239,6 @@ fn check_stale_targets(
     Finding::problem(CHECK, observed, impact, fix).of_kind(FindingKind::OutOfSync)
 }
 
-/// How to bring the group into sync at once.
 fn sync_now(context: CheckContext<'_>) -> String {
     let Binding { endpoint, target_group, port, databases, role, standby } = context.binding;
     let port = port.map(|port| port.to_string());

@@ -42,7 +42,6 @@ fn is_in_vpc(host: &Host, load_balancer: &LoadBalancer) -> bool {
     }
 }
 
-/// The load balancer has the zones of the endpoint's addresses.
 fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
     let zones = &load_balancer.zones;
     let list = zones.keys().joined(", ");
@@ -75,7 +74,6 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
     Finding::warning("zones", observed, impact, fix)
 }
 
-/// The load balancer has the zones that the database may move to.
 fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<Finding> {
     const CHECK: &str = "failover_zones";
     if let Some(unread) = context.unread_database() {

@@ -75,7 +75,6 @@ fn acl_of<'n>(acls: &'n [Acl], subnet: &Subnet) -> Option<&'n Acl> {
     acls.iter().find(|acl| acl.subnets.contains(&subnet.id))
 }
 
-/// The permissions that connections between these subnets need.
 fn permissions<'n>(
     acls: &'n [Acl],
     pairs: &[(&Subnet, &Subnet)],
@@ -170,7 +169,6 @@ fn denials(context: CheckContext<'_>, permissions: &[Permission<'_>]) -> Option<
     (!observed.is_empty()).then(|| (observed.join("; "), fix))
 }
 
-/// The command that adds an entry with this number.
 fn allow(context: CheckContext<'_>, permission: &Permission<'_>, number: u16) -> String {
     let Permission { acl, is_egress, peer, ports } = permission;
     let direction = if *is_egress { "--egress" } else { "--ingress" };

@@ -57,7 +57,6 @@ pub fn ranges(context: CheckContext<'_>, subnets: &Subnets) -> Vec<IpNet> {
     ranges.filter(|range| range.addr().is_ipv4() == is_v4).copied().collect()
 }
 
-/// The load balancer's subnets, one in each zone.
 pub fn of_load_balancer<'n>(load_balancer: &LoadBalancer, subnets: &'n Subnets) -> Vec<&'n Subnet> {
     load_balancer.zones.values().filter_map(|id| subnets.get(id)).collect()
 }

@@ -56,7 +56,6 @@ fn check_service(context: CheckContext<'_>, service: &Service) -> Finding {
     Finding::problem("endpoint_service", observed, impact, fix)
 }
 
-/// At least one principal is allowed, and so is the one that should be.
 fn check_principals(context: CheckContext<'_>, service: &Service) -> Checked<Option<Finding>> {
     const CHECK: &str = "allowed_principals";
     let Some(allowed) = &service.principals else { return Ok(None) };
@@ -91,7 +90,6 @@ pub fn is_allowed(allowed: &[String], principal: &str) -> bool {
     allowed.iter().any(|other| other == EVERYBODY || other == principal || Some(other) == root.as_ref())
 }
 
-/// No connection waits, and not all are refused.
 fn check_connections(context: CheckContext<'_>, service: &Service) -> Checked<Option<Finding>> {
     const CHECK: &str = "endpoint_connections";
     let Some(connections) = &service.connections else { return Ok(None) };

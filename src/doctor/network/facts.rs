@@ -15,7 +15,6 @@ pub struct Network {
     pub rules: Fact<Vec<Rule>>,
     /// The load balancer's and the database's subnets, by id.
     pub subnets: Fact<BTreeMap<String, Subnet>>,
-    /// The network ACLs of these subnets.
     pub acls: Fact<Vec<Acl>>,
     /// The route tables of these subnets, and the main ones of their VPCs.
     pub route_tables: Fact<Vec<RouteTable>>,
@@ -115,7 +114,6 @@ impl Subnet {
         self.cidrs.iter().any(|cidr| cidr.contains(&address))
     }
 
-    /// Its first range of this family.
     pub fn range(&self, is_v4: bool) -> Option<IpNet> {
         self.cidrs.iter().find(|cidr| cidr.addr().is_ipv4() == is_v4).copied()
     }

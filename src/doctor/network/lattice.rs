@@ -154,7 +154,6 @@ fn is_bound_to_a_member(context: CheckContext<'_>) -> bool {
     context.binding.role == Role::Writer && context.database().is_some_and(is_member)
 }
 
-/// Whether a global cluster's endpoint is among these names.
 fn is_global<'n>(mut names: impl Iterator<Item = &'n str>) -> bool {
     names.any(|name| RdsKind::of(name) == Some(RdsKind::Global))
 }
@@ -193,7 +192,6 @@ fn show(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Str
     context.aws("vpc-lattice get-resource-configuration --resource-configuration-identifier", &[id])
 }
 
-/// The gateway is active, its groups let it out to the database, and the database's groups admit it.
 fn check_gateway(context: CheckContext<'_>, path: &LatticePath) -> Checked<Vec<Finding>> {
     let between = "security groups between";
     let Some(gateway) = &path.gateway else {
@@ -232,7 +230,6 @@ fn check_status(check: &'static str, observed: String, status: &str, look: &str)
     Finding::problem(check, observed, "it may carry no connection", fix)
 }
 
-/// The configuration has a name that follows a failover.
 fn check_resource(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Option<Finding> {
     let ResourceConfiguration { id, resource, .. } = configuration;
     let resource_text = match resource {
@@ -283,7 +280,6 @@ fn name_to_follow<'a>(context: CheckContext<'a>) -> Option<&'a str> {
     of_rds.find(follows).or_else(|| Some(context.binding.endpoint.as_str()).filter(follows))
 }
 
-/// The command that changes a configuration: the values are its id, and the options.
 fn update(context: CheckContext<'_>, values: &[&str]) -> String {
     context.aws("vpc-lattice update-resource-configuration --resource-configuration-identifier", values)
 }

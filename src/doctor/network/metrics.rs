@@ -38,7 +38,6 @@ fn check_traffic(flows: u64, through_services: Option<u64>) -> Finding {
     Finding::ok(TRAFFIC, observed)
 }
 
-/// The load balancer's security groups block no connection.
 fn check_blocked(inbound: u64, outbound: u64) -> Finding {
     let observed =
         format!("{inbound} connections blocked from clients and {outbound} towards targets in the last hour");

@@ -23,11 +23,8 @@ const OF_DATABASE: &str = "database_ingress";
 /// What connects to the database: a load balancer, or a resource gateway.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
-    /// What the findings call it.
     pub name: &'static str,
-    /// The name of the check of its own groups.
     pub egress: &'static str,
-    /// The name of the check of the database's groups.
     pub ingress: &'static str,
     pub security_groups: &'a [String],
     pub subnets: &'a [&'a Subnet],
@@ -146,7 +143,6 @@ pub fn check_source(
     check_egress(context, source, rules, ranges).into_iter().chain([database]).collect()
 }
 
-/// The rules of these groups that allow this port, in one direction.
 fn allowing<'n>(
     rules: &'n [Rule],
     groups: &'n [String],
@@ -323,12 +319,10 @@ fn range(rule: &Rule) -> Option<IpNet> {
     if let Peer::Cidr(cidr) = &rule.peer { Some(*cidr) } else { None }
 }
 
-/// A rule for a security group, in the AWS CLI's shorthand.
 fn permission_for_group(port: u16, group: &str) -> String {
     format!("IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs=[{{GroupId={group}}}]")
 }
 
-/// A rule for these ranges, in the AWS CLI's shorthand.
 fn permission(port: u16, cidrs: impl Iterator<Item = IpNet>) -> String {
     let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = cidrs.partition(|cidr| cidr.addr().is_ipv4());
     let ranges = |name: &str, key: &str, cidrs: Vec<IpNet>| {

@@ -34,7 +34,6 @@ fn acceptance(status: &str) -> Acceptance {
     }
 }
 
-/// A vendor has accepted the share, and no invitation waits.
 pub fn check_share(
     context: CheckContext<'_>,
     configuration: &ResourceConfiguration,
@@ -71,7 +70,6 @@ fn with<'s>(shares: &[&'s Share], wanted: Acceptance) -> impl Iterator<Item = (&
     pairs.filter(move |(_, principal)| acceptance(&principal.status) == wanted)
 }
 
-/// The steps that are left until each principal has accepted.
 fn fixes(context: CheckContext<'_>, configuration: &ResourceConfiguration, shares: &[&Share]) -> Vec<String> {
     let mut fixes = Vec::new();
     for share in shares.iter().filter(|share| acceptance(&share.status) != Acceptance::Accepted) {
