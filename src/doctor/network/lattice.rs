@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::facts::{LatticePath, Resource, ResourceConfiguration, ResourceGateway};
-use super::security_groups::{self, Source};
+use super::security_groups::Source;
 use super::{database_side, shares};
 use crate::binding::Role;
 use crate::doctor::context::CheckContext;
@@ -205,16 +205,17 @@ fn check_gateway(context: CheckContext<'_>, path: &LatticePath) -> Checked<Vec<F
         gateway.or_not_examined(GATEWAY, &not_checked)?;
     let show = context.aws("vpc-lattice get-resource-gateway --resource-gateway-identifier", &[id]);
     let mut findings = vec![check_status(GATEWAY, format!("{id}, {status}"), status, &show)];
-    let subnets: Vec<_> = path.subnets.iter().flat_map(|subnets| subnets.values()).collect();
     let source = Source {
+        context,
         name: "the resource gateway",
         egress: EGRESS,
         ingress: INGRESS,
         security_groups,
-        subnets: &subnets,
+        subnets: path.subnets.iter().flat_map(|subnets| subnets.values()).collect(),
         has_health_checks: false,
+        database_ranges: Vec::new(),
     };
-    findings.extend(security_groups::check_source(context, source, &path.rules, Vec::new(), &path.subnets));
+    findings.extend(source.check(&path.rules, &path.subnets));
     Ok(findings)
 }
 
