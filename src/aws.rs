@@ -21,3 +21,9 @@ macro_rules! all {
     }};
 }
 pub(crate) use all;
+
+/// The API's word for a value, or nothing.
+#[cfg(feature = "network")]
+pub(crate) fn text(value: Option<impl AsRef<str>>) -> String {
+    value.map(|value| value.as_ref().to_owned()).unwrap_or_default()
+}

@@ -4,6 +4,7 @@ use std::fmt;
 use std::iter;
 use std::str::FromStr;
 
+use crate::arn;
 use crate::plan::StandbyPolicy;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,19 +70,15 @@ impl TargetGroupArn {
     }
 
     pub fn region(&self) -> &str {
-        self.part(3)
+        arn::region(&self.0).unwrap_or_default()
     }
 
     pub fn account(&self) -> &str {
-        self.part(4)
+        arn::account(&self.0).unwrap_or_default()
     }
 
     pub fn name(&self) -> &str {
-        self.part(5).split('/').nth(1).unwrap_or_default()
-    }
-
-    fn part(&self, index: usize) -> &str {
-        self.0.split(':').nth(index).unwrap_or_default()
+        arn::name(&self.0)
     }
 }
 

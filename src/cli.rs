@@ -41,7 +41,6 @@ const FAILED: u8 = 1;
 /// A plan would change a group, or a change waits.
 const WOULD_CHANGE: u8 = 2;
 
-/// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Lines of 80 columns at most: clap breaks a longer line and does not indent the rest.
@@ -186,7 +185,6 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
     }))
 }
 
-/// A number of seconds, at least one and at most an hour.
 fn seconds() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..=3600)
 }
@@ -198,7 +196,6 @@ fn complete(shell: Shell) -> Result<u8, BoxError> {
     Ok(IN_SYNC)
 }
 
-/// Checks or plans.
 async fn once(
     common: &Common,
     variable: impl Fn(&str) -> Option<String>,

@@ -3,6 +3,10 @@
 //! [`examine`] reads [`Facts`] from DNS and the APIs and changes nothing. [`findings`] judges them and calls
 //! nothing. A fact that could not be read is a finding as well: it names the reason, the missing permission if there is
 //! one, and the checks that could not be made.
+#![expect(
+    clippy::result_large_err,
+    reason = "a check's error is a finding, as large and as likely as its result"
+)]
 
 mod checks;
 mod collect;
@@ -14,25 +18,22 @@ mod finding;
 mod group;
 #[cfg(feature = "cli")]
 mod handshake;
-mod idle_timeout;
 mod listeners;
 mod load_balancer;
 #[cfg(feature = "cli")]
 pub mod network;
-mod path;
-mod reading;
 mod report;
-mod require_tls;
 mod settings;
 mod shell;
 mod targets;
 mod zones;
 
-pub use checks::findings;
+pub use checks::{InspectPath, PathFindings, findings};
 pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
+pub use database::is_tls_required;
 pub use facts::{
-    Attributes, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host, Listener,
-    LoadBalancer, LoadBalancerFacts, Unread,
+    ALL_ZONES, Attributes, CROSS_ZONE, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host,
+    Listener, LoadBalancer, LoadBalancerFacts, Unread,
 };
 pub use finding::{Finding, Severity};
 #[cfg(feature = "cli")]
@@ -40,9 +41,7 @@ pub use handshake::{
     Handshake, Outcome, Protocol, Reply, SSL_REQUEST, handshake_findings, handshake_unknown, is_whole,
     understand,
 };
-pub use path::{InspectPath, PathFindings};
 pub use report::{BindingFindings, Counts, DoctorReport};
-pub use require_tls::is_required as is_tls_required;
 pub use settings::check_settings;
 pub use shell::line;
 

@@ -2,12 +2,12 @@
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    self as aws_types, AllowedPrincipal, Filter, NetworkAcl, NetworkAclEntry, RouteState, RuleAction,
-    SecurityGroupRule, ServiceConfiguration, VpcEndpointConnection,
+    self as aws_types, Filter, NetworkAcl, NetworkAclEntry, RouteState, RuleAction, SecurityGroupRule,
+    ServiceConfiguration, VpcEndpointConnection,
 };
 use ipnet::IpNet;
 
-use crate::aws::{Bounded, all};
+use crate::aws::{Bounded, all, text};
 use crate::doctor::network::{
     Acl, AclEntry, Connection, InspectNetwork, Peer, Ports, Route, RouteTable, Rule, Service, Subnet,
 };
@@ -30,35 +30,25 @@ impl Ec2 {
 
 impl InspectNetwork for Ec2 {
     async fn services(&self, load_balancer: &str) -> Result<Vec<Service>, Error> {
-        let listed = all!(
-            self.client.describe_vpc_endpoint_service_configurations(),
-            "list the endpoint services",
-            "ec2:DescribeVpcEndpointServiceConfigurations"
-        );
-        let is_on = |service: &&ServiceConfiguration| {
+        let call = self.client.describe_vpc_endpoint_service_configurations();
+        let listed = all!(call, "list the endpoint services", "ec2:DescribeVpcEndpointServiceConfigurations");
+        let is_on = |service: &ServiceConfiguration| {
             service.network_load_balancer_arns().iter().any(|arn| arn == load_balancer)
         };
-        Ok(listed.iter().filter(is_on).map(service).collect())
+        Ok(listed.into_iter().filter(is_on).map(service).collect())
     }
 
     async fn principals(&self, service: &str) -> Result<Vec<String>, Error> {
-        let listed = all!(
-            self.client.describe_vpc_endpoint_service_permissions().service_id(service),
-            "list the allowed principals",
-            "ec2:DescribeVpcEndpointServicePermissions"
-        );
-        let principal = |allowed: AllowedPrincipal| allowed.principal;
-        Ok(listed.into_iter().filter_map(principal).collect())
+        let call = self.client.describe_vpc_endpoint_service_permissions().service_id(service);
+        let listed = all!(call, "list the allowed principals", "ec2:DescribeVpcEndpointServicePermissions");
+        Ok(listed.into_iter().filter_map(|allowed| allowed.principal).collect())
     }
 
     async fn connections(&self, service: &str) -> Result<Vec<Connection>, Error> {
-        let listed = all!(
-            self.client.describe_vpc_endpoint_connections().filters(filter("service-id", [service])),
-            "list the endpoint connections",
-            "ec2:DescribeVpcEndpointConnections"
-        );
+        let call = self.client.describe_vpc_endpoint_connections().filters(filter("service-id", [service]));
+        let listed = all!(call, "list the endpoint connections", "ec2:DescribeVpcEndpointConnections");
         let connection = |found: VpcEndpointConnection| Connection {
-            state: found.vpc_endpoint_state().map(|state| state.as_str().to_owned()).unwrap_or_default(),
+            state: text(found.vpc_endpoint_state()),
             endpoint: found.vpc_endpoint_id.unwrap_or_default(),
             owner: found.vpc_endpoint_owner.unwrap_or_default(),
         };
@@ -66,40 +56,28 @@ impl InspectNetwork for Ec2 {
     }
 
     async fn rules(&self, groups: &[String]) -> Result<Vec<Rule>, Error> {
-        let listed = all!(
-            self.client.describe_security_group_rules().filters(filter("group-id", groups)),
-            "read the rules of the security groups",
-            "ec2:DescribeSecurityGroupRules"
-        );
-        Ok(listed.iter().filter_map(rule).collect())
+        let call = self.client.describe_security_group_rules().filters(filter("group-id", groups));
+        let listed = all!(call, "read the rules of the security groups", "ec2:DescribeSecurityGroupRules");
+        Ok(listed.into_iter().filter_map(rule).collect())
     }
 
     async fn subnets(&self, ids: &[String]) -> Result<Vec<Subnet>, Error> {
         // A subnet that is gone would fail the call if it were asked for by its id.
-        let listed = all!(
-            self.client.describe_subnets().filters(filter("subnet-id", ids)),
-            "describe the subnets",
-            "ec2:DescribeSubnets"
-        );
-        Ok(listed.iter().map(subnet).collect())
+        let call = self.client.describe_subnets().filters(filter("subnet-id", ids));
+        let listed = all!(call, "describe the subnets", "ec2:DescribeSubnets");
+        Ok(listed.into_iter().map(subnet).collect())
     }
 
     async fn acls(&self, subnets: &[String]) -> Result<Vec<Acl>, Error> {
-        let listed = all!(
-            self.client.describe_network_acls().filters(filter("association.subnet-id", subnets)),
-            "describe the network ACLs",
-            "ec2:DescribeNetworkAcls"
-        );
-        Ok(listed.iter().map(acl).collect())
+        let call = self.client.describe_network_acls().filters(filter("association.subnet-id", subnets));
+        let listed = all!(call, "describe the network ACLs", "ec2:DescribeNetworkAcls");
+        Ok(listed.into_iter().map(acl).collect())
     }
 
     async fn route_tables(&self, vpcs: &[String]) -> Result<Vec<RouteTable>, Error> {
-        let listed = all!(
-            self.client.describe_route_tables().filters(filter("vpc-id", vpcs)),
-            "describe the route tables",
-            "ec2:DescribeRouteTables"
-        );
-        Ok(listed.iter().map(route_table).collect())
+        let call = self.client.describe_route_tables().filters(filter("vpc-id", vpcs));
+        let listed = all!(call, "describe the route tables", "ec2:DescribeRouteTables");
+        Ok(listed.into_iter().map(route_table).collect())
     }
 }
 
@@ -108,31 +86,26 @@ fn filter(name: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Fi
     Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-fn text(value: Option<&str>) -> String {
-    value.unwrap_or_default().to_owned()
-}
-
-fn service(found: &ServiceConfiguration) -> Service {
+fn service(found: ServiceConfiguration) -> Service {
     Service {
-        id: text(found.service_id()),
-        name: text(found.service_name()),
-        state: text(found.service_state().map(|state| state.as_str())),
+        state: text(found.service_state()),
         requires_acceptance: found.acceptance_required().unwrap_or(false),
-        principals: None,
-        connections: None,
+        id: found.service_id.unwrap_or_default(),
+        name: found.service_name.unwrap_or_default(),
+        ..Service::default()
     }
 }
 
-fn rule(found: &SecurityGroupRule) -> Option<Rule> {
+fn rule(found: SecurityGroupRule) -> Option<Rule> {
     let cidr = found.cidr_ipv4().or(found.cidr_ipv6()).and_then(|cidr| cidr.parse().ok()).map(Peer::Cidr);
-    let of_group = found.referenced_group_info().and_then(|info| info.group_id());
-    let list = found.prefix_list_id().map(|id| Peer::PrefixList(id.to_owned()));
     let is_tcp = found.ip_protocol().is_some_and(|protocol| TCP.contains(&protocol));
     Some(Rule {
-        group: text(found.group_id()),
         is_egress: found.is_egress().unwrap_or(false),
         ports: is_tcp.then(|| ports(found.from_port(), found.to_port())),
-        peer: cidr.or(of_group.map(|id| Peer::Group(id.to_owned()))).or(list)?,
+        peer: cidr
+            .or(found.referenced_group_info.and_then(|info| info.group_id).map(Peer::Group))
+            .or(found.prefix_list_id.map(Peer::PrefixList))?,
+        group: found.group_id.unwrap_or_default(),
     })
 }
 
@@ -145,23 +118,23 @@ fn ports(from: Option<i32>, to: Option<i32>) -> Ports {
     }
 }
 
-fn subnet(found: &aws_types::Subnet) -> Subnet {
+fn subnet(found: aws_types::Subnet) -> Subnet {
     let v6 = found.ipv6_cidr_block_association_set().iter().filter_map(|set| set.ipv6_cidr_block());
     Subnet {
-        id: text(found.subnet_id()),
-        vpc: text(found.vpc_id()),
-        zone: text(found.availability_zone()),
-        zone_id: text(found.availability_zone_id()),
         cidrs: found.cidr_block().into_iter().chain(v6).filter_map(|cidr| cidr.parse().ok()).collect(),
+        id: found.subnet_id.unwrap_or_default(),
+        vpc: found.vpc_id.unwrap_or_default(),
+        zone: found.availability_zone.unwrap_or_default(),
+        zone_id: found.availability_zone_id.unwrap_or_default(),
     }
 }
 
-fn acl(found: &NetworkAcl) -> Acl {
-    let subnets = found.associations().iter().filter_map(|association| association.subnet_id());
+fn acl(found: NetworkAcl) -> Acl {
+    let associations = found.associations.unwrap_or_default().into_iter();
     Acl {
-        id: text(found.network_acl_id()),
-        subnets: subnets.map(str::to_owned).collect(),
-        entries: found.entries().iter().filter_map(entry).collect(),
+        id: found.network_acl_id.unwrap_or_default(),
+        subnets: associations.filter_map(|association| association.subnet_id).collect(),
+        entries: found.entries.unwrap_or_default().iter().filter_map(entry).collect(),
     }
 }
 
@@ -178,15 +151,15 @@ fn entry(found: &NetworkAclEntry) -> Option<AclEntry> {
     })
 }
 
-fn route_table(found: &aws_types::RouteTable) -> RouteTable {
+fn route_table(found: aws_types::RouteTable) -> RouteTable {
     let associations = found.associations();
     RouteTable {
-        id: text(found.route_table_id()),
-        vpc: text(found.vpc_id()),
+        is_main: associations.iter().any(|association| association.main() == Some(true)),
         subnets: associations.iter().filter_map(|it| it.subnet_id()).map(str::to_owned).collect(),
-        is_main: associations.iter().any(|it| it.main() == Some(true)),
         routes: found.routes().iter().filter_map(route).collect(),
         has_prefix_lists: found.routes().iter().any(is_to_prefix_list),
+        id: found.route_table_id.unwrap_or_default(),
+        vpc: found.vpc_id.unwrap_or_default(),
     }
 }
 
@@ -225,7 +198,7 @@ mod tests {
     fn gateway_endpoint_is_no_route_to_a_prefix_list() {
         let has_prefix_lists = |gateway: &str| {
             let route = aws_types::Route::builder().destination_prefix_list_id("pl-1").gateway_id(gateway);
-            route_table(&aws_types::RouteTable::builder().routes(route.build()).build()).has_prefix_lists
+            route_table(aws_types::RouteTable::builder().routes(route.build()).build()).has_prefix_lists
         };
         assert!(!has_prefix_lists("vpce-1"));
         assert!(has_prefix_lists("vgw-1"));

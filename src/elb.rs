@@ -22,11 +22,13 @@ use aws_sdk_elasticloadbalancingv2::operation::register_targets::RegisterTargets
 use aws_sdk_elasticloadbalancingv2::types::builders::TargetDescriptionBuilder;
 use aws_sdk_elasticloadbalancingv2::types::{
     ProtocolEnum, TargetDescription, TargetGroup, TargetGroupIpAddressTypeEnum, TargetHealthDescription,
-    TargetHealthStateEnum, TargetTypeEnum,
+    TargetTypeEnum,
 };
 use tokio::time::timeout;
 
+use crate::arn;
 use crate::aws::{self, Bounded};
+use crate::doctor::ALL_ZONES;
 use crate::error::{Error, ErrorKind};
 use crate::plan::{Family, TargetState, Targets};
 use crate::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
@@ -41,8 +43,6 @@ const BATCH: usize = 100;
 const BACKOFF: Duration = Duration::from_millis(250);
 /// How long the deregistration of a further batch waits for its permit. After that the observation is too old.
 const FURTHER_BATCH_PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The zone of a target outside the group's VPC (ELBv2 API, `TargetDescription.AvailabilityZone`).
-const ALL_ZONES: &str = "all";
 
 pub struct Elb {
     client: LimitedClient,
@@ -95,7 +95,7 @@ impl Elb {
     /// Adds to a permanent error that the group is in another Region. Without an error the Region is not checked: a
     /// custom endpoint (AWS_ENDPOINT_URL) may serve groups of any Region.
     fn explain_region(&self, group: &str, doing: String, error: Error) -> Error {
-        let of_group = group.split(':').nth(3).unwrap_or_default();
+        let of_group = arn::region(group).unwrap_or_default();
         let Some(region) = self.client.region() else { return error };
         if error.kind() != ErrorKind::Permanent || of_group == region {
             return error;
@@ -309,19 +309,8 @@ fn parse_target(
         None => group_port,
         Some(port) => u16::try_from(port).map_err(|_| format!("the target {id} has the port {port}"))?,
     };
-    let state = match description.target_health().and_then(|health| health.state()) {
-        Some(TargetHealthStateEnum::Draining) => TargetState::Draining,
-        Some(TargetHealthStateEnum::Initial) => TargetState::Initial,
-        // `unhealthy.draining` is a registered target whose connections last until the group's attribute
-        // `target_health_state.unhealthy.draining_interval_seconds` ends them.
-        Some(TargetHealthStateEnum::Unhealthy | TargetHealthStateEnum::UnhealthyDraining) => {
-            TargetState::Unhealthy
-        }
-        Some(TargetHealthStateEnum::Healthy) => TargetState::Healthy,
-        Some(TargetHealthStateEnum::Unused) => TargetState::Unused,
-        Some(TargetHealthStateEnum::Unavailable) => TargetState::Unavailable,
-        Some(_) | None => TargetState::Unknown,
-    };
+    let state = description.target_health().and_then(|health| health.state());
+    let state = state.map_or(TargetState::Unknown, |state| TargetState::parse(state.as_str()));
     Ok((SocketAddr::new(address, port), state))
 }
 
@@ -351,7 +340,7 @@ fn description(target: &SocketAddr) -> TargetDescriptionBuilder {
 #[cfg(test)]
 mod tests {
     use aws_sdk_elasticloadbalancingv2::error::ErrorMetadata;
-    use aws_sdk_elasticloadbalancingv2::types::TargetHealth;
+    use aws_sdk_elasticloadbalancingv2::types::{TargetHealth, TargetHealthStateEnum};
     use aws_smithy_types::body::SdkBody;
 
     use super::*;

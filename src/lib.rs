@@ -45,6 +45,7 @@ macro_rules! log_decision {
     };
 }
 
+pub mod arn;
 pub mod aws;
 pub mod binding;
 #[cfg(feature = "cli")]

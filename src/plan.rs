@@ -34,6 +34,20 @@ pub enum TargetState {
 }
 
 impl TargetState {
+    /// Reads the API's word for a state. `unhealthy.draining` is a registered target whose connections last until the
+    /// group's attribute `target_health_state.unhealthy.draining_interval_seconds` ends them.
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "healthy" => Self::Healthy,
+            "unavailable" => Self::Unavailable,
+            "unused" => Self::Unused,
+            "initial" => Self::Initial,
+            "unhealthy" | "unhealthy.draining" => Self::Unhealthy,
+            "draining" => Self::Draining,
+            _ => Self::Unknown,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",

@@ -9,7 +9,8 @@ use aws_sdk_vpclattice::types::{
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::aws::{self, Bounded, all};
+use crate::arn;
+use crate::aws::{self, Bounded, all, text};
 use crate::doctor::network::{InspectLattice, Ports, Resource, ResourceConfiguration, ResourceGateway};
 use crate::error::Error;
 
@@ -38,9 +39,8 @@ impl Lattice {
         &self,
         summary: &ResourceConfigurationSummary,
     ) -> Result<Option<ResourceConfiguration>, Error> {
-        let Some(found) = self.configuration(summary.id().unwrap_or_default()).await? else {
-            return Ok(None);
-        };
+        let id = summary.id().unwrap_or_default();
+        let Some(found) = self.configuration(id).await? else { return Ok(None) };
         let group = match found.resource_configuration_group_id() {
             Some(group) => self.configuration(group).await?,
             None => None,
@@ -68,7 +68,7 @@ impl InspectLattice for Lattice {
         let found = aws::call(doing, "vpc-lattice:GetResourceGateway", call.send()).await?;
         Ok(ResourceGateway {
             id: id.to_owned(),
-            status: found.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+            status: text(found.status()),
             security_groups: found.security_group_ids().to_vec(),
             subnets: found.subnet_ids().to_vec(),
         })
@@ -78,7 +78,7 @@ impl InspectLattice for Lattice {
 /// Whether it is this account's own, made by a person, and of one resource. The list has those that other accounts
 /// share, and those that AWS manages.
 fn may_be_a_path(summary: &ResourceConfigurationSummary, account: &str) -> bool {
-    let is_own = summary.arn().and_then(|arn| arn.split(':').nth(4)) == Some(account);
+    let is_own = summary.arn().and_then(arn::account) == Some(account);
     let is_managed = summary.amazon_managed().unwrap_or(false);
     let is_group = summary.r#type() == Some(&ResourceConfigurationType::Group);
     is_own && !is_managed && !is_group
@@ -89,7 +89,6 @@ fn configuration(
     found: &GetResourceConfigurationOutput,
     group: Option<&GetResourceConfigurationOutput>,
 ) -> Option<ResourceConfiguration> {
-    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let resource = match found.resource_configuration_definition()? {
         ResourceConfigurationDefinition::DnsResource(dns) => Resource::Name(text(dns.domain_name())),
         ResourceConfigurationDefinition::IpResource(ip) => {
@@ -107,7 +106,7 @@ fn configuration(
         id: text(found.id()),
         name: text(found.name()),
         shared_arn: text(shared.arn()),
-        status: text(found.status().map(|status| status.as_str())),
+        status: text(found.status()),
         failure: found.failure_reason().map(str::to_owned),
         gateway: gateway.map(str::to_owned),
         resource,

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::network::NetworkApis;
 use super::path::{ClientPath, Through};
 use super::{Common, FAILED, IN_SYNC, bindings};
+use crate::arn;
 use crate::doctor::DoctorReport;
 use crate::fleet::Fleet;
 use crate::service::{Answer, Program, Service, Trigger};
@@ -89,7 +90,7 @@ impl DoctorArguments {
         let mut command = process::Command::new("aws");
         command.args(["lambda", "invoke", "--function-name", function, "--cli-read-timeout", &timeout]);
         // Version 1 of the AWS CLI does not read AWS_REGION. An ARN names the function's own Region.
-        let of_arn = function.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)).map(str::to_owned);
+        let of_arn = arn::region(function).map(str::to_owned);
         if let Some(region) = of_arn.or(region).filter(|region| !region.is_empty()) {
             command.args(["--region", &region]);
         }

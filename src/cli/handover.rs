@@ -103,7 +103,6 @@ impl Handover {
     }
 }
 
-/// The reasons of the facts that could not be read, each once.
 fn reasons(facts: &Facts, network: Option<&network::Network>) -> Vec<String> {
     let attached = facts.load_balancers.as_ref().ok().and_then(|list| list.first());
     let of_facts = [

@@ -54,7 +54,7 @@ impl InspectPath for ClientPath {
 impl ClientPath {
     async fn handshake(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
         let Some(through) = &self.through else { return Vec::new() };
-        let expected = Protocol::of(facts.database());
+        let expected = Protocol::of_database(facts.database());
         let places = match through {
             Through::Other(host, port) => vec![(host.clone(), *port)],
             Through::LoadBalancers => load_balancers(binding, facts),

@@ -33,7 +33,6 @@ pub struct Limits {
 pub const LIMITS: Limits =
     Limits { connect: Duration::from_secs(5), answer: Duration::from_secs(6), again: Duration::from_secs(3) };
 
-/// Shakes hands with every address of this name.
 pub async fn shake(
     host: &str,
     port: u16,
@@ -143,7 +142,6 @@ fn client_hello(host: &str) -> Result<Vec<u8>, rustls::Error> {
     Ok(hello)
 }
 
-/// The server's next words.
 async fn listen(stream: &mut TcpStream, limit: Duration) -> Outcome {
     let mut answer = Vec::new();
     let reading = async {

@@ -10,6 +10,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
+use crate::arn;
 use crate::doctor::{BindingFindings, DoctorReport, Finding, Severity};
 use crate::reconcile::{Report, Status};
 use crate::service::InvocationResult;
@@ -29,7 +30,6 @@ pub struct TextReport {
 }
 
 impl TextReport {
-    /// A text of standard output's width, with colours if standard output has them.
     pub fn for_stdout() -> Self {
         let width = terminal_size::terminal_size_of(stdout()).map_or(NARROW, |(width, _)| width.0);
         let colours = AutoStream::choice(&stdout()) != ColorChoice::Never;
@@ -73,7 +73,11 @@ impl TextReport {
         let is_shown = |level: &Severity| all || *level != Severity::Ok;
         for level in [Severity::Problem, Severity::Warning, Severity::Ok].into_iter().filter(is_shown) {
             for BindingFindings { endpoint, target_group, findings, .. } in &report.bindings {
-                self.findings(&format!("{endpoint} → target group {}", name(target_group)), level, findings);
+                self.findings(
+                    &format!("{endpoint} → target group {}", arn::name(target_group)),
+                    level,
+                    findings,
+                );
             }
             self.findings("Settings", level, &report.general);
         }
@@ -216,7 +220,7 @@ pub fn line(report: &Report) -> String {
     let Report { endpoint, target_group, status: of, .. } = report;
     let (word, _, colour) = status(*of);
     let style = Style::new().fg_color(Some(colour.into()));
-    format!("{style}{word}{style:#} {endpoint} → {}: {}", name(target_group), changes(report).join(", "))
+    format!("{style}{word}{style:#} {endpoint} → {}: {}", arn::name(target_group), changes(report).join(", "))
 }
 
 /// A report's changes, a line each: `+` registered, `-` deregistered, `?` waits.
@@ -261,7 +265,7 @@ fn names(report: &DoctorReport, level: Severity) -> String {
         problems.map(|finding| &finding.check).joined(", ")
     };
     let general = ("settings", checks(&report.general));
-    let of_bindings = report.bindings.iter().map(|it| (name(&it.target_group), checks(&it.findings)));
+    let of_bindings = report.bindings.iter().map(|it| (arn::name(&it.target_group), checks(&it.findings)));
     let all = std::iter::once(general).chain(of_bindings).filter(|(_, checks)| !checks.is_empty());
     let all: Vec<String> = all.map(|(name, checks)| format!("{name}: {checks}")).collect();
     let more = all.len().saturating_sub(FEW);
@@ -279,11 +283,7 @@ fn narrow(endpoint: &str, target_group: &str) -> String {
             _ => lines.push(label.to_owned()),
         }
     }
-    format!("{}\n→ {}", lines.join("\n"), name(target_group))
-}
-
-fn name(target_group: &str) -> &str {
-    target_group.split('/').nth(1).unwrap_or(target_group)
+    format!("{}\n→ {}", lines.join("\n"), arn::name(target_group))
 }
 
 /// The words in lines of at most this width; a longer word has a line of its own.
@@ -301,7 +301,6 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A text such as `1 binding` or `3 bindings`.
 pub(super) fn count(number: usize, of: &str) -> String {
     if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }

@@ -38,7 +38,6 @@ impl Shutdown {
     }
 }
 
-/// A client whose calls finish before the process ends.
 pub struct Guarded<P> {
     inner: P,
     shutdown: Shutdown,

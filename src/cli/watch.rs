@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, ready};
+use std::io;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,19 +42,18 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
     let clients = shutdown.wrap(clients);
     let fleet = Fleet::new(&config);
     let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
-    let mut signals = Signals::new()?;
     let stopped = async {
-        signals.next().await;
+        signal().await?;
         screen.spinner.set_message("ends after the call under way");
         tokio::select! {
-            _closed = shutdown.close() => {}
-            () = signals.next() => {}
+            _closed = shutdown.close() => Ok(()),
+            again = signal() => again,
         }
     };
     tokio::select! {
         ended = run(&service, interval, time, screen) => ended,
         // The calls under way go on meanwhile.
-        () = stopped => Ok(()),
+        stopped = stopped => Ok(stopped?),
     }
 }
 
@@ -149,41 +149,16 @@ impl Screen {
     }
 }
 
-/// The signals that end the process: SIGTERM from a supervisor, SIGINT from a keyboard.
-#[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> Result<Self, BoxError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> Result<Self, BoxError> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // No signal will ever come; only the end of the process ends it.
-            std::future::pending::<()>().await;
-        }
+/// A signal that ends the process: SIGTERM from a supervisor, SIGINT from a keyboard.
+async fn signal() -> io::Result<()> {
+    #[cfg(unix)]
+    let mut supervisor = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    #[cfg(unix)]
+    let terminated = supervisor.recv();
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<Option<()>>();
+    tokio::select! {
+        _ = terminated => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bindings::is_label;
+use super::bindings::is_dns_name;
 use crate::endpoint::RdsName;
 
 /// The endpoints that a tag may name. Without this limit, the right to set tags would be the right to bind any name.
@@ -35,7 +35,7 @@ pub(super) fn normal(name: &str) -> String {
 pub(super) fn parse(pattern: &str) -> Option<String> {
     let pattern = normal(pattern);
     let name = pattern.strip_prefix("*.").unwrap_or(&pattern);
-    (name.len() <= 253 && pattern.contains('.') && name.split('.').all(is_label)).then_some(pattern)
+    (pattern.contains('.') && is_dns_name(name)).then_some(pattern)
 }
 
 #[cfg(test)]

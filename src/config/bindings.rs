@@ -162,15 +162,11 @@ fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| format!("is {}, not a string", kind(value)))
 }
 
-/// True for a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
+/// True for a DNS name without a final dot (RFC 1035, with the underscore that private zones use).
 pub(super) fn is_dns_name(name: &str) -> bool {
-    let bare = name.strip_suffix('.').unwrap_or(name);
-    bare.len() <= 253 && bare.contains('.') && bare.split('.').all(is_label)
-}
-
-pub(super) fn is_label(label: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=63).contains(&label.len()) && label.bytes().all(is_allowed)
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_allowed);
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 fn endpoint(name: &str) -> Result<String, String> {
@@ -179,7 +175,7 @@ fn endpoint(name: &str) -> Result<String, String> {
     if IpAddr::from_str(bare).is_ok() {
         return Err(format!("{name:?} is an address, which never follows a failover. {fix}"));
     }
-    if is_dns_name(name) {
+    if bare.contains('.') && is_dns_name(bare) {
         Ok(name.to_owned())
     } else {
         Err(format!("{name:?} is not a fully qualified DNS name. {fix}"))

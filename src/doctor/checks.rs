@@ -1,15 +1,32 @@
 //! All checks of a binding.
 
+use tokio::time::Instant;
+
 use super::context::CheckContext;
-use super::database::check_engine;
 use super::facts::Facts;
-use super::finding::{Finding, Severity};
-use super::path::PathFindings;
-use super::require_tls::check_require_tls;
+use super::finding::{Finding, Severity, all};
 use super::{connect_errors, database, group, load_balancer, targets};
 use crate::binding::Binding;
 
-/// The findings of every check of the facts.
+/// The path from a client to the database, as the command line examines it.
+pub trait InspectPath {
+    async fn inspect_path(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> PathFindings;
+}
+
+#[derive(Debug, Default)]
+pub struct PathFindings {
+    pub network: Vec<Finding>,
+    /// The result of a handshake, as a client makes it.
+    pub handshake: Vec<Finding>,
+}
+
+/// The function examines none of it.
+impl InspectPath for () {
+    async fn inspect_path(&self, _: &Binding, _: &Facts, _: Instant) -> PathFindings {
+        PathFindings::default()
+    }
+}
+
 pub fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
     findings_with(binding, facts, PathFindings::default())
 }
@@ -20,21 +37,22 @@ pub fn findings_with(binding: &Binding, facts: &Facts, path: PathFindings) -> Ve
     let PathFindings { network, handshake } = path;
     let context = CheckContext::new(binding, facts);
     let mut findings = database::findings(context);
-    findings.extend(connect_errors::findings(context));
-    findings.extend(check_require_tls(context));
-    findings.extend(check_engine(context));
+    findings.extend(all(connect_errors::check_connect_errors(context)));
+    findings.extend(all(database::check_require_tls(context)));
+    findings.extend(database::check_engine(context));
     findings.extend(group::findings(context));
-    findings.extend(load_balancer::findings(context));
+    findings.extend(all(load_balancer::findings(context)));
     // The network's checks examine some of what the others cannot.
-    let is_seen = |finding: &Finding| network.iter().any(|seen| seen.check == finding.check);
-    findings.retain(|finding| finding.level != Severity::NotExamined || !is_seen(finding));
+    let is_examined = |finding: &Finding| network.iter().any(|other| other.check == finding.check);
+    findings.retain(|finding| finding.level != Severity::NotExamined || !is_examined(finding));
     // A load balancer without security groups has no check of its own rules.
-    let of = |check: &'static str| network.iter().filter(move |it| it.check == check);
-    let is_ok = |finding: &Finding| finding.level == Severity::Ok;
-    let is_admitted = of("database_ingress").next().is_some()
-        && of("database_ingress").chain(of("load_balancer_egress")).all(is_ok);
+    let checks_of = |check: &'static str| network.iter().filter(move |finding| finding.check == check);
+    let is_admitted = checks_of("database_ingress").next().is_some()
+        && checks_of("database_ingress")
+            .chain(checks_of("load_balancer_egress"))
+            .all(|finding| finding.level == Severity::Ok);
     findings.extend(network);
-    findings.extend(targets::findings(context, is_admitted));
+    findings.extend(all(targets::findings(context, is_admitted)));
     findings.extend(handshake);
     findings
 }

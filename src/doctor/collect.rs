@@ -7,13 +7,11 @@ use futures_util::future::{join_all, try_join_all};
 use futures_util::stream;
 use tokio::time::Instant;
 
-use super::checks::findings_with;
+use super::checks::{InspectPath, findings_with};
 use super::facts::{
     Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Fact, Facts, Group, Health, Host, Listener,
-    LoadBalancer, LoadBalancerFacts, parameter_groups, tls_parameter_group,
+    LoadBalancer, LoadBalancerFacts, parameter_groups, read_until, tls_parameter_group,
 };
-use super::path::InspectPath;
-use super::reading::read_until;
 use super::report::BindingFindings;
 use crate::binding::Binding;
 use crate::endpoint::{RdsKind, database_identifier, zone};

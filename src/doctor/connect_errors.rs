@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use super::context::CheckContext;
 use super::facts::{
-    Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, ParameterGroup, parameter_groups,
+    Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, ParameterGroup, Unread, parameter_groups,
 };
-use super::finding::Finding;
+use super::finding::{Checked, FactOr as _, Finding};
 use crate::endpoint::RdsKind;
 use crate::text::Joined as _;
 
@@ -20,52 +20,40 @@ const CHECK: &str = "connect_errors";
 const MANY: u64 = 1_000_000_000;
 /// The doctor accepts this value or more. Without any login, a block then takes eleven days of health checks at 10 s.
 const ENOUGH: u64 = 100_000;
+const OF_DATABASE: &str = "max_connect_errors of the database";
 
-pub fn findings(context: CheckContext<'_>) -> Option<Finding> {
-    let is_checked = context.facts.group.as_ref().is_ok_and(|group| group.health_check.enabled);
-    if !is_checked {
-        return None;
+type NamedGroup<'g> = (&'g str, &'g ParameterGroup<'g>);
+
+pub fn check_connect_errors(context: CheckContext<'_>) -> Checked<Option<Finding>> {
+    if !context.facts.group.as_ref().is_ok_and(|group| group.health_check.enabled) {
+        return Ok(None);
     }
-    let of_database = "max_connect_errors of the database";
-    if let Err(unread) = &context.facts.database {
-        let could_not = format!("{of_database}, if it is MySQL or MariaDB");
-        return Some(Finding::unread_optional(CHECK, unread, &could_not));
-    }
-    let database = context.database().filter(|database| database.is_mysql())?;
+    let not_checked = format!("{OF_DATABASE}, if it is MySQL or MariaDB");
+    let database = context.facts.database.or_not_examined(CHECK, &not_checked)?.as_ref();
+    let Some(database) = database.filter(|database| database.is_mysql()) else { return Ok(None) };
     let groups = parameter_groups(database, context.hosts());
     if groups.is_empty() {
-        if let Err(unread) = &context.facts.hosts {
-            return Some(Finding::unread_optional(CHECK, unread, of_database));
-        }
-        let observed = format!("{of_database}: its parameter group is not known");
-        return Some(Finding::not_examined(
-            CHECK,
-            observed,
-            "run the doctor again when the database is available",
-        ));
+        context.facts.hosts.or_not_examined(CHECK, OF_DATABASE)?;
+        let observed = format!("{OF_DATABASE}: its parameter group is not known");
+        let fix = "run the doctor again when the database is available";
+        return Ok(Some(Finding::not_examined(CHECK, observed, fix)));
     }
     // The worst first: a failover may make any of the instances the writer.
     let all = || groups.iter().map(|(name, group)| (*name, group));
-    let low: Vec<_> = all().filter(|(name, _)| is_low(context, name)).collect();
+    let low: Vec<_> =
+        all().filter(|(name, _)| protecting_parameter(context, name) == Some(Ok(None))).collect();
     if !low.is_empty() {
-        return Some(blocks(context, database, &low));
+        return Ok(Some(blocks(context, database, &low)));
     }
-    let read = |name: &&str| context.facts.parameters.get(*name);
-    if let Some(unread) = groups.keys().filter_map(read).find_map(|read| read.as_ref().err()) {
-        return Some(Finding::unread_optional(CHECK, unread, of_database));
+    if let Some(unread) = groups.keys().find_map(|name| protecting_parameter(context, name)?.err()) {
+        return Err(Finding::unread(CHECK, unread, OF_DATABASE));
     }
     let pending: Vec<_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
     if !pending.is_empty() {
-        return Some(waits(context, &pending));
+        return Ok(Some(waits(context, &pending)));
     }
     let list = groups.keys().joined(", ");
-    Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129")))
-}
-
-/// Whether the parameter group was read, and lets the server block the load balancer.
-fn is_low(context: CheckContext<'_>, group: &str) -> bool {
-    let read = context.facts.parameters.get(group);
-    read.is_some_and(|read| read.as_ref().is_ok_and(|parameters| protecting(parameters).is_none()))
+    Ok(Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129"))))
 }
 
 /// Whether the server can block the load balancer. More frequent health checks would then block it sooner.
@@ -87,34 +75,36 @@ pub fn protection(context: CheckContext<'_>) -> Protection {
         return Protection::Protected;
     }
     let groups = parameter_groups(database, context.hosts());
-    if groups.keys().any(|name| is_low(context, name)) {
+    let parameter = |name: &str| protecting_parameter(context, name);
+    if groups.keys().any(|name| parameter(name) == Some(Ok(None))) {
         return Protection::Unprotected;
     }
     let is_safe = |(name, group): (&&str, &ParameterGroup<'_>)| {
-        let read = context.facts.parameters.get(*name);
-        let protects = |parameters: &Attributes| protecting(parameters).is_some();
-        group.pending.is_empty() && read.is_some_and(|read| read.as_ref().is_ok_and(protects))
+        group.pending.is_empty() && matches!(parameter(name), Some(Ok(Some(_))))
     };
-    match !groups.is_empty() && groups.iter().all(is_safe) {
-        true => Protection::Protected,
-        false => Protection::Unknown,
-    }
+    let is_protected = !groups.is_empty() && groups.iter().all(is_safe);
+    if is_protected { Protection::Protected } else { Protection::Unknown }
 }
 
-/// The parameter that keeps the server from blocking the load balancer.
-fn protecting(parameters: &Attributes) -> Option<&'static str> {
-    let value = |name: &str| parameters.get(name).map(String::as_str);
-    let errors = value("max_connect_errors").and_then(|errors| errors.parse::<u64>().ok());
-    if errors.is_some_and(|n| n >= ENOUGH) {
-        return Some("max_connect_errors");
-    }
-    if matches!(value("skip_name_resolve"), Some("1" | "ON" | "on")) {
-        return Some("skip_name_resolve");
-    }
-    (value("host_cache_size") == Some("0")).then_some("host_cache_size")
+/// The parameter of this group that keeps the server from blocking the load balancer, if the group was asked for.
+fn protecting_parameter<'a>(
+    context: CheckContext<'a>,
+    group: &str,
+) -> Option<Result<Option<&'static str>, &'a Unread>> {
+    let protecting = |parameters: &Attributes| {
+        let value = |name: &str| parameters.get(name).map(String::as_str);
+        let errors = value("max_connect_errors").and_then(|errors| errors.parse::<u64>().ok());
+        let protecting = [
+            ("max_connect_errors", errors.is_some_and(|errors| errors >= ENOUGH)),
+            ("skip_name_resolve", matches!(value("skip_name_resolve"), Some("1" | "ON" | "on"))),
+            ("host_cache_size", value("host_cache_size") == Some("0")),
+        ];
+        protecting.into_iter().find_map(|(name, protects)| protects.then_some(name))
+    };
+    Some(context.facts.parameters.get(group)?.as_ref().map(protecting))
 }
 
-fn blocks(context: CheckContext<'_>, database: &Database, low: &[(&str, &ParameterGroup<'_>)]) -> Finding {
+fn blocks(context: CheckContext<'_>, database: &Database, low: &[NamedGroup<'_>]) -> Finding {
     let (default, own): (Vec<_>, Vec<_>) =
         low.iter().partition(|(name, _)| name.starts_with(DEFAULT_PARAMETER_GROUP));
     let mut fixes = Vec::new();
@@ -137,24 +127,21 @@ fn blocks(context: CheckContext<'_>, database: &Database, low: &[(&str, &Paramet
 }
 
 /// The group protects. The server uses it, or another change of it, only after a reboot: the RDS API does not say which.
-fn waits(context: CheckContext<'_>, pending: &[(&str, &ParameterGroup<'_>)]) -> Finding {
+fn waits(context: CheckContext<'_>, pending: &[NamedGroup<'_>]) -> Finding {
     let reboots = pending.iter().flat_map(|(_, group)| {
-        let reboot = match group.kind {
-            DatabaseKind::Cluster => "rds reboot-db-cluster --db-cluster-identifier",
-            DatabaseKind::Instance => "rds reboot-db-instance --db-instance-identifier",
-        };
-        group.pending.iter().map(move |name| context.aws(reboot, &[name]))
+        let reboot = format!("rds reboot-db-{0} --db-{0}-identifier", group.kind);
+        group.pending.iter().map(move |name| context.aws(&reboot, &[name]))
     });
     let names = pending.iter().flat_map(|(_, group)| &group.pending).joined(", ");
     let groups = pending.iter().map(|(name, _)| name).joined(", ");
-    let read = |name: &str| context.facts.parameters.get(name)?.as_ref().ok();
-    let protecting: BTreeSet<&str> = pending.iter().filter_map(|(name, _)| protecting(read(name)?)).collect();
-    let look = protecting.iter().map(|name| format!("SHOW GLOBAL VARIABLES LIKE '{name}'")).joined("; ");
-    let protecting = protecting.iter().joined(", ");
+    let parameters = pending.iter().filter_map(|(name, _)| protecting_parameter(context, name)?.ok()?);
+    let parameters: BTreeSet<&str> = parameters.collect();
+    let look = parameters.iter().map(|name| format!("SHOW GLOBAL VARIABLES LIKE '{name}'")).joined("; ");
+    let parameters = parameters.iter().joined(", ");
     Finding::warning(
         CHECK,
         format!(
-            "{names} may wait for a reboot before it uses {protecting} of the parameter group {groups}, of which some \
+            "{names} may wait for a reboot before it uses {parameters} of the parameter group {groups}, of which some \
              change is pending"
         ),
         "until then the server may refuse the load balancer's addresses with error 1129, because of health checks without \
@@ -167,13 +154,18 @@ fn waits(context: CheckContext<'_>, pending: &[(&str, &ParameterGroup<'_>)]) -> 
     )
 }
 
+/// What the AWS CLI calls a parameter group of a cluster or of instances.
+fn cli_name(kind: DatabaseKind) -> &'static str {
+    match kind {
+        DatabaseKind::Cluster => "db-cluster-parameter-group",
+        DatabaseKind::Instance => "db-parameter-group",
+    }
+}
+
 fn set_parameter(context: CheckContext<'_>, kind: DatabaseKind, group: &str) -> String {
     let parameter = format!("ParameterName=max_connect_errors,ParameterValue={MANY},ApplyMethod=immediate");
-    let modify = match kind {
-        DatabaseKind::Cluster => "rds modify-db-cluster-parameter-group --db-cluster-parameter-group-name",
-        DatabaseKind::Instance => "rds modify-db-parameter-group --db-parameter-group-name",
-    };
-    context.aws(modify, &[group, "--parameters", &parameter])
+    let modify = format!("rds modify-{0} --{0}-name", cli_name(kind));
+    context.aws(&modify, &[group, "--parameters", &parameter])
 }
 
 /// The fix for a default parameter group, which cannot be changed: a new group of the same family replaces it.
@@ -183,25 +175,18 @@ fn replace_group(
     group: &ParameterGroup<'_>,
     family: &str,
 ) -> String {
+    let (kind, cli_name) = (group.kind, cli_name(group.kind));
     // A name may have no dot. One group is of one family.
     let name = format!("{}-nlb-{}", database.identifier, family.replace('.', "-"));
-    let (create, modify) = match group.kind {
-        DatabaseKind::Cluster => (
-            "rds create-db-cluster-parameter-group --db-cluster-parameter-group-name",
-            "rds modify-db-cluster --db-cluster-identifier {} --db-cluster-parameter-group-name",
-        ),
-        DatabaseKind::Instance => (
-            "rds create-db-parameter-group --db-parameter-group-name",
-            "rds modify-db-instance --db-instance-identifier {} --db-parameter-group-name",
-        ),
-    };
+    let create = format!("rds create-{cli_name} --{cli_name}-name");
     let description = "max_connect_errors for the load balancer";
     let options = [&*name, "--db-parameter-group-family", family, "--description", description];
-    let attach = |user: &&str| context.aws(modify, &[user, &name, "--apply-immediately"]);
+    let modify = format!("rds modify-db-{kind} --db-{kind}-identifier {{}} --{cli_name}-name");
+    let attach = |user: &&str| context.aws(&modify, &[user, &name, "--apply-immediately"]);
     format!(
         "give the database a parameter group of its own, which takes effect with a reboot: {} {} {}",
-        context.aws(create, &options),
-        set_parameter(context, group.kind, &name),
+        context.aws(&create, &options),
+        set_parameter(context, kind, &name),
         group.users.iter().map(attach).joined(" ")
     )
 }

@@ -21,7 +21,6 @@ impl<'a> CheckContext<'a> {
         Self { binding, facts, principal: None }
     }
 
-    /// The port that targets are registered with, if it is known.
     pub(super) fn port(self) -> Option<u16> {
         self.facts.port(self.binding)
     }
@@ -45,16 +44,14 @@ impl<'a> CheckContext<'a> {
 
     /// The endpoint and the names of its CNAME chain.
     pub(super) fn names(self) -> Vec<&'a str> {
-        let chain = self.facts.resolution.as_ref().map(|resolution| resolution.chain.as_slice());
-        let chain = chain.unwrap_or_default().iter().map(String::as_str);
-        std::iter::once(self.binding.endpoint.as_str()).chain(chain).collect()
+        let chain = self.facts.resolution.iter().flat_map(|resolution| &resolution.chain);
+        [&self.binding.endpoint].into_iter().chain(chain).map(String::as_str).collect()
     }
 
     pub(super) fn name_of_kind(self, kind: RdsKind) -> Option<&'a str> {
         self.names().into_iter().find(|name| RdsKind::parse(name) == Some(kind))
     }
 
-    /// Whether the endpoint or a name in its CNAME chain is of this kind.
     pub(super) fn is_named(self, kind: RdsKind) -> bool {
         self.name_of_kind(kind).is_some()
     }
@@ -63,9 +60,12 @@ impl<'a> CheckContext<'a> {
         self.facts.group.as_ref().ok()?.vpc.as_deref()
     }
 
-    /// Whether the group holds IPv6 addresses.
     pub(super) fn is_v6(self) -> bool {
         self.facts.group.as_ref().is_ok_and(|group| group.address_type == "ipv6")
+    }
+
+    pub(super) fn group_arn(self) -> &'a str {
+        self.binding.target_group.as_str()
     }
 
     /// The group's Region, where the commands run.
@@ -77,7 +77,6 @@ impl<'a> CheckContext<'a> {
         self.facts.database()
     }
 
-    /// Why the database or its hosts could not be read.
     pub(super) fn unread_database(self) -> Option<&'a Unread> {
         (self.facts.database.as_ref().err()).or(self.facts.hosts.as_ref().err())
     }
@@ -88,22 +87,21 @@ impl<'a> CheckContext<'a> {
 
     /// The security groups of the writer, or of the whole database.
     pub(super) fn security_groups(self) -> &'a [String] {
-        let of_host = self.writer_host().map(|host| host.security_groups.as_slice()).unwrap_or_default();
-        let of_database = || self.database().map(|database| database.security_groups.as_slice());
-        if of_host.is_empty() { of_database().unwrap_or_default() } else { of_host }
+        let of_host = self.writer_host().map(|host| host.security_groups.as_slice());
+        let of_database = self.database().map(|database| database.security_groups.as_slice());
+        of_host.filter(|groups| !groups.is_empty()).or(of_database).unwrap_or_default()
     }
 
     /// The host of the writer: of a cluster the member that DNS names, otherwise the member that the RDS API names as
     /// the writer; of an instance its only host.
     pub(super) fn writer_host(self) -> Option<&'a Host> {
         let database = self.database()?;
-        let by_rds =
-            database.described.members.iter().find(|(_, is_writer)| **is_writer).map(|(name, _)| name);
-        let name = self.member().or(by_rds.map(String::as_str));
-        match database.kind {
-            DatabaseKind::Instance => self.hosts().first(),
-            DatabaseKind::Cluster => self.hosts().iter().find(|host| Some(host.identifier.as_str()) == name),
+        if database.kind == DatabaseKind::Instance {
+            return self.hosts().first();
         }
+        let writer = || database.described.members.iter().find(|(_, is_writer)| **is_writer);
+        let name = self.member().or_else(|| Some(writer()?.0.as_str()))?;
+        self.hosts().iter().find(|host| host.identifier == name)
     }
 
     /// The targets that belong in the group, as `address:port`, if the addresses and the port are known.
@@ -122,11 +120,10 @@ impl<'a> CheckContext<'a> {
         line(&format!("aws {template}"), &[values, &["--region", self.region()]].concat())
     }
 
-    /// The command that sets these attributes of the group.
     pub(super) fn set_attributes(self, attributes: &[(&str, &str)]) -> String {
         let list: Vec<String> =
             attributes.iter().map(|(key, value)| format!("Key={key},Value={value}")).collect();
-        let mut values = vec![self.binding.target_group.as_str()];
+        let mut values = vec![self.group_arn()];
         values.extend(list.iter().map(String::as_str));
         self.aws("elbv2 modify-target-group-attributes --target-group-arn {} --attributes", &values)
     }
@@ -140,7 +137,6 @@ impl<'a> CheckContext<'a> {
         self.aws("elbv2 set-security-groups --load-balancer-arn {} --security-groups", &values)
     }
 
-    /// The command that creates a TCP group of type ip like this one.
     pub(super) fn create_group(self) -> String {
         let name: String = self.binding.name().chars().take(28).collect();
         let name = format!("{}-tcp", name.trim_end_matches('-'));

@@ -1,8 +1,8 @@
 //! The endpoint and the database behind it.
 
 use super::context::CheckContext;
-use super::facts::{Database, DatabaseKind};
-use super::finding::{Finding, FindingKind};
+use super::facts::{Attributes, Database, DatabaseKind, tls_parameter_group};
+use super::finding::{Checked, FactOr as _, Finding, FindingKind, all};
 use super::shell::line;
 use crate::binding::Role;
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, RdsName};
@@ -34,41 +34,32 @@ const UP: [&str; 6] = [
 ];
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
-    let mut findings = vec![check_endpoint(context)];
-    findings.extend(check_endpoint_kind(context));
-    if let Some(name) = context.name_of_kind(RdsKind::Proxy) {
-        findings.push(proxy(context, name));
-        return findings;
-    }
-    match &context.facts.database {
-        Err(unread) => {
-            let could_not =
-                "whether the database is available, its port, and whether RDS names the same writer as DNS";
-            findings.push(Finding::unread("database", unread, could_not));
-        }
-        Ok(None) => findings.push(unknown(context)),
-        Ok(Some(database)) => {
-            findings.push(check_status(context, database));
-            findings.extend(check_port(context, database));
-            findings.extend(check_writer(context, database));
-            findings.extend(check_standby_policy(context, database));
-        }
-    }
-    findings
+    let (Ok(endpoint) | Err(endpoint)) = check_endpoint(context);
+    let database = match context.name_of_kind(RdsKind::Proxy) {
+        Some(name) => vec![proxy(context, name)],
+        None => all(check_database(context)),
+    };
+    [endpoint].into_iter().chain(check_endpoint_kind(context)).chain(database).collect()
 }
 
-/// The endpoint resolves, from here, to addresses that a group can hold.
-fn check_endpoint(context: CheckContext<'_>) -> Finding {
-    match &context.facts.resolution {
-        Err(unread) => {
-            Finding::unread_required("endpoint", unread, "whether the group holds the endpoint's addresses")
-        }
-        Ok(resolution) => {
-            let by: String =
-                resolution.chain.iter().skip(1).map(|name| format!(", through {name}")).collect();
-            Finding::ok("endpoint", format!("resolves to {}{by}", resolution.addresses))
-        }
-    }
+fn check_endpoint(context: CheckContext<'_>) -> Checked<Finding> {
+    let not_checked = "whether the group holds the endpoint's addresses";
+    let resolution = context.facts.resolution.or_problem("endpoint", not_checked)?;
+    let by: String = resolution.chain.iter().skip(1).map(|name| format!(", through {name}")).collect();
+    Ok(Finding::ok("endpoint", format!("resolves to {}{by}", resolution.addresses)))
+}
+
+fn check_database(context: CheckContext<'_>) -> Checked<Vec<Finding>> {
+    let not_checked =
+        "whether the database is available, its port, and whether RDS names the same writer as DNS";
+    let Some(database) = context.facts.database.or_warning("database", not_checked)? else {
+        return Ok(vec![unknown(context)]);
+    };
+    let mut findings = vec![check_status(context, database)];
+    findings.extend(check_port(context, database));
+    findings.extend(check_writer(context, database));
+    findings.extend(check_standby_policy(context, database));
+    Ok(findings)
 }
 
 /// The endpoint is of a kind that follows the writer.
@@ -77,17 +68,14 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
         return None;
     }
     let problem = |what: &str, impact: &str, cluster: Option<&str>| {
-        let fix = format!(
-            "bind the cluster's writer endpoint, which this prints: {}",
-            writer_endpoint(context, cluster)
-        );
+        let command = writer_endpoint(context, cluster);
+        let fix = format!("bind the cluster's writer endpoint, which this prints: {command}");
         Finding::problem("endpoint_kind", format!("{} is {what}", context.binding.endpoint), impact, fix)
     };
-    let identifier = context.facts.identifier.as_str();
     if context.is_named(RdsKind::ClusterReader) {
         let impact =
             "it resolves to readers: the function does not sync the group, and writes through it fail";
-        return Some(problem("a reader endpoint", impact, Some(identifier)));
+        return Some(problem("a reader endpoint", impact, Some(&context.facts.identifier)));
     }
     if context.is_named(RdsKind::ClusterCustom) {
         let impact = "it can resolve to readers, and to several members at once";
@@ -97,18 +85,17 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
         return Some(Finding::ok("endpoint_kind", "an RDS Proxy's endpoint"));
     }
     let database = context.database()?;
-    match (database.kind, &database.member_of) {
-        (DatabaseKind::Instance, Some(cluster)) => Some(problem(
-            &format!("the endpoint of an instance of the cluster {cluster}"),
-            "after a failover this instance is a reader, and the name still resolves to it",
-            Some(cluster),
-        )),
-        (DatabaseKind::Instance, None) => Some(Finding::ok("endpoint_kind", "an instance's endpoint")),
-        (DatabaseKind::Cluster, _) => Some(Finding::ok("endpoint_kind", "a cluster's writer endpoint")),
-    }
+    Some(match (database.kind, &database.member_of) {
+        (DatabaseKind::Instance, Some(cluster)) => {
+            let what = format!("the endpoint of an instance of the cluster {cluster}");
+            let impact = "after a failover this instance is a reader, and the name still resolves to it";
+            problem(&what, impact, Some(cluster))
+        }
+        (DatabaseKind::Instance, None) => Finding::ok("endpoint_kind", "an instance's endpoint"),
+        (DatabaseKind::Cluster, _) => Finding::ok("endpoint_kind", "a cluster's writer endpoint"),
+    })
 }
 
-/// The command that prints the writer endpoint of this cluster, or those of all clusters.
 fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
     match cluster {
         Some(cluster) => context.aws(
@@ -153,46 +140,35 @@ fn unknown(context: CheckContext<'_>) -> Finding {
         let fix = "run the doctor in the account and Region of the database to examine it";
         return Finding::not_examined("database", observed, fix);
     }
-    Finding::warning(
-        "database",
-        observed,
-        "the database's events do not match the binding: after a failover, clients stay on the old address until the next \
-         scheduled check",
-        "if the identifier is wrong, set the binding's `database`; if the database is elsewhere, run the function in its \
-         account and Region",
-    )
+    let impact = "the database's events do not match the binding: after a failover, clients stay on the old address until the next \
+                  scheduled check";
+    let fix = "if the identifier is wrong, set the binding's `database`; if the database is elsewhere, run the function in its \
+               account and Region";
+    Finding::warning("database", observed, impact, fix)
 }
 
 fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
     let Database { kind, identifier, status, .. } = database;
-    let kind = match kind {
-        DatabaseKind::Cluster => "cluster",
-        DatabaseKind::Instance => "instance",
-    };
     let observed = format!("the {kind} {identifier} is {status}");
     let events = "rds describe-events --source-type {} --source-identifier {} --duration 1440";
     let events = context.aws(events, &[&format!("db-{kind}"), identifier]);
     let is_among = |states: &[&str]| states.iter().any(|state| status.starts_with(state));
     if is_among(&DOWN) {
+        let impact = "the database serves no clients, whatever the load balancer does";
         return Finding::problem(
             "database",
             observed,
-            "the database serves no clients, whatever the load balancer does",
+            impact,
             format!("read the database's events: {events}"),
         );
     }
     if is_among(&UP) {
         return Finding::ok("database", observed);
     }
-    Finding::warning(
-        "database",
-        observed,
-        "connections may break and the address may change while the database is in this state",
-        format!("wait until the database is available: {events}"),
-    )
+    let impact = "connections may break and the address may change while the database is in this state";
+    Finding::warning("database", observed, impact, format!("wait until the database is available: {events}"))
 }
 
-/// The targets are registered with the port that the database listens on.
 fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let (registered, listens) = (context.port()?, database.port?);
     if registered == listens {
@@ -206,50 +182,82 @@ fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding>
     ))
 }
 
-/// The RDS API and DNS name the same member as the writer.
 fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
     let member = context.member().filter(|_| database.kind == DatabaseKind::Cluster)?;
-    match database.described.other_writer(member) {
-        None => Some(Finding::ok("writer", format!("{member} by DNS, and RDS names no other"))),
-        Some(other) => Some(Finding::warning(
-            "writer",
-            format!("DNS names {member}, and RDS names {other}"),
-            "no address is deregistered while they differ; some seconds of it are normal in a failover",
-            "run the doctor again in a minute; if the difference stays, read the cluster's events and check the \
-             name servers in NAMESERVERS",
-        )),
-    }
+    let Some(other) = database.described.other_writer(member) else {
+        return Some(Finding::ok("writer", format!("{member} by DNS, and RDS names no other")));
+    };
+    Some(Finding::warning(
+        "writer",
+        format!("DNS names {member}, and RDS names {other}"),
+        "no address is deregistered while they differ; some seconds of it are normal in a failover",
+        "run the doctor again in a minute; if the difference stays, read the cluster's events and check the \
+         name servers in NAMESERVERS",
+    ))
 }
 
-/// The binding keeps a standby only if the database has one.
 fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
+    const CHECK: &str = "standby_policy";
     if context.binding.standby != StandbyPolicy::Keep {
         return None;
     }
     let identifier = database.identifier.as_str();
     let take_out = "take \"standby\" out of the binding";
-    if database.kind == DatabaseKind::Cluster || database.member_of.is_some() {
-        let observed = match &database.member_of {
-            Some(cluster) => {
-                format!("standby is \"keep\", and {identifier} belongs to the cluster {cluster}")
-            }
-            None => format!("standby is \"keep\", and {identifier} is a cluster"),
-        };
-        let finding = Finding::problem("standby_policy", observed, NO_STANDBY_IN_A_CLUSTER, take_out);
-        return Some(finding.of(FindingKind::Refused));
+    let cluster = match (&database.member_of, database.kind) {
+        (Some(cluster), _) => Some(format!("belongs to the cluster {cluster}")),
+        (None, DatabaseKind::Cluster) => Some("is a cluster".to_owned()),
+        (None, DatabaseKind::Instance) => None,
+    };
+    if let Some(is_of_cluster) = cluster {
+        let observed = format!("standby is \"keep\", and {identifier} {is_of_cluster}");
+        let finding = Finding::problem(CHECK, observed, NO_STANDBY_IN_A_CLUSTER, take_out);
+        return Some(finding.of_kind(FindingKind::Refused));
     }
     if database.is_multi_az {
-        return Some(Finding::ok("standby_policy", format!("{identifier} is Multi-AZ and has a standby")));
+        return Some(Finding::ok(CHECK, format!("{identifier} is Multi-AZ and has a standby")));
     }
     let convert = "rds modify-db-instance --db-instance-identifier {} --multi-az --apply-immediately";
     let convert = context.aws(convert, &[identifier]);
     let finding = Finding::problem(
-        "standby_policy",
+        CHECK,
         format!("standby is \"keep\", and the instance {identifier} is not Multi-AZ: it has no standby"),
         "every run of this binding fails, and an address that is kept belongs to no standby",
         format!("{take_out}, or convert the instance: {convert}"),
     );
-    Some(finding.of(FindingKind::Refused))
+    Some(finding.of_kind(FindingKind::Refused))
+}
+
+/// Whether the database refuses clients without TLS, which their connection settings must know.
+pub fn check_require_tls(context: CheckContext<'_>) -> Checked<Option<Finding>> {
+    const CHECK: &str = "require_tls";
+    let database = context.database().filter(|database| database.begins_in_plain_text());
+    let group = database.and_then(|database| tls_parameter_group(database, context.hosts()));
+    let (Some(database), Some((_, group)), Some(read)) = (database, group, &context.facts.tls_parameters)
+    else {
+        return Ok(None);
+    };
+    let parameters = read.or_not_examined(CHECK, "whether clients must use TLS")?;
+    let parameter = tls_parameter(database);
+    let observed = match is_tls_required(database, parameters) {
+        Some(true) => format!("clients must use TLS: {parameter} is on in {group}"),
+        Some(false) => format!("clients may use TLS and need not: {parameter} is off in {group}"),
+        None => {
+            format!(
+                "the engine's default decides whether clients must use TLS: {group} leaves {parameter} alone"
+            )
+        }
+    };
+    Ok(Some(Finding::ok(CHECK, observed)))
+}
+
+fn tls_parameter(database: &Database) -> &'static str {
+    if database.is_mysql() { "require_secure_transport" } else { "rds.force_ssl" }
+}
+
+/// Whether clients must use TLS. `None` where the version of the engine decides.
+pub fn is_tls_required(database: &Database, parameters: &Attributes) -> Option<bool> {
+    let value = parameters.get(tls_parameter(database))?;
+    Some(["1", "ON", "on"].contains(&value.as_str()))
 }
 
 /// The engine, its version and the login by IAM, which a vendor's form asks for.

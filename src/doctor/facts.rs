@@ -1,7 +1,11 @@
 //! The facts about a binding, in the words of the APIs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use tokio::time::{Instant, timeout_at};
+
+use crate::arn;
 use crate::binding::Binding;
 use crate::error::{Error, ErrorKind};
 use crate::reconcile::{Cluster, Resolution};
@@ -18,6 +22,19 @@ pub struct Unread {
     pub fix: Option<String>,
 }
 
+/// The call's result, or `Unread` at the deadline. `doing` is the action, such as "list the targets".
+pub async fn read_until<R>(
+    deadline: Instant,
+    doing: &str,
+    call: impl Future<Output = Result<R, Error>>,
+) -> Fact<R> {
+    let result = timeout_at(deadline, call).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
+            .with_fix("raise the time-out, or find out why the call takes so long"))
+    });
+    Ok(result?)
+}
+
 impl From<Error> for Unread {
     fn from(error: Error) -> Self {
         Self { kind: error.kind(), reason: error.message(), fix: error.fix().map(str::to_owned) }
@@ -26,7 +43,6 @@ impl From<Error> for Unread {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The endpoint's addresses, resolved from here.
     pub resolution: Fact<Resolution>,
     /// The identifier that the RDS API was asked for.
     pub identifier: String,
@@ -53,13 +69,11 @@ impl Facts {
         self.database.as_ref().ok()?.as_ref()
     }
 
-    /// The port that targets are registered with, if it is known.
     pub fn port(&self, binding: &Binding) -> Option<u16> {
         binding.port.or(self.group.as_ref().ok().and_then(|group| group.port))
     }
 }
 
-/// Attributes or parameters by their keys.
 pub type Attributes = BTreeMap<String, String>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +81,12 @@ pub enum DatabaseKind {
     /// An Aurora or Multi-AZ cluster.
     Cluster,
     Instance,
+}
+
+impl fmt::Display for DatabaseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Cluster { "cluster" } else { "instance" })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +97,6 @@ pub struct Database {
     /// Such as `aurora-mysql` or `postgres`.
     pub engine: String,
     pub engine_version: Option<String>,
-    /// Whether users may log in with a token of IAM instead of a password.
     pub allows_iam_login: Option<bool>,
     /// The port that it listens on. Absent while it is created.
     pub port: Option<u16>,
@@ -111,7 +130,6 @@ impl Database {
 pub struct Host {
     pub identifier: String,
     pub zone: Option<String>,
-    /// The zone of a Multi-AZ instance's standby.
     pub standby_zone: Option<String>,
     pub vpc: Option<String>,
     /// The DB subnet group's subnets: id and zone.
@@ -146,7 +164,6 @@ pub struct HealthCheck {
     pub port: String,
     /// Seconds between two checks.
     pub interval: u32,
-    /// Failed checks in a row that make a target unhealthy.
     pub unhealthy_threshold: u32,
 }
 
@@ -166,7 +183,6 @@ pub struct LoadBalancer {
     pub zones: BTreeMap<String, String>,
     /// `ipv4` or `dualstack`.
     pub address_type: String,
-    /// Its security groups; a network load balancer may have none.
     pub security_groups: Vec<String>,
     /// Whether the security groups' inbound rules apply to PrivateLink traffic.
     pub enforces_on_private_link: bool,
@@ -175,7 +191,6 @@ pub struct LoadBalancer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancerFacts {
     pub load_balancer: LoadBalancer,
-    /// Whether it sends to the targets in all zones.
     pub cross_zone: Fact<bool>,
     pub listeners: Fact<Vec<Listener>>,
     /// The attributes of the listener that clients use. `None` where there is none.
@@ -214,10 +229,9 @@ impl Listener {
         (weights(true) * 100).checked_div(weights(false)).unwrap_or(0)
     }
 
-    /// The names of the other groups that it sends connections to.
     pub fn others(&self, group: &str) -> Vec<&str> {
         let others = self.forwards.iter().filter(|(arn, weight)| arn != group && *weight > 0);
-        others.map(|(arn, _)| arn.split('/').nth(1).unwrap_or(arn)).collect()
+        others.map(|(arn, _)| arn::name(arn)).collect()
     }
 }
 
@@ -242,12 +256,16 @@ impl Health {
     }
 }
 
+/// The zone of a target outside the group's VPC, which every zone reaches (ELBv2 API,
+/// `TargetDescription.AvailabilityZone`).
+pub const ALL_ZONES: &str = "all";
+/// The attribute's key, which groups and load balancers share. It is off by default in a network load balancer.
+pub const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 /// The prefix of the parameter groups that RDS makes and that cannot be changed.
 pub const DEFAULT_PARAMETER_GROUP: &str = "default.";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterGroup<'a> {
-    /// Whose it is.
     pub kind: DatabaseKind,
     /// The cluster, or the instances.
     pub users: Vec<&'a str>,

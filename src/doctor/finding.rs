@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::Unread;
+use super::facts::{Fact, Unread};
 use crate::error::ErrorKind;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,7 +36,6 @@ pub struct Finding {
     pub(crate) kind: FindingKind,
 }
 
-/// The fix for an error that names none.
 const FIND_THE_CAUSE: &str = "run the doctor again; if the error stays, find its cause where the doctor runs, and check the function's log for it";
 
 /// What kind of finding it is, which decides what it can follow from.
@@ -92,36 +91,60 @@ impl Finding {
         Self { level: Severity::NotExamined, fix: Some(fix.into()), ..Self::ok(check, observed) }
     }
 
-    /// An important fact that could not be read. `could_not` names the checks that need it.
-    pub(super) fn unread(check: &'static str, unread: &Unread, could_not: &str) -> Self {
+    pub(super) fn unread(check: &'static str, unread: &Unread, not_checked: &str) -> Self {
         let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
-        let finding = Self::warning(check, &unread.reason, format!("not checked: {could_not}"), fix);
-        finding.of(FindingKind::Unread(unread.clone()))
+        Self::not_examined(check, format!("{not_checked}: {}", unread.reason), fix)
     }
 
-    /// A fact that the function itself needs could not be read. This is a problem, because the group may be wrong.
-    pub(super) fn unread_required(check: &'static str, unread: &Unread, could_not: &str) -> Self {
-        let impact = match unread.kind {
-            ErrorKind::Transient | ErrorKind::DeadlineExceeded => format!("not checked: {could_not}"),
-            ErrorKind::NoAnswer | ErrorKind::Permanent => {
-                format!("without it the function cannot sync the group; not checked: {could_not}")
-            }
-        };
-        Self { level: Severity::Problem, impact: Some(impact), ..Self::unread(check, unread, could_not) }
-    }
-
-    pub(super) fn unread_optional(check: &'static str, unread: &Unread, could_not: &str) -> Self {
-        let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
-        Self::not_examined(check, format!("{could_not}: {}", unread.reason), fix)
-    }
-
-    pub(super) fn of(self, kind: FindingKind) -> Self {
+    pub(super) fn of_kind(self, kind: FindingKind) -> Self {
         Self { kind, ..self }
     }
 
-    pub(super) fn follows(&mut self, cause: &str) {
+    pub(super) fn set_cause(&mut self, cause: &str) {
         self.fix = Some(format!("see the finding {cause}"));
         self.cause = Some(cause.to_owned().into());
+    }
+}
+
+/// What a check gives, or the finding that a fact for it could not be read.
+pub(super) type Checked<T> = Result<T, Finding>;
+
+pub(super) fn all(checked: Checked<impl IntoIterator<Item = Finding>>) -> Vec<Finding> {
+    checked.map_or_else(|unread| vec![unread], |findings| findings.into_iter().collect())
+}
+
+/// A fact for a check, or the finding that it could not be read. `not_checked` names what needs the fact.
+pub(super) trait FactOr<T> {
+    /// For a fact that the function itself needs: without it the group may be wrong.
+    fn or_problem(&self, check: &'static str, not_checked: &str) -> Checked<&T>;
+    fn or_warning(&self, check: &'static str, not_checked: &str) -> Checked<&T>;
+    fn or_not_examined(&self, check: &'static str, not_checked: &str) -> Checked<&T>;
+}
+
+impl<T> FactOr<T> for Fact<T> {
+    fn or_problem(&self, check: &'static str, not_checked: &str) -> Checked<&T> {
+        let is_permanent =
+            |unread: &Unread| matches!(unread.kind, ErrorKind::NoAnswer | ErrorKind::Permanent);
+        let is_blocked = self.as_ref().is_err_and(is_permanent);
+        let prefix = if is_blocked { "without it the function cannot sync the group; " } else { "" };
+        let problem = |unread: Finding| Finding {
+            level: Severity::Problem,
+            impact: unread.impact.map(|impact| format!("{prefix}{impact}")),
+            ..unread
+        };
+        self.or_warning(check, not_checked).map_err(problem)
+    }
+
+    fn or_warning(&self, check: &'static str, not_checked: &str) -> Checked<&T> {
+        self.as_ref().map_err(|unread| {
+            let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
+            let finding = Finding::warning(check, &unread.reason, format!("not checked: {not_checked}"), fix);
+            finding.of_kind(FindingKind::Unread(unread.clone()))
+        })
+    }
+
+    fn or_not_examined(&self, check: &'static str, not_checked: &str) -> Checked<&T> {
+        self.as_ref().map_err(|unread| Finding::unread(check, unread, not_checked))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::connect_errors::{self, Protection};
 use super::context::CheckContext;
-use super::facts::{Attributes, Database, Group, HealthCheck};
-use super::finding::{Finding, FindingKind};
+use super::facts::{Attributes, Database, HealthCheck};
+use super::finding::{Checked, FactOr as _, Finding, FindingKind, all};
 
 /// The doctor warns if a dead target is unhealthy only after more than this many seconds. The API's shortest setting is
 /// two checks five seconds apart; its default is two checks thirty seconds apart.
@@ -15,44 +15,31 @@ const MIN_DRAIN_TIME: u32 = 30;
 const MAX_DRAIN_TIME: u32 = 120;
 
 pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
-    let mut findings = match &context.facts.group {
-        Err(unread) => {
-            let could_not =
-                "the group's type, protocol, port and health check, and everything about its load balancer";
-            vec![Finding::unread_required("target_group", unread, could_not)]
-        }
-        Ok(group) => {
-            let Group {
-                target_type,
-                protocol,
-                address_type,
-                health_check,
-                port: _,
-                vpc: _,
-                load_balancers: _,
-            } = group;
-            vec![
-                check_target_type(context, target_type),
-                check_protocol(context, protocol),
-                Finding::ok("address_type", format!("holds {address_type} addresses")),
-                check_health_check(context, health_check),
-            ]
-        }
-    };
-    match &context.facts.attributes {
-        Err(unread) => {
-            let could_not = "connection termination of removed and unhealthy targets, client addresses, proxy \
-                             protocol, and the group's cross-zone setting";
-            findings.push(Finding::unread("attributes", unread, could_not));
-        }
-        Ok(attributes) => findings.extend([
-            check_deregistration(context, attributes),
-            check_unhealthy_targets(context, attributes),
-            check_client_addresses(context, attributes),
-            check_proxy_protocol(context, attributes),
-        ]),
-    }
-    findings
+    all(check_group(context)).into_iter().chain(all(check_attributes(context))).collect()
+}
+
+fn check_group(context: CheckContext<'_>) -> Checked<[Finding; 4]> {
+    let not_checked =
+        "the group's type, protocol, port and health check, and everything about its load balancer";
+    let group = context.facts.group.or_problem("target_group", not_checked)?;
+    Ok([
+        check_target_type(context, &group.target_type),
+        check_protocol(context, &group.protocol),
+        Finding::ok("address_type", format!("holds {} addresses", group.address_type)),
+        check_health_check(context, &group.health_check),
+    ])
+}
+
+fn check_attributes(context: CheckContext<'_>) -> Checked<[Finding; 4]> {
+    let not_checked = "connection termination of removed and unhealthy targets, client addresses, proxy \
+                       protocol, and the group's cross-zone setting";
+    let attributes = context.facts.attributes.or_warning("attributes", not_checked)?;
+    Ok([
+        check_deregistration(context, attributes),
+        check_unhealthy_targets(context, attributes),
+        check_client_addresses(context, attributes),
+        check_proxy_protocol(context, attributes),
+    ])
 }
 
 fn check_target_type(context: CheckContext<'_>, target_type: &str) -> Finding {
@@ -60,7 +47,7 @@ fn check_target_type(context: CheckContext<'_>, target_type: &str) -> Finding {
         return Finding::ok("target_type", "ip");
     }
     let impact = "only a group of type ip holds a database's address";
-    Finding::problem("target_type", target_type, impact, another_group(context)).of(FindingKind::Refused)
+    Finding::problem("target_type", target_type, impact, another_group(context)).of_kind(FindingKind::Refused)
 }
 
 /// The fix for a wrong type or protocol of a group, which cannot be changed: another group.
@@ -74,81 +61,75 @@ fn another_group(context: CheckContext<'_>) -> String {
 }
 
 fn check_protocol(context: CheckContext<'_>, protocol: &str) -> Finding {
-    let begins_in_plain_text = context.database().is_some_and(Database::begins_in_plain_text);
-    let observed = format!("the target group's protocol is {protocol}, not TCP");
-    match protocol {
-        "TCP" | "TCP_UDP" => Finding::ok("protocol", protocol),
-        "TLS" if !begins_in_plain_text => Finding::warning(
-            "protocol",
-            observed,
-            "most databases begin in plain text and start TLS inside the connection",
-            another_group(context),
-        ),
-        "TLS" => Finding::problem(
-            "protocol",
-            observed,
-            "the load balancer begins with TLS and the database with plain text, so every connection fails",
-            another_group(context),
-        ),
-        _ => {
-            let impact = "this protocol carries no database connection";
-            Finding::problem("protocol", observed, impact, another_group(context)).of(FindingKind::Refused)
-        }
+    const CHECK: &str = "protocol";
+    if ["TCP", "TCP_UDP"].contains(&protocol) {
+        return Finding::ok(CHECK, protocol);
     }
+    let observed = format!("the target group's protocol is {protocol}, not TCP");
+    let fix = another_group(context);
+    if protocol != "TLS" {
+        let impact = "this protocol carries no database connection";
+        return Finding::problem(CHECK, observed, impact, fix).of_kind(FindingKind::Refused);
+    }
+    if context.database().is_some_and(Database::begins_in_plain_text) {
+        let impact =
+            "the load balancer begins with TLS and the database with plain text, so every connection fails";
+        return Finding::problem(CHECK, observed, impact, fix);
+    }
+    let impact = "most databases begin in plain text and start TLS inside the connection";
+    Finding::warning(CHECK, observed, impact, fix)
 }
 
 /// The health check suits a database and is quick: clients fail until it marks a dead target as unhealthy.
 fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding {
+    const CHECK: &str = "health_check";
     let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } = check;
-    let group = context.binding.target_group.as_str();
+    // The API keeps the settings that the command does not give.
     let modify = "elbv2 modify-target-group --target-group-arn {} --health-check-enabled \
                   --health-check-protocol TCP --health-check-port traffic-port";
-    // A present time-out above the new interval would be refused.
-    let pace =
-        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
-    // The API keeps the settings that the command does not give.
-    let repaired = || context.aws(modify, &[group]);
-    let faster = || context.aws(&format!("{modify} {pace}"), &[group]);
+    let repaired = || context.aws(modify, &[context.group_arn()]);
     if !enabled {
         let impact = "a dead target looks healthy, so the load balancer sends clients to it";
-        return Finding::warning("health_check", "disabled", impact, repaired());
+        return Finding::warning(CHECK, "disabled", impact, repaired());
     }
     if protocol != "TCP" && !has_healthy_target(context) {
         let impact = "a database does not answer it, so every target is unhealthy";
-        return Finding::problem("health_check", format!("by {protocol}"), impact, repaired());
+        return Finding::problem(CHECK, format!("by {protocol}"), impact, repaired());
     }
     let is_traffic_port =
         port == "traffic-port" || context.port().is_some_and(|ours| *port == ours.to_string());
     if !is_traffic_port && protocol == "TCP" {
         let impact = "it does not show whether the database answers";
         let fix = format!("let it check the database's port: {}", repaired());
-        return Finding::warning("health_check", format!("checks port {port}"), impact, fix);
+        return Finding::warning(CHECK, format!("checks port {port}"), impact, fix);
     }
     let seconds = interval * unhealthy_threshold;
     let observed = format!(
         "{protocol} every {interval} s, {unhealthy_threshold} failures: a dead target is unhealthy after {seconds} s"
     );
-    if seconds > SLOW_DETECTION {
-        let impact =
-            "for that long, new connections go to a dead target, and a new target waits for its first check";
-        // More health checks reach the limit of a MySQL server sooner.
-        let fix = match connect_errors::protection(context) {
-            Protection::Protected => faster(),
-            Protection::Unprotected => {
-                "raise max_connect_errors first, see connect_errors; then run the doctor again".to_owned()
-            }
-            Protection::Unknown => format!(
-                "if the database is MySQL or MariaDB and its max_connect_errors is low, raise that first (error 1129); \
-                 then: {}",
-                faster()
-            ),
-        };
-        return Finding::warning("health_check", observed, impact, fix);
+    if seconds <= SLOW_DETECTION {
+        return Finding::ok(CHECK, observed);
     }
-    Finding::ok("health_check", observed)
+    let impact =
+        "for that long, new connections go to a dead target, and a new target waits for its first check";
+    // A present time-out above the new interval would be refused.
+    let pace =
+        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
+    let faster = context.aws(&format!("{modify} {pace}"), &[context.group_arn()]);
+    // More health checks reach the limit of a MySQL server sooner.
+    let fix = match connect_errors::protection(context) {
+        Protection::Protected => faster,
+        Protection::Unprotected => {
+            "raise max_connect_errors first, see connect_errors; then run the doctor again".to_owned()
+        }
+        Protection::Unknown => format!(
+            "if the database is MySQL or MariaDB and its max_connect_errors is low, raise that first (error 1129); \
+             then: {faster}"
+        ),
+    };
+    Finding::warning(CHECK, observed, impact, fix)
 }
 
-/// Whether an address of the endpoint passes the present health check.
 fn has_healthy_target(context: CheckContext<'_>) -> bool {
     let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else { return false };
     targets.iter().any(|(address, health)| wanted.contains(address) && health.state == "healthy")
@@ -158,34 +139,31 @@ fn is_true(attributes: &Attributes, key: &str, default: bool) -> bool {
     attributes.get(key).map_or(default, |value| value == "true")
 }
 
-/// A removed target drops its connections soon, but not at once.
 fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
+    const CHECK: &str = "deregistration";
     const DELAY: &str = "deregistration_delay.timeout_seconds";
     const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
     // Both defaults are the API's, for TCP.
     let delay = attributes.get(DELAY).and_then(|value| value.parse().ok()).unwrap_or(300);
     let fix = context.set_attributes(&[(DELAY, "60"), (TERMINATION, "true")]);
     if !is_true(attributes, TERMINATION, false) {
-        return Finding::warning(
-            "deregistration",
-            format!("a removed target keeps its connections (delay {delay} s, no termination)"),
-            "clients stay on the previous writer, which in Aurora serves them as a reader, until they disconnect",
-            fix,
-        );
+        let observed = format!("a removed target keeps its connections (delay {delay} s, no termination)");
+        let impact = "clients stay on the previous writer, which in Aurora serves them as a reader, until they disconnect";
+        return Finding::warning(CHECK, observed, impact, fix);
     }
     let observed = format!("a removed target drops its connections after {delay} s");
     if delay > MAX_DRAIN_TIME {
         let impact =
             "for that long clients stay on the previous writer, which in Aurora serves them as a reader";
-        return Finding::warning("deregistration", observed, impact, fix);
+        return Finding::warning(CHECK, observed, impact, fix);
     }
     if delay < MIN_DRAIN_TIME {
         let impact = "for 30 s after a failover DNS can still give the old address; while a target \
                       drains, the function registers it again only once DNS has confirmed it; here it soon drains no more, \
                       and the previous writer becomes a target again";
-        return Finding::warning("deregistration", observed, impact, fix);
+        return Finding::warning(CHECK, observed, impact, fix);
     }
-    Finding::ok("deregistration", observed)
+    Finding::ok(CHECK, observed)
 }
 
 fn check_unhealthy_targets(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
@@ -193,12 +171,10 @@ fn check_unhealthy_targets(context: CheckContext<'_>, attributes: &Attributes) -
     if is_true(attributes, TERMINATION, true) {
         return Finding::ok("unhealthy_targets", "connections to an unhealthy target are closed");
     }
-    Finding::warning(
-        "unhealthy_targets",
-        "connections to an unhealthy target are kept",
-        "clients hang on a dead database until their own time-outs",
-        context.set_attributes(&[(TERMINATION, "true")]),
-    )
+    let observed = "connections to an unhealthy target are kept";
+    let impact = "clients hang on a dead database until their own time-outs";
+    let fix = context.set_attributes(&[(TERMINATION, "true")]);
+    Finding::warning("unhealthy_targets", observed, impact, fix)
 }
 
 fn check_client_addresses(context: CheckContext<'_>, attributes: &Attributes) -> Finding {
@@ -206,15 +182,13 @@ fn check_client_addresses(context: CheckContext<'_>, attributes: &Attributes) ->
     if !is_true(attributes, PRESERVE, false) {
         return Finding::ok("client_addresses", "connections come from the load balancer's addresses");
     }
+    let set = context.set_attributes(&[(PRESERVE, "false")]);
     Finding::warning(
         "client_addresses",
         "client addresses are preserved",
         "the database's security group sees the clients' addresses and not the load balancer's: clients that it does \
          not admit are cut off; PrivateLink clients are not affected",
-        format!(
-            "first let the database's security group admit the load balancer, then: {}",
-            context.set_attributes(&[(PRESERVE, "false")])
-        ),
+        format!("first let the database's security group admit the load balancer, then: {set}"),
     )
 }
 
@@ -223,10 +197,7 @@ fn check_proxy_protocol(context: CheckContext<'_>, attributes: &Attributes) -> F
     if !is_true(attributes, PROXY, false) {
         return Finding::ok("proxy_protocol", "off");
     }
-    Finding::problem(
-        "proxy_protocol",
-        "Proxy Protocol version 2 is on",
-        "RDS databases do not support it and refuse every connection",
-        context.set_attributes(&[(PROXY, "false")]),
-    )
+    let impact = "RDS databases do not support it and refuse every connection";
+    let fix = context.set_attributes(&[(PROXY, "false")]);
+    Finding::problem("proxy_protocol", "Proxy Protocol version 2 is on", impact, fix)
 }

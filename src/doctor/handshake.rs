@@ -3,12 +3,13 @@
 //! PostgreSQL waits for the client, which may ask for TLS first (`SSLRequest`). MySQL and MariaDB speak first. A TLS
 //! listener waits for a `ClientHello`, and understands nothing else.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::connect_errors::{Protection, protection};
 use super::context::CheckContext;
-use super::facts::{Database, Fact, Facts};
-use super::finding::{Finding, FindingKind, Severity};
+use super::facts::{Database, Fact, Facts, Unread};
+use super::finding::{Checked, FactOr as _, Finding, FindingKind, Severity};
 use super::shell::line;
 use crate::binding::Binding;
 use crate::error::ErrorKind;
@@ -19,7 +20,6 @@ const CHECK: &str = "handshake";
 pub const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// The version of the MySQL protocol that all servers since 3.21 speak.
 const MYSQL_PROTOCOL: u8 = 10;
-/// The first byte of a MySQL error packet.
 const MYSQL_ERROR: u8 = 0xff;
 /// MySQL packets start with a length of three bytes and a sequence number.
 const MYSQL_HEADER: usize = 4;
@@ -53,7 +53,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    pub fn of(database: Option<&Database>) -> Self {
+    pub fn of_database(database: Option<&Database>) -> Self {
         match database {
             Some(database) if database.is_mysql() => Self::Mysql,
             Some(database) if database.begins_in_plain_text() => Self::Postgres,
@@ -65,7 +65,6 @@ impl Protocol {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// No answer to the attempt to connect.
     TimedOut,
     /// The doctor's own time ran out first.
     Unfinished,
@@ -93,6 +92,27 @@ pub enum Outcome {
     Tls,
     /// The first bytes of another protocol, as text.
     Other(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("does not answer (time-out)"),
+            Self::Unfinished => f.write_str("was not tried to the end, since the doctor's time ran out"),
+            Self::Refused => f.write_str("refuses the connection"),
+            Self::Unreachable(reason) => write!(f, "cannot be reached ({reason})"),
+            Self::Closed => f.write_str("accepts the connection and closes it"),
+            Self::Silent => f.write_str("accepts the connection and says nothing"),
+            Self::Connected => f.write_str("accepts the connection"),
+            Self::Postgres { offers_tls: true } => f.write_str("PostgreSQL answers and offers TLS"),
+            Self::Postgres { offers_tls: false } => f.write_str("PostgreSQL answers, and offers no TLS"),
+            Self::PostgresError(message) => write!(f, "PostgreSQL refuses with: {message}"),
+            Self::Mysql { version } => write!(f, "MySQL answers, version {version}"),
+            Self::MysqlError { code, message } => write!(f, "MySQL refuses with error {code}: {message}"),
+            Self::Tls => f.write_str("speaks TLS from the first byte"),
+            Self::Other(bytes) => write!(f, "answers in another protocol: {bytes:?}"),
+        }
+    }
 }
 
 /// Whether more bytes can change what [`understand`] makes of these.
@@ -147,66 +167,54 @@ fn printable(bytes: &[u8]) -> String {
     text.trim().to_owned()
 }
 
-/// Judges the handshake, and says what it could not see.
 pub fn handshake_findings(binding: &Binding, facts: &Facts, handshake: &Handshake) -> Vec<Finding> {
     let context = CheckContext::new(binding, facts);
-    let finding = check_handshake(context, handshake);
-    let is_ok = finding.level == Severity::Ok;
-    let read_only = is_ok.then(|| read_only(handshake)).flatten();
-    std::iter::once(finding).chain(read_only).collect()
+    let (Ok(finding) | Err(finding)) = check_handshake(context, handshake);
+    let read_only = read_only(handshake).filter(|_| finding.level == Severity::Ok);
+    [finding].into_iter().chain(read_only).collect()
 }
 
 /// The finding where no listener leads to the group, or none could be read.
 pub fn handshake_unknown() -> Finding {
     let observed = "a handshake: no load balancer with a name and a listener for the group is known";
-    Finding::not_examined(
-        CHECK,
-        observed,
-        "fix the findings about the load balancer, or give --through HOST:PORT",
-    )
+    let fix = "fix the findings about the load balancer, or give --through HOST:PORT";
+    Finding::not_examined(CHECK, observed, fix)
 }
 
-fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Finding {
+fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Checked<Finding> {
     let at = format!("{}:{}", handshake.host, handshake.port);
-    let replies = match &handshake.replies {
-        // The doctor's own time says nothing about the name.
-        Err(unread) if unread.kind == ErrorKind::DeadlineExceeded => {
-            return Finding::not_examined(CHECK, format!("{at}: {}", unread.reason), RAISE_TIMEOUT);
-        }
-        Err(unread) => return Finding::unread(CHECK, unread, "what a client of the load balancer sees"),
-        Ok(replies) => replies,
-    };
-    let expected = Protocol::of(context.database());
+    // The doctor's own time says nothing about the name.
+    if let Err(Unread { kind: ErrorKind::DeadlineExceeded, reason, .. }) = &handshake.replies {
+        return Ok(Finding::not_examined(CHECK, format!("{at}: {reason}"), RAISE_TIMEOUT));
+    }
+    let replies = handshake.replies.or_warning(CHECK, "what a client of the load balancer sees")?;
     if replies.is_empty() {
-        return Finding::not_examined(CHECK, format!("{at}: the name has no address"), "check the name");
+        return Ok(Finding::not_examined(CHECK, format!("{at}: the name has no address"), "check the name"));
     }
-    let Some(worst) = replies.iter().filter(|reply| !is_good(&reply.outcome, expected)).min_by_key(|reply| {
-        // A known outcome comes first.
-        reply.outcome == Outcome::Unfinished
-    }) else {
-        return Finding::ok(CHECK, format!("{at}: {}", describe(replies)));
-    };
     let observed = format!("{at}: {}", describe(replies));
-    if replies.iter().all(|reply| reply.outcome == Outcome::Unfinished || is_good(&reply.outcome, expected)) {
-        return Finding::not_examined(CHECK, observed, RAISE_TIMEOUT);
+    let expected = Protocol::of_database(context.database());
+    let bad: Vec<&Reply> = replies.iter().filter(|reply| !is_good(&reply.outcome, expected)).collect();
+    if bad.is_empty() {
+        return Ok(Finding::ok(CHECK, observed));
     }
+    let Some(fault) = bad.iter().map(|reply| &reply.outcome).find(|it| **it != Outcome::Unfinished) else {
+        return Ok(Finding::not_examined(CHECK, observed, RAISE_TIMEOUT));
+    };
     // A good answer from another address shows that the load balancer is within reach.
-    let is_open = |reply: &Reply| reply.outcome == Outcome::Unfinished || is_out_of_reach(reply);
-    if replies.iter().all(is_open) {
-        return Finding::not_examined(
-            CHECK,
-            format!(
-                "{observed}. The addresses are private, and this computer seems to be outside their network"
-            ),
-            "run the doctor on a host of the load balancer's VPC, or of a network that is connected to it",
+    if replies.iter().all(|reply| reply.outcome == Outcome::Unfinished || is_out_of_reach(reply)) {
+        let observed = format!(
+            "{observed}. The addresses are private, and this computer seems to be outside their network"
         );
+        let fix =
+            "run the doctor on a host of the load balancer's VPC, or of a network that is connected to it";
+        return Ok(Finding::not_examined(CHECK, observed, fix));
     }
-    let (impact, fix) = explain(context, worst, expected);
-    let kind = match worst.outcome {
+    let (impact, fix) = explain(context, fault, expected);
+    let kind = match fault {
         Outcome::MysqlError { .. } | Outcome::PostgresError(_) => FindingKind::Observed,
         _ => FindingKind::NoTraffic,
     };
-    Finding::problem(CHECK, observed, impact, fix).of(kind)
+    Ok(Finding::problem(CHECK, observed, impact, fix).of_kind(kind))
 }
 
 fn is_good(outcome: &Outcome, expected: Protocol) -> bool {
@@ -222,16 +230,15 @@ fn is_good(outcome: &Outcome, expected: Protocol) -> bool {
 /// in its network, as far as the addresses show. A VPC has at most 2^16 addresses of one range.
 fn is_out_of_reach(reply: &Reply) -> bool {
     let is_timeout = matches!(reply.outcome, Outcome::TimedOut | Outcome::Unreachable(_));
-    let (is_private, is_same_network) = match (reply.address, reply.from) {
-        (IpAddr::V4(there), Some(IpAddr::V4(here))) => {
-            (there.is_private(), there.octets().get(..2) == here.octets().get(..2))
-        }
-        (IpAddr::V4(there), _) => (there.is_private(), false),
+    let is_private = match reply.address {
+        IpAddr::V4(address) => address.is_private(),
+        IpAddr::V6(_) => true,
+    };
+    let is_same_network = match (reply.address, reply.from) {
+        (IpAddr::V4(there), Some(IpAddr::V4(here))) => there.octets().get(..2) == here.octets().get(..2),
         // A VPC has a /56 of IPv6 addresses.
-        (IpAddr::V6(there), Some(IpAddr::V6(here))) => {
-            (true, there.octets().get(..7) == here.octets().get(..7))
-        }
-        (IpAddr::V6(_), _) => (true, false),
+        (IpAddr::V6(there), Some(IpAddr::V6(here))) => there.octets().get(..7) == here.octets().get(..7),
+        _ => false,
     };
     is_timeout && is_private && !is_same_network
 }
@@ -241,34 +248,14 @@ fn describe(replies: &[Reply]) -> String {
     let mut outcomes: Vec<&Outcome> = replies.iter().map(|reply| &reply.outcome).collect();
     outcomes.dedup();
     if let [outcome] = outcomes.as_slice() {
-        return what(outcome);
+        return outcome.to_string();
     }
-    replies.iter().map(|reply| format!("{} {}", reply.address, what(&reply.outcome))).joined("; ")
+    replies.iter().map(|reply| format!("{} {}", reply.address, reply.outcome)).joined("; ")
 }
 
-fn what(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::TimedOut => "does not answer (time-out)".into(),
-        Outcome::Unfinished => "was not tried to the end, since the doctor's time ran out".into(),
-        Outcome::Refused => "refuses the connection".into(),
-        Outcome::Unreachable(reason) => format!("cannot be reached ({reason})"),
-        Outcome::Closed => "accepts the connection and closes it".into(),
-        Outcome::Silent => "accepts the connection and says nothing".into(),
-        Outcome::Connected => "accepts the connection".into(),
-        Outcome::Postgres { offers_tls: true } => "PostgreSQL answers and offers TLS".into(),
-        Outcome::Postgres { offers_tls: false } => "PostgreSQL answers, and offers no TLS".into(),
-        Outcome::PostgresError(message) => format!("PostgreSQL refuses with: {message}"),
-        Outcome::Mysql { version } => format!("MySQL answers, version {version}"),
-        Outcome::MysqlError { code, message } => format!("MySQL refuses with error {code}: {message}"),
-        Outcome::Tls => "speaks TLS from the first byte".into(),
-        Outcome::Other(bytes) => format!("answers in another protocol: {bytes:?}"),
-    }
-}
-
-/// Why a reply matters, and how to fix it.
-fn explain(context: CheckContext<'_>, reply: &Reply, expected: Protocol) -> (String, String) {
+fn explain(context: CheckContext<'_>, outcome: &Outcome, expected: Protocol) -> (String, String) {
     let endpoint = context.binding.endpoint.as_str();
-    let (impact, fix) = match &reply.outcome {
+    let (impact, fix) = match outcome {
         Outcome::TimedOut | Outcome::Unfinished | Outcome::Unreachable(_) => (
             "no connection comes through: a security group, a network ACL or a route drops the packets",
             "check the security groups of the load balancer and of the database for this port; to leave the load \

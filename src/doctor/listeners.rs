@@ -1,22 +1,15 @@
 //! The load balancer's listeners: one forwards to the group alone, by TCP and on the database's port.
 
 use super::context::CheckContext;
-use super::facts::{Database, Fact, Listener, LoadBalancer};
-use super::finding::Finding;
+use super::facts::{Database, Listener, LoadBalancer, LoadBalancerFacts};
+use super::finding::{Checked, FactOr as _, Finding};
 
 const CHECK: &str = "listener";
 
-pub fn check_listeners(
-    context: CheckContext<'_>,
-    load_balancer: &LoadBalancer,
-    listeners: &Fact<Vec<Listener>>,
-) -> Finding {
-    let listeners = match listeners {
-        Err(unread) => return Finding::unread(CHECK, unread, "whether a listener forwards to the group"),
-        Ok(listeners) => listeners,
-    };
-    let group = context.binding.target_group.as_str();
-    let is_ours = |listener: &&Listener| listener.forwards.iter().any(|(arn, _)| arn == group);
+pub fn check_listeners(context: CheckContext<'_>, attached: &LoadBalancerFacts) -> Checked<Finding> {
+    let load_balancer = &attached.load_balancer;
+    let listeners = attached.listeners.or_warning(CHECK, "whether a listener forwards to the group")?;
+    let is_ours = |listener: &&Listener| listener.forwards.iter().any(|(arn, _)| arn == context.group_arn());
     let ours = || listeners.iter().filter(is_ours);
     // Clients use the database's port; a second listener does no harm.
     let on_port = ours().find(|listener| Some(listener.port) == context.port());
@@ -27,22 +20,19 @@ pub fn check_listeners(
             _ => format!("no listener of the load balancer {name} forwards to the group"),
         };
         let fix = forward(context, load_balancer, listeners);
-        return Finding::problem(CHECK, observed, "no client reaches this target group", fix);
+        return Ok(Finding::problem(CHECK, observed, "no client reaches this target group", fix));
     };
-    check_share(context, listener)
+    let fault = check_share(context, listener)
         .or_else(|| check_protocol(context, listener))
-        .or_else(|| check_port(context, load_balancer, listeners, listener))
-        .unwrap_or_else(|| Finding::ok(CHECK, describe(listener)))
+        .or_else(|| check_port(context, load_balancer, listeners, listener));
+    Ok(fault.unwrap_or_else(|| Finding::ok(CHECK, describe(listener))))
 }
 
 /// The fix for a group that is attached to no load balancer: the command that attaches it.
 pub fn attach(context: CheckContext<'_>) -> String {
-    let of_vpc: Vec<(&LoadBalancer, &[Listener])> = match &context.facts.load_balancers_of_vpc {
-        Ok(found) => {
-            found.iter().filter_map(|it| Some((&it.load_balancer, it.listeners.as_deref().ok()?))).collect()
-        }
-        Err(_) => Vec::new(),
-    };
+    let found = context.facts.load_balancers_of_vpc.iter().flatten();
+    let of_vpc: Vec<(&LoadBalancer, &[Listener])> =
+        found.filter_map(|it| Some((&it.load_balancer, it.listeners.as_deref().ok()?))).collect();
     // A listener that is there serves another database, perhaps.
     if let Some((free, listeners)) =
         of_vpc.iter().find(|(_, listeners)| on_port(context, listeners).is_none())
@@ -69,7 +59,7 @@ fn on_port<'l>(context: CheckContext<'_>, listeners: &'l [Listener]) -> Option<&
 /// The command that changes the listener on the database's port, or creates one if the port is free.
 fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &[Listener]) -> String {
     if let Some(listener) = on_port(context, listeners) {
-        let others = listener.others(context.binding.target_group.as_str()).join(", ");
+        let others = listener.others(context.group_arn()).join(", ");
         let others = if others.is_empty() { "no group".to_owned() } else { format!("the group {others}") };
         let (port, name, modify) = (listener.port, &load_balancer.name, modify(context, listener));
         return format!(
@@ -84,7 +74,7 @@ fn forward(context: CheckContext<'_>, load_balancer: &LoadBalancer, listeners: &
 }
 
 fn action(context: CheckContext<'_>) -> String {
-    format!("Type=forward,TargetGroupArn={}", context.binding.target_group)
+    format!("Type=forward,TargetGroupArn={}", context.group_arn())
 }
 
 /// The command that makes this a TCP listener that forwards to the group alone.
@@ -98,7 +88,7 @@ fn describe(listener: &Listener) -> String {
 }
 
 fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding> {
-    let group = context.binding.target_group.as_str();
+    let group = context.group_arn();
     let others = listener.others(group).join(", ");
     let fix =
         || format!("if this weight is not meant, forward to this group alone: {}", modify(context, listener));
@@ -120,23 +110,20 @@ fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding
 }
 
 fn check_protocol(context: CheckContext<'_>, listener: &Listener) -> Option<Finding> {
-    let fix = || format!("make it a TCP listener: {}", modify(context, listener));
-    match listener.protocol.as_str() {
-        "TCP" | "TCP_UDP" => None,
-        "TLS" => {
-            let engine = context.database().map_or("the database", |database| &database.engine);
-            if context.database().is_some_and(Database::begins_in_plain_text) {
-                let impact = format!("clients of {engine} begin in plain text, so every connection fails");
-                return Some(Finding::problem(CHECK, describe(listener), impact, fix()));
-            }
-            let impact = "clients of most databases begin in plain text and start TLS inside the connection";
-            Some(Finding::warning(CHECK, describe(listener), impact, fix()))
-        }
-        _ => {
-            let impact = "this protocol carries no database connection";
-            Some(Finding::problem(CHECK, describe(listener), impact, fix()))
-        }
+    if ["TCP", "TCP_UDP"].contains(&listener.protocol.as_str()) {
+        return None;
     }
+    let fix = format!("make it a TCP listener: {}", modify(context, listener));
+    if listener.protocol != "TLS" {
+        let impact = "this protocol carries no database connection";
+        return Some(Finding::problem(CHECK, describe(listener), impact, fix));
+    }
+    if let Some(Database { engine, .. }) = context.database().filter(|it| it.begins_in_plain_text()) {
+        let impact = format!("clients of {engine} begin in plain text, so every connection fails");
+        return Some(Finding::problem(CHECK, describe(listener), impact, fix));
+    }
+    let impact = "clients of most databases begin in plain text and start TLS inside the connection";
+    Some(Finding::warning(CHECK, describe(listener), impact, fix))
 }
 
 fn check_port(
@@ -151,4 +138,36 @@ fn check_port(
     let or = if on_port(context, listeners).is_some() { "; or" } else { ", or" };
     let fix = format!("give the clients the port {}{or} {forward}", listener.port);
     Some(Finding::warning(CHECK, format!("only {}", describe(listener)), impact, fix))
+}
+
+/// A connection without a packet for the listener's idle time-out is forgotten, and the next packet is answered with a
+/// reset.
+pub fn check_idle_timeout(
+    context: CheckContext<'_>,
+    attached: &LoadBalancerFacts,
+) -> Checked<Option<Finding>> {
+    const CHECK: &str = "idle_timeout";
+    const ATTRIBUTE: &str = "tcp.idle_timeout.seconds";
+    // In seconds (NLB guide, "Listener attributes").
+    const DEFAULT: u32 = 350;
+    let Some(attributes) = &attached.listener_attributes else { return Ok(None) };
+    let attributes = attributes.or_not_examined(CHECK, "after how long an idle connection is cut")?;
+    let seconds = attributes.get(ATTRIBUTE).and_then(|value| value.parse().ok()).unwrap_or(DEFAULT);
+    let observed = format!("a connection is cut after {seconds} s without a packet");
+    if seconds >= DEFAULT {
+        return Ok(Some(Finding::ok(CHECK, observed)));
+    }
+    let raise = match attached.serving(context.group_arn(), context.port()) {
+        Some(Listener { arn, .. }) => {
+            let attribute = format!("Key={ATTRIBUTE},Value={DEFAULT}");
+            let modify = "elbv2 modify-listener-attributes --listener-arn {} --attributes {}";
+            let modify = context.aws(modify, &[arn, &attribute]);
+            format!("raise this time-out to AWS's default of {DEFAULT} s: {modify}")
+        }
+        None => format!("raise {ATTRIBUTE} of the listener to {DEFAULT} or more"),
+    };
+    let impact =
+        "connection pools of clients keep idle connections for longer than that, and then find them reset";
+    let fix = format!("let the clients send TCP keepalives more often than every {seconds} s, or {raise}");
+    Ok(Some(Finding::warning(CHECK, observed, impact, fix)))
 }

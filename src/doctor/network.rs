@@ -21,7 +21,7 @@ pub use read::{InspectLattice, InspectMetrics, InspectNetwork, InspectShares, La
 
 use super::context::CheckContext;
 use super::facts::{Fact, Facts, LoadBalancerFacts};
-use super::finding::Finding;
+use super::finding::{Finding, all};
 use crate::binding::Binding;
 
 /// The findings about the network around one load balancer of the binding. `principal` is an ARN that should be
@@ -34,11 +34,12 @@ pub fn network_findings(
     principal: Option<&str>,
 ) -> Vec<Finding> {
     let context = CheckContext { binding, facts, principal };
-    let mut findings = endpoint_service::findings(context, &attached.load_balancer, network);
+    let load_balancer = &attached.load_balancer;
+    let mut findings = all(endpoint_service::findings(context, load_balancer, network));
     findings.extend(security_groups::findings(context, attached, network));
-    findings.extend(acls::findings(context, &attached.load_balancer, network));
-    findings.extend(routes::findings(context, &attached.load_balancer, network));
-    findings.extend(metrics::findings(network));
+    findings.extend(all(acls::check_acls(context, load_balancer, network)));
+    findings.extend(all(routes::check_routes(context, load_balancer, network)));
+    findings.extend(all(metrics::findings(network)));
     findings
 }
 
@@ -50,5 +51,5 @@ pub fn lattice_findings(
     paths: &Fact<Vec<LatticePath>>,
     principal: Option<&str>,
 ) -> Vec<Finding> {
-    lattice::findings(CheckContext { binding, facts, principal }, paths)
+    all(lattice::findings(CheckContext { binding, facts, principal }, paths))
 }

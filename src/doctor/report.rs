@@ -70,12 +70,12 @@ impl DoctorReport {
                 let is_cause = |it: &&mut Finding| it.kind == FindingKind::OutOfSync && it.cause.is_none();
                 let mut waiting = BTreeSet::new();
                 for finding in findings.iter_mut().filter(is_cause) {
-                    finding.follows("dry_run");
+                    finding.set_cause("dry_run");
                     waiting.insert(finding.check.clone());
                 }
                 let is_consequence =
                     |it: &&mut Finding| it.cause.as_ref().is_some_and(|cause| waiting.contains(cause));
-                findings.iter_mut().filter(is_consequence).for_each(|finding| finding.follows("dry_run"));
+                findings.iter_mut().filter(is_consequence).for_each(|finding| finding.set_cause("dry_run"));
             }
         }
         let (general, not_examined) = sorted(general);
@@ -135,7 +135,7 @@ fn link_causes(findings: &mut [Finding]) {
         let cause = earlier.iter().find(|cause| cause.level >= finding.level && is_cause(cause, finding));
         // A consequence of a consequence follows from the first cause, which is the one that is reported.
         if let Some(cause) = cause.map(|cause| cause.cause.clone().unwrap_or(cause.check.clone())) {
-            finding.follows(&cause);
+            finding.set_cause(&cause);
         }
     }
 }
@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn dry_run_is_the_cause_of_everything_that_a_check_would_fix() {
-        let out_of_sync = |check| Finding::problem(check, "old", "impact", "fix").of(FindingKind::OutOfSync);
+        let out_of_sync =
+            |check| Finding::problem(check, "old", "impact", "fix").of_kind(FindingKind::OutOfSync);
         let binding =
             BindingFindings::new("e", "arn:g", vec![out_of_sync("targets"), out_of_sync("stale_targets")]);
         assert_eq!(binding.findings[1].cause.as_deref(), Some("targets"));

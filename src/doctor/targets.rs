@@ -1,53 +1,19 @@
 //! The targets: the endpoint's addresses are registered, healthy, and alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
 use super::context::CheckContext;
-use super::facts::{DatabaseKind, Health};
-use super::finding::{Finding, FindingKind, Severity};
+use super::facts::{ALL_ZONES, DatabaseKind, Health};
+use super::finding::{Checked, FactOr as _, Finding, FindingKind, Severity};
 use super::shell::line;
-use super::zones::ALL_ZONES;
 use crate::binding::{Binding, Role};
-use crate::plan::StandbyPolicy;
+use crate::plan::{AllowedExtras, Confirmation, StandbyPolicy, TargetState, Targets, plan};
 use crate::text::Joined as _;
 
-/// How to bring the group into sync at once.
-fn sync_now(context: CheckContext<'_>) -> String {
-    let Binding { endpoint, target_group, port, databases, role, standby } = context.binding;
-    let databases = Some(databases.join(",")).filter(|list| !list.is_empty());
-    let port = port.map(|port| port.to_string());
-    let region = format!("AWS_REGION={}", context.region());
-    let mut values = vec![region.as_str(), endpoint, target_group.as_str()];
-    let options = [
-        ("--port", port.as_deref()),
-        ("--database", databases.as_deref()),
-        (
-            "--role",
-            match role {
-                Role::Writer => None,
-                Role::Readers => Some("readers"),
-                Role::All => Some("all"),
-            },
-        ),
-        ("--standby", (*standby == StandbyPolicy::Keep).then_some("keep")),
-    ];
-    values.extend(options.into_iter().filter_map(|(name, value)| Some([name, value?])).flatten());
-    format!(
-        "the next check does it; to do it now, invoke the function with {{\"command\": \"check\"}}, or run `{}`",
-        line("{} rds-nlb-sync check --endpoint {} --target-group {}", &values)
-    )
-}
-
 /// `is_admitted` says that the security groups let the load balancer through, as the checks of the network saw.
-pub fn findings(context: CheckContext<'_>, is_admitted: bool) -> Vec<Finding> {
-    let targets = match &context.facts.targets {
-        Err(unread) => {
-            let could_not = "whether the endpoint's addresses are registered, healthy and alone";
-            return vec![Finding::unread_required("targets", unread, could_not)];
-        }
-        Ok(targets) => targets,
-    };
+pub fn findings(context: CheckContext<'_>, is_admitted: bool) -> Checked<Vec<Finding>> {
+    let not_checked = "whether the endpoint's addresses are registered, healthy and alone";
+    let targets = context.facts.targets.or_problem("targets", not_checked)?;
     let Some(wanted) = context.wanted() else {
         let finding = Finding::warning(
             "targets",
@@ -55,22 +21,21 @@ pub fn findings(context: CheckContext<'_>, is_admitted: bool) -> Vec<Finding> {
             "not checked: whether these are the endpoint's addresses, since the addresses or the port are not known",
             "see the findings about the endpoint and the group",
         );
-        return vec![finding.of(FindingKind::Unknown)];
+        return Ok(vec![finding.of_kind(FindingKind::Unknown)]);
     };
     let mut findings: Vec<Finding> =
         wanted.iter().map(|address| check_registered(context, address, targets, is_admitted)).collect();
     match context.binding.standby {
-        StandbyPolicy::Deregister => findings.extend(check_stale_targets(context, &wanted, targets)),
+        StandbyPolicy::Deregister => findings.push(check_stale_targets(context, &wanted, targets)),
         StandbyPolicy::Keep => findings.extend(check_standby(context, &wanted, targets)),
     }
-    findings
+    Ok(findings)
 }
 
 fn describe<'a>(targets: impl Iterator<Item = (&'a String, &'a Health)>) -> String {
     targets.map(|(target, health)| format!("{target} ({})", health.state)).listed_or("no target")
 }
 
-/// The address is registered, and the load balancer sends clients to it.
 fn check_registered(
     context: CheckContext<'_>,
     address: &str,
@@ -78,13 +43,14 @@ fn check_registered(
     is_admitted: bool,
 ) -> Finding {
     let what = context.target();
-    let Some(health) = targets.get(address).filter(|health| !health.is_draining()) else {
+    let Some(Health { state, reason, .. }) = targets.get(address).filter(|health| !health.is_draining())
+    else {
         let observed =
             format!("the {what} {address} is not in the group, which holds {}", describe(targets.iter()));
         let impact = "clients are cut off, or reach another database";
-        return Finding::problem("targets", observed, impact, sync_now(context)).of(FindingKind::OutOfSync);
+        return Finding::problem("targets", observed, impact, sync_now(context))
+            .of_kind(FindingKind::OutOfSync);
     };
-    let Health { state, reason, zone: _ } = health;
     let explanation = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let observed = format!("the {what} {address} is {state}{explanation}");
     let (impact, fix) = match (state.as_str(), reason.as_deref().unwrap_or_default()) {
@@ -96,12 +62,12 @@ fn check_registered(
         ("unavailable" | "unused", reason) if !["Target.NotInUse", "Target.IpUnusable"].contains(&reason) => {
             let impact = "it is not known whether clients reach it";
             let enable = "elbv2 modify-target-group --target-group-arn {} --health-check-enabled";
-            let enable = context.aws(enable, &[context.binding.target_group.as_str()]);
+            let enable = context.aws(enable, &[context.group_arn()]);
             let fix = match reason {
                 "Target.HealthCheckDisabled" => format!("turn the health check on: {enable}"),
                 _ => "check the group's listener and its health check".to_owned(),
             };
-            return Finding::warning("targets", observed, impact, fix).of(FindingKind::NoTraffic);
+            return Finding::warning("targets", observed, impact, fix).of_kind(FindingKind::NoTraffic);
         }
         (_, "Target.NotInUse") => (
             "the load balancer does not use it: no listener forwards to the group, or the target's zone is not \
@@ -121,7 +87,7 @@ fn check_registered(
             ("clients are cut off: the health check does not reach the database", fix)
         }
     };
-    Finding::problem("targets", observed, impact, fix).of(FindingKind::NoTraffic)
+    Finding::problem("targets", observed, impact, fix).of_kind(FindingKind::NoTraffic)
 }
 
 /// The commands that make the database's security group admit the load balancer.
@@ -159,96 +125,82 @@ fn admit(context: CheckContext<'_>) -> String {
     format!("admit the load balancer's subnets in the database's security group: `{list} | {xargs} {each}`")
 }
 
-/// The group holds the endpoint's addresses, at most one unhealthy standby, and nothing else.
 fn check_standby(
     context: CheckContext<'_>,
     wanted: &BTreeSet<String>,
     targets: &BTreeMap<String, Health>,
 ) -> Vec<Finding> {
-    let zone = context.writer_host().and_then(|host| host.standby_zone.as_deref());
-    let is_elsewhere = |health: &Health| {
-        let of_target = health.zone.as_deref().filter(|zone| *zone != ALL_ZONES);
-        zone.zip(of_target).is_some_and(|(standby, of_target)| standby != of_target)
-    };
-    let Some((standby, health)) = kept_target(wanted, targets) else {
+    let Some((standby, health)) = kept_by_the_plan(context, targets) else {
         let observed =
             "the group holds no standby yet; the previous writer's address is kept at the next failover";
-        return std::iter::once(Finding::ok("standby", observed))
-            .chain(check_stale_targets(context, wanted, targets))
-            .collect();
+        return vec![Finding::ok("standby", observed), check_stale_targets(context, wanted, targets)];
     };
+    let kept = check_kept_target(context, wanted, targets, standby, health);
     let mut others = targets.clone();
     others.remove(standby);
-    let whether = format!("whether the unhealthy {standby} is the standby");
-    let kept = match context.database() {
-        None => Finding::not_examined(
-            "standby",
-            format!("{whether}: the database is not known"),
-            "see the finding database",
-        ),
-        Some(database) if database.kind != DatabaseKind::Instance || !database.is_multi_az => {
-            Finding::not_examined(
-                "standby",
-                format!("{whether}: the database has none"),
-                "see the finding standby_policy",
-            )
-        }
-        Some(_) if is_elsewhere(health) => {
-            let (here, there) = (health.zone.as_deref().unwrap_or_default(), zone.unwrap_or_default());
-            let places = format!("the target is in {here}, and the standby in {there}");
-            let is_served = wanted.iter().all(|address| is_in_state(targets, address, &["healthy"]));
-            elsewhere(context, standby, &places, is_served)
-        }
-        Some(_) => kept(standby),
-    };
-    let is_known = kept.level == Severity::Ok;
-    let stale = check_stale_targets(context, wanted, &others).map(|finding| match finding.level {
-        Severity::Ok if !is_known => Finding {
-            observed: format!("{} besides {standby}, see the finding standby", finding.observed),
-            ..finding
-        },
-        _ => finding,
-    });
-    std::iter::once(kept).chain(stale).collect()
+    let mut stale = check_stale_targets(context, wanted, &others);
+    if kept.level != Severity::Ok && stale.level == Severity::Ok {
+        stale.observed += &format!(" besides {standby}, see the finding standby");
+    }
+    vec![kept, stale]
 }
 
-fn is_in_state(targets: &BTreeMap<String, Health>, address: &str, states: &[&str]) -> bool {
-    targets.get(address).is_some_and(|health| states.contains(&health.state.as_str()))
-}
-
-/// The unhealthy target that the function keeps, as its plan chooses it: the first by address, which knows no zones. It
-/// keeps none while the endpoint's target starts and another one is healthy.
-fn kept_target<'t>(
-    wanted: &BTreeSet<String>,
+/// The target that the function would keep as the standby, whether it is the standby or not: its plan knows no zones.
+fn kept_by_the_plan<'t>(
+    context: CheckContext<'_>,
     targets: &'t BTreeMap<String, Health>,
 ) -> Option<(&'t String, &'t Health)> {
-    let others = || targets.iter().filter(|(target, _)| !wanted.contains(*target));
-    let is_starting = |health: &Health| health.state == "initial" || health.is_unhealthy();
-    let is_starting = wanted.iter().filter_map(|address| targets.get(address)).any(is_starting);
-    if is_starting
-        && others().any(|(_, health)| ["healthy", "unavailable", "unused"].contains(&health.state.as_str()))
-    {
-        return None;
-    }
-    let unhealthy = others().filter(|(_, health)| health.is_unhealthy());
-    unhealthy.min_by_key(|(target, _)| target.parse::<SocketAddr>().ok())
+    let parsed = targets.iter().filter_map(|(target, health)| Some((target.parse().ok()?, health)));
+    let mut states: Targets =
+        parsed.map(|(target, health)| (target, TargetState::parse(&health.state))).collect();
+    let extras = AllowedExtras { standby: StandbyPolicy::Keep, ..AllowedExtras::default() };
+    let (addresses, port) = (&context.facts.resolution.as_ref().ok()?.addresses, context.port()?);
+    let plan = plan(addresses, port, &states, Confirmation::Confirmed, &extras);
+    states.retain(|target, state| {
+        state.is_active() && !plan.deregister.contains(target) && !plan.waiting.contains_key(target)
+    });
+    let kept = states.keys().find(|target| !addresses.targets(port).any(|wanted| wanted == **target))?;
+    targets.get_key_value(&kept.to_string())
 }
 
-/// A target that the function keeps in another zone than the standby's.
-fn elsewhere(context: CheckContext<'_>, target: &str, places: &str, is_served: bool) -> Finding {
-    if !is_served {
-        return Finding::not_examined(
-            "standby",
-            format!("whether the unhealthy {target} is the standby: {places}"),
-            "run the doctor again after a minute: in a failover they differ",
-        );
+fn check_kept_target(
+    context: CheckContext<'_>,
+    wanted: &BTreeSet<String>,
+    targets: &BTreeMap<String, Health>,
+    target: &str,
+    health: &Health,
+) -> Finding {
+    const CHECK: &str = "standby";
+    let whether = format!("whether the unhealthy {target} is the standby");
+    let Some(database) = context.database() else {
+        let observed = format!("{whether}: the database is not known");
+        return Finding::not_examined(CHECK, observed, "see the finding database");
+    };
+    if database.kind != DatabaseKind::Instance || !database.is_multi_az {
+        let observed = format!("{whether}: the database has none");
+        return Finding::not_examined(CHECK, observed, "see the finding standby_policy");
+    }
+    let here = health.zone.as_deref().filter(|zone| *zone != ALL_ZONES);
+    let there = context.writer_host().and_then(|host| host.standby_zone.as_deref());
+    let Some((here, there)) = here.zip(there).filter(|(here, there)| here != there) else {
+        return Finding {
+            impact: Some("the group's UnHealthyHostCount is one in normal times".to_owned()),
+            fix: Some("alarm on HealthyHostCount below one instead".to_owned()),
+            ..Finding::ok(CHECK, format!("{target} is kept as the standby, and is unhealthy as expected"))
+        };
+    };
+    let places = format!("the target is in {here}, and the standby in {there}");
+    let is_healthy = |address| targets.get(address).is_some_and(|health| health.state == "healthy");
+    if !wanted.iter().all(is_healthy) {
+        let fix = "run the doctor again after a minute: in a failover they differ";
+        return Finding::not_examined(CHECK, format!("{whether}: {places}"), fix);
     }
     let (address, port) = target.rsplit_once(':').unwrap_or((target, ""));
     let id = format!("Id={},Port={port}", address.trim_matches(['[', ']']));
     let deregister = "elbv2 deregister-targets --target-group-arn {} --targets {}";
-    let deregister = context.aws(deregister, &[context.binding.target_group.as_str(), &id]);
+    let deregister = context.aws(deregister, &[context.group_arn(), &id]);
     Finding::warning(
-        "standby",
+        CHECK,
         format!("the unhealthy {target} is kept and is not the standby: {places}"),
         "the function keeps one unhealthy target: while it is this one, the standby's address is not kept",
         format!(
@@ -258,43 +210,57 @@ fn elsewhere(context: CheckContext<'_>, target: &str, places: &str, is_served: b
     )
 }
 
-fn kept(standby: &str) -> Finding {
-    Finding {
-        impact: Some("the group's UnHealthyHostCount is one in normal times".to_owned()),
-        fix: Some("alarm on HealthyHostCount below one instead".to_owned()),
-        ..Finding::ok("standby", format!("{standby} is kept as the standby, and is unhealthy as expected"))
-    }
-}
-
-/// The group holds nothing but the endpoint's addresses.
 fn check_stale_targets(
     context: CheckContext<'_>,
     wanted: &BTreeSet<String>,
     targets: &BTreeMap<String, Health>,
-) -> Option<Finding> {
-    let others = || targets.iter().filter(|(target, _)| !wanted.contains(*target));
-    let (draining, stale): (Vec<_>, Vec<_>) = others().partition(|(_, health)| health.is_draining());
-    if !stale.is_empty() {
-        let observed = describe(stale.iter().copied());
-        // In a failover the function registers the reader that becomes the writer early.
-        let is_cluster = context.database().is_some_and(|database| database.kind == DatabaseKind::Cluster);
-        let is_registered =
-            |address: &String| targets.get(address).is_some_and(|health| !health.is_draining());
-        let is_early = is_cluster && context.binding.role == Role::Writer && wanted.iter().all(is_registered);
-        if is_early && stale.iter().all(|(_, health)| health.state == "initial") {
-            let impact = "in a failover, the function registers the next writer early; at another time, the load balancer \
-                          will send a part of the clients to them";
-            let fix = "run the doctor again in some minutes";
-            return Some(Finding::warning("stale_targets", observed, impact, fix));
-        }
-        let impact = "the load balancer sends a part of the clients to them";
-        let fix = format!("{}. {}", sync_now(context), stop_external_changes(context));
-        return Some(Finding::problem("stale_targets", observed, impact, fix).of(FindingKind::OutOfSync));
+) -> Finding {
+    const CHECK: &str = "stale_targets";
+    let others = targets.iter().filter(|(target, _)| !wanted.contains(*target));
+    let (draining, stale): (Vec<_>, Vec<_>) = others.partition(|(_, health)| health.is_draining());
+    if stale.is_empty() {
+        let draining = draining.into_iter();
+        let observed =
+            if draining.len() == 0 { "none".to_owned() } else { format!("draining: {}", describe(draining)) };
+        return Finding::ok(CHECK, observed);
     }
-    if draining.is_empty() {
-        return Some(Finding::ok("stale_targets", "none"));
+    let observed = describe(stale.iter().copied());
+    // In a failover the function registers the reader that becomes the writer early.
+    let is_cluster = context.database().is_some_and(|database| database.kind == DatabaseKind::Cluster);
+    let is_registered = |address| targets.get(address).is_some_and(|health| !health.is_draining());
+    let is_early = is_cluster && context.binding.role == Role::Writer && wanted.iter().all(is_registered);
+    if is_early && stale.iter().all(|(_, health)| health.state == "initial") {
+        let impact = "in a failover, the function registers the next writer early; at another time, the load balancer \
+                      will send a part of the clients to them";
+        return Finding::warning(CHECK, observed, impact, "run the doctor again in some minutes");
     }
-    Some(Finding::ok("stale_targets", format!("draining: {}", describe(draining.into_iter()))))
+    let impact = "the load balancer sends a part of the clients to them";
+    let fix = format!("{}. {}", sync_now(context), stop_external_changes(context));
+    Finding::problem(CHECK, observed, impact, fix).of_kind(FindingKind::OutOfSync)
+}
+
+fn sync_now(context: CheckContext<'_>) -> String {
+    let Binding { endpoint, target_group, port, databases, role, standby } = context.binding;
+    let port = port.map(|port| port.to_string());
+    let databases = databases.join(",");
+    let role = match role {
+        Role::Writer => None,
+        Role::Readers => Some("readers"),
+        Role::All => Some("all"),
+    };
+    let options = [
+        ("--port", port.as_deref()),
+        ("--database", Some(databases.as_str()).filter(|list| !list.is_empty())),
+        ("--role", role),
+        ("--standby", (*standby == StandbyPolicy::Keep).then_some("keep")),
+    ];
+    let region = format!("AWS_REGION={}", context.region());
+    let mut values = vec![region.as_str(), endpoint, target_group.as_str()];
+    values.extend(options.into_iter().filter_map(|(name, value)| Some([name, value?])).flatten());
+    format!(
+        "the next check does it; to do it now, invoke the function with {{\"command\": \"check\"}}, or run `{}`",
+        line("{} rds-nlb-sync check --endpoint {} --target-group {}", &values)
+    )
 }
 
 /// The fix for a stale target that comes back after every check: another program registers it.

@@ -3,21 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::context::CheckContext;
-use super::facts::{Fact, Host, LoadBalancer};
-use super::finding::{Finding, FindingKind};
+use super::facts::{ALL_ZONES, CROSS_ZONE, Fact, Host, LoadBalancer};
+use super::finding::{Checked, FactOr as _, Finding, FindingKind};
 use crate::binding::Role;
 use crate::text::Joined as _;
 
-/// The setting has the same key on groups and on load balancers.
-const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
-/// The zone of a target outside the VPC, which every zone reaches.
-pub const ALL_ZONES: &str = "all";
-
-pub fn findings(context: CheckContext<'_>, load_balancer: &LoadBalancer, is_on: &Fact<bool>) -> Vec<Finding> {
-    let mut findings = vec![check_zones(context, load_balancer)];
-    findings.extend(check_failover_zones(context, load_balancer));
-    findings.push(check_cross_zone(context, load_balancer, is_on));
-    findings
+pub fn findings(
+    context: CheckContext<'_>,
+    load_balancer: &LoadBalancer,
+    cross_zone: &Fact<bool>,
+) -> impl Iterator<Item = Finding> {
+    let zones = check_zones(context, load_balancer);
+    let (Ok(cross_zone) | Err(cross_zone)) = check_cross_zone(context, load_balancer, cross_zone);
+    [zones].into_iter().chain(check_failover_zones(context, load_balancer)).chain([cross_zone])
 }
 
 /// The zones of the endpoint's addresses: by the targets, otherwise by the RDS API.
@@ -25,16 +23,15 @@ fn zones_of_addresses(context: CheckContext<'_>, load_balancer: &LoadBalancer) -
     let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else {
         return BTreeSet::new();
     };
-    let zones = targets.iter().filter(|(address, _)| wanted.contains(*address));
-    let zones: BTreeSet<String> = zones.filter_map(|(_, health)| health.zone.clone()).collect();
-    if zones.is_empty() && context.binding.role == Role::Writer {
-        let Some(host) = context.writer_host() else { return zones };
-        return match is_in_vpc(host, load_balancer) {
-            true => host.zone.iter().cloned().collect(),
-            false => BTreeSet::from([ALL_ZONES.to_owned()]),
-        };
+    let of_targets = targets.iter().filter(|(address, _)| wanted.contains(*address));
+    let zones: BTreeSet<String> = of_targets.filter_map(|(_, health)| health.zone.clone()).collect();
+    if !zones.is_empty() || context.binding.role != Role::Writer {
+        return zones;
     }
-    zones
+    match context.writer_host() {
+        Some(host) if !is_in_vpc(host, load_balancer) => BTreeSet::from([ALL_ZONES.to_owned()]),
+        host => host.and_then(|host| host.zone.clone()).into_iter().collect(),
+    }
 }
 
 /// Whether it is in the load balancer's VPC, as far as is known. Every zone reaches a target outside it.
@@ -45,7 +42,6 @@ fn is_in_vpc(host: &Host, load_balancer: &LoadBalancer) -> bool {
     }
 }
 
-/// The load balancer has the zones of the endpoint's addresses.
 fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
     let zones = &load_balancer.zones;
     let list = zones.keys().joined(", ");
@@ -69,22 +65,19 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
     if zones.len() > 1 || context.hosts().iter().any(has_zone) {
         return Finding::ok("zones", list);
     }
-    Finding::warning(
-        "zones",
-        format!("the load balancer is in one zone only, {list}"),
-        "an outage of that zone cuts off every client, and PrivateLink consumers can connect from that zone alone",
-        format!(
-            "add a zone with set-subnets; name the present subnet too, because it replaces the list: {}",
-            list_subnets(context, load_balancer, &[])
-        ),
-    )
+    let observed = format!("the load balancer is in one zone only, {list}");
+    let impact = "an outage of that zone cuts off every client, and PrivateLink consumers can connect from that zone alone";
+    let subnets = list_subnets(context, load_balancer, &[]);
+    let fix = format!(
+        "add a zone with set-subnets; name the present subnet too, because it replaces the list: {subnets}"
+    );
+    Finding::warning("zones", observed, impact, fix)
 }
 
-/// The load balancer has the zones that the database may move to.
 fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<Finding> {
     const CHECK: &str = "failover_zones";
     if let Some(unread) = context.unread_database() {
-        return Some(Finding::unread_optional(CHECK, unread, "the zones of the database's instances"));
+        return Some(Finding::unread(CHECK, unread, "the zones of the database's instances"));
     }
     let hosts = context.hosts();
     if hosts.is_empty() {
@@ -154,40 +147,36 @@ fn check_cross_zone(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
     of_load_balancer: &Fact<bool>,
-) -> Finding {
+) -> Checked<Finding> {
     const CHECK: &str = "cross_zone";
     let with_targets = zones_of_addresses(context, load_balancer);
     let has_target = |zone: &&String| with_targets.contains(*zone) || with_targets.contains(ALL_ZONES);
-    let without: Vec<&str> =
-        load_balancer.zones.keys().filter(|zone| !has_target(zone)).map(String::as_str).collect();
+    let without: Vec<&String> = load_balancer.zones.keys().filter(|zone| !has_target(zone)).collect();
     let needs_none = match load_balancer.zones.len() {
         // With one zone there is no other to cross to.
         1 => Some("the load balancer has one zone"),
         _ => without.is_empty().then_some("every zone has a target of its own"),
     };
-    let could_not = "whether all zones reach the database";
+    let not_checked = "whether all zones reach the database";
     // The group's setting decides over the load balancer's.
-    let of_group = match &context.facts.attributes {
-        Ok(attributes) => attributes.get(CROSS_ZONE).map(String::as_str),
-        Err(unread) => {
-            let unknown = || Finding::unread(CHECK, unread, could_not).of(FindingKind::Unknown);
-            return needs_none.map_or_else(unknown, |observed| Finding::ok(CHECK, observed));
-        }
+    let of_group = match context.facts.attributes.or_warning(CHECK, not_checked) {
+        Ok(attributes) => attributes.get(CROSS_ZONE).and_then(|value| value.parse::<bool>().ok()),
+        Err(_) if needs_none.is_some() => Some(false),
+        Err(unread) => return Err(unread.of_kind(FindingKind::Unknown)),
     };
-    let (is_on, whose): (&Fact<bool>, _) = match of_group {
-        Some("true") => (&Ok(true), "by the group's attribute"),
-        Some("false") => (&Ok(false), "by the group's attribute"),
-        _ => (of_load_balancer, "by the load balancer's attribute"),
-    };
+    let whose = if of_group.is_some() { "the group's attribute" } else { "the load balancer's attribute" };
+    let is_on = of_group.map_or_else(|| of_load_balancer.or_warning(CHECK, not_checked).copied(), Ok);
     match (is_on, needs_none) {
-        (Ok(true), _) => Finding::ok(CHECK, format!("on, {whose}")),
-        (_, Some(observed)) => Finding::ok(CHECK, observed),
-        (Err(unread), _) => Finding::unread(CHECK, unread, could_not),
-        (Ok(false), _) => Finding::problem(
-            CHECK,
-            format!("cross-zone balancing is off, {whose}, and there is no target in {}", without.join(", ")),
-            "clients that use the load balancer's addresses there are cut off",
-            format!("turn it on for this group: {}", context.set_attributes(&[(CROSS_ZONE, "true")])),
-        ),
+        (Ok(true), _) => Ok(Finding::ok(CHECK, format!("on, by {whose}"))),
+        (_, Some(observed)) => Ok(Finding::ok(CHECK, observed)),
+        (Err(unread), None) => Err(unread),
+        (Ok(false), None) => {
+            let without = without.into_iter().joined(", ");
+            let observed =
+                format!("cross-zone balancing is off, by {whose}, and there is no target in {without}");
+            let impact = "clients that use the load balancer's addresses there are cut off";
+            let set = context.set_attributes(&[(CROSS_ZONE, "true")]);
+            Ok(Finding::problem(CHECK, observed, impact, format!("turn it on for this group: {set}")))
+        }
     }
 }

@@ -10,39 +10,39 @@ use aws_sdk_elasticloadbalancingv2::types::{
 
 use super::Elb;
 use crate::aws;
-use crate::doctor::{Attributes, Group, Health, HealthCheck, InspectGroups, Listener, LoadBalancer};
+use crate::doctor::{
+    Attributes, CROSS_ZONE, Group, Health, HealthCheck, InspectGroups, Listener, LoadBalancer,
+};
 use crate::error::Error;
 use crate::rate_limit::{Call, Permit, Priority};
 use crate::reconcile::TargetGroupApi;
 
-/// Off by default in a network load balancer.
-const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 /// Pages of listeners at most. A load balancer has 50 listeners by default (NLB quotas), which is one page.
 const LISTENER_PAGES: usize = 10;
 
 impl Elb {
-    async fn inspection_permit(&self) -> Permit {
+    async fn routine_permit(&self) -> Permit {
         self.permit(Priority::Routine, Call::Describe).await
     }
 
-    async fn inspection(&self) -> &Client {
-        self.client.with(self.inspection_permit().await)
+    async fn routine_client(&self) -> &Client {
+        self.client.with(self.routine_permit().await)
     }
 }
 
 impl InspectGroups for Elb {
     async fn group(&self, group: &str) -> Result<Group, Error> {
-        let found = self.describe_group(self.inspection_permit().await, group).await?;
+        let found = self.describe_group(self.routine_permit().await, group).await?;
         Ok(Group {
-            target_type: text(found.target_type().map(|kind| kind.as_str())),
-            protocol: text(found.protocol().map(|protocol| protocol.as_str())),
+            target_type: text(found.target_type()),
+            protocol: text(found.protocol()),
             port: found.port().and_then(port),
-            address_type: text(found.ip_address_type().map(|kind| kind.as_str()).or(Some("ipv4"))),
+            address_type: found.ip_address_type().map_or("ipv4", |kind| kind.as_str()).to_owned(),
             vpc: found.vpc_id().map(str::to_owned),
             load_balancers: found.load_balancer_arns().to_vec(),
             health_check: HealthCheck {
                 enabled: found.health_check_enabled().unwrap_or(true),
-                protocol: text(found.health_check_protocol().map(|protocol| protocol.as_str())),
+                protocol: text(found.health_check_protocol()),
                 port: text(found.health_check_port()),
                 interval: number(found.health_check_interval_seconds()),
                 unhealthy_threshold: number(found.unhealthy_threshold_count()),
@@ -51,25 +51,23 @@ impl InspectGroups for Elb {
     }
 
     async fn attributes(&self, group: &str) -> Result<Attributes, Error> {
-        let request = self.inspection().await.describe_target_group_attributes().target_group_arn(group);
+        let request = self.routine_client().await.describe_target_group_attributes().target_group_arn(group);
         let doing = format!("read the attributes of {group}");
         let action = "elasticloadbalancing:DescribeTargetGroupAttributes";
         let read = aws::call(doing.clone(), action, request.send()).await;
         let read = read.map_err(|error| self.explain_region(group, doing, error))?;
-        let pair = |attribute: &aws_types::TargetGroupAttribute| {
-            Some((attribute.key()?.to_owned(), attribute.value()?.to_owned()))
-        };
-        Ok(read.attributes().iter().filter_map(pair).collect())
+        let attributes = read.attributes.unwrap_or_default().into_iter();
+        Ok(attributes.filter_map(|attribute| Some((attribute.key?, attribute.value?))).collect())
     }
 
     async fn health(&self, group: &str) -> Result<BTreeMap<String, Health>, Error> {
-        let health = self.target_health(self.inspection_permit().await, group).await?;
+        let health = self.target_health(self.routine_permit().await, group).await?;
         Ok(health.iter().map(health_of).collect())
     }
 
     async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
         let arns = Some(load_balancers.to_vec()).filter(|arns| !arns.is_empty());
-        let request = self.inspection().await.describe_load_balancers().set_load_balancer_arns(arns);
+        let request = self.routine_client().await.describe_load_balancers().set_load_balancer_arns(arns);
         let doing = format!("describe {}", load_balancers.join(", "));
         let action = "elasticloadbalancing:DescribeLoadBalancers";
         let described = aws::call(doing, action, request.send()).await?;
@@ -78,7 +76,7 @@ impl InspectGroups for Elb {
 
     async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
         let request =
-            self.inspection().await.describe_load_balancer_attributes().load_balancer_arn(load_balancer);
+            self.routine_client().await.describe_load_balancer_attributes().load_balancer_arn(load_balancer);
         let doing = format!("read the attributes of {load_balancer}");
         let action = "elasticloadbalancing:DescribeLoadBalancerAttributes";
         let read = aws::call(doing, action, request.send()).await?;
@@ -89,7 +87,7 @@ impl InspectGroups for Elb {
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
         let (mut listeners, mut marker) = (Vec::new(), None);
         for _ in 0..LISTENER_PAGES {
-            let request = self.inspection().await.describe_listeners().load_balancer_arn(load_balancer);
+            let request = self.routine_client().await.describe_listeners().load_balancer_arn(load_balancer);
             let doing = format!("list the listeners of {load_balancer}");
             let call = request.set_marker(marker).send();
             let page = aws::call(doing, "elasticloadbalancing:DescribeListeners", call).await?;
@@ -103,14 +101,12 @@ impl InspectGroups for Elb {
     }
 
     async fn listener_attributes(&self, listener: &str) -> Result<Attributes, Error> {
-        let request = self.inspection().await.describe_listener_attributes().listener_arn(listener);
+        let request = self.routine_client().await.describe_listener_attributes().listener_arn(listener);
         let doing = format!("read the attributes of {listener}");
         let action = "elasticloadbalancing:DescribeListenerAttributes";
         let read = aws::call(doing, action, request.send()).await?;
-        let pair = |attribute: &aws_types::ListenerAttribute| {
-            Some((attribute.key()?.to_owned(), attribute.value()?.to_owned()))
-        };
-        Ok(read.attributes().iter().filter_map(pair).collect())
+        let attributes = read.attributes.unwrap_or_default().into_iter();
+        Ok(attributes.filter_map(|attribute| Some((attribute.key?, attribute.value?))).collect())
     }
 }
 
@@ -119,7 +115,7 @@ fn listener(found: &aws_types::Listener) -> Option<Listener> {
     Some(Listener {
         arn: text(found.listener_arn()),
         port: found.port().and_then(port)?,
-        protocol: text(found.protocol().map(|protocol| protocol.as_str())),
+        protocol: text(found.protocol()),
         forwards: forwards.into_iter().collect(),
     })
 }
@@ -133,12 +129,12 @@ fn load_balancer(found: &aws_types::LoadBalancer) -> LoadBalancer {
         arn: text(found.load_balancer_arn()),
         name: text(found.load_balancer_name()),
         dns_name: found.dns_name().map(str::to_owned),
-        kind: text(found.r#type().map(|kind| kind.as_str())),
-        scheme: text(found.scheme().map(|scheme| scheme.as_str())),
-        state: text(found.state().and_then(|state| state.code()).map(|code| code.as_str())),
+        kind: text(found.r#type()),
+        scheme: text(found.scheme()),
+        state: text(found.state().and_then(|state| state.code())),
         vpc: found.vpc_id().map(str::to_owned),
         zones: found.availability_zones().iter().filter_map(zone).collect(),
-        address_type: text(found.ip_address_type().map(|kind| kind.as_str())),
+        address_type: text(found.ip_address_type()),
         security_groups: found.security_groups().to_vec(),
         // The API's default is on.
         enforces_on_private_link: enforces != Some("off"),
@@ -150,10 +146,9 @@ fn load_balancer(found: &aws_types::LoadBalancer) -> LoadBalancer {
 fn forwards(action: &Action) -> Vec<(String, u32)> {
     let weighted = action.forward_config().map(|forward| forward.target_groups()).unwrap_or_default();
     let weight = |group: &TargetGroupTuple| group.weight().and_then(|weight| weight.try_into().ok());
-    let weighted = weighted
-        .iter()
-        .filter_map(|group| Some((group.target_group_arn()?.to_owned(), weight(group).unwrap_or(1))));
-    let weighted: Vec<_> = weighted.collect();
+    let pair =
+        |group| Some((TargetGroupTuple::target_group_arn(group)?.to_owned(), weight(group).unwrap_or(1)));
+    let weighted: Vec<_> = weighted.iter().filter_map(pair).collect();
     let single = action.target_group_arn().filter(|_| weighted.is_empty()).map(|arn| (arn.to_owned(), 1));
     weighted.into_iter().chain(single).collect()
 }
@@ -169,14 +164,14 @@ fn health_of(description: &TargetHealthDescription) -> (String, Health) {
         (_, None) => id.to_owned(),
     };
     let health = description.target_health();
-    let state = text(health.and_then(|health| health.state()).map(|state| state.as_str()));
+    let state = text(health.and_then(|health| health.state()));
     let reason = health.and_then(|health| health.reason()).map(|reason| reason.as_str().to_owned());
     let zone = target.and_then(|target| target.availability_zone()).map(str::to_owned);
     (name, Health { state, reason, zone })
 }
 
-fn text(value: Option<&str>) -> String {
-    value.unwrap_or("unknown").to_owned()
+fn text(value: Option<impl AsRef<str>>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| value.as_ref().to_owned())
 }
 
 fn port(number: i32) -> Option<u16> {

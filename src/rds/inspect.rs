@@ -1,7 +1,7 @@
 //! The doctor's calls of the RDS API.
 
 use aws_sdk_rds::types::{
-    DbInstance, DbParameterGroupStatus, Endpoint, Parameter, VpcSecurityGroupMembership,
+    DbClusterMember, DbInstance, DbParameterGroupStatus, Endpoint, Parameter, VpcSecurityGroupMembership,
 };
 
 use super::Rds;
@@ -15,6 +15,7 @@ use crate::reconcile::Cluster;
 const USER: &str = "user";
 /// The status of a parameter group, or of changes of it, that the server does not use yet (RDS user guide, "Parameter groups").
 const PENDING_REBOOT: &str = "pending-reboot";
+const UNKNOWN_STATUS: &str = "of an unknown status";
 
 impl InspectDatabases for Rds {
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error> {
@@ -53,45 +54,45 @@ impl InspectDatabases for Rds {
 
 impl Rds {
     async fn inspect_cluster(&self, identifier: &str) -> Result<Option<Database>, Error> {
-        let described = self.describe_cluster(identifier).await?;
-        Ok(described.map(|cluster| Database {
+        let Some(found) = self.describe_cluster(identifier).await? else { return Ok(None) };
+        let is_pending =
+            |member: &DbClusterMember| member.db_cluster_parameter_group_status() == Some(PENDING_REBOOT);
+        Ok(Some(Database {
             kind: DatabaseKind::Cluster,
-            identifier: cluster.db_cluster_identifier().unwrap_or(identifier).to_owned(),
-            status: cluster.status().unwrap_or("of an unknown status").to_owned(),
-            port: cluster.port().and_then(|port| u16::try_from(port).ok()),
-            engine: cluster.engine().unwrap_or_default().to_owned(),
-            is_multi_az: cluster.multi_az().unwrap_or(false),
-            described: super::parse_cluster(&cluster),
+            identifier: found.db_cluster_identifier().unwrap_or(identifier).to_owned(),
+            status: found.status().unwrap_or(UNKNOWN_STATUS).to_owned(),
+            port: found.port().and_then(|port| u16::try_from(port).ok()),
+            is_multi_az: found.multi_az().unwrap_or(false),
+            described: super::parse_cluster(&found),
             member_of: None,
-            security_groups: security_groups(cluster.vpc_security_groups()),
-            parameter_group: cluster.db_cluster_parameter_group().map(str::to_owned),
-            needs_reboot: cluster.db_cluster_members().iter().any(|member| {
-                member.db_cluster_parameter_group_status().is_some_and(|status| status == PENDING_REBOOT)
-            }),
-            engine_version: cluster.engine_version().map(str::to_owned),
-            allows_iam_login: cluster.iam_database_authentication_enabled(),
+            security_groups: security_groups(found.vpc_security_groups()),
+            needs_reboot: found.db_cluster_members().iter().any(is_pending),
+            allows_iam_login: found.iam_database_authentication_enabled(),
             host: None,
+            engine: found.engine.unwrap_or_default(),
+            engine_version: found.engine_version,
+            parameter_group: found.db_cluster_parameter_group,
         }))
     }
 
     async fn inspect_instance(&self, identifier: &str) -> Result<Option<Database>, Error> {
-        let described = self.describe_instance(identifier).await?;
-        let port = |endpoint: &Endpoint| endpoint.port().and_then(|port| u16::try_from(port).ok());
-        Ok(described.map(|instance| Database {
+        let Some(found) = self.describe_instance(identifier).await? else { return Ok(None) };
+        let port = found.endpoint().and_then(Endpoint::port);
+        Ok(Some(Database {
             kind: DatabaseKind::Instance,
-            identifier: instance.db_instance_identifier().unwrap_or(identifier).to_owned(),
-            status: instance.db_instance_status().unwrap_or("of an unknown status").to_owned(),
-            port: instance.endpoint().and_then(port),
-            engine: instance.engine().unwrap_or_default().to_owned(),
-            is_multi_az: instance.multi_az().unwrap_or(false),
-            described: Cluster { zone: zone(instance.endpoint()), ..Cluster::default() },
-            security_groups: security_groups(instance.vpc_security_groups()),
+            identifier: found.db_instance_identifier().unwrap_or(identifier).to_owned(),
+            status: found.db_instance_status().unwrap_or(UNKNOWN_STATUS).to_owned(),
+            port: port.and_then(|port| u16::try_from(port).ok()),
+            is_multi_az: found.multi_az().unwrap_or(false),
+            described: Cluster { zone: zone(found.endpoint()), ..Cluster::default() },
+            security_groups: security_groups(found.vpc_security_groups()),
             parameter_group: None,
             needs_reboot: false,
-            engine_version: instance.engine_version().map(str::to_owned),
-            allows_iam_login: instance.iam_database_authentication_enabled(),
-            host: Some(host(&instance)),
-            member_of: instance.db_cluster_identifier().filter(|name| !name.is_empty()).map(str::to_owned),
+            allows_iam_login: found.iam_database_authentication_enabled(),
+            host: Some(host(&found)),
+            engine: found.engine.unwrap_or_default(),
+            engine_version: found.engine_version,
+            member_of: found.db_cluster_identifier.filter(|name| !name.is_empty()),
         }))
     }
 }

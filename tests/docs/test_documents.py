@@ -306,7 +306,7 @@ class Names(unittest.TestCase):
         code = rust("src/doctor")
         # Constants that name no check.
         named = set(re.findall(r'const \w+: &str = "([a-z]\w+)";', code)) - {"all"}
-        named |= set(re.findall(r'Finding::(?:ok|warning|problem|not_examined|unread\w*)\(\s*"(\w+)"', code))
+        named |= set(re.findall(r'(?:Finding::(?:ok|warning|problem|not_examined|unread)|\.or_\w+)\(\s*"(\w+)"', code))
         documented = {name for row in rows(section("docs/doctor.md", "What it checks")) for name in re.findall(r"`(\w+)`", row[0])}
         # In prose, after the tables.
         documented |= set(re.findall(r"`(\w+)`", section("docs/doctor.md", "A handshake")))

@@ -12,125 +12,113 @@ use super::database_side;
 use super::facts::{Acl, AclEntry, Network, Ports, Subnet};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
-use crate::doctor::finding::{Finding, FindingKind};
+use crate::doctor::finding::{Checked, FactOr as _, Finding, FindingKind};
 use crate::text::Joined as _;
 
 const CHECK: &str = "network_acls";
-/// The highest number that an entry may have. The entry that denies everything else comes after it.
-const LAST: u16 = 32766;
+/// The entry that denies everything else has this number, and no other entry has a higher one.
+const DEFAULT_ENTRY: u16 = 32767;
 
-#[derive(Clone, Copy)]
-struct Question<'n> {
+struct Permission<'n> {
     acl: &'n Acl,
     is_egress: bool,
     peer: IpNet,
     ports: Ports,
 }
 
-pub fn findings(
+pub fn check_acls(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
     network: &Network,
-) -> Option<Finding> {
-    let (acls, subnets) = match (&network.acls, &network.subnets) {
-        (Ok(acls), Ok(subnets)) => (acls, subnets),
-        (Err(unread), _) | (_, Err(unread)) => {
-            let could_not = "the network ACLs between the load balancer and the database";
-            return Some(Finding::unread_optional(CHECK, unread, could_not));
-        }
-    };
-    let port = context.port()?;
+) -> Checked<Option<Finding>> {
+    let what = "the network ACLs between the load balancer and the database";
+    let acls = network.acls.or_not_examined(CHECK, what)?;
+    let subnets = network.subnets.or_not_examined(CHECK, what)?;
+    let Some(port) = context.port() else { return Ok(None) };
     let is_v4 = database_side::addresses(context).first().is_none_or(IpAddr::is_ipv4);
-    let of_database = database_side::subnets(context, subnets);
     let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
+    let of_database = database_side::subnets(context, subnets);
     if of_database.is_empty() || of_load_balancer.is_empty() {
-        let what = "the network ACLs between the load balancer and the database";
-        return Some(database_side::not_known(context, CHECK, what));
+        return Ok(Some(database_side::not_known(context, CHECK, what)));
     }
-    let ask = |of_database: &[&Subnet]| {
-        let mut asked: Vec<Question<'_>> = Vec::new();
-        for from in &of_load_balancer {
-            // Inside one subnet no ACL applies.
-            for to in of_database.iter().filter(|to| to.id != from.id) {
-                asked.extend(questions(acls, from, to, port, is_v4));
-            }
-        }
-        asked
-    };
-    let (now, later) = (ask(&of_database), ask(&database_side::failover_subnets(context, subnets)));
-    if let Some((observed, fix)) = denied(context, &now) {
+    let pairs_now = pairs(&of_load_balancer, &of_database);
+    let pairs_later = pairs(&of_load_balancer, &database_side::failover_subnets(context, subnets));
+    let now = permissions(acls, &pairs_now, port, is_v4);
+    let later = permissions(acls, &pairs_later, port, is_v4);
+    if let Some((observed, fix)) = denials(context, &now) {
         let impact = "packets between the load balancer and the database are dropped";
-        return Some(database_side::cut_off(context, CHECK, observed, impact, fix));
+        return Ok(Some(database_side::cut_off(context, CHECK, observed, impact, fix)));
     }
-    let has_pair = |one: &Subnet, others: &[&Subnet]| others.iter().any(|other| other.id != one.id);
-    let is_listed = |subnet: &Subnet| acls.iter().any(|acl| acl.subnets.contains(&subnet.id));
-    let is_open = |(one, others): (&Subnet, &[&Subnet])| has_pair(one, others) && !is_listed(one);
-    let there = of_load_balancer.iter().map(|one| (*one, of_database.as_slice()));
-    let back = of_database.iter().map(|one| (*one, of_load_balancer.as_slice()));
-    let is_unlisted = there.chain(back).any(is_open);
-    let is_inside = |from: &&Subnet| !has_pair(from, &of_database);
-    let ids: BTreeSet<&str> = now.iter().chain(&later).map(|question| question.acl.id.as_str()).collect();
-    if is_unlisted || now.is_empty() && !of_load_balancer.iter().all(is_inside) {
+    let is_listed = |subnet: &Subnet| acl_of(acls, subnet).is_some();
+    let are_listed = pairs_now.iter().all(|(from, to)| is_listed(from) && is_listed(to));
+    if !are_listed || now.is_empty() && !pairs_now.is_empty() {
         let observed = "the network ACLs of these subnets, which the EC2 API does not list";
-        return Some(Finding::not_examined(CHECK, observed, "run the doctor in the account of the subnets"));
+        let fix = "run the doctor in the account of the subnets";
+        return Ok(Some(Finding::not_examined(CHECK, observed, fix)));
     }
-    if let Some((observed, fix)) = denied(context, &later) {
+    if let Some((observed, fix)) = denials(context, &later) {
         let impact = "the next failover may move the writer into such a subnet, and packets are then dropped";
-        return Some(Finding::warning(CHECK, observed, impact, fix).of(FindingKind::NextFailover));
+        let finding = Finding::warning(CHECK, observed, impact, fix);
+        return Ok(Some(finding.of_kind(FindingKind::NextFailover)));
     }
-    Some(Finding::ok(CHECK, ids.into_iter().listed_or("none applies inside one subnet")))
+    let ids: BTreeSet<&String> = now.iter().chain(&later).map(|permission| &permission.acl.id).collect();
+    Ok(Some(Finding::ok(CHECK, ids.into_iter().listed_or("none applies inside one subnet"))))
 }
 
-fn questions<'n>(acls: &'n [Acl], from: &Subnet, to: &Subnet, port: u16, is_v4: bool) -> Vec<Question<'n>> {
-    let acl = |subnet: &Subnet| acls.iter().find(|acl| acl.subnets.contains(&subnet.id));
-    let mut questions = Vec::new();
-    let is_of_family = |cidr: &&IpNet| cidr.addr().is_ipv4() == is_v4;
-    let (Some(here), Some(there)) =
-        (from.cidrs.iter().find(is_of_family), to.cidrs.iter().find(is_of_family))
-    else {
-        return questions;
-    };
-    let to_port = Ports::one(port);
-    if let Some(acl) = acl(from) {
-        questions.push(Question { acl, is_egress: true, peer: *there, ports: to_port });
-        questions.push(Question { acl, is_egress: false, peer: *there, ports: Ports::OF_CLIENTS });
-    }
-    if let Some(acl) = acl(to) {
-        questions.push(Question { acl, is_egress: false, peer: *here, ports: to_port });
-        questions.push(Question { acl, is_egress: true, peer: *here, ports: Ports::OF_CLIENTS });
-    }
-    questions
+/// Each two different subnets of the two sides. Inside one subnet no ACL applies.
+fn pairs<'n>(here: &[&'n Subnet], there: &[&'n Subnet]) -> Vec<(&'n Subnet, &'n Subnet)> {
+    let pairs = here.iter().flat_map(|from| there.iter().map(move |to| (*from, *to)));
+    pairs.filter(|(from, to)| from.id != to.id).collect()
 }
 
-struct Denial<'n> {
-    question: Question<'n>,
-    denied: Ports,
-    /// The number of the entry that denies it.
+fn acl_of<'n>(acls: &'n [Acl], subnet: &Subnet) -> Option<&'n Acl> {
+    acls.iter().find(|acl| acl.subnets.contains(&subnet.id))
+}
+
+fn permissions<'n>(
+    acls: &'n [Acl],
+    pairs: &[(&Subnet, &Subnet)],
+    port: u16,
+    is_v4: bool,
+) -> Vec<Permission<'n>> {
+    let mut permissions = Vec::new();
+    for (from, to) in pairs {
+        let (Some(here), Some(there)) = (from.range(is_v4), to.range(is_v4)) else { continue };
+        for (subnet, peer, is_out) in [(from, there, true), (to, here, false)] {
+            let Some(acl) = acl_of(acls, subnet) else { continue };
+            permissions.push(Permission { acl, is_egress: is_out, peer, ports: Ports::one(port) });
+            permissions.push(Permission { acl, is_egress: !is_out, peer, ports: Ports::OF_CLIENTS });
+        }
+    }
+    permissions
+}
+
+struct Denial {
+    ports: Ports,
+    /// The number of the entry that denies them.
     by: u16,
 }
 
-/// The ports that are denied, and the number of the entry that denies them: the first that matches decides.
+/// The first ports that are denied, if there are any. For each port the first entry that matches decides.
 ///
 /// An entry for a part of the peer's range counts if it allows, since it may be for the very addresses that matter.
-fn deny(question: Question<'_>) -> Option<Denial<'_>> {
-    let Question { acl, is_egress, peer, ports } = question;
-    let mut entries: Vec<&AclEntry> =
-        acl.entries.iter().filter(|entry| entry.is_egress == is_egress).collect();
+fn denial(permission: &Permission<'_>) -> Option<Denial> {
+    let Permission { acl, is_egress, peer, ports } = permission;
+    let decides = |entry: &&AclEntry| {
+        entry.is_egress == *is_egress
+            && (entry.cidr.contains(peer) || entry.allows && peer.contains(&entry.cidr))
+    };
+    let mut entries: Vec<&AclEntry> = acl.entries.iter().filter(decides).collect();
     entries.sort_by_key(|entry| entry.number);
-    let mut open = vec![ports];
+    let mut undecided = vec![*ports];
     for entry in entries {
-        let covers = entry.cidr.contains(&peer);
-        if !(covers || entry.allows && peer.contains(&entry.cidr)) {
-            continue;
+        let denied = undecided.iter().find_map(|ports| common(*ports, entry.ports));
+        if let Some(ports) = denied.filter(|_| !entry.allows) {
+            return Some(Denial { ports, by: entry.number });
         }
-        if !entry.allows
-            && let Some(denied) = open.iter().find_map(|ports| common(*ports, entry.ports))
-        {
-            return Some(Denial { question, denied, by: entry.number });
-        }
-        open = open.into_iter().flat_map(|ports| without(ports, entry.ports)).collect();
+        undecided = undecided.into_iter().flat_map(|ports| without(ports, entry.ports)).collect();
     }
-    open.first().map(|ports| Denial { question, denied: *ports, by: LAST + 1 })
+    undecided.first().map(|ports| Denial { ports: *ports, by: DEFAULT_ENTRY })
 }
 
 fn common(one: Ports, other: Ports) -> Option<Ports> {
@@ -138,50 +126,59 @@ fn common(one: Ports, other: Ports) -> Option<Ports> {
     (from <= to).then_some(Ports { from, to })
 }
 
-fn without(ports: Ports, taken: Ports) -> Vec<Ports> {
+fn without(ports: Ports, taken: Ports) -> impl Iterator<Item = Ports> {
     let below = taken.from.checked_sub(1).and_then(|to| common(ports, Ports { from: 0, to }));
     let above = taken.to.checked_add(1).and_then(|from| common(ports, Ports { from, to: u16::MAX }));
-    below.into_iter().chain(above).collect()
+    below.into_iter().chain(above)
 }
 
-/// What the ACLs deny, and the commands that together open the way.
-fn denied(context: CheckContext<'_>, asked: &[Question<'_>]) -> Option<(String, String)> {
-    let mut used: BTreeSet<(&str, bool, u16)> = BTreeSet::new();
-    let (mut observed, mut fixes): (Vec<String>, Vec<String>) = Default::default();
-    let denials = asked.iter().filter_map(|question| deny(*question));
-    for Denial { question: Question { acl, is_egress, peer, ports }, denied, by } in denials {
-        let (what, direction) = if is_egress { ("to", "--egress") } else { ("from", "--ingress") };
-        let by_entry = if by > LAST { "no entry allows".to_owned() } else { format!("entry {by} denies") };
-        let one = format!("{}: {by_entry} port {denied} {what} {peer}", acl.id);
-        if observed.contains(&one) {
+/// What the ACLs deny, and the commands that together open the way. `None` if they deny nothing.
+fn denials(context: CheckContext<'_>, permissions: &[Permission<'_>]) -> Option<(String, String)> {
+    // The numbers of the entries that the commands add.
+    let mut added = BTreeSet::new();
+    let (mut observed, mut fixes) = (Vec::new(), Vec::new());
+    for permission in permissions {
+        let Some(Denial { ports, by }) = denial(permission) else { continue };
+        let Permission { acl, is_egress, peer, .. } = permission;
+        let to = if *is_egress { "to" } else { "from" };
+        let by_entry = match by {
+            DEFAULT_ENTRY => "no entry allows".to_owned(),
+            number => format!("entry {number} denies"),
+        };
+        let denial = format!("{}: {by_entry} port {ports} {to} {peer}", acl.id);
+        if observed.contains(&denial) {
             continue;
         }
-        observed.push(one);
-        let is_taken = |number: u16| {
-            let entries = acl.entries.iter();
-            entries.filter(|it| it.is_egress == is_egress).any(|it| it.number == number)
-                || used.contains(&(&acl.id, is_egress, number))
+        observed.push(denial);
+        let is_taken = |number: &u16| {
+            added.contains(&(&acl.id, *is_egress, *number))
+                || acl.entries.iter().any(|it| it.is_egress == *is_egress && it.number == *number)
         };
         // Before the entry that denies, where a number is free.
-        let Some(number) = (1..by).rev().find(|number| !is_taken(*number)) else {
-            let describe = context.aws("ec2 describe-network-acls --network-acl-ids", &[&acl.id]);
-            fixes.push(format!(
-                "entry {by} of {} leaves no lower number free; renumber it: {describe}",
-                acl.id
-            ));
-            continue;
-        };
-        used.insert((&acl.id, is_egress, number));
-        let (number, range) = (number.to_string(), format!("From={},To={}", ports.from, ports.to));
-        let cidr = if peer.addr().is_ipv4() { "--cidr-block" } else { "--ipv6-cidr-block" };
-        fixes.push(context.aws(
-            "ec2 create-network-acl-entry --network-acl-id {} {} --rule-number {} --protocol tcp --port-range {} {} {} \
-             --rule-action allow",
-            &[&acl.id, direction, &number, &range, cidr, &peer.to_string()],
-        ));
+        let number = (1..by).rev().find(|number| !is_taken(number));
+        added.extend(number.map(|number| (&acl.id, *is_egress, number)));
+        fixes.push(match number {
+            Some(number) => allow(context, permission, number),
+            None => {
+                let show = context.aws("ec2 describe-network-acls --network-acl-ids", &[&acl.id]);
+                format!("entry {by} of {} leaves no lower number free; renumber it: {show}", acl.id)
+            }
+        });
     }
     let fix = format!("allow it: {}", fixes.join(" "));
     (!observed.is_empty()).then(|| (observed.join("; "), fix))
+}
+
+fn allow(context: CheckContext<'_>, permission: &Permission<'_>, number: u16) -> String {
+    let Permission { acl, is_egress, peer, ports } = permission;
+    let direction = if *is_egress { "--egress" } else { "--ingress" };
+    let cidr = if peer.addr().is_ipv4() { "--cidr-block" } else { "--ipv6-cidr-block" };
+    let (number, range) = (number.to_string(), format!("From={},To={}", ports.from, ports.to));
+    context.aws(
+        "ec2 create-network-acl-entry --network-acl-id {} {} --rule-number {} --protocol tcp --port-range {} {} {} \
+         --rule-action allow",
+        &[&acl.id, direction, &number, &range, cidr, &peer.to_string()],
+    )
 }
 
 #[cfg(test)]
@@ -195,8 +192,8 @@ mod tests {
     fn ask(entries: Vec<AclEntry>, from: u16, to: u16) -> Option<(Ports, u16)> {
         let acl = Acl { id: "acl-1".into(), subnets: Vec::new(), entries };
         let peer = "10.0.1.0/24".parse().unwrap();
-        let question = Question { acl: &acl, is_egress: false, peer, ports: Ports { from, to } };
-        deny(question).map(|Denial { denied, by, .. }| (denied, by))
+        let permission = Permission { acl: &acl, is_egress: false, peer, ports: Ports { from, to } };
+        denial(&permission).map(|Denial { ports, by }| (ports, by))
     }
 
     #[test]

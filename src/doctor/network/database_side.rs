@@ -8,72 +8,62 @@ use ipnet::IpNet;
 use super::facts::Subnet;
 use crate::binding::Role;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Host, LoadBalancer};
+use crate::doctor::facts::LoadBalancer;
 use crate::doctor::finding::Finding;
 use crate::text::Joined as _;
 
+type Subnets = BTreeMap<String, Subnet>;
+
 pub fn addresses(context: CheckContext<'_>) -> Vec<IpAddr> {
-    let resolution = context.facts.resolution.as_ref();
-    resolution.map(|resolution| resolution.addresses.iter().collect()).unwrap_or_default()
+    context.facts.resolution.iter().flat_map(|resolution| resolution.addresses.iter()).collect()
 }
 
-/// The subnets that hold the endpoint's addresses.
-pub fn subnets<'n>(context: CheckContext<'_>, subnets: &'n BTreeMap<String, Subnet>) -> Vec<&'n Subnet> {
-    let of_hosts = || context.hosts().iter().flat_map(|host| &host.subnets).map(|(id, _)| id);
+/// The subnets that the database's instances may be in.
+fn all_subnets<'n>(context: CheckContext<'_>, subnets: &'n Subnets) -> impl Iterator<Item = &'n Subnet> {
+    let of_hosts = context.hosts().iter().flat_map(|host| &host.subnets);
+    let ids: BTreeSet<&String> = of_hosts.map(|(id, _)| id).collect();
+    subnets.values().filter(move |subnet| ids.contains(&subnet.id))
+}
+
+/// Those of them that hold the endpoint's addresses.
+pub fn subnets<'n>(context: CheckContext<'_>, subnets: &'n Subnets) -> Vec<&'n Subnet> {
     let addresses = addresses(context);
-    let is_here = |subnet: &&Subnet| {
-        of_hosts().any(|id| *id == subnet.id) && addresses.iter().any(|address| subnet.holds(*address))
-    };
-    subnets.values().filter(is_here).collect()
+    let is_here = |subnet: &&Subnet| addresses.iter().any(|address| subnet.holds(*address));
+    all_subnets(context, subnets).filter(is_here).collect()
 }
 
 /// The subnets that a failover may move the endpoint's addresses into: those in the zone of another instance than the
 /// writer's, or of a standby, without those that hold the addresses now.
-pub fn failover_subnets<'n>(
-    context: CheckContext<'_>,
-    subnets: &'n BTreeMap<String, Subnet>,
-) -> Vec<&'n Subnet> {
+pub fn failover_subnets<'n>(context: CheckContext<'_>, subnets: &'n Subnets) -> Vec<&'n Subnet> {
     let writer = context.writer_host().filter(|_| context.binding.role == Role::Writer);
-    let is_writer = |host: &Host| writer.is_some_and(|writer| writer.identifier == host.identifier);
-    let places = context
-        .hosts()
-        .iter()
-        .map(|host| (Some(&host.zone).filter(|_| !is_writer(host)), &host.standby_zone));
-    let zones: BTreeSet<&String> = places
-        .flat_map(|(own, of_standby)| [own.and_then(Option::as_ref), of_standby.as_ref()])
-        .flatten()
-        .collect();
+    let mut zones = BTreeSet::new();
+    for host in context.hosts() {
+        zones.extend(&host.standby_zone);
+        if writer.is_none_or(|writer| writer.identifier != host.identifier) {
+            zones.extend(&host.zone);
+        }
+    }
     let addresses = addresses(context);
-    let of_hosts: BTreeSet<&String> =
-        context.hosts().iter().flat_map(|host| &host.subnets).map(|(id, _)| id).collect();
     let is_next = |subnet: &&Subnet| {
-        of_hosts.contains(&subnet.id)
-            && zones.contains(&subnet.zone)
-            && !addresses.iter().any(|address| subnet.holds(*address))
+        zones.contains(&subnet.zone) && !addresses.iter().any(|address| subnet.holds(*address))
     };
-    subnets.values().filter(is_next).collect()
+    all_subnets(context, subnets).filter(is_next).collect()
 }
 
 /// The ranges of all the database's subnets, of the family of the endpoint's addresses.
-pub fn ranges(context: CheckContext<'_>, subnets: &BTreeMap<String, Subnet>) -> Vec<IpNet> {
-    let ids: BTreeSet<&String> =
-        context.hosts().iter().flat_map(|host| &host.subnets).map(|(id, _)| id).collect();
+pub fn ranges(context: CheckContext<'_>, subnets: &Subnets) -> Vec<IpNet> {
     let is_v4 = addresses(context).iter().all(IpAddr::is_ipv4);
-    let ranges = ids.into_iter().filter_map(|id| subnets.get(id)).flat_map(|subnet| &subnet.cidrs);
+    let ranges = all_subnets(context, subnets).flat_map(|subnet| &subnet.cidrs);
     ranges.filter(|range| range.addr().is_ipv4() == is_v4).copied().collect()
 }
 
-/// The load balancer's subnets, one in each zone.
-pub fn of_load_balancer<'n>(
-    load_balancer: &LoadBalancer,
-    subnets: &'n BTreeMap<String, Subnet>,
-) -> Vec<&'n Subnet> {
+pub fn of_load_balancer<'n>(load_balancer: &LoadBalancer, subnets: &'n Subnets) -> Vec<&'n Subnet> {
     load_balancer.zones.values().filter_map(|id| subnets.get(id)).collect()
 }
 
 pub fn not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
     if let Some(unread) = context.unread_database() {
-        return Finding::unread_optional(check, unread, what);
+        return Finding::unread(check, unread, what);
     }
     let field = if context.is_v6() { "ipv6-addresses.ipv6-address" } else { "addresses.private-ip-address" };
     let filter = format!("Name={field},Values={}", addresses(context).iter().joined(","));

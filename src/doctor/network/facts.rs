@@ -15,7 +15,6 @@ pub struct Network {
     pub rules: Fact<Vec<Rule>>,
     /// The load balancer's and the database's subnets, by id.
     pub subnets: Fact<BTreeMap<String, Subnet>>,
-    /// The network ACLs of these subnets.
     pub acls: Fact<Vec<Acl>>,
     /// The route tables of these subnets, and the main ones of their VPCs.
     pub route_tables: Fact<Vec<RouteTable>>,
@@ -113,6 +112,10 @@ pub struct Subnet {
 impl Subnet {
     pub fn holds(&self, address: IpAddr) -> bool {
         self.cidrs.iter().any(|cidr| cidr.contains(&address))
+    }
+
+    pub fn range(&self, is_v4: bool) -> Option<IpNet> {
+        self.cidrs.iter().find(|cidr| cidr.addr().is_ipv4() == is_v4).copied()
     }
 }
 

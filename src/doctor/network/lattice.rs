@@ -7,12 +7,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::facts::{LatticePath, Resource, ResourceConfiguration, ResourceGateway};
-use super::security_groups::{self, Source};
+use super::security_groups::Source;
 use super::{database_side, shares};
 use crate::binding::Role;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Database, DatabaseKind, Fact, Facts};
-use crate::doctor::finding::Finding;
+use crate::doctor::facts::{Database, DatabaseKind, Fact, Unread};
+use crate::doctor::finding::{Checked, FactOr as _, Finding, all};
 use crate::endpoint::{self, RdsKind, RdsName, is_of_a_cluster};
 use crate::error::ErrorKind;
 
@@ -39,48 +39,37 @@ pub enum Designation {
     Unjudged(&'static str),
 }
 
-pub fn findings(context: CheckContext<'_>, paths: &Fact<Vec<LatticePath>>) -> Vec<Finding> {
-    match paths {
-        Err(unread) => {
-            let could_not = match unread.kind {
-                ErrorKind::Transient => "paths by VPC Lattice, which not every Region has",
-                _ => "paths by VPC Lattice",
-            };
-            vec![Finding::unread_optional(CONFIGURATION, unread, could_not)]
-        }
-        Ok(paths) if paths.is_empty() => vec![no_path(context)],
-        Ok(paths) => paths.iter().flat_map(|path| of(context, path)).collect(),
+pub fn findings(context: CheckContext<'_>, paths: &Fact<Vec<LatticePath>>) -> Checked<Vec<Finding>> {
+    let not_checked = match paths {
+        Err(Unread { kind: ErrorKind::Transient, .. }) => "paths by VPC Lattice, which not every Region has",
+        _ => "paths by VPC Lattice",
+    };
+    let paths = paths.or_not_examined(CONFIGURATION, not_checked)?;
+    if paths.is_empty() {
+        let not_checked = "whether a resource configuration is for the database";
+        context.facts.resolution.or_not_examined(CONFIGURATION, not_checked)?;
+        context.facts.targets.or_not_examined(CONFIGURATION, not_checked)?;
+        context.facts.database.or_not_examined(CONFIGURATION, not_checked)?;
+        let observed = "this account has no resource configuration for the database";
+        return Ok(vec![Finding::ok(CONFIGURATION, observed)]);
     }
-}
-
-/// No configuration designates the database, as far as the facts for it could be read.
-fn no_path(context: CheckContext<'_>) -> Finding {
-    let Facts { resolution, targets, database, .. } = context.facts;
-    let unread = [resolution.as_ref().err(), targets.as_ref().err(), database.as_ref().err()];
-    match unread.into_iter().flatten().next() {
-        Some(unread) => {
-            let could_not = "whether a resource configuration is for the database";
-            Finding::unread_optional(CONFIGURATION, unread, could_not)
-        }
-        None => Finding::ok(CONFIGURATION, "this account has no resource configuration for the database"),
-    }
+    Ok(paths.iter().flat_map(|path| findings_about(context, path)).collect())
 }
 
 /// How the resource designates the binding's database, or `None` if it is another resource.
 pub fn designation(context: CheckContext<'_>, resource: &Resource) -> Option<Designation> {
+    let addresses = database_side::addresses(context);
     match resource {
         Resource::Name(name) => by_name(context, name),
         Resource::Address(address) => {
-            let is_here = database_side::addresses(context).contains(address) || is_target(context, *address);
+            let is_here = addresses.contains(address) || is_target(context, *address);
             is_here.then_some(Designation::Fixed("an address"))
         }
         Resource::Arn(arn) => by_arn(context, arn),
         Resource::Ranges(ranges) => {
-            let addresses = database_side::addresses(context);
-            let holds = addresses.is_empty()
-                || ranges.is_empty()
-                || addresses.iter().any(|address| ranges.iter().any(|range| range.contains(address)));
-            holds.then_some(Designation::Unjudged("a range of addresses"))
+            let is_inside = |address| ranges.iter().any(|range| range.contains(address));
+            let may_hold_it = addresses.is_empty() || ranges.is_empty() || addresses.iter().any(is_inside);
+            may_hold_it.then_some(Designation::Unjudged("a range of addresses"))
         }
         Resource::Other => Some(Designation::Unjudged("a resource of a kind that the doctor does not know")),
     }
@@ -165,7 +154,6 @@ fn is_bound_to_a_member(context: CheckContext<'_>) -> bool {
     context.binding.role == Role::Writer && context.database().is_some_and(is_member)
 }
 
-/// Whether a global cluster's endpoint is among these names.
 fn is_global<'n>(mut names: impl Iterator<Item = &'n str>) -> bool {
     names.any(|name| RdsKind::parse(name) == Some(RdsKind::Global))
 }
@@ -176,27 +164,19 @@ fn is_target(context: CheckContext<'_>, address: IpAddr) -> bool {
     targets.keys().filter_map(|target| target.parse::<SocketAddr>().ok()).any(|target| target.ip() == address)
 }
 
-fn of(context: CheckContext<'_>, path: &LatticePath) -> Vec<Finding> {
-    let LatticePath { configuration, gateway, rules: _, subnets: _, shares } = path;
+fn findings_about(context: CheckContext<'_>, path: &LatticePath) -> Vec<Finding> {
+    let configuration = &path.configuration;
     // It may be another database's, and so is everything else about it.
     if let Some(Designation::Unjudged(what)) = designation(context, &configuration.resource) {
-        return vec![not_judged(context, configuration, what)];
+        let observed = format!("whether {} is for the database: it has {what}", configuration.id);
+        let fix = format!("see its configuration: {}", show(context, configuration));
+        return vec![Finding::not_examined(RESOURCE, observed, fix)];
     }
     let mut findings = vec![check_configuration(context, configuration)];
     findings.extend(check_resource(context, configuration));
     findings.extend(check_port(context, configuration));
-    match gateway {
-        None => findings.push(no_gateway(context, configuration)),
-        Some(Err(unread)) => {
-            let could_not = "the resource gateway, and security groups between it and the database";
-            findings.push(Finding::unread_optional(GATEWAY, unread, could_not));
-        }
-        Some(Ok(gateway)) => {
-            findings.push(check_gateway(context, gateway));
-            findings.extend(check_security_groups(context, path, gateway));
-        }
-    }
-    findings.push(shares::check_share(context, configuration, shares));
+    findings.extend(all(check_gateway(context, path)));
+    findings.extend(all(shares::check_share(context, configuration, &path.shares).map(Some)));
     findings
 }
 
@@ -212,20 +192,31 @@ fn show(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Str
     context.aws("vpc-lattice get-resource-configuration --resource-configuration-identifier", &[id])
 }
 
-fn not_judged(
-    context: CheckContext<'_>,
-    configuration: &ResourceConfiguration,
-    what: &'static str,
-) -> Finding {
-    let observed = format!("whether {} is for the database: it has {what}", configuration.id);
-    let fix = format!("see its configuration: {}", show(context, configuration));
-    Finding::not_examined(RESOURCE, observed, fix)
-}
-
-fn check_gateway(context: CheckContext<'_>, gateway: &ResourceGateway) -> Finding {
-    let ResourceGateway { id, status, .. } = gateway;
+fn check_gateway(context: CheckContext<'_>, path: &LatticePath) -> Checked<Vec<Finding>> {
+    let between = "security groups between";
+    let Some(gateway) = &path.gateway else {
+        let id = &path.configuration.id;
+        let observed = format!("{between} the resource gateway and the database: {id} names no gateway");
+        let fix = format!("see its configuration: {}", show(context, &path.configuration));
+        return Ok(vec![Finding::not_examined(GATEWAY, observed, fix)]);
+    };
+    let not_checked = format!("the resource gateway, and {between} it and the database");
+    let ResourceGateway { id, status, security_groups, .. } =
+        gateway.or_not_examined(GATEWAY, &not_checked)?;
     let show = context.aws("vpc-lattice get-resource-gateway --resource-gateway-identifier", &[id]);
-    check_status(GATEWAY, format!("{id}, {status}"), status, &show)
+    let mut findings = vec![check_status(GATEWAY, format!("{id}, {status}"), status, &show)];
+    let source = Source {
+        context,
+        name: "the resource gateway",
+        egress: EGRESS,
+        ingress: INGRESS,
+        security_groups,
+        subnets: path.subnets.iter().flat_map(|subnets| subnets.values()).collect(),
+        has_health_checks: false,
+        database_ranges: Vec::new(),
+    };
+    findings.extend(source.check(&path.rules, &path.subnets));
+    Ok(findings)
 }
 
 fn check_status(check: &'static str, observed: String, status: &str, look: &str) -> Finding {
@@ -240,7 +231,6 @@ fn check_status(check: &'static str, observed: String, status: &str, look: &str)
     Finding::problem(check, observed, "it may carry no connection", fix)
 }
 
-/// The configuration has a name that follows a failover.
 fn check_resource(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Option<Finding> {
     let ResourceConfiguration { id, resource, .. } = configuration;
     let resource_text = match resource {
@@ -272,10 +262,9 @@ fn follow(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> S
         return "give it the cluster's writer endpoint, as the binding: see the finding endpoint_kind"
             .to_owned();
     };
-    let group = context.facts.group.as_ref();
     let is_v4 = match configuration.resource {
         Resource::Address(address) => address.is_ipv4(),
-        _ => group.map_or(true, |group| group.address_type != "ipv6"),
+        _ => !context.is_v6(),
     };
     let family = if is_v4 { "IPV4" } else { "IPV6" };
     let definition = format!("dnsResource={{domainName={name},ipAddressType={family}}}");
@@ -288,13 +277,10 @@ fn follow(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> S
 /// the VPC, and other names perhaps not.
 fn name_to_follow<'a>(context: CheckContext<'a>) -> Option<&'a str> {
     let follows = |name: &&str| by_name(context, name) == Some(Designation::Follows);
-    let is_of_rds = |name: &&str| RdsName::parse(name).is_some();
-    let names = context.names();
-    let of_rds = names.iter().copied().find(|name| is_of_rds(name) && follows(name));
-    of_rds.or_else(|| names.first().copied().filter(follows))
+    let mut of_rds = context.names().into_iter().filter(|name| RdsName::parse(name).is_some());
+    of_rds.find(follows).or_else(|| Some(context.binding.endpoint.as_str()).filter(follows))
 }
 
-/// The command that changes a configuration: the values are its id, and the options.
 fn update(context: CheckContext<'_>, values: &[&str]) -> String {
     context.aws("vpc-lattice update-resource-configuration --resource-configuration-identifier", values)
 }
@@ -308,39 +294,10 @@ fn check_port(context: CheckContext<'_>, configuration: &ResourceConfiguration) 
     if ports.iter().any(|range| range.contains(port)) {
         return Some(Finding::ok(PORT, observed));
     }
-    let port_text = port.to_string();
+    let port = port.to_string();
     let mut values = vec![id.as_str(), "--port-ranges"];
-    values.extend(ranges.iter().chain([&port_text]).map(String::as_str));
-    Some(Finding::problem(
-        PORT,
-        format!("{observed}, and not {port}"),
-        "no client connects to the database's port by this path",
-        format!("add the port: {}", update(context, &values)),
-    ))
-}
-
-fn no_gateway(context: CheckContext<'_>, configuration: &ResourceConfiguration) -> Finding {
-    let id = &configuration.id;
-    let observed =
-        format!("security groups between the resource gateway and the database: {id} names no gateway");
-    let fix = format!("see its configuration: {}", show(context, configuration));
-    Finding::not_examined(GATEWAY, observed, fix)
-}
-
-/// The gateway's groups let it out to the database, and the database's groups admit it.
-fn check_security_groups(
-    context: CheckContext<'_>,
-    path: &LatticePath,
-    gateway: &ResourceGateway,
-) -> Vec<Finding> {
-    let subnets: Vec<_> = path.subnets.iter().flat_map(|subnets| subnets.values()).collect();
-    let source = Source {
-        name: "the resource gateway",
-        egress: EGRESS,
-        ingress: INGRESS,
-        security_groups: &gateway.security_groups,
-        subnets: &subnets,
-        has_health_checks: false,
-    };
-    security_groups::check_source(context, source, &path.rules, Vec::new(), &path.subnets)
+    values.extend(ranges.iter().chain([&port]).map(String::as_str));
+    let impact = "no client connects to the database's port by this path";
+    let fix = format!("add the port: {}", update(context, &values));
+    Some(Finding::problem(PORT, format!("{observed}, and not {port}"), impact, fix))
 }

@@ -1,9 +1,7 @@
 //! The last hour's connections and resets.
 
-use std::collections::BTreeMap;
-
 use super::facts::{Measured, Network};
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Checked, FactOr as _, Finding};
 
 const TRAFFIC: &str = "traffic";
 const BLOCKED: &str = "blocked_flows";
@@ -11,33 +9,28 @@ const RESETS: &str = "resets";
 /// Fewer in an hour say nothing.
 const MANY: u64 = 10;
 
-pub fn findings(network: &Network) -> Vec<Finding> {
-    let sums = match &network.metrics {
-        Err(unread) => {
-            let could_not = "the last hour's connections, resets and blocked connections";
-            return vec![Finding::unread_optional(TRAFFIC, unread, could_not)];
-        }
-        Ok(sums) => sums,
-    };
+pub fn findings(network: &Network) -> Checked<[Finding; 3]> {
+    let not_checked = "the last hour's connections, resets and blocked connections";
+    let sums = network.metrics.or_not_examined(TRAFFIC, not_checked)?;
+    let sum = |measured: Measured| sums.get(&measured).copied().unwrap_or_default();
+    let flows = sum(Measured::NEW_FLOWS);
     let is_private_link = network.services.as_ref().is_ok_and(|services| !services.is_empty());
-    vec![check_traffic(sums, is_private_link), check_blocked(sums), check_resets(sums)]
-}
-
-fn sum(sums: &BTreeMap<Measured, u64>, of: Measured) -> u64 {
-    sums.get(&of).copied().unwrap_or_default()
+    let through = is_private_link.then(|| sum(Measured::NEW_CONNECTIONS));
+    let (own, target) = (sum(Measured::LOAD_BALANCER_RESETS), sum(Measured::TARGET_RESETS));
+    Ok([
+        check_traffic(flows, through),
+        check_blocked(sum(Measured::BLOCKED_INBOUND), sum(Measured::BLOCKED_OUTBOUND)),
+        check_resets(flows, own, target, sum(Measured::CLIENT_RESETS)),
+    ])
 }
 
 /// Connections through the endpoint service also go through the load balancer.
-fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Finding {
-    let flows = sum(sums, Measured::NEW_FLOWS);
-    let through = sum(sums, Measured::NEW_CONNECTIONS);
-    let of_services = match is_private_link {
-        true => format!(", {through} through the endpoint service"),
-        false => String::new(),
-    };
+fn check_traffic(flows: u64, through_services: Option<u64>) -> Finding {
+    let of_services = through_services.map(|through| format!(", {through} through the endpoint service"));
+    let of_services = of_services.unwrap_or_default();
     let observed = format!("{flows} new connections in the last hour{of_services}");
     // The two are counted by different services, some minutes apart.
-    if is_private_link && flows == 0 && through > MANY {
+    if flows == 0 && through_services.is_some_and(|through| through > MANY) {
         let impact = "vendors connect to the endpoint service, and nothing gets through the load balancer";
         let fix = "see blocked_flows, security_groups and targets";
         return Finding::warning(TRAFFIC, observed, impact, fix);
@@ -45,9 +38,7 @@ fn check_traffic(sums: &BTreeMap<Measured, u64>, is_private_link: bool) -> Findi
     Finding::ok(TRAFFIC, observed)
 }
 
-/// The load balancer's security groups block no connection.
-fn check_blocked(sums: &BTreeMap<Measured, u64>) -> Finding {
-    let (inbound, outbound) = (sum(sums, Measured::BLOCKED_INBOUND), sum(sums, Measured::BLOCKED_OUTBOUND));
+fn check_blocked(inbound: u64, outbound: u64) -> Finding {
     let observed =
         format!("{inbound} connections blocked from clients and {outbound} towards targets in the last hour");
     if outbound > 0 {
@@ -64,10 +55,7 @@ fn check_blocked(sums: &BTreeMap<Measured, u64>) -> Finding {
 }
 
 /// Resets are few against the connections: some are part of every day.
-fn check_resets(sums: &BTreeMap<Measured, u64>) -> Finding {
-    let flows = sum(sums, Measured::NEW_FLOWS);
-    let (own, target) = (sum(sums, Measured::LOAD_BALANCER_RESETS), sum(sums, Measured::TARGET_RESETS));
-    let client = sum(sums, Measured::CLIENT_RESETS);
+fn check_resets(flows: u64, own: u64, target: u64, client: u64) -> Finding {
     let observed =
         format!("{own} by the load balancer, {target} by targets, {client} by clients in the last hour");
     let are_many = |resets: u64| resets > MANY && resets.saturating_mul(2) > flows;

@@ -12,8 +12,7 @@ use super::facts::{
 use super::lattice;
 use crate::binding::Binding;
 use crate::doctor::context::CheckContext;
-use crate::doctor::facts::{Fact, Facts, LoadBalancer};
-use crate::doctor::reading::read_until;
+use crate::doctor::facts::{Fact, Facts, LoadBalancer, read_until};
 use crate::error::Error;
 
 pub trait InspectNetwork {
@@ -87,7 +86,6 @@ pub struct LatticeReader<'a, L, S, N> {
 }
 
 impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L, S, N> {
-    /// The account's resource configurations, for the paths of every binding.
     pub async fn configurations(&self, account: &str) -> Fact<Vec<ResourceConfiguration>> {
         let listing = self.lattice.configurations(account);
         read_until(self.deadline, "list the resource configurations", listing).await

@@ -9,7 +9,7 @@ use super::database_side;
 use super::facts::{Network, Route, RouteTable, Subnet};
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::LoadBalancer;
-use crate::doctor::finding::{Finding, FindingKind};
+use crate::doctor::finding::{Checked, FactOr as _, Finding, FindingKind};
 use crate::text::Joined as _;
 
 const CHECK: &str = "routes";
@@ -61,56 +61,53 @@ impl Way<'_> {
     }
 }
 
-pub fn findings(
+pub fn check_routes(
     context: CheckContext<'_>,
     load_balancer: &LoadBalancer,
     network: &Network,
-) -> Option<Finding> {
-    let (tables, subnets) = match (&network.route_tables, &network.subnets) {
-        (Ok(tables), Ok(subnets)) => (tables, subnets),
-        (Err(unread), _) | (_, Err(unread)) => {
-            let could_not = "the routes between the load balancer and the database";
-            return Some(Finding::unread_optional(CHECK, unread, could_not));
-        }
-    };
-    let address = database_side::addresses(context).first().copied()?;
+) -> Checked<Option<Finding>> {
+    let what = "the routes between the load balancer and the database";
+    let tables = network.route_tables.or_not_examined(CHECK, what)?;
+    let subnets = network.subnets.or_not_examined(CHECK, what)?;
+    let Some(address) = database_side::addresses(context).first().copied() else { return Ok(None) };
     let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
-    let here = database_side::subnets(context, subnets);
-    let later = database_side::failover_subnets(context, subnets);
-    let mut now = ways(tables, &of_load_balancer, &here, address.is_ipv4());
-    if here.is_empty() {
+    let of_database = database_side::subnets(context, subnets);
+    let mut now = ways(tables, &of_load_balancer, &of_database, address.is_ipv4());
+    if of_database.is_empty() {
         // The subnets of another account are not listed.
         let to = IpNet::from(address);
         now.extend(of_load_balancer.iter().filter_map(|from| way(tables, from, to, Direction::There)));
     }
-    let later = ways(tables, &of_load_balancer, &later, address.is_ipv4());
-    let of = |ways: &[Way<'_>], wanted: Passage| ways.iter().any(|way| way.passage() == wanted);
-    let open = || now.iter().chain(&later).filter(|way| way.passage() == Passage::Open);
-    let by: BTreeSet<&str> = open().filter_map(|way| Some(way.route?.target.as_str())).collect();
-    if of(&now, Passage::Closed) {
+    let after_failover = database_side::failover_subnets(context, subnets);
+    let later = ways(tables, &of_load_balancer, &after_failover, address.is_ipv4());
+    let any = |ways: &[Way<'_>], wanted: Passage| ways.iter().any(|way| way.passage() == wanted);
+    let open = now.iter().chain(&later).filter(|way| way.passage() == Passage::Open);
+    let by: BTreeSet<&str> = open.filter_map(|way| Some(way.route?.target.as_str())).collect();
+    if any(&now, Passage::Closed) {
         let (observed, fix) = describe(context, &now, &by);
         let impact = "packets between the load balancer and the database are lost";
-        return Some(database_side::cut_off(context, CHECK, observed, impact, fix));
+        return Ok(Some(database_side::cut_off(context, CHECK, observed, impact, fix)));
     }
-    if of(&now, Passage::Unknown) && !database_side::is_reached(context) {
-        return Some(not_judged(context, &now));
+    if any(&now, Passage::Unknown) && !database_side::is_reached(context) {
+        return Ok(Some(not_judged(context, &now)));
     }
-    let is_seen = |subnet: &&Subnet| table(tables, subnet).is_some();
-    let is_both_ways =
-        !here.is_empty() && !of_load_balancer.is_empty() && here.iter().chain(&of_load_balancer).all(is_seen);
+    let is_side_known =
+        |side: &[&Subnet]| !side.is_empty() && side.iter().all(|subnet| table(tables, subnet).is_some());
     // Inside one VPC both ways are local.
     let is_local = |way: &Way<'_>| way.route.is_some_and(|route| route.target == "local");
-    if !is_both_ways && (now.is_empty() || !now.iter().all(is_local)) {
-        let what = "the routes between the load balancer and the database, in both directions";
-        return Some(database_side::not_known(context, CHECK, what));
+    let are_all_local = !now.is_empty() && now.iter().all(is_local);
+    if !(is_side_known(&of_database) && is_side_known(&of_load_balancer) || are_all_local) {
+        let what = format!("{what}, in both directions");
+        return Ok(Some(database_side::not_known(context, CHECK, &what)));
     }
-    if of(&later, Passage::Closed) {
+    if any(&later, Passage::Closed) {
         let (observed, fix) = describe(context, &later, &by);
         let impact = "the next failover may move the writer into such a subnet, and packets are then lost";
-        return Some(Finding::warning(CHECK, observed, impact, fix).of(FindingKind::NextFailover));
+        let finding = Finding::warning(CHECK, observed, impact, fix);
+        return Ok(Some(finding.of_kind(FindingKind::NextFailover)));
     }
     let by = by.into_iter().listed_or(if now.is_empty() { "" } else { "the target is reached" });
-    (!by.is_empty()).then(|| Finding::ok(CHECK, by))
+    Ok((!by.is_empty()).then(|| Finding::ok(CHECK, by)))
 }
 
 /// The ways from each subnet of the one side to each of the other, and back.
@@ -120,28 +117,25 @@ fn ways<'n>(
     of_database: &[&'n Subnet],
     is_v4: bool,
 ) -> Vec<Way<'n>> {
-    let mut ways = Vec::new();
-    for (from, to) in of_load_balancer.iter().flat_map(|from| of_database.iter().map(move |to| (*from, *to)))
-    {
-        let there = range(to, is_v4).and_then(|range| way(tables, from, range, Direction::There));
+    let between = |from: &'n Subnet, to: &'n Subnet| {
+        let there = to.range(is_v4).and_then(|range| way(tables, from, range, Direction::There));
         // Behind a NAT gateway, the replies go to its own address, which the facts do not have.
         let route = there.as_ref().and_then(|way| way.route);
         let is_by_nat = route.is_some_and(|route| route.target.starts_with("nat-"));
-        let back = range(from, is_v4).filter(|_| !is_by_nat);
-        let back = back.and_then(|range| way(tables, to, range, Direction::Back));
-        ways.extend(there.into_iter().chain(back));
-    }
-    ways
+        let back = from.range(is_v4).filter(|_| !is_by_nat);
+        [there, back.and_then(|range| way(tables, to, range, Direction::Back))].into_iter().flatten()
+    };
+    let pairs = of_load_balancer.iter().flat_map(|from| of_database.iter().map(move |to| (from, to)));
+    pairs.flat_map(|(from, to)| between(from, to)).collect()
 }
 
 /// `None` in a VPC of another account, whose tables are not listed.
 fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet, direction: Direction) -> Option<Way<'n>> {
     let table = table(tables, subnet)?;
-    Some(Way { table, subnet, to, route: route(table, to), direction })
-}
-
-fn range(subnet: &Subnet, is_v4: bool) -> Option<IpNet> {
-    subnet.cidrs.iter().find(|range| range.addr().is_ipv4() == is_v4).copied()
+    // The most specific route for the whole range decides.
+    let matching = table.routes.iter().filter(|route| route.to.contains(&to));
+    let route = matching.max_by_key(|route| route.to.prefix_len());
+    Some(Way { table, subnet, to, route, direction })
 }
 
 /// The subnet's own table, otherwise its VPC's main one.
@@ -150,15 +144,10 @@ fn table<'n>(tables: &'n [RouteTable], subnet: &Subnet) -> Option<&'n RouteTable
     own.or_else(|| tables.iter().find(|table| table.is_main && table.vpc == subnet.vpc))
 }
 
-/// The most specific route for the whole range decides.
-fn route(table: &RouteTable, to: IpNet) -> Option<&Route> {
-    let matching = table.routes.iter().filter(|route| route.to.contains(&to));
-    matching.max_by_key(|route| route.to.prefix_len())
-}
-
 /// What is observed of the closed ways, and the commands that together open them.
 fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) -> (String, String) {
-    let (mut faults, mut fixes) = (BTreeMap::<_, BTreeSet<&str>>::new(), BTreeMap::<_, BTreeSet<_>>::new());
+    let mut faults = BTreeMap::<_, BTreeSet<&str>>::new();
+    let mut fixes = BTreeMap::<_, BTreeSet<_>>::new();
     for way in ways.iter().filter(|way| way.passage() == Passage::Closed) {
         let Way { table, subnet, to, route, .. } = way;
         let fault = match route {
@@ -225,20 +214,18 @@ fn show(context: CheckContext<'_>, table: &RouteTable) -> String {
 }
 
 fn not_judged(context: CheckContext<'_>, ways: &[Way<'_>]) -> Finding {
-    let unknown = || ways.iter().filter(|way| way.passage() == Passage::Unknown);
-    let list: BTreeSet<String> = unknown()
-        .map(|Way { table, subnet, to, route, .. }| {
-            let is_open = |route: &&&Route| {
-                !route.is_blackhole && (route.target.starts_with("nat-") || route.target == "unknown")
-            };
-            let target = route.as_ref().filter(is_open).map(|route| route.target.as_str());
-            let target = target.unwrap_or("a prefix list or a route for a part of it");
-            format!("{} of {} may lead to {to} through {target}", table.id, subnet.id)
-        })
-        .collect();
-    let list = list.iter().joined("; ");
+    let (mut unknown, mut shows) = (BTreeSet::new(), BTreeSet::new());
+    for way in ways.iter().filter(|way| way.passage() == Passage::Unknown) {
+        let Way { table, subnet, to, route, .. } = way;
+        let may_lead_there = |route: &&Route| {
+            !route.is_blackhole && (route.target.starts_with("nat-") || route.target == "unknown")
+        };
+        let target = route.filter(may_lead_there).map(|route| route.target.as_str());
+        let target = target.unwrap_or("a prefix list or a route for a part of it");
+        unknown.insert(format!("{} of {} may lead to {to} through {target}", table.id, subnet.id));
+        shows.insert(show(context, table));
+    }
+    let list = unknown.iter().joined("; ");
     let observed = format!("whether the routes lead to the other VPC, which the facts do not show: {list}");
-    let shows: BTreeSet<String> = unknown().map(|way| show(context, way.table)).collect();
-    let fix = format!("see the routes: {}", shows.iter().joined(" "));
-    Finding::not_examined(CHECK, observed, fix)
+    Finding::not_examined(CHECK, observed, format!("see the routes: {}", shows.iter().joined(" ")))
 }

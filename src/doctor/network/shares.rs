@@ -5,9 +5,10 @@
 //! rejecting resource share invitations").
 
 use super::facts::{Principal, ResourceConfiguration, Share};
+use crate::arn;
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::Fact;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Checked, FactOr as _, Finding};
 use crate::doctor::shell::line;
 use crate::text::Joined as _;
 
@@ -33,30 +34,25 @@ fn acceptance(status: &str) -> Acceptance {
     }
 }
 
-/// A vendor has accepted the share, and no invitation waits.
 pub fn check_share(
     context: CheckContext<'_>,
     configuration: &ResourceConfiguration,
     shares: &Fact<Vec<Share>>,
-) -> Finding {
+) -> Checked<Finding> {
+    let not_checked =
+        "the accounts that the resource configuration is shared with, and whether they accepted";
     let is_left = |share: &&Share| acceptance(&share.status) != Acceptance::Gone;
-    let shares: Vec<&Share> = match shares {
-        Err(unread) => {
-            let could_not =
-                "the accounts that the resource configuration is shared with, and whether they accepted";
-            return Finding::unread_optional(SHARE, unread, could_not);
-        }
-        Ok(shares) => shares.iter().filter(is_left).collect(),
-    };
+    let shares = shares.or_not_examined(SHARE, not_checked)?;
+    let shares: Vec<&Share> = shares.iter().filter(is_left).collect();
     let observed = observed(configuration, &shares);
     let fixes = fixes(context, configuration, &shares);
     if !fixes.is_empty() {
         let impact =
             "an account sees the resource configuration only after the share is complete and accepted";
-        return Finding::warning(SHARE, observed, impact, fixes.join("; "));
+        return Ok(Finding::warning(SHARE, observed, impact, fixes.join("; ")));
     }
     if with(&shares, Acceptance::Accepted).next().is_some() {
-        return Finding::ok(SHARE, observed);
+        return Ok(Finding::ok(SHARE, observed));
     }
     let gone = with(&shares, Acceptance::Gone);
     let gone = gone.map(|(share, gone)| context.aws(ADD_PRINCIPAL, &[&share.arn, &gone.id])).joined(" ");
@@ -64,9 +60,9 @@ pub fn check_share(
         let impact = "no vendor connects by this path: the invitation was declined or has expired, or the account was \
                       removed";
         let fix = format!("if the account is a vendor's, invite it again: {gone}");
-        return Finding::warning(SHARE, observed, impact, fix);
+        return Ok(Finding::warning(SHARE, observed, impact, fix));
     }
-    shared_with_nobody(context, configuration, &shares)
+    Ok(shared_with_nobody(context, configuration, &shares, observed))
 }
 
 fn with<'s>(shares: &[&'s Share], wanted: Acceptance) -> impl Iterator<Item = (&'s Share, &'s Principal)> {
@@ -74,7 +70,6 @@ fn with<'s>(shares: &[&'s Share], wanted: Acceptance) -> impl Iterator<Item = (&
     pairs.filter(move |(_, principal)| acceptance(&principal.status) == wanted)
 }
 
-/// The steps that are left until each principal has accepted.
 fn fixes(context: CheckContext<'_>, configuration: &ResourceConfiguration, shares: &[&Share]) -> Vec<String> {
     let mut fixes = Vec::new();
     for share in shares.iter().filter(|share| acceptance(&share.status) != Acceptance::Accepted) {
@@ -82,8 +77,8 @@ fn fixes(context: CheckContext<'_>, configuration: &ResourceConfiguration, share
         let put = context.aws(put, &[&share.arn, &configuration.shared_arn]);
         fixes.push(format!("wait some minutes, otherwise put it into the share again: {put}"));
     }
-    let is_pending = |it: &&Principal| acceptance(&it.status) == Acceptance::Pending;
-    let is_invited = |share: &&&Share| share.principals.iter().filter(is_pending).any(is_account);
+    let is_invited =
+        |share: &&&Share| with(&[share], Acceptance::Pending).any(|(_, principal)| is_account(principal));
     fixes.extend(shares.iter().filter(is_invited).map(|share| accept(context, share)));
     if with(shares, Acceptance::Pending).any(|(_, principal)| !is_account(principal)) {
         fixes.push("wait some minutes, then run the doctor again".to_owned());
@@ -142,9 +137,9 @@ fn shared_with_nobody(
     context: CheckContext<'_>,
     configuration: &ResourceConfiguration,
     shares: &[&Share],
+    observed: String,
 ) -> Finding {
     let ResourceConfiguration { id, name, shared_arn, is_for_shared_networks, .. } = configuration;
-    let observed = observed(configuration, shares);
     if *is_for_shared_networks {
         let list =
             "vpc-lattice list-service-network-resource-associations --resource-configuration-identifier";
@@ -152,7 +147,7 @@ fn shared_with_nobody(
         let observed = format!("{observed}; a service network that it is in may be shared");
         return Finding::not_examined(SHARE, observed, format!("see its service networks: {list}"));
     }
-    let fix = match (context.principal.and_then(account), shares.first()) {
+    let fix = match (context.principal.and_then(arn::account), shares.first()) {
         (None, _) => {
             "ask the vendor for the ARN of its principal, then run the doctor with --principal and that ARN"
                 .to_owned()
@@ -166,9 +161,4 @@ fn shared_with_nobody(
         }
     };
     Finding::warning(SHARE, observed, "no other account connects by this path", fix)
-}
-
-/// The account in an ARN.
-pub fn account(principal: &str) -> Option<&str> {
-    principal.split(':').nth(4).filter(|account| !account.is_empty())
 }
