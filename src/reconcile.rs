@@ -44,7 +44,7 @@ pub use ports::{
 };
 pub use preregister::{CANDIDATE_POLL_INTERVAL, KnownMembers, Preregistration};
 pub use rds_query::RDS_TIMEOUT;
-pub(crate) use rds_query::ask_cluster;
+pub(crate) use rds_query::{ask_cluster, with_rds_timeout};
 pub use report::{Report, Status};
 pub use veto::RDS_RECHECK_INTERVAL;
 

@@ -22,7 +22,7 @@ use crate::fleet::{BACKGROUND_INTERVAL, Fleet, Scope};
 use crate::rate_limit::Priority;
 use crate::reconcile::{
     Clients, ListPermit, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
-    TargetGroupApi, ask_cluster, reconcile,
+    TargetGroupApi, ask_cluster, reconcile, with_rds_timeout,
 };
 
 mod result;
@@ -352,8 +352,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         if matches!(asked, Request::Watch(_)) {
             return (asked, members);
         }
-        let end = deadline.min(Instant::now() + RDS_TIMEOUT);
-        let are_all_known = self.find_clusters(event, bindings, &mut members, end).await;
+        let are_all_known = self.find_clusters(event, bindings, &mut members, deadline).await;
         let request = match request(event, bindings, &members, oldest) {
             // The event may be about any binding with the role `readers`.
             Request::Check(to_list) if !are_all_known => Request::Check(&to_list | &readers(bindings)),
@@ -374,21 +373,26 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let unknown = unknown_instances(event, bindings, members);
         let mut are_all_known = unknown.len() <= MAX_INSTANCES;
         let ask = async |instance: String| {
-            let answer = timeout_at(end, self.clients.rds.instance(&instance)).await;
-            let cluster = match answer {
-                Ok(Ok(Some(described))) => {
-                    Some(described.cluster.map(|cluster| cluster.to_ascii_lowercase()))
-                }
-                _ => None,
-            };
-            (instance, cluster)
+            let answer = with_rds_timeout(end, self.clients.rds.instance(&instance)).await;
+            (instance, answer)
         };
-        for (instance, cluster) in join_all(unknown.into_iter().take(MAX_INSTANCES).map(ask)).await {
-            match cluster {
-                Some(cluster) => {
+        for (instance, answer) in join_all(unknown.into_iter().take(MAX_INSTANCES).map(ask)).await {
+            match answer {
+                Ok(Some(described)) => {
+                    let cluster = described.cluster.map(|cluster| cluster.to_ascii_lowercase());
                     members.insert(instance, cluster);
                 }
-                None => are_all_known = false,
+                Ok(None) => are_all_known = false,
+                Err(error) => {
+                    are_all_known = false;
+                    let reason = error.explain();
+                    tracing::warn!(
+                        decision = "rds_unavailable",
+                        instance,
+                        reason,
+                        "the instance's cluster is not known"
+                    );
+                }
             }
         }
         // Only the members of bound clusters are remembered: an account may have thousands of others.

@@ -423,9 +423,10 @@ async fn watch_of_a_bound_member_waits_for_no_answer_of_the_rds_api() {
 async fn event_about_a_member_is_a_check_while_the_rds_api_is_silent() {
     let aws = two_databases();
     aws.always(Action::DescribeDBInstances, Some(ApiFault::Hangs));
-    let started = Instant::now();
+    let (started, log) = (Instant::now(), Log::open());
     let check = invoke(&aws, failover("orders-2"), minute()).await.unwrap();
     assert_eq!((check.trigger, check.bindings.len()), (Trigger::Check, 2));
+    assert!(log.decisions().contains(&"rds_unavailable".to_owned()));
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
 }
 

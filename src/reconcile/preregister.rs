@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::desired::single_address;
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
-use super::rds_query::{ask, ask_cluster};
+use super::rds_query::{ask_cluster, with_rds_timeout};
 use crate::binding::{Binding, Role};
 use crate::endpoint::{DnsZone, cluster_identifier, member, zone};
 use crate::error::Error;
@@ -328,7 +328,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         by: NamedBy,
         name: &str,
     ) {
-        let endpoint = match ask(self.deadline, self.clients.rds.instance(name)).await {
+        let endpoint = match with_rds_timeout(self.deadline, self.clients.rds.instance(name)).await {
             Ok(Some(instance)) => {
                 if !instance.cluster.as_ref().is_some_and(|of| of.eq_ignore_ascii_case(cluster)) {
                     return self.reject(name, "the RDS API says that it is not a member of the cluster");

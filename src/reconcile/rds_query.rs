@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 pub const RDS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Ends a question after [`RDS_TIMEOUT`], or at the deadline.
-pub(crate) async fn ask<R>(
+pub(crate) async fn with_rds_timeout<R>(
     deadline: Instant,
     question: impl Future<Output = Result<R, Error>>,
 ) -> Result<R, Error> {
@@ -33,7 +33,7 @@ pub(crate) async fn ask_cluster<C: RdsApi>(
     identifier: &str,
     zone: &DnsZone,
 ) -> Result<Option<Cluster>, Error> {
-    let cluster = ask(deadline, rds.cluster(identifier)).await?;
+    let cluster = with_rds_timeout(deadline, rds.cluster(identifier)).await?;
     Ok(cluster.filter(|cluster| cluster.zone.as_ref() == Some(zone)))
 }
 
@@ -44,6 +44,6 @@ pub(super) async fn ask_instance<C: RdsApi>(
     identifier: &str,
     zone: &DnsZone,
 ) -> Result<Option<Instance>, Error> {
-    let instance = ask(deadline, rds.instance(identifier)).await?;
+    let instance = with_rds_timeout(deadline, rds.instance(identifier)).await?;
     Ok(instance.filter(|instance| instance.zone().as_ref() == Some(zone)))
 }
