@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::binding::{Binding, Role};
 use crate::endpoint::{cluster_identifier, member, zone};
@@ -136,7 +136,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             };
             match then {
                 Then::Again => {}
-                Then::Sleep(pause) => sleep(pause).await,
+                Then::Sleep(pause) => self.observer.pause(pause).await,
                 Then::Stop(reason) => return self.finish(reason),
             }
         }
@@ -148,7 +148,10 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let began = Instant::now();
         let observed = self.observer.observe(is_backing_off).await;
         let observation = observed.map_err(|error| (Stage::Observation, error))?;
-        self.clear_error(Stage::Observation);
+        if !is_backing_off {
+            // During a backoff the group is not listed.
+            self.clear_error(Stage::Observation);
+        }
         self.record(&observation, is_backing_off);
         let observation = self.changes.mask_deregistered(observation);
         self.close_preregistration(&observation);
@@ -160,8 +163,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             // DNS changed while the RDS API was asked, perhaps to another answer and back.
             return Ok(self.control.observe_now());
         }
-        // The lookups made meanwhile may have confirmed the answer.
-        self.close_preregistration(&observation);
         let plan = observation.plan(confirmation, &self.allowed_extras());
         self.keep_plan(&plan, confirmation);
         if let Some(priority) = self.priority(&observation, &plan) {
@@ -217,8 +218,10 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if let Some(Disagreement { dns, rds, answered }) = self.preregister.take_disagreement()
             && member(&observation.resolution.chain) == Some(&dns)
         {
-            // It counts as a veto: the next question of the loop may get no answer.
-            self.log.disagreement(&dns, &rds);
+            // It counts as a veto: the next question of the loop may get no answer. An old one makes the loop ask again.
+            if answered.elapsed() < RDS_RECHECK_INTERVAL {
+                self.log.disagreement(&dns, &rds);
+            }
             self.veto.record(&observation.resolution, RdsVerdict::Disagrees, answered);
         }
         let verdict = match self.veto.current(&observation.resolution, began) {
@@ -395,9 +398,13 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let group = self.binding.target_group.as_str();
         let call = self.observer.clients.groups.register(permit, group, &targets);
         let result = self.observer.change("register the endpoint's addresses", call).await;
+        // Another process may have deregistered a target that this run had registered.
+        let is_first = self.changes.registered.is_disjoint(&targets);
         self.record_change(Change::Register, &targets, result)?;
         self.clear_error(Stage::Change);
-        self.registration_latency = self.registration_latency.max(self.observer.answer_age());
+        if is_first {
+            self.registration_latency = self.registration_latency.max(self.observer.answer_age());
+        }
         Ok(())
     }
 
@@ -528,7 +535,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             _ => error,
         };
         let reason = error.explain();
-        let then = self.control.retry(stage, error);
+        let then = self.control.retry(stage, error, self.plan.is_some());
         if then != Then::Stop(Stop::Failed) {
             self.log.retrying(&reason);
         }

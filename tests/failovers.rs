@@ -5,6 +5,7 @@ use std::time::Duration;
 use rds_nlb_sync::reconcile::{LISTING_LAG, Mode, RDS_RECHECK_INTERVAL, Report, Status, Timing};
 use tokio::time::{Instant, sleep};
 
+use testkit::log::Log;
 use testkit::ports::{TIMING, addresses};
 use testkit::{Action, ApiFault, FakeAws, GROUP, ONE, THREE, TWO};
 
@@ -83,6 +84,16 @@ async fn registration_latency_counts_from_the_first_answer() {
     aws.resolves_to(&[TWO]);
     aws.next(Action::RegisterTargets, &[ApiFault::Slow(seconds(2))]);
     assert_eq!(aws.check().await.registration_latency_ms, Some(2000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn registration_latency_counts_the_first_registration_alone() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    later(&aws, 3, |aws| aws.holds(&[ONE, "10.0.2.20~"]));
+    let report = aws.check().await;
+    assert_eq!(aws.count(Action::RegisterTargets), 2, "{report:?}");
+    assert_eq!(report.registration_latency_ms, Some(0));
 }
 
 #[tokio::test(start_paused = true)]

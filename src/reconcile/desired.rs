@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
+use super::rds_query::{RDS_TIMEOUT, with_rds_timeout};
 use crate::binding::{Binding, Role};
 use crate::endpoint::{DnsZone, RdsKind, cluster_identifier, reader_endpoint, zone};
 use crate::error::{Error, ErrorKind};
@@ -116,7 +117,8 @@ pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error
 /// A cluster of the same name in another account or Region is another database, and an error.
 async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<DnsZone>) -> Result<Vec<String>, Error> {
     let doing = || format!("list the readers of the cluster {identifier}");
-    let cluster = rds.cluster(identifier).await?.ok_or_else(|| {
+    let ends = || Instant::now() + RDS_TIMEOUT;
+    let cluster = with_rds_timeout(ends(), rds.cluster(identifier)).await?.ok_or_else(|| {
         // In a blue/green switchover the name belongs to no cluster for a moment, so a watch asks again.
         Error::new(ErrorKind::NoAnswer, doing())
             .with_source("the RDS API knows no cluster of this name")
@@ -140,8 +142,8 @@ async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<DnsZone>) ->
             .with_fix("run the function in the account and Region of the cluster"));
     }
     let (writers, readers): (Vec<_>, Vec<_>) = members.iter().partition(|(_, is_writer)| **is_writer);
-    for candidates in [readers, writers] {
-        let instances = candidates.iter().map(|(name, _)| rds.instance(name));
+    for members in [readers, writers] {
+        let instances = members.iter().map(|(name, _)| with_rds_timeout(ends(), rds.instance(name)));
         let serving = try_join_all(instances).await?.into_iter().flatten().filter(|instance| {
             !NOT_SERVING.iter().any(|status| instance.status.eq_ignore_ascii_case(status))
         });

@@ -137,14 +137,15 @@ impl LoopControl {
         self.pause(interval)
     }
 
-    /// Decides whether a failed step is tried again. Keeps the error until the stage succeeds.
-    pub fn retry(&mut self, stage: Stage, error: Error) -> Then {
-        let then = self.after_error(error.kind());
+    /// Decides whether a failed step is tried again. Keeps the error until the stage succeeds. Once the run has
+    /// observed the group, a watch goes on without the API.
+    pub fn retry(&mut self, stage: Stage, error: Error, has_observed: bool) -> Then {
+        let then = self.after_error(error.kind(), has_observed);
         self.pending_error = Some((stage, error));
         then
     }
 
-    fn after_error(&mut self, kind: ErrorKind) -> Then {
+    fn after_error(&mut self, kind: ErrorKind, has_observed: bool) -> Then {
         match (self.mode, kind) {
             (Mode::DryRun, _) | (_, ErrorKind::Permanent | ErrorKind::DeadlineExceeded) => {
                 return Then::Stop(Stop::Failed);
@@ -160,7 +161,7 @@ impl LoopControl {
         self.retries += 1;
         // Half of it is jitter, so that watches that failed together do not retry together.
         let backoff = ceiling.mul_f64(0.5 + 0.5 * fastrand::f64());
-        if self.mode == Mode::Check {
+        if self.mode == Mode::Check || !has_observed {
             return self.pause(backoff);
         }
         // A watch makes no API calls meanwhile, but goes on resolving the endpoint.
@@ -255,7 +256,7 @@ mod tests {
     }
 
     fn fail(control: &mut LoopControl, kind: ErrorKind) -> Then {
-        control.retry(Stage::Change, Error::new(kind, "register"))
+        control.retry(Stage::Change, Error::new(kind, "register"), true)
     }
 
     fn is_within(pause: Duration, ceiling: u64) -> bool {

@@ -64,6 +64,8 @@ pub(super) struct Observer<'a, D, T, C> {
     list_permit: ListPermit,
     /// The pause between lookups.
     poll: Duration,
+    /// When the last lookup ended.
+    looked_up_at: Option<Instant>,
     /// How long this run has waited for permits since the last [`Self::take_permit_wait`].
     permit_wait: Duration,
     deadline: Instant,
@@ -96,6 +98,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             binding,
             list_permit,
             poll: timing.poll,
+            looked_up_at: None,
             permit_wait: Duration::ZERO,
             deadline,
             reads_end: deadline,
@@ -117,27 +120,27 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let mut group = self.with_lookups(describing).await?;
         group.port = self.binding.port.unwrap_or(group.port);
         self.group = Some(group);
-        let has_listed = self.must_list(is_backing_off);
-        if has_listed {
-            let permit = match std::mem::replace(&mut self.list_permit, ListPermit::At(Priority::Routine)) {
+        let lists = self.must_list(is_backing_off);
+        if lists {
+            let next = ListPermit::At(self.list_priority());
+            let permit = match std::mem::replace(&mut self.list_permit, next) {
                 ListPermit::Held(permit) => permit,
-                ListPermit::At(priority) => {
-                    self.list_permit = ListPermit::At(priority);
-                    self.permit(priority, Call::Describe).await?.0
-                }
+                ListPermit::At(priority) => self.permit(priority, Call::Describe).await?.0,
             };
-            self.list(permit, Duration::ZERO).await?;
+            self.list(permit, None).await?;
         } else {
             let asked = Instant::now();
             let answer = self.look_up(group).await;
             self.record_answer(answer, asked)?;
         }
-        if self.must_list(is_backing_off) || (has_listed && self.list_is_too_old_for_lookup()) {
+        let misses_an_address = self.must_list(is_backing_off);
+        if misses_an_address || (lists && self.list_is_too_old_for_lookup()) {
             // DNS gives an address that the group may not hold, or the lookup took so long that the list is too old.
             // The group is listed again at once.
-            let (permit, _) = self.permit(Priority::Failover, Call::Describe).await?;
+            let priority = if misses_an_address { Priority::Failover } else { self.list_priority() };
+            let (permit, _) = self.permit(priority, Call::Describe).await?;
             // A slow lookup that began beside this listing would make the list too old again.
-            self.list(permit, self.poll.max(LOOKUP_START_DELAY)).await?;
+            self.list(permit, Some(self.poll.max(LOOKUP_START_DELAY))).await?;
         }
         self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
     }
@@ -155,10 +158,15 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         targets.into_iter().filter(|(target, _)| wanted.remove(target)).collect()
     }
 
-    /// The priority of the next listing. A permit that is held already stays.
+    /// The priority of the next listings.
     pub fn set_priority(&mut self, priority: Priority) {
-        if let ListPermit::At(current) = &mut self.list_permit {
-            *current = priority;
+        self.list_permit = ListPermit::At(priority);
+    }
+
+    fn list_priority(&self) -> Priority {
+        match self.list_permit {
+            ListPermit::At(priority) => priority,
+            ListPermit::Held(_) => Priority::Routine,
         }
     }
 
@@ -221,30 +229,44 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         })
     }
 
-    /// Waits for a call and resolves the endpoint at every poll meanwhile: a gap between lookups would end the
-    /// confirmation.
-    pub async fn with_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
-        self.with_lookups_after(self.poll, call).await.0
+    /// Pauses, counted from the last lookup. A pause that is longer than a poll is no gap between lookups.
+    pub async fn pause(&mut self, time: Duration) {
+        if time > self.poll {
+            self.with_lookups(sleep(time)).await;
+        } else {
+            sleep(time.saturating_sub(self.since_last_lookup())).await;
+        }
     }
 
-    /// Does the same, with the first lookup after `pause`. Also returns the result of the last lookup: `Ok` if there
-    /// was none.
+    fn since_last_lookup(&self) -> Duration {
+        self.looked_up_at.map_or(Duration::ZERO, |at| at.elapsed())
+    }
+
+    /// Waits for a call and resolves the endpoint at every poll meanwhile: a gap between lookups would end the
+    /// confirmation. Several short waits in a row must not be such a gap, so each continues the pause of the one before.
+    pub async fn with_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
+        let pause = self.poll.saturating_sub(self.since_last_lookup());
+        self.with_lookups_after(Some(pause), call).await.0
+    }
+
+    /// Does the same, with the first lookup after `pause`, or at once. Also returns the result of the last lookup: `Ok`
+    /// if there was none.
     async fn with_lookups_after<R>(
         &mut self,
-        mut pause: Duration,
+        mut pause: Option<Duration>,
         call: impl Future<Output = R>,
     ) -> (R, Result<(), Error>) {
         let mut call = pin!(call);
         let mut last = Ok(());
         loop {
-            if !pause.is_zero() {
+            if let Some(pause) = pause {
                 tokio::select! {
                     biased;
                     result = call.as_mut() => return (result, last),
                     () = sleep(pause) => {}
                 }
             }
-            pause = self.poll;
+            pause = Some(self.poll);
             // Before the group is described, its address family is not known.
             let Some(group) = self.group else { continue };
             let (asked, mut result) = (Instant::now(), None);
@@ -282,7 +304,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     }
 
     /// Lists the group. A list that arrived is kept, even if the lookup beside it failed.
-    async fn list(&mut self, permit: Permit, pause: Duration) -> Result<(), Error> {
+    async fn list(&mut self, permit: Permit, pause: Option<Duration>) -> Result<(), Error> {
         let listing = self.clients.groups.targets(permit, self.binding.target_group.as_str());
         let listing = until(self.reads_end, "list the group's targets", listing);
         // A lookup beside the call may take longer than the call.
@@ -300,6 +322,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         answer: Result<(Resolution, Instant), Error>,
         asked: Instant,
     ) -> Result<(), Error> {
+        self.looked_up_at = Some(Instant::now());
         let (resolution, answered) = answer.inspect_err(|error| {
             self.stability.reset();
             log_decision!(debug, self.binding, "lookup_failed", reason = %error.explain(), "lookup failed");

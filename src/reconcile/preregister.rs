@@ -309,12 +309,10 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         self.known_members.record(zone, identifier, found);
         let snapshot = self.snapshot.borrow();
         let member = snapshot.as_ref().and_then(|snapshot| member(&snapshot.resolution.chain));
-        if let Some(dns) = member
-            && let Some(rds) = found.other_writer(dns)
-        {
-            let (dns, rds, answered) = (dns.to_owned(), rds.to_owned(), Instant::now());
-            self.state.borrow_mut().disagreement = Some(Disagreement { dns, rds, answered });
-        }
+        self.state.borrow_mut().disagreement = member.and_then(|dns| {
+            let (dns, rds) = (dns.to_owned(), found.other_writer(dns)?.to_owned());
+            Some(Disagreement { dns, rds, answered: Instant::now() })
+        });
         Ok(cluster)
     }
 

@@ -22,7 +22,9 @@ pub(crate) async fn with_rds_timeout<R>(
 ) -> Result<R, Error> {
     let end = deadline.min(Instant::now() + RDS_TIMEOUT);
     timeout_at(end, question).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Transient, "ask the RDS API").with_source("no answer in time"))
+        Err(Error::new(ErrorKind::Transient, "ask the RDS API").with_source("no answer in time").with_fix(
+            "check that the function's network reaches the RDS API, by a NAT gateway or an interface endpoint",
+        ))
     })
 }
 

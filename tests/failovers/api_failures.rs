@@ -293,6 +293,23 @@ async fn lasting_failure_is_logged_once_and_backs_off() {
     assert!((20..=50).contains(&count), "in three minutes, with a pause of up to 8 s, not {count} times");
 }
 
+#[tokio::test(start_paused = true)]
+async fn listings_that_fail_back_off_and_fail_the_watch() {
+    for failing_from in [0, 2] {
+        let (aws, log) = (FakeAws::new(), Log::open());
+        later(&aws, failing_from, |aws| {
+            aws.always(Action::DescribeTargetHealth, Some(ApiFault::Throttled));
+            // DNS gives an address that must be registered.
+            aws.resolves_to(&[TWO]);
+        });
+        let report = aws.watch().await;
+        assert_eq!(report.status, Status::Failed, "{failing_from}: {report:?}");
+        let count = aws.count(Action::DescribeTargetHealth);
+        assert!((20..=50).contains(&count), "from {failing_from} s on: in three minutes {count} times");
+        assert!(!log.decisions().contains(&"recovered".to_owned()), "no listing succeeded");
+    }
+}
+
 /// An unhealthy target is registered for as long as its group's draining interval keeps its connections.
 #[tokio::test(start_paused = true)]
 async fn unhealthy_target_that_drains_is_registered() {

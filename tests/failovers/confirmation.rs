@@ -44,3 +44,31 @@ async fn group_in_sync_is_looked_up_at_every_poll_and_no_more() {
     aws.reconcile_at(timing, Mode::Watch, seconds(120)).await;
     assert_eq!(aws.count(Action::Lookup), 6);
 }
+
+#[tokio::test(start_paused = true)]
+async fn short_waits_in_a_row_are_no_gap_between_lookups() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.group(|group| group.targets.clear());
+    aws.holds(&[ONE]);
+    for action in [Action::RegisterTargets, Action::DescribeTargetHealth, Action::DescribeTargetGroups] {
+        aws.always(action, Some(ApiFault::Slow(Duration::from_millis(900))));
+    }
+    let timing = Timing { poll: seconds(1), confirm: seconds(4), ..TIMING };
+    aws.reconcile_at(timing, Mode::Watch, seconds(60)).await;
+    let lookups = aws.calls(Action::Lookup);
+    let gaps = lookups.windows(2).map(|pair| pair[1].at - pair[0].at);
+    let longest = gaps.max().unwrap();
+    assert!(longest <= seconds(1) + Duration::from_millis(100), "{longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pause_after_an_error_is_no_gap_between_lookups() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.next(Action::RegisterTargets, &[ApiFault::Throttled, ApiFault::Throttled]);
+    aws.check().await;
+    let lookups = aws.calls(Action::Lookup);
+    let longest = lookups.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!(longest <= TIMING.poll + Duration::from_millis(1), "{longest:?}");
+}

@@ -1,5 +1,4 @@
 use super::*;
-use testkit::log::Log;
 
 #[tokio::test(start_paused = true)]
 async fn log_has_each_step_of_a_failover_once() {

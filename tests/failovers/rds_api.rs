@@ -110,3 +110,15 @@ async fn silent_rds_api_does_not_block_deregistration() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn disagreement_that_has_ended_blocks_nothing() {
+    let (aws, log) = (FakeAws::new(), Log::open());
+    aws.promote("orders-1");
+    aws.writer_per_rds("orders-2");
+    later(&aws, 5, |aws| aws.writer_per_rds("orders-1"));
+    later(&aws, 60, |aws| aws.holds(&[ONE, "10.0.3.30"]));
+    aws.watch().await;
+    assert_eq!(aws.writes().last().map(String::as_str), Some("DeregisterTargets 10.0.3.30:5432"));
+    assert!(!log.decisions().contains(&"veto".to_owned()), "{:?}", log.decisions());
+}
