@@ -297,11 +297,12 @@ async fn lasting_failure_is_logged_once_and_backs_off() {
 async fn listings_that_fail_back_off_and_fail_the_watch() {
     for failing_from in [0, 2] {
         let (aws, log) = (FakeAws::new(), Log::open());
-        later(&aws, failing_from, |aws| {
+        let fail = |aws: &FakeAws| {
             aws.always(Action::DescribeTargetHealth, Some(ApiFault::Throttled));
             // DNS gives an address that must be registered.
             aws.resolves_to(&[TWO]);
-        });
+        };
+        if failing_from == 0 { fail(&aws) } else { later(&aws, failing_from, fail) }
         let report = aws.watch().await;
         assert_eq!(report.status, Status::Failed, "{failing_from}: {report:?}");
         let count = aws.count(Action::DescribeTargetHealth);
