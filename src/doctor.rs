@@ -38,8 +38,8 @@ pub use facts::{
 pub use finding::{Finding, Severity};
 #[cfg(feature = "cli")]
 pub use handshake::{
-    Handshake, Outcome, Protocol, Reply, SSL_REQUEST, handshake_findings, handshake_unknown, is_whole,
-    understand,
+    Handshake, Outcome, Protocol, Reply, SSL_REQUEST, handshake_findings, handshake_unknown, is_complete,
+    parse_answer,
 };
 pub use report::{BindingFindings, Counts, DoctorReport};
 pub use settings::check_settings;

@@ -87,18 +87,18 @@ pub async fn run(
         handovers.push(handover(binding, &facts, attached, network.as_ref()));
     }
     spinner.finish_and_clear();
-    common.print(&handovers, |page| handovers.iter().for_each(|handover| page.text(&text(handover))))?;
+    common.print(&handovers, |report| handovers.iter().for_each(|handover| report.text(&text(handover))))?;
     if !unbound.is_empty() {
         let reasons = unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
         return Err(reasons.joined("\n").into());
     }
-    let is_whole = !handovers.is_empty() && handovers.iter().all(Handover::is_whole);
-    Ok(if is_whole { IN_SYNC } else { FAILED })
+    let is_complete = !handovers.is_empty() && handovers.iter().all(Handover::is_complete);
+    Ok(if is_complete { IN_SYNC } else { FAILED })
 }
 
 impl Handover {
     /// Whether a vendor can connect: there is a load balancer, and as far as the EC2 API was read a service on it.
-    fn is_whole(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.load_balancer.is_some() && self.services.as_ref().is_none_or(|services| !services.is_empty())
     }
 }

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::binding::Binding;
 use crate::cloudwatch::CloudWatch;
-use crate::doctor::{Fact, Facts, Finding, LoadBalancer, network};
+use crate::doctor::network::{self, Network};
+use crate::doctor::{Fact, Facts, Finding, LoadBalancer};
 use crate::ec2::Ec2;
 use crate::ram::Ram;
 use crate::vpclattice::Lattice;
@@ -35,12 +36,7 @@ impl NetworkApis {
         }
     }
 
-    pub async fn read(
-        &self,
-        facts: &Facts,
-        load_balancer: &LoadBalancer,
-        deadline: Instant,
-    ) -> network::Network {
+    pub async fn read(&self, facts: &Facts, load_balancer: &LoadBalancer, deadline: Instant) -> Network {
         network::read_network(&self.ec2, &self.cloudwatch, facts, load_balancer, deadline).await
     }
 
@@ -72,12 +68,11 @@ impl NetworkApis {
         deadline: Instant,
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for attached in facts.load_balancers.as_deref().unwrap_or_default() {
-            if attached.load_balancer.kind == "network" {
-                let network = self.read(facts, &attached.load_balancer, deadline).await;
-                let principal = self.principal.as_deref();
-                findings.extend(network::network_findings(binding, facts, attached, &network, principal));
-            }
+        let attached = facts.load_balancers.iter().flatten();
+        for attached in attached.filter(|attached| attached.load_balancer.kind == "network") {
+            let network = self.read(facts, &attached.load_balancer, deadline).await;
+            let principal = self.principal.as_deref();
+            findings.extend(network::network_findings(binding, facts, attached, &network, principal));
         }
         findings
     }

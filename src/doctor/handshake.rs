@@ -115,8 +115,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Whether more bytes can change what [`understand`] makes of these.
-pub fn is_whole(answer: &[u8]) -> bool {
+/// Whether more bytes can change what [`parse_answer`] makes of these.
+pub fn is_complete(answer: &[u8]) -> bool {
     match answer {
         [b'S' | b'N'] => true,
         // The start of a MySQL packet, perhaps. A greeting is shorter than 256 bytes.
@@ -134,7 +134,7 @@ pub fn is_whole(answer: &[u8]) -> bool {
 }
 
 /// What the server's first bytes say. Nothing, where it closed the connection.
-pub fn understand(answer: &[u8]) -> Outcome {
+pub fn parse_answer(answer: &[u8]) -> Outcome {
     match answer {
         [] => Outcome::Closed,
         // A TLS record: an alert, or a handshake.
@@ -329,9 +329,7 @@ fn read_only(handshake: &Handshake) -> Option<Finding> {
         _ => return None,
     };
     let ask = line(ask, &[&handshake.host, &handshake.port.to_string(), query]);
-    Some(Finding::not_examined(
-        "read_only",
-        "whether the server behind it takes writes, which shows only after a login",
-        format!("log in with a user of yours in place of USER: `{ask}`"),
-    ))
+    let observed = "whether the server behind it takes writes, which shows only after a login";
+    let fix = format!("log in with a user of yours in place of USER: `{ask}`");
+    Some(Finding::not_examined("read_only", observed, fix))
 }

@@ -15,7 +15,7 @@ mod shares;
 
 pub use facts::{
     Acl, AclEntry, Connection, LatticePath, Measured, Network, Peer, Ports, Principal, Resource,
-    ResourceConfiguration, ResourceGateway, Route, RouteTable, Rule, Service, Share, Subnet,
+    ResourceConfiguration, ResourceGateway, Route, RouteTable, Rule, Service, Share, Subnet, Sums,
 };
 pub use read::{InspectLattice, InspectMetrics, InspectNetwork, InspectShares, LatticeReader, read_network};
 

@@ -36,10 +36,10 @@ pub fn check_acls(
     let subnets = network.subnets.or_not_examined(CHECK, what)?;
     let Some(port) = context.port() else { return Ok(None) };
     let is_v4 = database_side::addresses(context).first().is_none_or(IpAddr::is_ipv4);
-    let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
-    let of_database = database_side::subnets(context, subnets);
+    let of_load_balancer = database_side::load_balancer_subnets(load_balancer, subnets);
+    let of_database = database_side::current_subnets(context, subnets);
     if of_database.is_empty() || of_load_balancer.is_empty() {
-        return Ok(Some(database_side::not_known(context, CHECK, what)));
+        return Ok(Some(database_side::subnets_not_known(context, CHECK, what)));
     }
     let pairs_now = pairs(&of_load_balancer, &of_database);
     let pairs_later = pairs(&of_load_balancer, &database_side::failover_subnets(context, subnets));

@@ -70,8 +70,8 @@ pub fn check_routes(
     let tables = network.route_tables.or_not_examined(CHECK, what)?;
     let subnets = network.subnets.or_not_examined(CHECK, what)?;
     let Some(address) = database_side::addresses(context).first().copied() else { return Ok(None) };
-    let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
-    let of_database = database_side::subnets(context, subnets);
+    let of_load_balancer = database_side::load_balancer_subnets(load_balancer, subnets);
+    let of_database = database_side::current_subnets(context, subnets);
     let mut now = ways(tables, &of_load_balancer, &of_database, address.is_ipv4());
     if of_database.is_empty() {
         // The subnets of another account are not listed.
@@ -98,7 +98,7 @@ pub fn check_routes(
     let are_all_local = !now.is_empty() && now.iter().all(is_local);
     if !(is_side_known(&of_database) && is_side_known(&of_load_balancer) || are_all_local) {
         let what = format!("{what}, in both directions");
-        return Ok(Some(database_side::not_known(context, CHECK, &what)));
+        return Ok(Some(database_side::subnets_not_known(context, CHECK, &what)));
     }
     if any(&later, Passage::Closed) {
         let (observed, fix) = describe(context, &later, &by);

@@ -24,7 +24,7 @@ fn first_bytes_are_understood() {
         (b"X", other("X")),
         (b"\x16", other("")),
     ] {
-        assert_eq!(understand(answer), expected, "{answer:?}");
+        assert_eq!(parse_answer(answer), expected, "{answer:?}");
     }
 }
 
@@ -33,11 +33,11 @@ fn answer_is_read_until_it_is_whole() {
     let greeting = b"\x0e\0\0\0\x0a8.0.36\0rest..";
     assert_eq!(greeting.len(), 18);
     for length in 0..18 {
-        assert!(!is_whole(&greeting[..length]), "{length}");
+        assert!(!is_complete(&greeting[..length]), "{length}");
     }
-    assert!(is_whole(greeting));
-    assert!(!is_whole(b"") && !is_whole(b"Etoo ma") && is_whole(b"Etoo many\0"));
-    assert!(is_whole(b"S") && is_whole(b"N") && is_whole(b"HTTP"));
+    assert!(is_complete(greeting));
+    assert!(!is_complete(b"") && !is_complete(b"Etoo ma") && is_complete(b"Etoo many\0"));
+    assert!(is_complete(b"S") && is_complete(b"N") && is_complete(b"HTTP"));
 }
 
 fn replies(outcomes: &[(&str, Outcome)]) -> Handshake {
