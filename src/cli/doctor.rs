@@ -112,9 +112,9 @@ impl DoctorArguments {
 
     fn print(&self, doctor_report: DoctorReport) -> Result<u8, BoxError> {
         let code = if doctor_report.counts.problems > 0 { FAILED } else { IN_SYNC };
-        let page = doctor_report.clone();
+        let report = doctor_report.clone();
         let answer = Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report };
-        self.common.print(&answer, |text| text.doctor_report(&page, self.common.verbose > 0))?;
+        self.common.print(&answer, |text| text.doctor_report(&report, self.common.verbose > 0))?;
         Ok(code)
     }
 }

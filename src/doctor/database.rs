@@ -97,15 +97,11 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
 }
 
 fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
+    let of_cluster = "rds describe-db-clusters --db-cluster-identifier {} --query {} --output text";
+    let of_all = "rds describe-db-clusters --query {} --output text";
     match cluster {
-        Some(cluster) => context.aws(
-            "rds describe-db-clusters --db-cluster-identifier {} --query {} --output text",
-            &[cluster, "DBClusters[0].Endpoint"],
-        ),
-        None => context.aws(
-            "rds describe-db-clusters --query {} --output text",
-            &["DBClusters[].[DBClusterIdentifier,Endpoint]"],
-        ),
+        Some(cluster) => context.aws(of_cluster, &[cluster, "DBClusters[0].Endpoint"]),
+        None => context.aws(of_all, &["DBClusters[].[DBClusterIdentifier,Endpoint]"]),
     }
 }
 
