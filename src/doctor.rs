@@ -30,6 +30,7 @@ mod zones;
 
 pub use checks::{InspectPath, PathFindings, findings};
 pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
+pub use context::CheckContext;
 pub use database::is_tls_required;
 pub use facts::{
     ALL_ZONES, Attributes, CROSS_ZONE, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host,

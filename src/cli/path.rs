@@ -5,9 +5,8 @@ use tokio::time::Instant;
 #[cfg(feature = "network")]
 use super::network::NetworkApis;
 use super::probe::{LIMITS, shake};
-use crate::binding::Binding;
 use crate::doctor::{
-    Facts, Finding, InspectPath, LoadBalancerFacts, PathFindings, Protocol, handshake_findings,
+    CheckContext, Finding, InspectPath, LoadBalancerFacts, PathFindings, Protocol, handshake_findings,
     handshake_unknown,
 };
 
@@ -31,39 +30,40 @@ pub struct ClientPath {
 }
 
 impl InspectPath for ClientPath {
-    async fn inspect_path(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> PathFindings {
+    async fn inspect_path(&self, context: CheckContext<'_>, deadline: Instant) -> PathFindings {
         let (network, handshake) = tokio::join!(
             async {
                 #[cfg(feature = "network")]
-                return self.network.findings(binding, facts, deadline).await;
+                return self.network.findings(context, deadline).await;
                 #[cfg(not(feature = "network"))]
                 Vec::new()
             },
-            self.handshake(binding, facts, deadline)
+            self.handshake(context, deadline)
         );
         PathFindings { network, handshake }
     }
 }
 
 impl ClientPath {
-    async fn handshake(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
+    async fn handshake(&self, context: CheckContext<'_>, deadline: Instant) -> Vec<Finding> {
         let Some(through) = &self.through else { return Vec::new() };
-        let expected = Protocol::of_database(facts.database());
-        let places = through.clone().map_or_else(|| load_balancers(binding, facts), |place| vec![place]);
+        let expected = Protocol::of_database(context.facts.database());
+        let places = through.clone().map_or_else(|| load_balancers(context), |place| vec![place]);
         if places.is_empty() {
             return vec![handshake_unknown()];
         }
         let mut handshake = Vec::new();
         for (host, port) in &places {
             let shaken = shake(host, *port, expected, LIMITS, deadline).await;
-            handshake.extend(handshake_findings(binding, facts, &shaken));
+            handshake.extend(handshake_findings(context, &shaken));
         }
         handshake
     }
 }
 
 /// The names of the binding's load balancers, each with the port of the listener that clients use.
-fn load_balancers(binding: &Binding, facts: &Facts) -> Vec<HostAndPort> {
+fn load_balancers(context: CheckContext<'_>) -> Vec<HostAndPort> {
+    let CheckContext { binding, facts, .. } = context;
     let place = |attached: &LoadBalancerFacts| {
         let listener = attached.serving(binding.target_group.as_str(), facts.port(binding))?;
         Some((attached.load_balancer.dns_name.clone()?, listener.port))

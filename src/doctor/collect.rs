@@ -8,6 +8,7 @@ use futures_util::stream;
 use tokio::time::Instant;
 
 use super::checks::{InspectPath, findings_with};
+use super::context::CheckContext;
 use super::facts::{
     Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Fact, Facts, Group, Health, Host, Listener,
     LoadBalancer, LoadBalancerFacts, parameter_groups, read_until, tls_parameter_group,
@@ -58,8 +59,9 @@ pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>
 ) -> Vec<BindingFindings> {
     let all_findings = bindings.iter().map(async |binding| {
         let facts = read_facts(clients, binding, deadline).await;
-        let on_path = path.inspect_path(binding, &facts, deadline).await;
-        let findings = findings_with(binding, &facts, on_path);
+        let context = CheckContext::new(binding, &facts);
+        let on_path = path.inspect_path(context, deadline).await;
+        let findings = findings_with(context, on_path);
         BindingFindings::new(&binding.endpoint, binding.target_group.as_str(), findings)
     });
     stream::iter(all_findings).buffered(CONCURRENT_BINDINGS).collect().await

@@ -8,10 +8,9 @@ use std::net::IpAddr;
 
 use super::connect_errors::{Protection, protection};
 use super::context::CheckContext;
-use super::facts::{Database, Fact, Facts, Unread};
+use super::facts::{Database, Fact, Unread};
 use super::finding::{Checked, FactOr as _, Finding, FindingKind, Severity};
 use super::shell::line;
-use crate::binding::Binding;
 use crate::error::ErrorKind;
 use crate::text::Joined as _;
 
@@ -167,8 +166,7 @@ fn printable(bytes: &[u8]) -> String {
     text.trim().to_owned()
 }
 
-pub fn handshake_findings(binding: &Binding, facts: &Facts, handshake: &Handshake) -> Vec<Finding> {
-    let context = CheckContext::new(binding, facts);
+pub fn handshake_findings(context: CheckContext<'_>, handshake: &Handshake) -> Vec<Finding> {
     let (Ok(finding) | Err(finding)) = check_handshake(context, handshake);
     let read_only = read_only(handshake).filter(|_| finding.level == Severity::Ok);
     [finding].into_iter().chain(read_only).collect()

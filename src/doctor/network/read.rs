@@ -10,7 +10,6 @@ use super::facts::{
     Share, Subnet, Sums,
 };
 use super::lattice;
-use crate::binding::Binding;
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::{Fact, Facts, LoadBalancer, read_until};
 use crate::error::Error;
@@ -87,13 +86,11 @@ impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L
 
     pub async fn paths(
         &self,
-        binding: &Binding,
-        facts: &Facts,
+        context: CheckContext<'_>,
         configurations: &[ResourceConfiguration],
     ) -> Vec<LatticePath> {
-        let context = CheckContext::new(binding, facts);
         let own = configurations.iter().filter(|one| lattice::designation(context, &one.resource).is_some());
-        join_all(own.map(|configuration| self.path(facts, configuration))).await
+        join_all(own.map(|configuration| self.path(context.facts, configuration))).await
     }
 
     async fn path(&self, facts: &Facts, configuration: &ResourceConfiguration) -> LatticePath {
