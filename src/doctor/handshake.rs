@@ -279,15 +279,7 @@ fn explain(context: CheckContext<'_>, outcome: &Outcome, expected: Protocol) -> 
         Outcome::MysqlError { code: 1129, .. } => (
             "the server blocks the load balancer's address after too many connections without a login, so it refuses every \
              client",
-            format!(
-                "log in to the database at its own endpoint, {endpoint}, and run FLUSH HOSTS (from MySQL 8.4 on: TRUNCATE \
-                 TABLE performance_schema.host_cache), or restart it{}",
-                match protection(context) {
-                    Protection::Unprotected => "; then raise max_connect_errors, see connect_errors",
-                    Protection::Unknown => "; then raise max_connect_errors if it is low",
-                    Protection::Protected => "",
-                }
-            ),
+            unblock(context),
         ),
         Outcome::MysqlError { code: 1040, .. } => (
             "the server has no connection left for anybody",
@@ -312,6 +304,20 @@ fn explain(context: CheckContext<'_>, outcome: &Outcome, expected: Protocol) -> 
         }
     };
     (impact.to_owned(), fix)
+}
+
+/// The fix for a server that blocks the load balancer.
+fn unblock(context: CheckContext<'_>) -> String {
+    let then = match protection(context) {
+        Protection::Unprotected => "; then raise max_connect_errors, see connect_errors",
+        Protection::Unknown => "; then raise max_connect_errors if it is low",
+        Protection::Protected => "",
+    };
+    format!(
+        "log in to the database at its own endpoint, {}, and run FLUSH HOSTS (from MySQL 8.4 on: TRUNCATE TABLE \
+         performance_schema.host_cache), or restart it{then}",
+        context.binding.endpoint
+    )
 }
 
 /// Whether the server takes writes shows only after a login.
