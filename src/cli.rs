@@ -39,7 +39,7 @@ const IN_SYNC: u8 = 0;
 /// A binding failed, or the doctor found a problem, or the arguments are invalid.
 const FAILED: u8 = 1;
 /// A plan would change a group, or a change waits.
-const WOULD_CHANGE: u8 = 2;
+const OUT_OF_SYNC: u8 = 2;
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -232,7 +232,7 @@ fn code(result: &InvocationResult) -> u8 {
     if any(&[Status::Failed]) {
         FAILED
     } else if any(&[Status::Pending, Status::Deferred, Status::Planned]) {
-        WOULD_CHANGE
+        OUT_OF_SYNC
     } else {
         IN_SYNC
     }
@@ -304,12 +304,12 @@ impl Common {
         spinner
     }
 
-    fn print(&self, result: &impl Serialize, page: impl FnOnce(&mut TextReport)) -> Result<(), BoxError> {
+    fn print(&self, result: &impl Serialize, write: impl FnOnce(&mut TextReport)) -> Result<(), BoxError> {
         match self.output {
             Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(result)?)),
             Output::Table => {
                 let mut text = TextReport::for_stdout();
-                page(&mut text);
+                write(&mut text);
                 print(&text.finish())
             }
         }

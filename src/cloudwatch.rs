@@ -1,6 +1,5 @@
 //! The metrics, by `aws-sdk-cloudwatch`. Only this module knows it.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_cloudwatch::Client;
@@ -8,7 +7,7 @@ use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 
 use crate::aws::{self, Bounded};
-use crate::doctor::network::{InspectMetrics, Measured};
+use crate::doctor::network::{InspectMetrics, Measured, Sums};
 use crate::error::Error;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -28,11 +27,7 @@ impl CloudWatch {
 }
 
 impl InspectMetrics for CloudWatch {
-    async fn metrics(
-        &self,
-        load_balancer: &str,
-        services: &[String],
-    ) -> Result<BTreeMap<Measured, u64>, Error> {
+    async fn metrics(&self, load_balancer: &str, services: &[String]) -> Result<Sums, Error> {
         // CloudWatch knows a load balancer by the end of its ARN.
         let name = load_balancer.split_once(":loadbalancer/").map_or(load_balancer, |(_, name)| name);
         let of_load_balancer = Measured::OF_LOAD_BALANCER
@@ -52,7 +47,7 @@ impl InspectMetrics for CloudWatch {
         let call = call.start_time(DateTime::from(self.now - HOUR)).end_time(DateTime::from(self.now));
         let doing = "read the metrics".to_owned();
         let answer = aws::call(doing, "cloudwatch:GetMetricData", call.send()).await?;
-        let mut sums = BTreeMap::new();
+        let mut sums = Sums::new();
         for result in answer.metric_data_results() {
             let index =
                 result.id().and_then(|id| id.strip_prefix('m')).and_then(|id| id.parse::<usize>().ok());

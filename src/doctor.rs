@@ -30,6 +30,7 @@ mod zones;
 
 pub use checks::{InspectPath, PathFindings, findings};
 pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
+pub use context::CheckContext;
 pub use database::is_tls_required;
 pub use facts::{
     ALL_ZONES, Attributes, CROSS_ZONE, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host,
@@ -38,8 +39,8 @@ pub use facts::{
 pub use finding::{Finding, Severity};
 #[cfg(feature = "cli")]
 pub use handshake::{
-    Handshake, Outcome, Protocol, Reply, SSL_REQUEST, handshake_findings, handshake_unknown, is_whole,
-    understand,
+    Handshake, Outcome, Protocol, Reply, SSL_REQUEST, handshake_findings, handshake_unknown, is_complete,
+    parse_answer,
 };
 pub use report::{BindingFindings, Counts, DoctorReport};
 pub use settings::check_settings;

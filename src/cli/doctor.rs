@@ -10,7 +10,7 @@ use serde_json::Value;
 
 #[cfg(feature = "network")]
 use super::network::NetworkApis;
-use super::path::{ClientPath, Through};
+use super::path::{ClientPath, HostAndPort, parse_host_and_port};
 use super::{Common, FAILED, IN_SYNC, bindings};
 use crate::arn;
 use crate::doctor::DoctorReport;
@@ -36,9 +36,9 @@ pub struct DoctorArguments {
     answer: Option<PathBuf>,
     /// Connects to the load balancer as a client does, from here, and shakes hands without a login; with a
     /// value, to that name and port instead, for one binding
-    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = Through::parse)]
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = parse_host_and_port)]
     #[arg(conflicts_with_all = ["function", "answer"])]
-    through: Option<Option<Through>>,
+    through: Option<Option<HostAndPort>>,
     /// Checks whether this principal may connect to the endpoint service, and gives the command that shares a path by
     /// VPC Lattice with its account
     #[cfg(feature = "network")]
@@ -68,12 +68,11 @@ impl DoctorArguments {
             let fix = "give --endpoint and --target-group, or --through without a value";
             return Err(format!("--through HOST:PORT is for one binding. Fix: {fix}").into());
         }
-        let through = self.through.clone().map(|other| other.unwrap_or(Through::LoadBalancers));
         let spinner = self.common.spinner(format!("examining {}", bindings(config)));
         let fleet = Fleet::new(config);
         let service = Service::new(config, clients, &fleet, Program::CommandLine);
         let path = ClientPath {
-            through,
+            through: self.through.clone(),
             #[cfg(feature = "network")]
             network: NetworkApis::new(&app.sdk, now, self.principal.clone()),
         };
@@ -113,9 +112,9 @@ impl DoctorArguments {
 
     fn print(&self, doctor_report: DoctorReport) -> Result<u8, BoxError> {
         let code = if doctor_report.counts.problems > 0 { FAILED } else { IN_SYNC };
-        let page = doctor_report.clone();
+        let report = doctor_report.clone();
         let answer = Answer::DoctorReport { trigger: Trigger::Doctor, doctor_report };
-        self.common.print(&answer, |text| text.doctor_report(&page, self.common.verbose > 0))?;
+        self.common.print(&answer, |text| text.doctor_report(&report, self.common.verbose > 0))?;
         Ok(code)
     }
 }

@@ -15,7 +15,7 @@ use super::network::NetworkApis;
 use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet, TagAge};
-use crate::doctor::{Facts, LoadBalancerFacts, Unread, is_tls_required, line, network, read_facts};
+use crate::doctor::{Fact, Facts, LoadBalancerFacts, Unread, is_tls_required, line, network, read_facts};
 use crate::rate_limit::Priority;
 use crate::startup::{App, BoxError};
 use crate::text::Joined as _;
@@ -25,7 +25,7 @@ const ALLOWED: &str = "allowed principals";
 const ZONE_IDS: &str = "zone ids";
 
 /// The fields of one binding. A field that could not be read is `None`.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Handover {
     endpoint: String,
     region: String,
@@ -87,44 +87,46 @@ pub async fn run(
         handovers.push(handover(binding, &facts, attached, network.as_ref()));
     }
     spinner.finish_and_clear();
-    common.print(&handovers, |page| handovers.iter().for_each(|handover| page.text(&text(handover))))?;
+    common.print(&handovers, |report| handovers.iter().for_each(|handover| report.text(&text(handover))))?;
     if !unbound.is_empty() {
         let reasons = unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
         return Err(reasons.joined("\n").into());
     }
-    let is_whole = !handovers.is_empty() && handovers.iter().all(Handover::is_whole);
-    Ok(if is_whole { IN_SYNC } else { FAILED })
+    let is_complete = !handovers.is_empty() && handovers.iter().all(Handover::is_complete);
+    Ok(if is_complete { IN_SYNC } else { FAILED })
 }
 
 impl Handover {
     /// Whether a vendor can connect: there is a load balancer, and as far as the EC2 API was read a service on it.
-    fn is_whole(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.load_balancer.is_some() && self.services.as_ref().is_none_or(|services| !services.is_empty())
     }
 }
 
-fn reasons(facts: &Facts, network: Option<&network::Network>) -> Vec<String> {
-    let attached = facts.load_balancers.as_ref().ok().and_then(|list| list.first());
+fn reasons(
+    facts: &Facts,
+    attached: Option<&LoadBalancerFacts>,
+    network: Option<&network::Network>,
+) -> Vec<String> {
+    fn unread<T>(fact: Option<&Fact<T>>) -> Option<&Unread> {
+        fact?.as_ref().err()
+    }
     let of_facts = [
-        facts.group.as_ref().err(),
-        facts.load_balancers.as_ref().err(),
-        attached.and_then(|attached| attached.listeners.as_ref().err()),
-        facts.database.as_ref().err(),
-        facts.tls_parameters.as_ref().and_then(|read| read.as_ref().err()),
+        unread(Some(&facts.group)),
+        unread(Some(&facts.load_balancers)),
+        unread(attached.map(|attached| &attached.listeners)),
+        unread(Some(&facts.database)),
+        unread(facts.tls_parameters.as_ref()),
+        unread(network.map(|network| &network.services)),
+        unread(network.map(|network| &network.subnets)),
     ];
-    let services = network.map(|network| network.services.as_ref());
-    let principals =
-        services.and_then(Result::ok).into_iter().flatten().filter_map(|it| it.principals.as_ref());
-    let of_network =
-        [services.and_then(Result::err), network.and_then(|network| network.subnets.as_ref().err())];
-    let unread =
-        of_facts.into_iter().chain(of_network).flatten().chain(principals.filter_map(|it| it.as_ref().err()));
-    let mut reasons: Vec<String> = unread
-        .map(|Unread { reason, fix, .. }| match fix {
-            Some(fix) => format!("{reason}. Fix: {fix}"),
-            None => reason.clone(),
-        })
-        .collect();
+    let services = network.into_iter().flat_map(|network| network.services.iter().flatten());
+    let of_services = services.map(|service| unread(service.principals.as_ref()));
+    let explain = |Unread { reason, fix, .. }: &Unread| match fix {
+        Some(fix) => format!("{reason}. Fix: {fix}"),
+        None => reason.clone(),
+    };
+    let mut reasons: Vec<String> = of_facts.into_iter().chain(of_services).flatten().map(explain).collect();
     reasons.dedup();
     reasons
 }
@@ -137,53 +139,46 @@ fn handover(
 ) -> Handover {
     let region = binding.target_group.region();
     let database = facts.database();
-    let engine = database.map(|database| database.engine.clone()).filter(|engine| !engine.is_empty());
-    let mut handover = Handover {
-        endpoint: binding.endpoint.clone(),
-        region: region.to_owned(),
-        engine,
-        engine_version: database.and_then(|database| database.engine_version.clone()),
-        iam_login: database.and_then(|database| database.allows_iam_login),
-        unread: reasons(facts, network),
-        ..Handover::default()
-    };
     let parameters = facts.tls_parameters.as_ref().and_then(|read| read.as_ref().ok());
-    handover.tls_required =
-        database.zip(parameters).and_then(|(database, parameters)| is_tls_required(database, parameters));
-    let Some(attached) = attached else { return handover };
-    let serving = attached.serving(binding.target_group.as_str(), facts.port(binding));
-    handover.port = serving.map(|listener| listener.port);
-    handover.load_balancer = Some(attached.load_balancer.arn.clone());
-    handover.zones = attached.load_balancer.zones.keys().cloned().collect();
-    handover.commands = commands(region, &attached.load_balancer.arn, &handover.zones);
-    if let Some(network) = network {
-        fill(&mut handover, attached, network);
-    }
-    handover
-}
-
-/// Fills in what the EC2 API gave, and takes the commands for it out.
-fn fill(handover: &mut Handover, attached: &LoadBalancerFacts, network: &network::Network) {
-    if let Ok(subnets) = &network.subnets {
-        let of_zones = attached.load_balancer.zones.values().filter_map(|subnet| subnets.get(subnet));
-        handover.zone_ids = of_zones.map(|subnet| subnet.zone_id.clone()).collect();
-    }
-    if !handover.zone_ids.is_empty() {
-        handover.commands.remove(ZONE_IDS);
-    }
-    let Ok(services) = &network.services else { return };
-    let services = services.iter().map(|service| HandoverService {
+    let of_group = |attached: &LoadBalancerFacts| {
+        attached.serving(binding.target_group.as_str(), facts.port(binding)).map(|listener| listener.port)
+    };
+    let load_balancer = attached.map(|attached| &attached.load_balancer);
+    let (zones, subnets): (Vec<String>, Vec<&String>) =
+        load_balancer.iter().flat_map(|one| &one.zones).map(|(zone, subnet)| (zone.clone(), subnet)).unzip();
+    let known_subnets = network.and_then(|network| network.subnets.as_ref().ok());
+    let subnets = subnets.into_iter().filter_map(|id| known_subnets?.get(id));
+    let zone_ids: Vec<String> = subnets.map(|subnet| subnet.zone_id.clone()).collect();
+    let services = network.and_then(|network| network.services.as_ref().ok());
+    let service = |service: &network::Service| HandoverService {
         name: service.name.clone(),
         id: service.id.clone(),
         acceptance_required: service.requires_acceptance,
         allowed_principals: service.principals.clone().and_then(Result::ok),
+    };
+    let services: Option<Vec<_>> = services.map(|services| services.iter().map(service).collect());
+    let is_allowed_known = |service: &HandoverService| service.allowed_principals.is_some();
+    let mut commands = load_balancer.map(|one| commands(region, &one.arn, &zones)).unwrap_or_default();
+    commands.retain(|field, _| match *field {
+        ZONE_IDS => zone_ids.is_empty(),
+        ALLOWED => !services.as_ref().is_some_and(|services| services.iter().all(is_allowed_known)),
+        _ => services.is_none(),
     });
-    let services: Vec<HandoverService> = services.collect();
-    handover.commands.remove(SERVICE);
-    if services.iter().all(|service| service.allowed_principals.is_some()) {
-        handover.commands.remove(ALLOWED);
+    Handover {
+        endpoint: binding.endpoint.clone(),
+        region: region.to_owned(),
+        engine: database.map(|database| database.engine.clone()).filter(|engine| !engine.is_empty()),
+        engine_version: database.and_then(|database| database.engine_version.clone()),
+        iam_login: database.and_then(|database| database.allows_iam_login),
+        port: attached.and_then(of_group),
+        load_balancer: load_balancer.map(|one| one.arn.clone()),
+        zones,
+        zone_ids,
+        tls_required: database.zip(parameters).and_then(|(database, read)| is_tls_required(database, read)),
+        services,
+        unread: reasons(facts, attached, network),
+        commands,
     }
-    handover.services = Some(services);
 }
 
 fn commands(region: &str, load_balancer: &str, zones: &[String]) -> BTreeMap<&'static str, String> {
@@ -227,37 +222,33 @@ fn text(handover: &Handover) -> String {
         unread,
         commands,
     } = handover;
-    let unknown = || "not known, see `rds-nlb-sync doctor`".to_owned();
+    let unknown = "not known, see `rds-nlb-sync doctor`";
+    let word = |is_so: Option<bool>, yes: &str, no: &str| Some(if is_so? { yes } else { no }.to_owned());
     let mut text = format!("Private connection to {endpoint}\n");
     let mut fields = vec![
-        ("Region", region.clone()),
-        ("Port", port.map_or_else(unknown, |port| port.to_string())),
-        ("Database engine", engine.clone().unwrap_or_else(unknown)),
-        ("Connection", "AWS PrivateLink, interface endpoint".to_owned()),
-        ("Availability Zones", zones.iter().listed_or(&unknown())),
+        ("Region", Some(region.clone())),
+        ("Port", Some(port.iter().listed_or(unknown))),
+        ("Database engine", Some(engine.iter().listed_or(unknown))),
+        ("Connection", Some("AWS PrivateLink, interface endpoint".to_owned())),
+        ("Availability Zones", Some(zones.iter().listed_or(unknown))),
+        ("Engine version", engine_version.clone()),
+        ("IAM login", word(*iam_login, "allowed", "not allowed")),
+        ("Zone ids", Some(zone_ids.join(", ")).filter(|list| !list.is_empty())),
+        ("TLS", word(*tls_required, "required", "offered, not required")),
+        ("Endpoint service", services.as_ref().filter(|list| list.is_empty()).map(|_| "none yet".to_owned())),
     ];
-    fields.extend(engine_version.clone().map(|version| ("Engine version", version)));
-    let iam_login = iam_login.map(|is_allowed| if is_allowed { "allowed" } else { "not allowed" });
-    fields.extend(iam_login.map(|word| ("IAM login", word.to_owned())));
-    if !zone_ids.is_empty() {
-        fields.push(("Zone ids", zone_ids.join(", ")));
-    }
-    let tls = tls_required.map(|required| if required { "required" } else { "offered, not required" });
-    fields.extend(tls.map(|word| ("TLS", word.to_owned())));
-    if services.as_ref().is_some_and(Vec::is_empty) {
-        fields.push(("Endpoint service", "none yet".to_owned()));
-    }
     for HandoverService { name, id, acceptance_required, allowed_principals } in services.iter().flatten() {
-        fields.push(("Service name", name.clone()));
-        fields.push(("Service id", id.clone()));
-        let acceptance =
-            if *acceptance_required { "required: we accept your request" } else { "not required" };
-        fields.push(("Acceptance", acceptance.to_owned()));
         let nobody = "nobody yet: send us the ARN of your principal";
-        let allowed = allowed_principals.as_ref();
-        fields.extend(allowed.map(|allowed| ("Allowed", allowed.iter().listed_or(nobody))));
+        let allowed = allowed_principals.as_ref().map(|allowed| allowed.iter().listed_or(nobody));
+        let acceptance = word(Some(*acceptance_required), "required: we accept your request", "not required");
+        fields.extend([
+            ("Service name", Some(name.clone())),
+            ("Service id", Some(id.clone())),
+            ("Acceptance", acceptance),
+            ("Allowed", allowed),
+        ]);
     }
-    for (name, value) in fields {
+    for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         let _ = writeln!(text, "  {name:<20}{value}");
     }
     if load_balancer.is_none() && unread.is_empty() {

@@ -6,9 +6,9 @@ use aws_config::SdkConfig;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::binding::Binding;
 use crate::cloudwatch::CloudWatch;
-use crate::doctor::{Fact, Facts, Finding, LoadBalancer, network};
+use crate::doctor::network::{self, Network};
+use crate::doctor::{CheckContext, Fact, Facts, Finding, LoadBalancer};
 use crate::ec2::Ec2;
 use crate::ram::Ram;
 use crate::vpclattice::Lattice;
@@ -35,49 +35,36 @@ impl NetworkApis {
         }
     }
 
-    pub async fn read(
-        &self,
-        facts: &Facts,
-        load_balancer: &LoadBalancer,
-        deadline: Instant,
-    ) -> network::Network {
+    pub async fn read(&self, facts: &Facts, load_balancer: &LoadBalancer, deadline: Instant) -> Network {
         network::read_network(&self.ec2, &self.cloudwatch, facts, load_balancer, deadline).await
     }
 
-    pub async fn findings(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
-        let (mut findings, of_lattice) = tokio::join!(
-            self.around_load_balancers(binding, facts, deadline),
-            self.by_lattice(binding, facts, deadline)
-        );
+    pub async fn findings(&self, context: CheckContext<'_>, deadline: Instant) -> Vec<Finding> {
+        let context = CheckContext { principal: self.principal.as_deref(), ..context };
+        let (mut findings, of_lattice) =
+            tokio::join!(self.around_load_balancers(context, deadline), self.by_lattice(context, deadline));
         findings.extend(of_lattice);
         findings
     }
 
-    async fn by_lattice(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> Vec<Finding> {
+    async fn by_lattice(&self, context: CheckContext<'_>, deadline: Instant) -> Vec<Finding> {
         let (lattice, shares, network) = (&self.lattice, &self.ram, &self.ec2);
         let reader = network::LatticeReader { lattice, shares, network, deadline };
-        let account = binding.target_group.account();
+        let account = context.binding.target_group.account();
         let configurations = self.configurations.get_or_init(|| reader.configurations(account)).await;
         let paths = match configurations {
-            Ok(configurations) => Ok(reader.paths(binding, facts, configurations).await),
+            Ok(configurations) => Ok(reader.paths(context, configurations).await),
             Err(unread) => Err(unread.clone()),
         };
-        network::lattice_findings(binding, facts, &paths, self.principal.as_deref())
+        network::lattice_findings(context, &paths)
     }
 
-    async fn around_load_balancers(
-        &self,
-        binding: &Binding,
-        facts: &Facts,
-        deadline: Instant,
-    ) -> Vec<Finding> {
+    async fn around_load_balancers(&self, context: CheckContext<'_>, deadline: Instant) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for attached in facts.load_balancers.as_deref().unwrap_or_default() {
-            if attached.load_balancer.kind == "network" {
-                let network = self.read(facts, &attached.load_balancer, deadline).await;
-                let principal = self.principal.as_deref();
-                findings.extend(network::network_findings(binding, facts, attached, &network, principal));
-            }
+        let attached = context.facts.load_balancers.iter().flatten();
+        for attached in attached.filter(|attached| attached.load_balancer.kind == "network") {
+            let network = self.read(context.facts, &attached.load_balancer, deadline).await;
+            findings.extend(network::network_findings(context, attached, &network));
         }
         findings
     }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::doctor::{Handshake, Outcome, Protocol, Reply, SSL_REQUEST, is_whole, understand};
+use crate::doctor::{Handshake, Outcome, Protocol, Reply, SSL_REQUEST, is_complete, parse_answer};
 use crate::error::{Error, ErrorKind as Kind};
 
 /// How much of an answer is read. A greeting has some hundred bytes.
@@ -145,11 +145,11 @@ fn client_hello(host: &str) -> Result<Vec<u8>, rustls::Error> {
 async fn listen(stream: &mut TcpStream, limit: Duration) -> Outcome {
     let mut answer = Vec::new();
     let reading = async {
-        while stream.read_buf(&mut answer).await? > 0 && !is_whole(&answer) && answer.len() < MAX_ANSWER {}
+        while stream.read_buf(&mut answer).await? > 0 && !is_complete(&answer) && answer.len() < MAX_ANSWER {}
         Ok::<_, io::Error>(())
     };
     let in_time = timeout(limit, reading).await.is_ok();
-    if answer.is_empty() && !in_time { Outcome::Silent } else { understand(&answer) }
+    if answer.is_empty() && !in_time { Outcome::Silent } else { parse_answer(&answer) }
 }
 
 #[cfg(test)]

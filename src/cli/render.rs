@@ -1,9 +1,8 @@
 //! The output for people: tables and prose, no wider than the terminal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::stdout;
-use std::iter;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -22,10 +21,11 @@ const NARROW: u16 = 80;
 const WIDE: u16 = 120;
 
 const BOLD: Style = Style::new().bold();
+const PLAIN: Style = Style::new();
 
 pub struct TextReport {
     text: String,
-    width: u16,
+    width: usize,
     colours: bool,
 }
 
@@ -37,7 +37,7 @@ impl TextReport {
     }
 
     pub fn new(width: u16, colours: bool) -> Self {
-        Self { text: String::new(), width, colours }
+        Self { text: String::new(), width: usize::from(width), colours }
     }
 
     pub fn finish(self) -> String {
@@ -86,68 +86,57 @@ impl TextReport {
     }
 
     fn findings(&mut self, heading: &str, level: Severity, findings: &[Finding]) {
-        // A consequence stands below its cause.
-        let causes = findings.iter().filter(|it| it.level == level && it.cause.is_none());
-        // The cause of these is among the settings.
-        let is_here = |cause| findings.iter().any(|other| Some(&other.check) == cause);
-        let of_settings = findings
-            .iter()
-            .filter(|it| it.level == level && it.cause.is_some() && !is_here(it.cause.as_ref()));
-        if causes.clone().chain(of_settings.clone()).next().is_none() {
+        // A consequence stands below its cause, or by itself where its cause is among the settings.
+        let is_here = |cause: &str| findings.iter().any(|other| other.check == cause);
+        let stands_alone = |it: &&Finding| it.level == level && !it.cause.as_deref().is_some_and(is_here);
+        let mut shown: Vec<&Finding> = findings.iter().filter(stands_alone).collect();
+        shown.sort_by_key(|finding| finding.cause.is_some());
+        if shown.is_empty() {
             return;
         }
         let _ = writeln!(self.text, "{BOLD}{heading}{BOLD:#}");
-        for finding in causes {
+        for finding in shown {
             // Several findings of one check are one cause. The worst comes first.
             let first = findings.iter().find(|it| it.check == finding.check);
-            let is_first = first.is_some_and(|first| std::ptr::eq(first, finding));
-            let follows = findings.iter().filter(|it| is_first && it.cause.as_ref() == Some(&finding.check));
-            let consequences =
-                follows.map(|Finding { check, observed, .. }| format!("Consequence: {check}: {observed}"));
-            self.finding(finding, consequences);
+            let is_cause = finding.cause.is_none() && first.is_some_and(|first| std::ptr::eq(first, finding));
+            self.finding(
+                finding,
+                findings.iter().filter(|it| is_cause && it.cause.as_ref() == Some(&finding.check)),
+            );
         }
-        of_settings.for_each(|finding| self.finding(finding, iter::empty()));
         self.text.push('\n');
     }
 
-    fn finding(&mut self, finding: &Finding, consequences: impl Iterator<Item = String>) {
+    fn finding<'f>(&mut self, finding: &Finding, consequences: impl Iterator<Item = &'f Finding>) {
         let Finding { level, check, observed, impact, fix, .. } = finding;
         let (word, style) = self::level(*level);
         let title = format!("{word} {check}: ");
-        let width = usize::from(self.width);
-        let mut lines = wrap(&format!("{title}{observed}"), width.saturating_sub(2)).into_iter();
+        let mut lines = wrap(&format!("{title}{observed}"), self.width.saturating_sub(2)).into_iter();
         let first = lines.next().unwrap_or_default();
         let first = first.strip_prefix(title.trim_end()).unwrap_or(&first).to_owned();
         let _ = writeln!(self.text, "{style}{word}{style:#} {BOLD}{check}{BOLD:#}:{first}");
         for line in lines {
             let _ = writeln!(self.text, "  {line}");
         }
-        if let Some(impact) = impact {
-            self.prose(impact);
+        impact.iter().for_each(|impact| self.prose(impact));
+        for Finding { check, observed, .. } in consequences {
+            self.lines(&format!("Consequence: {check}: {observed}"), "  ", PLAIN);
         }
-        consequences.for_each(|consequence| self.lines(&consequence));
-        if let Some(fix) = fix {
-            self.prose(&format!("Fix: {fix}"));
-        }
+        fix.iter().for_each(|fix| self.prose(&format!("Fix: {fix}")));
     }
 
     fn not_examined(&mut self, report: &DoctorReport, all: bool) {
-        let mut checks: Vec<&str> = report.not_examined().map(|finding| finding.check.as_ref()).collect();
+        let checks: BTreeSet<&str> = report.not_examined().map(|finding| finding.check.as_ref()).collect();
         if checks.is_empty() {
             return;
         }
-        if all {
-            let _ = writeln!(self.text, "{BOLD}Not examined{BOLD:#}");
-            for Finding { check, observed, fix, .. } in report.not_examined() {
-                self.prose(&format!("{check}: {observed}: {}", fix.as_deref().unwrap_or_default()));
-            }
-            return;
+        if !all {
+            let list = checks.into_iter().joined(", ");
+            return self.lines(&format!("Not examined: {list} (-v says why)"), "", PLAIN);
         }
-        checks.sort_unstable();
-        checks.dedup();
-        let text = format!("Not examined: {} (-v says why)", checks.join(", "));
-        for line in wrap(&text, usize::from(self.width)) {
-            let _ = writeln!(self.text, "{line}");
+        let _ = writeln!(self.text, "{BOLD}Not examined{BOLD:#}");
+        for Finding { check, observed, fix, .. } in report.not_examined() {
+            self.prose(&format!("{check}: {observed}: {}", fix.as_deref().unwrap_or_default()));
         }
     }
 
@@ -155,25 +144,19 @@ impl TextReport {
     fn verdict(&mut self, report: &DoctorReport, all: bool) {
         let counts = report.counts;
         let hint = if all || counts.ok == 0 { "" } else { " (-v lists what is ok)" };
-        let (warnings, ok) = (count(counts.warnings, "warning"), format!("{} ok{hint}", counts.ok));
-        let (_, style) = self::level(match (counts.problems, counts.warnings) {
-            (0, 0) => Severity::Ok,
-            (0, _) => Severity::Warning,
-            _ => Severity::Problem,
-        });
-        let problems = count(counts.problems, "problem");
-        let (counted, verdict) = match (counts.problems, counts.warnings) {
+        let ok = format!("{} ok{hint}", counts.ok);
+        let (problems, warnings) = (count(counts.problems, "problem"), count(counts.warnings, "warning"));
+        let (level, worst, others) = match (counts.problems, counts.warnings) {
             (0, 0) => {
+                let (_, style) = self::level(Severity::Ok);
                 let _ = writeln!(self.text, "{style}No problem found{style:#}: {warnings}, {ok}");
                 return;
             }
-            (0, _) => (problems, format!("{warnings}: {}", names(report, Severity::Warning))),
-            _ => (warnings, format!("{problems}: {}", names(report, Severity::Problem))),
+            (0, _) => (Severity::Warning, warnings, problems),
+            _ => (Severity::Problem, problems, warnings),
         };
-        let _ = writeln!(self.text, "{counted}, {ok}");
-        for line in wrap(&verdict, usize::from(self.width)) {
-            let _ = writeln!(self.text, "{style}{line}{style:#}");
-        }
+        let _ = writeln!(self.text, "{others}, {ok}");
+        self.lines(&format!("{worst}: {}", names(report, level)), "", self::level(level).1);
     }
 
     /// Adds prose in lines of the text's width. A command in backquotes gets a line of its own, unbroken, so that it
@@ -183,7 +166,7 @@ impl TextReport {
         for (index, part) in text.split('`').enumerate() {
             let is_quoted = index % 2 == 1;
             if is_quoted && part.contains(' ') {
-                self.lines(&std::mem::take(&mut prose));
+                self.lines(&std::mem::take(&mut prose), "  ", PLAIN);
                 let _ = writeln!(self.text, "    {part}");
             } else if is_quoted {
                 let _ = write!(prose, "`{part}`");
@@ -191,12 +174,12 @@ impl TextReport {
                 prose.push_str(part);
             }
         }
-        self.lines(&prose);
+        self.lines(&prose, "  ", PLAIN);
     }
 
-    fn lines(&mut self, prose: &str) {
-        for line in wrap(prose, usize::from(self.width).saturating_sub(2)) {
-            let _ = writeln!(self.text, "  {line}");
+    fn lines(&mut self, prose: &str, indent: &str, style: Style) {
+        for line in wrap(prose, self.width.saturating_sub(indent.len())) {
+            let _ = writeln!(self.text, "{indent}{style}{line}{style:#}");
         }
     }
 
@@ -205,7 +188,7 @@ impl TextReport {
         table
             .load_style(UTF8_BORDERS_ONLY)
             .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(self.width)
+            .set_width(u16::try_from(self.width).unwrap_or(WIDE))
             .set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
         if self.colours {
             table.enforce_styling();
@@ -275,27 +258,24 @@ fn names(report: &DoctorReport, level: Severity) -> String {
 
 /// A binding for a column of a table. The endpoint's lines break only after a dot.
 fn narrow(endpoint: &str, target_group: &str) -> String {
-    const WIDTH: usize = 30;
-    let mut lines = vec![String::new()];
-    for label in endpoint.split_inclusive('.') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() || line.len() + label.len() <= WIDTH => line.push_str(label),
-            _ => lines.push(label.to_owned()),
-        }
-    }
+    let lines = fill(endpoint.split_inclusive('.'), "", 30);
     format!("{}\n→ {}", lines.join("\n"), arn::name(target_group))
 }
 
-/// The words in lines of at most this width; a longer word has a line of its own.
 fn wrap(text: &str, width: usize) -> Vec<String> {
+    fill(text.split_whitespace(), " ", width)
+}
+
+/// The parts in lines of at most this width; a longer part has a line of its own.
+fn fill<'t>(parts: impl Iterator<Item = &'t str>, separator: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    for part in parts {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
+            Some(line) if line.chars().count() + separator.len() + part.chars().count() <= width => {
+                line.push_str(separator);
+                line.push_str(part);
             }
-            _ => lines.push(word.to_owned()),
+            _ => lines.push(part.to_owned()),
         }
     }
     lines

@@ -64,7 +64,7 @@ pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
         problems.add(BINDINGS, problem);
         Vec::new()
     });
-    let mut first_users = BTreeMap::new();
+    let mut index_of_group = BTreeMap::new();
     let mut bindings = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let Value::Object(fields) = entry else {
@@ -83,7 +83,7 @@ pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
             Err(wrong) => wrong.into_iter().for_each(|wrong| problems.add_field(BINDINGS, index, wrong)),
         }
         let Some(group): Option<TargetGroupArn> = group else { continue };
-        if let Some(other) = first_users.insert(group.clone(), index) {
+        if let Some(other) = index_of_group.insert(group.clone(), index) {
             let message = format!(
                 "{group} is bound by {BINDINGS}[{other}] already. Fix: bind each target group to one endpoint"
             );

@@ -10,7 +10,7 @@ use crate::binding::Binding;
 
 /// The path from a client to the database, as the command line examines it.
 pub trait InspectPath {
-    async fn inspect_path(&self, binding: &Binding, facts: &Facts, deadline: Instant) -> PathFindings;
+    async fn inspect_path(&self, context: CheckContext<'_>, deadline: Instant) -> PathFindings;
 }
 
 #[derive(Debug, Default)]
@@ -22,20 +22,19 @@ pub struct PathFindings {
 
 /// The function examines none of it.
 impl InspectPath for () {
-    async fn inspect_path(&self, _: &Binding, _: &Facts, _: Instant) -> PathFindings {
+    async fn inspect_path(&self, _: CheckContext<'_>, _: Instant) -> PathFindings {
         PathFindings::default()
     }
 }
 
 pub fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
-    findings_with(binding, facts, PathFindings::default())
+    findings_with(CheckContext::new(binding, facts), PathFindings::default())
 }
 
 /// The findings of every check, in the order of the path from the endpoint to the targets. A handshake sees what is
 /// left of it all.
-pub fn findings_with(binding: &Binding, facts: &Facts, path: PathFindings) -> Vec<Finding> {
+pub fn findings_with(context: CheckContext<'_>, path: PathFindings) -> Vec<Finding> {
     let PathFindings { network, handshake } = path;
-    let context = CheckContext::new(binding, facts);
     let mut findings = database::findings(context);
     findings.extend(all(connect_errors::check_connect_errors(context)));
     findings.extend(all(database::check_require_tls(context)));

@@ -8,6 +8,7 @@ use futures_util::stream;
 use tokio::time::Instant;
 
 use super::checks::{InspectPath, findings_with};
+use super::context::CheckContext;
 use super::facts::{
     Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Fact, Facts, Group, Health, Host, Listener,
     LoadBalancer, LoadBalancerFacts, parameter_groups, read_until, tls_parameter_group,
@@ -58,8 +59,9 @@ pub async fn examine<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi>
 ) -> Vec<BindingFindings> {
     let all_findings = bindings.iter().map(async |binding| {
         let facts = read_facts(clients, binding, deadline).await;
-        let on_path = path.inspect_path(binding, &facts, deadline).await;
-        let findings = findings_with(binding, &facts, on_path);
+        let context = CheckContext::new(binding, &facts);
+        let on_path = path.inspect_path(context, deadline).await;
+        let findings = findings_with(context, on_path);
         BindingFindings::new(&binding.endpoint, binding.target_group.as_str(), findings)
     });
     stream::iter(all_findings).buffered(CONCURRENT_BINDINGS).collect().await
@@ -100,16 +102,14 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             self.read("read the group's attributes", groups.attributes(arn)),
             self.read("list the group's targets", groups.health(arn)),
         );
-        let DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters } =
-            database_side;
         let (load_balancers, load_balancers_of_vpc) = of_group;
         Facts {
-            resolution,
-            identifier,
-            database,
-            hosts,
-            parameters,
-            tls_parameters,
+            resolution: database_side.resolution,
+            identifier: database_side.identifier,
+            database: database_side.database,
+            hosts: database_side.hosts,
+            parameters: database_side.parameters,
+            tls_parameters: database_side.tls_parameters,
             group,
             attributes,
             load_balancers,
@@ -143,8 +143,8 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         let chain = resolution.as_ref().map(|resolution| resolution.chain.as_slice());
         let chain = chain.unwrap_or(std::slice::from_ref(&self.binding.endpoint));
         let is_proxy = |name: &String| RdsKind::parse(name) == Some(RdsKind::Proxy);
-        let database = match is_proxy(&self.binding.endpoint) || chain.iter().any(is_proxy) {
-            // A database of the proxy's name, or the binding's `database`, has another address than the proxy.
+        // A database of the proxy's name, or the binding's `database`, has another address than the proxy.
+        let database = match [&self.binding.endpoint].into_iter().chain(chain).any(is_proxy) {
             true => Ok(None),
             false => self.read("ask the RDS API", self.clients.rds.database(&identifier)).await,
         };
@@ -192,10 +192,8 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
     }
 
     async fn load_balancers(&self, group: Option<&Group>) -> LoadBalancers {
-        let nothing = || Ok(Vec::new());
-        let Some(Group { load_balancers: arns, vpc, port, .. }) = group else {
-            return (nothing(), nothing());
-        };
+        let none = || Ok(Vec::new());
+        let Some(Group { load_balancers: arns, vpc, port, .. }) = group else { return (none(), none()) };
         // All of the account where the group has none.
         let describing = self.clients.groups.load_balancers(arns);
         let found = match self.read("describe the load balancers", describing).await {
@@ -208,7 +206,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
             Ok(found) => Ok(self.load_balancer_facts(found, *port).await),
             Err(unread) => Err(unread),
         };
-        if arns.is_empty() { (nothing(), found) } else { (found, nothing()) }
+        if arns.is_empty() { (none(), found) } else { (found, none()) }
     }
 
     /// The load balancers with what further calls say of them. `port` is the group's.

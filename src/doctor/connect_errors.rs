@@ -43,14 +43,14 @@ pub fn check_connect_errors(context: CheckContext<'_>) -> Checked<Option<Finding
     let low: Vec<_> =
         all().filter(|(name, _)| protecting_parameter(context, name) == Some(Ok(None))).collect();
     if !low.is_empty() {
-        return Ok(Some(blocks(context, database, &low)));
+        return Ok(Some(limit_is_low(context, database, &low)));
     }
     if let Some(unread) = groups.keys().find_map(|name| protecting_parameter(context, name)?.err()) {
         return Err(Finding::unread(CHECK, unread, OF_DATABASE));
     }
     let pending: Vec<_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
     if !pending.is_empty() {
-        return Ok(Some(waits(context, &pending)));
+        return Ok(Some(reboot_is_pending(context, &pending)));
     }
     let list = groups.keys().joined(", ");
     Ok(Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129"))))
@@ -104,7 +104,7 @@ fn protecting_parameter<'a>(
     Some(context.facts.parameters.get(group)?.as_ref().map(protecting))
 }
 
-fn blocks(context: CheckContext<'_>, database: &Database, low: &[NamedGroup<'_>]) -> Finding {
+fn limit_is_low(context: CheckContext<'_>, database: &Database, low: &[NamedGroup<'_>]) -> Finding {
     let (default, own): (Vec<_>, Vec<_>) =
         low.iter().partition(|(name, _)| name.starts_with(DEFAULT_PARAMETER_GROUP));
     let mut fixes = Vec::new();
@@ -116,18 +116,16 @@ fn blocks(context: CheckContext<'_>, database: &Database, low: &[NamedGroup<'_>]
         replace_group(context, database, group, name.trim_start_matches(DEFAULT_PARAMETER_GROUP))
     }));
     let users = low.iter().map(|(name, group)| format!("{name} of {}", group.users.join(", ")));
-    Finding::warning(
-        CHECK,
-        format!("max_connect_errors is too low in the parameter group {}", users.joined("; ")),
-        "health checks are connections without a login, and a login sets their count back: after max_connect_errors of \
+    let observed = format!("max_connect_errors is too low in the parameter group {}", users.joined("; "));
+    let impact = "health checks are connections without a login, and a login sets their count back: after max_connect_errors of \
          them in a row (100 by default, some 17 minutes of checks every 10 s) the server refuses the load balancer with \
-         error 1129",
-        fixes.join("; "),
-    )
+         error 1129";
+    let fix = fixes.join("; ");
+    Finding::warning(CHECK, observed, impact, fix)
 }
 
 /// The group protects. The server uses it, or another change of it, only after a reboot: the RDS API does not say which.
-fn waits(context: CheckContext<'_>, pending: &[NamedGroup<'_>]) -> Finding {
+fn reboot_is_pending(context: CheckContext<'_>, pending: &[NamedGroup<'_>]) -> Finding {
     let reboots = pending.iter().flat_map(|(_, group)| {
         let reboot = format!("rds reboot-db-{0} --db-{0}-identifier", group.kind);
         group.pending.iter().map(move |name| context.aws(&reboot, &[name]))
@@ -138,20 +136,18 @@ fn waits(context: CheckContext<'_>, pending: &[NamedGroup<'_>]) -> Finding {
     let parameters: BTreeSet<&str> = parameters.collect();
     let look = parameters.iter().map(|name| format!("SHOW GLOBAL VARIABLES LIKE '{name}'")).joined("; ");
     let parameters = parameters.iter().joined(", ");
-    Finding::warning(
-        CHECK,
-        format!(
-            "{names} may wait for a reboot before it uses {parameters} of the parameter group {groups}, of which some \
+    let observed = format!(
+        "{names} may wait for a reboot before it uses {parameters} of the parameter group {groups}, of which some \
              change is pending"
-        ),
-        "until then the server may refuse the load balancer's addresses with error 1129, because of health checks without \
-         a login",
-        format!(
-            "log in and look at the server's own value first: {look}. Only if it is not the group's, reboot at a quiet \
+    );
+    let impact = "until then the server may refuse the load balancer's addresses with error 1129, because of health checks without \
+         a login";
+    let fix = format!(
+        "log in and look at the server's own value first: {look}. Only if it is not the group's, reboot at a quiet \
              time, since this ends the connections: {}",
-            reboots.joined(" ")
-        ),
-    )
+        reboots.joined(" ")
+    );
+    Finding::warning(CHECK, observed, impact, fix)
 }
 
 /// What the AWS CLI calls a parameter group of a cluster or of instances.

@@ -8,16 +8,15 @@ use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, member};
 
 #[derive(Clone, Copy)]
-pub(super) struct CheckContext<'a> {
+pub struct CheckContext<'a> {
     pub binding: &'a Binding,
     pub facts: &'a Facts,
     /// The ARN of a vendor's principal, which should be allowed to connect.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the network's checks need it"))]
     pub principal: Option<&'a str>,
 }
 
 impl<'a> CheckContext<'a> {
-    pub(super) fn new(binding: &'a Binding, facts: &'a Facts) -> Self {
+    pub fn new(binding: &'a Binding, facts: &'a Facts) -> Self {
         Self { binding, facts, principal: None }
     }
 

@@ -97,15 +97,11 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
 }
 
 fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {
+    let of_cluster = "rds describe-db-clusters --db-cluster-identifier {} --query {} --output text";
+    let of_all = "rds describe-db-clusters --query {} --output text";
     match cluster {
-        Some(cluster) => context.aws(
-            "rds describe-db-clusters --db-cluster-identifier {} --query {} --output text",
-            &[cluster, "DBClusters[0].Endpoint"],
-        ),
-        None => context.aws(
-            "rds describe-db-clusters --query {} --output text",
-            &["DBClusters[].[DBClusterIdentifier,Endpoint]"],
-        ),
+        Some(cluster) => context.aws(of_cluster, &[cluster, "DBClusters[0].Endpoint"]),
+        None => context.aws(of_all, &["DBClusters[].[DBClusterIdentifier,Endpoint]"]),
     }
 }
 
@@ -155,12 +151,8 @@ fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
     let is_among = |states: &[&str]| states.iter().any(|state| status.starts_with(state));
     if is_among(&DOWN) {
         let impact = "the database serves no clients, whatever the load balancer does";
-        return Finding::problem(
-            "database",
-            observed,
-            impact,
-            format!("read the database's events: {events}"),
-        );
+        let fix = format!("read the database's events: {events}");
+        return Finding::problem("database", observed, impact, fix);
     }
     if is_among(&UP) {
         return Finding::ok("database", observed);
@@ -174,12 +166,10 @@ fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding>
     if registered == listens {
         return Some(Finding::ok("database_port", format!("{listens}, the targets' port")));
     }
-    Some(Finding::problem(
-        "database_port",
-        format!("the database listens on {listens}, and targets are registered with {registered}"),
-        "every connection through the load balancer fails",
-        format!("set the binding's `port` to {listens}, then run a check"),
-    ))
+    let observed = format!("the database listens on {listens}, and targets are registered with {registered}");
+    let impact = "every connection through the load balancer fails";
+    let fix = format!("set the binding's `port` to {listens}, then run a check");
+    Some(Finding::problem("database_port", observed, impact, fix))
 }
 
 fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
@@ -187,13 +177,11 @@ fn check_writer(context: CheckContext<'_>, database: &Database) -> Option<Findin
     let Some(other) = database.described.other_writer(member) else {
         return Some(Finding::ok("writer", format!("{member} by DNS, and RDS names no other")));
     };
-    Some(Finding::warning(
-        "writer",
-        format!("DNS names {member}, and RDS names {other}"),
-        "no address is deregistered while they differ; some seconds of it are normal in a failover",
-        "run the doctor again in a minute; if the difference stays, read the cluster's events and check the \
-         name servers in NAMESERVERS",
-    ))
+    let observed = format!("DNS names {member}, and RDS names {other}");
+    let impact = "no address is deregistered while they differ; some seconds of it are normal in a failover";
+    let fix = "run the doctor again in a minute; if the difference stays, read the cluster's events and check the \
+         name servers in NAMESERVERS";
+    Some(Finding::warning("writer", observed, impact, fix))
 }
 
 fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Option<Finding> {
@@ -218,12 +206,11 @@ fn check_standby_policy(context: CheckContext<'_>, database: &Database) -> Optio
     }
     let convert = "rds modify-db-instance --db-instance-identifier {} --multi-az --apply-immediately";
     let convert = context.aws(convert, &[identifier]);
-    let finding = Finding::problem(
-        CHECK,
-        format!("standby is \"keep\", and the instance {identifier} is not Multi-AZ: it has no standby"),
-        "every run of this binding fails, and an address that is kept belongs to no standby",
-        format!("{take_out}, or convert the instance: {convert}"),
-    );
+    let observed =
+        format!("standby is \"keep\", and the instance {identifier} is not Multi-AZ: it has no standby");
+    let impact = "every run of this binding fails, and an address that is kept belongs to no standby";
+    let fix = format!("{take_out}, or convert the instance: {convert}");
+    let finding = Finding::problem(CHECK, observed, impact, fix);
     Some(finding.of_kind(FindingKind::Refused))
 }
 

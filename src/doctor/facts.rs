@@ -250,10 +250,6 @@ impl Health {
     pub fn is_draining(&self) -> bool {
         self.state == "draining"
     }
-
-    pub fn is_unhealthy(&self) -> bool {
-        self.state == "unhealthy" || self.state == "unhealthy.draining"
-    }
 }
 
 /// The zone of a target outside the group's VPC, which every zone reaches (ELBv2 API,
@@ -279,22 +275,23 @@ pub fn parameter_groups<'a>(
     database: &'a Database,
     hosts: &'a [Host],
 ) -> BTreeMap<&'a str, ParameterGroup<'a>> {
+    let of_host = |host: &'a Host| {
+        (DatabaseKind::Instance, host.parameter_group.as_deref(), host.identifier.as_str(), host.needs_reboot)
+    };
+    let Database { kind, identifier, parameter_group, needs_reboot, .. } = database;
+    let users = match kind {
+        DatabaseKind::Cluster if !database.engine.starts_with("aurora") => {
+            vec![(*kind, parameter_group.as_deref(), identifier.as_str(), *needs_reboot)]
+        }
+        _ => hosts.iter().map(of_host).collect(),
+    };
     let mut groups = BTreeMap::new();
-    let is_multi_az_cluster =
-        database.kind == DatabaseKind::Cluster && !database.engine.starts_with("aurora");
-    if is_multi_az_cluster {
-        let users = vec![database.identifier.as_str()];
-        let pending = if database.needs_reboot { users.clone() } else { Vec::new() };
-        let group = ParameterGroup { kind: DatabaseKind::Cluster, users, pending };
-        groups.extend(database.parameter_group.as_deref().map(|name| (name, group)));
-        return groups;
-    }
-    for host in hosts {
-        let Some(name) = host.parameter_group.as_deref() else { continue };
-        let none = || ParameterGroup { kind: DatabaseKind::Instance, users: Vec::new(), pending: Vec::new() };
-        let group = groups.entry(name).or_insert_with(none);
-        group.users.push(&host.identifier);
-        group.pending.extend(host.needs_reboot.then_some(host.identifier.as_str()));
+    for (kind, name, user, needs_reboot) in users {
+        let Some(name) = name else { continue };
+        let unused = ParameterGroup { kind, users: Vec::new(), pending: Vec::new() };
+        let group = groups.entry(name).or_insert(unused);
+        group.users.push(user);
+        group.pending.extend(needs_reboot.then_some(user));
     }
     groups
 }

@@ -183,13 +183,11 @@ fn check_client_addresses(context: CheckContext<'_>, attributes: &Attributes) ->
         return Finding::ok("client_addresses", "connections come from the load balancer's addresses");
     }
     let set = context.set_attributes(&[(PRESERVE, "false")]);
-    Finding::warning(
-        "client_addresses",
-        "client addresses are preserved",
-        "the database's security group sees the clients' addresses and not the load balancer's: clients that it does \
-         not admit are cut off; PrivateLink clients are not affected",
-        format!("first let the database's security group admit the load balancer, then: {set}"),
-    )
+    let observed = "client addresses are preserved";
+    let impact = "the database's security group sees the clients' addresses and not the load balancer's: clients that it does \
+         not admit are cut off; PrivateLink clients are not affected";
+    let fix = format!("first let the database's security group admit the load balancer, then: {set}");
+    Finding::warning("client_addresses", observed, impact, fix)
 }
 
 fn check_proxy_protocol(context: CheckContext<'_>, attributes: &Attributes) -> Finding {

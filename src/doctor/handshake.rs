@@ -8,10 +8,9 @@ use std::net::IpAddr;
 
 use super::connect_errors::{Protection, protection};
 use super::context::CheckContext;
-use super::facts::{Database, Fact, Facts, Unread};
+use super::facts::{Database, Fact, Unread};
 use super::finding::{Checked, FactOr as _, Finding, FindingKind, Severity};
 use super::shell::line;
-use crate::binding::Binding;
 use crate::error::ErrorKind;
 use crate::text::Joined as _;
 
@@ -115,8 +114,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Whether more bytes can change what [`understand`] makes of these.
-pub fn is_whole(answer: &[u8]) -> bool {
+/// Whether more bytes can change what [`parse_answer`] makes of these.
+pub fn is_complete(answer: &[u8]) -> bool {
     match answer {
         [b'S' | b'N'] => true,
         // The start of a MySQL packet, perhaps. A greeting is shorter than 256 bytes.
@@ -134,7 +133,7 @@ pub fn is_whole(answer: &[u8]) -> bool {
 }
 
 /// What the server's first bytes say. Nothing, where it closed the connection.
-pub fn understand(answer: &[u8]) -> Outcome {
+pub fn parse_answer(answer: &[u8]) -> Outcome {
     match answer {
         [] => Outcome::Closed,
         // A TLS record: an alert, or a handshake.
@@ -167,8 +166,7 @@ fn printable(bytes: &[u8]) -> String {
     text.trim().to_owned()
 }
 
-pub fn handshake_findings(binding: &Binding, facts: &Facts, handshake: &Handshake) -> Vec<Finding> {
-    let context = CheckContext::new(binding, facts);
+pub fn handshake_findings(context: CheckContext<'_>, handshake: &Handshake) -> Vec<Finding> {
     let (Ok(finding) | Err(finding)) = check_handshake(context, handshake);
     let read_only = read_only(handshake).filter(|_| finding.level == Severity::Ok);
     [finding].into_iter().chain(read_only).collect()
@@ -281,15 +279,7 @@ fn explain(context: CheckContext<'_>, outcome: &Outcome, expected: Protocol) -> 
         Outcome::MysqlError { code: 1129, .. } => (
             "the server blocks the load balancer's address after too many connections without a login, so it refuses every \
              client",
-            format!(
-                "log in to the database at its own endpoint, {endpoint}, and run FLUSH HOSTS (from MySQL 8.4 on: TRUNCATE \
-                 TABLE performance_schema.host_cache), or restart it{}",
-                match protection(context) {
-                    Protection::Unprotected => "; then raise max_connect_errors, see connect_errors",
-                    Protection::Unknown => "; then raise max_connect_errors if it is low",
-                    Protection::Protected => "",
-                }
-            ),
+            unblock(context),
         ),
         Outcome::MysqlError { code: 1040, .. } => (
             "the server has no connection left for anybody",
@@ -316,6 +306,20 @@ fn explain(context: CheckContext<'_>, outcome: &Outcome, expected: Protocol) -> 
     (impact.to_owned(), fix)
 }
 
+/// The fix for a server that blocks the load balancer.
+fn unblock(context: CheckContext<'_>) -> String {
+    let then = match protection(context) {
+        Protection::Unprotected => "; then raise max_connect_errors, see connect_errors",
+        Protection::Unknown => "; then raise max_connect_errors if it is low",
+        Protection::Protected => "",
+    };
+    format!(
+        "log in to the database at its own endpoint, {}, and run FLUSH HOSTS (from MySQL 8.4 on: TRUNCATE TABLE \
+         performance_schema.host_cache), or restart it{then}",
+        context.binding.endpoint
+    )
+}
+
 /// Whether the server takes writes shows only after a login.
 fn read_only(handshake: &Handshake) -> Option<Finding> {
     let (ask, query) = match &handshake.replies.as_ref().ok()?.first()?.outcome {
@@ -329,9 +333,7 @@ fn read_only(handshake: &Handshake) -> Option<Finding> {
         _ => return None,
     };
     let ask = line(ask, &[&handshake.host, &handshake.port.to_string(), query]);
-    Some(Finding::not_examined(
-        "read_only",
-        "whether the server behind it takes writes, which shows only after a login",
-        format!("log in with a user of yours in place of USER: `{ask}`"),
-    ))
+    let observed = "whether the server behind it takes writes, which shows only after a login";
+    let fix = format!("log in with a user of yours in place of USER: `{ask}`");
+    Some(Finding::not_examined("read_only", observed, fix))
 }

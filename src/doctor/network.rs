@@ -15,25 +15,20 @@ mod shares;
 
 pub use facts::{
     Acl, AclEntry, Connection, LatticePath, Measured, Network, Peer, Ports, Principal, Resource,
-    ResourceConfiguration, ResourceGateway, Route, RouteTable, Rule, Service, Share, Subnet,
+    ResourceConfiguration, ResourceGateway, Route, RouteTable, Rule, Service, Share, Subnet, Sums,
 };
 pub use read::{InspectLattice, InspectMetrics, InspectNetwork, InspectShares, LatticeReader, read_network};
 
 use super::context::CheckContext;
-use super::facts::{Fact, Facts, LoadBalancerFacts};
+use super::facts::{Fact, LoadBalancerFacts};
 use super::finding::{Finding, all};
-use crate::binding::Binding;
 
-/// The findings about the network around one load balancer of the binding. `principal` is an ARN that should be
-/// allowed to connect.
+/// The findings about the network around one load balancer of the binding.
 pub fn network_findings(
-    binding: &Binding,
-    facts: &Facts,
+    context: CheckContext<'_>,
     attached: &LoadBalancerFacts,
     network: &Network,
-    principal: Option<&str>,
 ) -> Vec<Finding> {
-    let context = CheckContext { binding, facts, principal };
     let load_balancer = &attached.load_balancer;
     let mut findings = all(endpoint_service::findings(context, load_balancer, network));
     findings.extend(security_groups::findings(context, attached, network));
@@ -44,12 +39,7 @@ pub fn network_findings(
 }
 
 /// The findings about the paths by VPC Lattice to the binding's database. A path that is shared with nobody gets the
-/// command that shares it with the account of `principal`.
-pub fn lattice_findings(
-    binding: &Binding,
-    facts: &Facts,
-    paths: &Fact<Vec<LatticePath>>,
-    principal: Option<&str>,
-) -> Vec<Finding> {
-    all(lattice::findings(CheckContext { binding, facts, principal }, paths))
+/// command that shares it with the account of the context's principal.
+pub fn lattice_findings(context: CheckContext<'_>, paths: &Fact<Vec<LatticePath>>) -> Vec<Finding> {
+    all(lattice::findings(context, paths))
 }

@@ -67,15 +67,15 @@ impl DoctorReport {
         if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
             // A check fixes these only after DRY_RUN is off, and so what follows from them.
             for BindingFindings { findings, .. } in &mut bindings {
-                let is_cause = |it: &&mut Finding| it.kind == FindingKind::OutOfSync && it.cause.is_none();
                 let mut waiting = BTreeSet::new();
-                for finding in findings.iter_mut().filter(is_cause) {
-                    finding.set_cause("dry_run");
-                    waiting.insert(finding.check.clone());
+                // A cause stands before its consequences.
+                for finding in findings {
+                    let is_cause = finding.kind == FindingKind::OutOfSync && finding.cause.is_none();
+                    waiting.extend(is_cause.then(|| finding.check.clone()));
+                    if is_cause || finding.cause.as_ref().is_some_and(|cause| waiting.contains(cause)) {
+                        finding.set_cause("dry_run");
+                    }
                 }
-                let is_consequence =
-                    |it: &&mut Finding| it.cause.as_ref().is_some_and(|cause| waiting.contains(cause));
-                findings.iter_mut().filter(is_consequence).for_each(|finding| finding.set_cause("dry_run"));
             }
         }
         let (general, not_examined) = sorted(general);
@@ -110,12 +110,10 @@ fn discovery_failed(unbound: &Unbound) -> Finding {
 }
 
 fn nothing_bound() -> Finding {
-    Finding::problem(
-        "bindings",
-        "no binding: BINDINGS is empty and no target group has the tag of DISCOVERY_TAG",
-        "no target group is synced",
-        "set BINDINGS, or give a target group the tag with the endpoint's name as its value",
-    )
+    let observed = "no binding: BINDINGS is empty and no target group has the tag of DISCOVERY_TAG";
+    let impact = "no target group is synced";
+    let fix = "set BINDINGS, or give a target group the tag with the endpoint's name as its value";
+    Finding::problem("bindings", observed, impact, fix)
 }
 
 /// The examined findings, the worst first, and those that were not examined.

@@ -17,7 +17,7 @@ pub fn line(template: &str, values: &[&str]) -> String {
 
 /// The word, in single quotes where it holds anything that bash or zsh expands: zsh also expands `[…]`, `?` and
 /// a leading `=`.
-pub fn quote(word: &str) -> Cow<'_, str> {
+fn quote(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@+%".contains(c);
     if !word.is_empty() && !word.starts_with('=') && word.chars().all(is_plain) {
         return Cow::Borrowed(word);

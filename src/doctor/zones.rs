@@ -105,12 +105,11 @@ fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer)
     }
     let list = load_balancer.zones.keys().joined(", ");
     let missing: Vec<&str> = missing.into_iter().collect();
-    Some(Finding::warning(
-        CHECK,
-        format!("{}, and the load balancer in {list}", places.join(", ")),
-        "a failover there cuts clients off: the load balancer sends nothing to a target outside its zones",
-        add_zones(context, load_balancer, &missing),
-    ))
+    let observed = format!("{}, and the load balancer in {list}", places.join(", "));
+    let impact =
+        "a failover there cuts clients off: the load balancer sends nothing to a target outside its zones";
+    let fix = add_zones(context, load_balancer, &missing);
+    Some(Finding::warning(CHECK, observed, impact, fix))
 }
 
 /// The command that gives the load balancer these zones as well. It must name every subnet.

@@ -36,10 +36,10 @@ pub fn check_acls(
     let subnets = network.subnets.or_not_examined(CHECK, what)?;
     let Some(port) = context.port() else { return Ok(None) };
     let is_v4 = database_side::addresses(context).first().is_none_or(IpAddr::is_ipv4);
-    let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
-    let of_database = database_side::subnets(context, subnets);
+    let of_load_balancer = database_side::load_balancer_subnets(load_balancer, subnets);
+    let of_database = database_side::current_subnets(context, subnets);
     if of_database.is_empty() || of_load_balancer.is_empty() {
-        return Ok(Some(database_side::not_known(context, CHECK, what)));
+        return Ok(Some(database_side::subnets_not_known(context, CHECK, what)));
     }
     let pairs_now = pairs(&of_load_balancer, &of_database);
     let pairs_later = pairs(&of_load_balancer, &database_side::failover_subnets(context, subnets));
@@ -93,16 +93,11 @@ fn permissions<'n>(
     permissions
 }
 
-struct Denial {
-    ports: Ports,
-    /// The number of the entry that denies them.
-    by: u16,
-}
-
-/// The first ports that are denied, if there are any. For each port the first entry that matches decides.
+/// The first ports that are denied, and the number of the entry that denies them. For each port the first entry that
+/// matches decides.
 ///
 /// An entry for a part of the peer's range counts if it allows, since it may be for the very addresses that matter.
-fn denial(permission: &Permission<'_>) -> Option<Denial> {
+fn denial(permission: &Permission<'_>) -> Option<(Ports, u16)> {
     let Permission { acl, is_egress, peer, ports } = permission;
     let decides = |entry: &&AclEntry| {
         entry.is_egress == *is_egress
@@ -114,11 +109,11 @@ fn denial(permission: &Permission<'_>) -> Option<Denial> {
     for entry in entries {
         let denied = undecided.iter().find_map(|ports| common(*ports, entry.ports));
         if let Some(ports) = denied.filter(|_| !entry.allows) {
-            return Some(Denial { ports, by: entry.number });
+            return Some((ports, entry.number));
         }
         undecided = undecided.into_iter().flat_map(|ports| without(ports, entry.ports)).collect();
     }
-    undecided.first().map(|ports| Denial { ports: *ports, by: DEFAULT_ENTRY })
+    undecided.first().map(|ports| (*ports, DEFAULT_ENTRY))
 }
 
 fn common(one: Ports, other: Ports) -> Option<Ports> {
@@ -138,7 +133,7 @@ fn denials(context: CheckContext<'_>, permissions: &[Permission<'_>]) -> Option<
     let mut added = BTreeSet::new();
     let (mut observed, mut fixes) = (Vec::new(), Vec::new());
     for permission in permissions {
-        let Some(Denial { ports, by }) = denial(permission) else { continue };
+        let Some((ports, by)) = denial(permission) else { continue };
         let Permission { acl, is_egress, peer, .. } = permission;
         let to = if *is_egress { "to" } else { "from" };
         let by_entry = match by {
@@ -193,7 +188,7 @@ mod tests {
         let acl = Acl { id: "acl-1".into(), subnets: Vec::new(), entries };
         let peer = "10.0.1.0/24".parse().unwrap();
         let permission = Permission { acl: &acl, is_egress: false, peer, ports: Ports { from, to } };
-        denial(&permission).map(|Denial { ports, by }| (ports, by))
+        denial(&permission)
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn all_subnets<'n>(context: CheckContext<'_>, subnets: &'n Subnets) -> impl Iter
 }
 
 /// Those of them that hold the endpoint's addresses.
-pub fn subnets<'n>(context: CheckContext<'_>, subnets: &'n Subnets) -> Vec<&'n Subnet> {
+pub fn current_subnets<'n>(context: CheckContext<'_>, subnets: &'n Subnets) -> Vec<&'n Subnet> {
     let addresses = addresses(context);
     let is_here = |subnet: &&Subnet| addresses.iter().any(|address| subnet.holds(*address));
     all_subnets(context, subnets).filter(is_here).collect()
@@ -57,11 +57,11 @@ pub fn ranges(context: CheckContext<'_>, subnets: &Subnets) -> Vec<IpNet> {
     ranges.filter(|range| range.addr().is_ipv4() == is_v4).copied().collect()
 }
 
-pub fn of_load_balancer<'n>(load_balancer: &LoadBalancer, subnets: &'n Subnets) -> Vec<&'n Subnet> {
+pub fn load_balancer_subnets<'n>(load_balancer: &LoadBalancer, subnets: &'n Subnets) -> Vec<&'n Subnet> {
     load_balancer.zones.values().filter_map(|id| subnets.get(id)).collect()
 }
 
-pub fn not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
+pub fn subnets_not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
     if let Some(unread) = context.unread_database() {
         return Finding::unread(check, unread, what);
     }

@@ -18,8 +18,7 @@ pub struct Network {
     pub acls: Fact<Vec<Acl>>,
     /// The route tables of these subnets, and the main ones of their VPCs.
     pub route_tables: Fact<Vec<RouteTable>>,
-    /// The sums of the last hour, by metric. A metric without a data point is not there.
-    pub metrics: Fact<BTreeMap<Measured, u64>>,
+    pub metrics: Fact<Sums>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,6 +183,9 @@ impl Measured {
         Self::BLOCKED_OUTBOUND,
     ];
 }
+
+/// The sums of the last hour, by metric. A metric without a data point is not there.
+pub type Sums = BTreeMap<Measured, u64>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatticePath {

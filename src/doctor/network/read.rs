@@ -6,11 +6,10 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::facts::{
-    Acl, Connection, LatticePath, Measured, Network, ResourceConfiguration, ResourceGateway, RouteTable,
-    Rule, Service, Share, Subnet,
+    Acl, Connection, LatticePath, Network, ResourceConfiguration, ResourceGateway, RouteTable, Rule, Service,
+    Share, Subnet, Sums,
 };
 use super::lattice;
-use crate::binding::Binding;
 use crate::doctor::context::CheckContext;
 use crate::doctor::facts::{Fact, Facts, LoadBalancer, read_until};
 use crate::error::Error;
@@ -27,12 +26,7 @@ pub trait InspectNetwork {
 }
 
 pub trait InspectMetrics {
-    /// The sums of the last hour.
-    async fn metrics(
-        &self,
-        load_balancer: &str,
-        services: &[String],
-    ) -> Result<BTreeMap<Measured, u64>, Error>;
+    async fn metrics(&self, load_balancer: &str, services: &[String]) -> Result<Sums, Error>;
 }
 
 pub trait InspectLattice {
@@ -61,8 +55,7 @@ pub async fn read_network(
     let arn = load_balancer.arn.as_str();
     let services_and_metrics = async {
         let services = services(api, arn, deadline).await;
-        let ids = services.as_deref().unwrap_or_default().iter().map(|service| service.id.clone());
-        let ids: Vec<String> = ids.collect();
+        let ids: Vec<String> = services.iter().flatten().map(|service| service.id.clone()).collect();
         let metrics = read_until(deadline, "read the metrics", metrics.metrics(arn, &ids)).await;
         (services, metrics)
     };
@@ -93,13 +86,11 @@ impl<L: InspectLattice, S: InspectShares, N: InspectNetwork> LatticeReader<'_, L
 
     pub async fn paths(
         &self,
-        binding: &Binding,
-        facts: &Facts,
+        context: CheckContext<'_>,
         configurations: &[ResourceConfiguration],
     ) -> Vec<LatticePath> {
-        let context = CheckContext::new(binding, facts);
         let own = configurations.iter().filter(|one| lattice::designation(context, &one.resource).is_some());
-        join_all(own.map(|configuration| self.path(facts, configuration))).await
+        join_all(own.map(|configuration| self.path(context.facts, configuration))).await
     }
 
     async fn path(&self, facts: &Facts, configuration: &ResourceConfiguration) -> LatticePath {

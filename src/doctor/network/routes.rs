@@ -20,14 +20,8 @@ struct Way<'n> {
     subnet: &'n Subnet,
     to: IpNet,
     route: Option<&'n Route>,
-    direction: Direction,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    /// From the load balancer to the database.
-    There,
-    Back,
+    /// Whether it is the way back from the database to the load balancer.
+    is_back: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +45,7 @@ impl Way<'_> {
                 // An internet gateway carries no packet to another VPC's private addresses.
                 "igw" | "eigw" => Passage::Closed,
                 // A NAT gateway carries no replies to connections that it did not open.
-                "nat" if self.direction == Direction::Back => Passage::Closed,
+                "nat" if self.is_back => Passage::Closed,
                 // It passes on others by the routes of its own subnet.
                 "nat" | "unknown" => Passage::Unknown,
                 _ => Passage::Open,
@@ -70,13 +64,13 @@ pub fn check_routes(
     let tables = network.route_tables.or_not_examined(CHECK, what)?;
     let subnets = network.subnets.or_not_examined(CHECK, what)?;
     let Some(address) = database_side::addresses(context).first().copied() else { return Ok(None) };
-    let of_load_balancer = database_side::of_load_balancer(load_balancer, subnets);
-    let of_database = database_side::subnets(context, subnets);
+    let of_load_balancer = database_side::load_balancer_subnets(load_balancer, subnets);
+    let of_database = database_side::current_subnets(context, subnets);
     let mut now = ways(tables, &of_load_balancer, &of_database, address.is_ipv4());
     if of_database.is_empty() {
         // The subnets of another account are not listed.
         let to = IpNet::from(address);
-        now.extend(of_load_balancer.iter().filter_map(|from| way(tables, from, to, Direction::There)));
+        now.extend(of_load_balancer.iter().filter_map(|from| way(tables, from, to, false)));
     }
     let after_failover = database_side::failover_subnets(context, subnets);
     let later = ways(tables, &of_load_balancer, &after_failover, address.is_ipv4());
@@ -98,7 +92,7 @@ pub fn check_routes(
     let are_all_local = !now.is_empty() && now.iter().all(is_local);
     if !(is_side_known(&of_database) && is_side_known(&of_load_balancer) || are_all_local) {
         let what = format!("{what}, in both directions");
-        return Ok(Some(database_side::not_known(context, CHECK, &what)));
+        return Ok(Some(database_side::subnets_not_known(context, CHECK, &what)));
     }
     if any(&later, Passage::Closed) {
         let (observed, fix) = describe(context, &later, &by);
@@ -118,24 +112,24 @@ fn ways<'n>(
     is_v4: bool,
 ) -> Vec<Way<'n>> {
     let between = |from: &'n Subnet, to: &'n Subnet| {
-        let there = to.range(is_v4).and_then(|range| way(tables, from, range, Direction::There));
+        let there = to.range(is_v4).and_then(|range| way(tables, from, range, false));
         // Behind a NAT gateway, the replies go to its own address, which the facts do not have.
         let route = there.as_ref().and_then(|way| way.route);
         let is_by_nat = route.is_some_and(|route| route.target.starts_with("nat-"));
         let back = from.range(is_v4).filter(|_| !is_by_nat);
-        [there, back.and_then(|range| way(tables, to, range, Direction::Back))].into_iter().flatten()
+        [there, back.and_then(|range| way(tables, to, range, true))].into_iter().flatten()
     };
     let pairs = of_load_balancer.iter().flat_map(|from| of_database.iter().map(move |to| (from, to)));
     pairs.flat_map(|(from, to)| between(from, to)).collect()
 }
 
 /// `None` in a VPC of another account, whose tables are not listed.
-fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet, direction: Direction) -> Option<Way<'n>> {
+fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet, is_back: bool) -> Option<Way<'n>> {
     let table = table(tables, subnet)?;
     // The most specific route for the whole range decides.
     let matching = table.routes.iter().filter(|route| route.to.contains(&to));
     let route = matching.max_by_key(|route| route.to.prefix_len());
-    Some(Way { table, subnet, to, route, direction })
+    Some(Way { table, subnet, to, route, is_back })
 }
 
 /// The subnet's own table, otherwise its VPC's main one.

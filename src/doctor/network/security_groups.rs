@@ -24,7 +24,7 @@ pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network
     let load_balancer = &attached.load_balancer;
     let serving = attached.serving(context.group_arn(), context.port());
     let subnets = network.subnets.as_ref().ok();
-    let of_zones = subnets.map(|subnets| database_side::of_load_balancer(load_balancer, subnets));
+    let of_zones = subnets.map(|subnets| database_side::load_balancer_subnets(load_balancer, subnets));
     let source = Source {
         context,
         name: "the load balancer",

@@ -24,7 +24,7 @@ fn first_bytes_are_understood() {
         (b"X", other("X")),
         (b"\x16", other("")),
     ] {
-        assert_eq!(understand(answer), expected, "{answer:?}");
+        assert_eq!(parse_answer(answer), expected, "{answer:?}");
     }
 }
 
@@ -33,11 +33,11 @@ fn answer_is_read_until_it_is_whole() {
     let greeting = b"\x0e\0\0\0\x0a8.0.36\0rest..";
     assert_eq!(greeting.len(), 18);
     for length in 0..18 {
-        assert!(!is_whole(&greeting[..length]), "{length}");
+        assert!(!is_complete(&greeting[..length]), "{length}");
     }
-    assert!(is_whole(greeting));
-    assert!(!is_whole(b"") && !is_whole(b"Etoo ma") && is_whole(b"Etoo many\0"));
-    assert!(is_whole(b"S") && is_whole(b"N") && is_whole(b"HTTP"));
+    assert!(is_complete(greeting));
+    assert!(!is_complete(b"") && !is_complete(b"Etoo ma") && is_complete(b"Etoo many\0"));
+    assert!(is_complete(b"S") && is_complete(b"N") && is_complete(b"HTTP"));
 }
 
 fn replies(outcomes: &[(&str, Outcome)]) -> Handshake {
@@ -51,14 +51,14 @@ fn replies(outcomes: &[(&str, Outcome)]) -> Handshake {
 }
 
 fn judge(facts: &Facts, handshake: &Handshake) -> Finding {
-    handshake_findings(&binding(), facts, handshake).remove(0)
+    handshake_findings(CheckContext::new(&binding(), facts), handshake).remove(0)
 }
 
 #[test]
 fn good_answer_is_ok_and_read_only_is_not_examined() {
     let answers = Outcome::Postgres { offers_tls: true };
     let handshake = replies(&[("10.0.1.5", answers.clone()), ("10.0.2.5", answers)]);
-    let findings = handshake_findings(&binding(), &healthy_facts(), &handshake);
+    let findings = handshake_findings(CheckContext::new(&binding(), &healthy_facts()), &handshake);
     assert_eq!(findings[0].level, Severity::Ok);
     assert_eq!(findings[0].observed, "orders.elb.amazonaws.com:5432: PostgreSQL answers and offers TLS");
     assert_eq!((findings[1].check.as_ref(), findings[1].level), ("read_only", Severity::NotExamined));
@@ -69,7 +69,8 @@ fn good_answer_is_ok_and_read_only_is_not_examined() {
     let mut facts = healthy_facts();
     mysql(&mut facts, "orders");
     let greets = Outcome::Mysql { version: "8.0.36".into() };
-    let findings = handshake_findings(&binding(), &facts, &replies(&[("10.0.1.5", greets.clone())]));
+    let findings =
+        handshake_findings(CheckContext::new(&binding(), &facts), &replies(&[("10.0.1.5", greets.clone())]));
     assert_eq!(findings[0].level, Severity::Ok);
     assert!(findings[1].fix.as_deref().unwrap().contains("select @@read_only, @@innodb_read_only"));
     facts.database = Ok(None);
@@ -80,7 +81,10 @@ fn good_answer_is_ok_and_read_only_is_not_examined() {
     );
     let mut oracle = healthy_facts();
     database(&mut oracle).engine = "oracle-ee".into();
-    let connected = handshake_findings(&binding(), &oracle, &replies(&[("10.0.1.5", Outcome::Connected)]));
+    let connected = handshake_findings(
+        CheckContext::new(&binding(), &oracle),
+        &replies(&[("10.0.1.5", Outcome::Connected)]),
+    );
     assert_eq!((connected.len(), connected[0].level), (1, Severity::Ok));
 }
 
@@ -191,9 +195,11 @@ fn handshake_follows_from_what_the_apis_show() {
     let after = |change: fn(&mut Facts), outcome: Outcome| {
         let mut facts = healthy_facts();
         change(&mut facts);
-        let handshake = handshake_findings(&binding(), &facts, &replies(&[("10.0.1.5", outcome)]));
+        let handshake =
+            handshake_findings(CheckContext::new(&binding(), &facts), &replies(&[("10.0.1.5", outcome)]));
         let path = PathFindings { handshake, ..PathFindings::default() };
-        let report = BindingFindings::new(ENDPOINT, GROUP, findings_with(&binding(), &facts, path));
+        let report =
+            BindingFindings::new(ENDPOINT, GROUP, findings_with(CheckContext::new(&binding(), &facts), path));
         let causes = report.findings.iter().filter(|it| it.level == Severity::Problem && it.cause.is_none());
         causes.map(|it| it.check.to_string()).collect::<Vec<_>>()
     };

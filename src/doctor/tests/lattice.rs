@@ -114,7 +114,8 @@ fn set_address(facts: &mut Facts, address: &str) {
 /// What the doctor reads of a path is only what belongs to this database.
 fn judge(world: &World) -> Vec<Finding> {
     let binding = Binding { endpoint: world.endpoint.into(), ..binding() };
-    lattice_findings(&binding, &world.facts, &world.paths, world.principal)
+    let context = CheckContext { binding: &binding, facts: &world.facts, principal: world.principal };
+    lattice_findings(context, &world.paths)
 }
 
 type Case = (&'static str, Severity, &'static str, &'static str, fn(&mut World));
@@ -734,7 +735,7 @@ async fn only_paths_to_the_database_are_read() {
     let reader = LatticeReader { lattice: &Apis, shares: &Apis, network: &Apis, deadline };
     let configurations = reader.configurations(binding().target_group.account()).await.unwrap();
     assert_eq!(configurations.len(), 4);
-    let paths = reader.paths(&binding(), &healthy_facts(), &configurations).await;
+    let paths = reader.paths(CheckContext::new(&binding(), &healthy_facts()), &configurations).await;
     assert_eq!(Ok(paths), world().paths);
 }
 

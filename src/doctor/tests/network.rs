@@ -170,7 +170,7 @@ fn over_v6(world: &mut World) {
 fn judge(world: &World) -> Vec<Finding> {
     let World { facts, network, principal } = world;
     let attached = &facts.load_balancers.as_ref().unwrap()[0];
-    network_findings(&binding(), facts, attached, network, *principal)
+    network_findings(CheckContext { binding: &binding(), facts, principal: *principal }, attached, network)
 }
 
 struct Case {
@@ -777,7 +777,11 @@ fn next_failover_is_not_the_cause_of_todays_fault() {
     tables(&mut world).push(of_second);
     set_health(&mut world.facts, "unavailable", "Target.HealthCheckDisabled");
     let path = PathFindings { network: judge(&world), ..PathFindings::default() };
-    let report = BindingFindings::new(ENDPOINT, GROUP, findings_with(&binding(), &world.facts, path));
+    let report = BindingFindings::new(
+        ENDPOINT,
+        GROUP,
+        findings_with(CheckContext::new(&binding(), &world.facts), path),
+    );
     let of = |check: &str| report.findings.iter().find(|it| it.check == check).unwrap();
     assert_eq!((of("routes").level, of("targets").level), (Severity::Warning, Severity::Warning));
     assert_eq!(of("targets").cause, None);
@@ -789,7 +793,11 @@ fn missing_rule_is_the_cause_of_an_unhealthy_target() {
     is_cut_off(&mut world);
     rules(&mut world).pop();
     let path = PathFindings { network: judge(&world), ..PathFindings::default() };
-    let report = BindingFindings::new(ENDPOINT, GROUP, findings_with(&binding(), &world.facts, path));
+    let report = BindingFindings::new(
+        ENDPOINT,
+        GROUP,
+        findings_with(CheckContext::new(&binding(), &world.facts), path),
+    );
     let causes = report.findings.iter().filter(|it| it.level == Severity::Problem && it.cause.is_none());
     assert_eq!(causes.map(|it| it.check.as_ref()).collect::<Vec<_>>(), ["database_ingress"]);
     let not_examined = report.not_examined.iter().filter(|it| it.check == "security_groups");
@@ -802,12 +810,12 @@ fn unhealthy_target_behind_open_security_groups_has_another_fix() {
     let mut world = world();
     is_cut_off(&mut world);
     let path = PathFindings { network: judge(&world), ..PathFindings::default() };
-    let findings = findings_with(&binding(), &world.facts, path);
+    let findings = findings_with(CheckContext::new(&binding(), &world.facts), path);
     let fix = findings.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
     assert!(fix.contains("network_acls") && !fix.contains("authorize-security-group-ingress"), "{fix}");
     rules(&mut world)[1].peer = Peer::PrefixList("pl-1".into());
     let path = PathFindings { network: judge(&world), ..PathFindings::default() };
-    let unknown = findings_with(&binding(), &world.facts, path);
+    let unknown = findings_with(CheckContext::new(&binding(), &world.facts), path);
     let fix = unknown.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
     assert!(!fix.contains("the security groups admit"), "its own group may not let it out: {fix}");
     let alone = super::super::findings(&binding(), &world.facts);
