@@ -270,22 +270,17 @@ impl Resolve for DnsClient {
         let failure = || Error::new(ErrorKind::NoAnswer, format!("resolve {endpoint} ({kind})"));
         let mut name = Name::from_ascii(endpoint).map_err(|error| failure().with_source(error))?;
         name.set_fqdn(true);
+        let lookup = timeout(LOOKUP_TIMEOUT, Box::pin(self.lookup(&name, kind))).await;
         let CnameResolution { chain, addresses } =
-            match timeout(LOOKUP_TIMEOUT, Box::pin(self.lookup(&name, kind))).await {
-                Ok(Ok(resolution)) => resolution,
-                Ok(Err(error)) => return Err(explain(failure(), &name, error)),
-                Err(_) => return Err(explain(failure(), &name, NetError::Timeout)),
+            lookup.unwrap_or(Err(NetError::Timeout)).map_err(|error| explain(failure(), &name, error))?;
+        let addresses = Addresses::parse(addresses).map_err(|invalid| {
+            let fix = match &invalid {
+                InvalidAnswer::Empty | InvalidAnswer::Several(_) => NO_RECORDS,
+                InvalidAnswer::NotATarget(_, form) => form.fix,
             };
-        match Addresses::parse(addresses) {
-            Ok(addresses) => Ok(Resolution { addresses, chain }),
-            Err(not) => {
-                let fix = match &not {
-                    InvalidAnswer::Empty | InvalidAnswer::Several(_) => NO_RECORDS,
-                    InvalidAnswer::NotATarget(_, form) => form.fix,
-                };
-                Err(failure().with_source(not).with_fix(fix))
-            }
-        }
+            failure().with_source(invalid).with_fix(fix)
+        })?;
+        Ok(Resolution { addresses, chain })
     }
 }
 
@@ -301,17 +296,17 @@ const UNREACHED: &str =
 
 /// Adds the reason in plain words, and the fix.
 fn explain(failure: Error, name: &Name, error: NetError) -> Error {
-    match error {
+    let (reason, fix) = match error {
         NetError::Dns(DnsError::NoRecordsFound(NoRecords { query, response_code, .. })) => {
             let subject = match query.name() {
                 end if end == name => "the name".to_owned(),
                 end => format!("{}, where its aliases lead,", text_of(end)),
             };
             let reason = match response_code {
-                ResponseCode::NXDomain => format!("{subject} does not exist (NXDOMAIN)"),
-                _ => format!("{subject} has no such record (an empty answer)"),
+                ResponseCode::NXDomain => "does not exist (NXDOMAIN)",
+                _ => "has no such record (an empty answer)",
             };
-            failure.with_source(reason).with_fix(NO_RECORDS)
+            (format!("{subject} {reason}"), NO_RECORDS)
         }
         NetError::Dns(DnsError::ResponseCode(code)) => {
             let reason = match code {
@@ -320,17 +315,17 @@ fn explain(failure: Error, name: &Name, error: NetError) -> Error {
                 ResponseCode::NXDomain => "the name does not exist (NXDOMAIN)".to_owned(),
                 other => format!("the name server answered {other}"),
             };
-            failure.with_source(reason).with_fix(CHECK_SERVER)
+            (reason, CHECK_SERVER)
         }
-        NetError::Timeout => failure.with_source("no name server answered in time").with_fix(UNREACHED),
-        NetError::Io(error) => {
-            failure.with_source(format!("no name server was reached ({error})")).with_fix(UNREACHED)
+        NetError::Timeout => ("no name server answered in time".to_owned(), UNREACHED),
+        NetError::Io(error) => (format!("no name server was reached ({error})"), UNREACHED),
+        NetError::Truncated => {
+            let reason = "the answer was truncated, and TCP brought no other";
+            (reason.to_owned(), "allow DNS over TCP, or check the name server")
         }
-        NetError::Truncated => failure
-            .with_source("the answer was truncated, and TCP brought no other")
-            .with_fix("allow DNS over TCP, or check the name server"),
-        other => failure.with_source(format!("the answer is not usable ({other})")).with_fix(CHECK_SERVER),
-    }
+        other => (format!("the answer is not usable ({other})"), CHECK_SERVER),
+    };
+    failure.with_source(reason).with_fix(fix)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::text::Joined as _;
 pub(crate) use addresses::list;
 pub use addresses::{Addresses, Family, Form, InvalidAnswer};
 
@@ -171,13 +172,10 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { register, deregister, waiting } = self;
-        let mut items: Vec<String> = register.iter().map(|target| format!("+ {target}")).collect();
-        items.extend(deregister.iter().map(|target| format!("- {target}")));
-        items.extend(waiting.iter().map(|(target, waits)| format!("? {target} {waits}")));
-        if items.is_empty() {
-            return f.write_str("nothing to do");
-        }
-        f.write_str(&items.join(", "))
+        let register = register.iter().map(|target| format!("+ {target}"));
+        let deregister = deregister.iter().map(|target| format!("- {target}"));
+        let waiting = waiting.iter().map(|(target, reason)| format!("? {target} {reason}"));
+        f.write_str(&register.chain(deregister).chain(waiting).listed_or("nothing to do"))
     }
 }
 

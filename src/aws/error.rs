@@ -154,20 +154,17 @@ fn known_fix(code: &str, action: &str) -> Option<&'static str> {
 
 /// The fix for a call that got no answer.
 fn unanswered(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    match tls::refused_certificate(error) {
-        Some(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            return Some(
+    if let Some(refused) = tls::refused_certificate(error) {
+        return Some(match refused {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the certificate is not signed by a trusted authority; behind a proxy that inspects TLS, name the \
-                 proxy's certificates in AWS_CA_BUNDLE",
-            );
-        }
-        Some(_) => {
-            return Some(
+                 proxy's certificates in AWS_CA_BUNDLE"
+            }
+            _ => {
                 "the API's certificate is not valid for this name at this time; check the endpoint (AWS_ENDPOINT_URL), \
-                 any proxy in front of it, and the clock",
-            );
-        }
-        None => {}
+                 any proxy in front of it, and the clock"
+            }
+        });
     }
     Some(match source::<CredentialsError>(error)? {
         CredentialsError::InvalidConfiguration(_) => {

@@ -6,12 +6,10 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use super::problems::{FieldProblem, Problems};
+use super::problems::{BINDINGS, FieldProblem, Problem};
 use crate::binding::{Binding, Role, TargetGroupArn};
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, is_of_a_cluster};
 use crate::plan::StandbyPolicy;
-
-pub const BINDINGS: &str = "BINDINGS";
 
 const READER_FOR_WRITER: &str = "is a cluster's reader endpoint, which gives one reader at a time and not the writer. Fix: \
                                  give the writer endpoint (ID.cluster-….rds.amazonaws.com), or set role to \"readers\"";
@@ -50,7 +48,7 @@ pub fn from_tags(
     Fields::new(fields).binding()
 }
 
-pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
+pub(super) fn bindings(problems: &mut Vec<Problem>, text: &str) -> Vec<Binding> {
     let entries = match serde_json::from_str::<Value>(text) {
         Ok(Value::Array(entries)) if !entries.is_empty() => Ok(entries),
         Ok(Value::Array(_)) => Err("the array is empty. Fix: give at least one binding".to_owned()),
@@ -61,33 +59,29 @@ pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
         Err(error) => Err(format!("is not JSON: {error}")),
     };
     let entries = entries.unwrap_or_else(|problem| {
-        problems.add(BINDINGS, problem);
+        problems.push(Problem::new(BINDINGS, problem));
         Vec::new()
     });
     let mut first_users = BTreeMap::new();
     let mut bindings = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let Value::Object(fields) = entry else {
-            let kind = kind(&entry);
-            problems.add_at(
-                BINDINGS,
-                index,
-                format_args!("is {kind}, not an object with endpoint and target_group"),
-            );
+            let message = format!("is {}, not an object with endpoint and target_group", kind(&entry));
+            problems.push(Problem::new(BINDINGS, message).at(index));
             continue;
         };
         // The target group is compared even if the binding has other problems, so that all problems are reported.
         let group = fields.get("target_group").and_then(Value::as_str).and_then(|text| text.parse().ok());
         match Fields::new(fields).binding() {
             Ok(binding) => bindings.push(binding),
-            Err(wrong) => wrong.into_iter().for_each(|wrong| problems.add_field(BINDINGS, index, wrong)),
+            Err(wrong) => problems.extend(wrong.into_iter().map(|wrong| wrong.at(index))),
         }
         let Some(group): Option<TargetGroupArn> = group else { continue };
         if let Some(other) = first_users.insert(group.clone(), index) {
             let message = format!(
                 "{group} is bound by {BINDINGS}[{other}] already. Fix: bind each target group to one endpoint"
             );
-            problems.add_field(BINDINGS, index, FieldProblem { field: "target_group".to_owned(), message });
+            problems.push(FieldProblem { field: "target_group".to_owned(), message }.at(index));
         }
     }
     bindings
@@ -162,28 +156,23 @@ fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| format!("is {}, not a string", kind(value)))
 }
 
-/// True for a fully qualified DNS name (RFC 1035, with the underscore that private zones use).
-pub(super) fn is_dns_name(name: &str) -> bool {
-    let bare = name.strip_suffix('.').unwrap_or(name);
-    bare.len() <= 253 && bare.contains('.') && bare.split('.').all(is_label)
-}
-
+/// A label of a DNS name (RFC 1035, with the underscore that private zones use).
 pub(super) fn is_label(label: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=63).contains(&label.len()) && label.bytes().all(is_allowed)
 }
 
 fn endpoint(name: &str) -> Result<String, String> {
-    let fix = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
     let bare = name.strip_suffix('.').unwrap_or(name);
-    if IpAddr::from_str(bare).is_ok() {
-        return Err(format!("{name:?} is an address, which never follows a failover. {fix}"));
-    }
-    if is_dns_name(name) {
-        Ok(name.to_owned())
+    let problem = if IpAddr::from_str(bare).is_ok() {
+        "is an address, which never follows a failover"
+    } else if bare.len() <= 253 && bare.contains('.') && bare.split('.').all(is_label) {
+        return Ok(name.to_owned());
     } else {
-        Err(format!("{name:?} is not a fully qualified DNS name. {fix}"))
-    }
+        "is not a fully qualified DNS name"
+    };
+    let fix = "give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
+    Err(format!("{name:?} {problem}. Fix: {fix}"))
 }
 
 /// Checks the identifiers of clusters or instances: one, or a list.

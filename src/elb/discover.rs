@@ -1,7 +1,6 @@
 //! The target groups that carry a tag. A warm function keeps the list.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tokio::time::Instant;
@@ -83,7 +82,7 @@ impl Elb {
                 arns.push(arn.to_owned());
                 // A group that cannot serve a database is an error only if it is bound.
                 if let Ok(group) = super::parse_group(group) {
-                    self.groups().insert(arn.to_owned(), group);
+                    self.groups.borrow_mut().insert(arn.to_owned(), group);
                 }
             }
             marker = page.next_marker().filter(|marker| !marker.is_empty()).map(str::to_owned);
@@ -141,26 +140,23 @@ impl Elb {
         }
         let tagged: Vec<Tagged> = scan.read.values().flatten().cloned().collect();
         let (started, all) = (scan.started, scan.arns.len());
-        *self.tag_list() = Some(TagList { started, all, tagged: tagged.clone(), is_outdated: false });
+        *self.tagged.borrow_mut() =
+            Some(TagList { started, all, tagged: tagged.clone(), is_outdated: false });
         *unfinished = None;
         Ok(tagged)
     }
 
     /// This group does not exist. If it is in the list of tagged groups, the next check lists them again.
     pub(super) fn group_is_gone(&self, group: &str) {
-        if let Some(list) = &mut *self.tag_list() {
+        if let Some(list) = &mut *self.tagged.borrow_mut() {
             list.is_outdated |= list.tagged.iter().any(|tagged| tagged.group == group);
         }
-    }
-
-    fn tag_list(&self) -> MutexGuard<'_, Option<TagList>> {
-        self.tagged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Discover for Elb {
     async fn tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Tags, Error> {
-        let known = self.tag_list().clone();
+        let known = self.tagged.borrow().clone();
         if let Some(TagList { tagged, .. }) = known.as_ref().filter(|list| list.is_accepted(age)) {
             return Ok(Tags { groups: tagged.clone(), are_new: false, failure: None });
         }

@@ -5,10 +5,9 @@
 
 use aws_lambda_events::sns::{SnsMessage, SnsRecord};
 use aws_lambda_events::sqs::SqsMessage;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::fields::{Fields, MAX_EVENT_BYTES, fields, for_each_element, present};
+use super::fields::{Fields, MAX_EVENT_BYTES, fields, for_each_element};
 use super::kind::Event;
 use super::rds::RdsEvent;
 use super::unsupported::{UnsupportedEvent, brief, read, text, too_large, unreadable};
@@ -35,40 +34,9 @@ pub(super) struct Batch {
     first: Option<UnsupportedEvent>,
 }
 
-/// The fields that decide what a record is.
-#[derive(Deserialize)]
-struct RecordFields<'a> {
-    /// Of an SNS record in a Lambda event.
-    #[serde(borrow, default, deserialize_with = "present", rename = "Sns")]
-    sns: Option<&'a RawValue>,
-    /// Of an SQS message.
-    #[serde(borrow, default, deserialize_with = "present")]
-    body: Option<&'a RawValue>,
-    /// Of an SNS notification, as SQS carries it.
-    #[serde(borrow, default, deserialize_with = "present", rename = "TopicArn")]
-    topic_arn: Option<&'a RawValue>,
-    /// Of an RDS event subscription's message.
-    #[serde(borrow, default, deserialize_with = "present", rename = "Event Source")]
-    event_source: Option<&'a RawValue>,
-}
-
 impl Batch {
-    /// Parses the records of a JSON array.
-    pub fn parse(array: &str) -> Result<Event, UnsupportedEvent> {
-        let mut batch = Self::default();
-        batch.add_all(array, 0)?;
-        batch.finish()
-    }
-
-    /// Parses one event, which may carry others.
-    pub fn parse_one(json: &str, fields: &Fields<'_>) -> Result<Event, UnsupportedEvent> {
-        let mut batch = Self::default();
-        batch.add_object(json, fields, 0)?;
-        batch.finish()
-    }
-
     /// Joins the records into one event. Unsupported records fail the batch only if there is no other record.
-    fn finish(self) -> Result<Event, UnsupportedEvent> {
+    pub fn finish(self) -> Result<Event, UnsupportedEvent> {
         let Self { mut events, needs_check, has_schedule, records, unsupported, first, .. } = self;
         if needs_check {
             events.push(RdsEvent::default());
@@ -92,7 +60,8 @@ impl Batch {
         }
     }
 
-    fn add_all(&mut self, array: &str, depth: usize) -> Result<(), UnsupportedEvent> {
+    /// Adds the records of a JSON array.
+    pub fn add_all(&mut self, array: &str, depth: usize) -> Result<(), UnsupportedEvent> {
         let mut array = serde_json::Deserializer::from_str(array);
         for_each_element(&mut array, |record| self.add(record, depth))
             .map_err(|error| unreadable("records", &error))
@@ -158,7 +127,13 @@ impl Batch {
         self.needs_check = true;
     }
 
-    fn add_object(&mut self, json: &str, fields: &Fields<'_>, depth: usize) -> Result<(), UnsupportedEvent> {
+    /// Adds an event, or those that it carries.
+    pub fn add_object(
+        &mut self,
+        json: &str,
+        fields: &Fields<'_>,
+        depth: usize,
+    ) -> Result<(), UnsupportedEvent> {
         match (fields.source.and_then(text).as_deref(), fields.detail_type.and_then(text).as_deref()) {
             (Some("aws.rds"), _) => self.push(RdsEvent::parse(json)),
             (Some("aws.events" | "aws.scheduler"), Some("Scheduled Event")) => self.has_schedule = true,
@@ -170,7 +145,7 @@ impl Batch {
                     brief(kind)
                 )));
             }
-            (None, _) => return self.add_wrapper(json, depth),
+            (None, _) => return self.add_wrapper(json, fields, depth),
         }
         Ok(())
     }
@@ -192,17 +167,16 @@ impl Batch {
         }
     }
 
-    fn add_wrapper(&mut self, json: &str, depth: usize) -> Result<(), UnsupportedEvent> {
-        let RecordFields { sns, body, topic_arn, event_source } = read(json, "record")?;
-        if sns.is_some() {
+    fn add_wrapper(&mut self, json: &str, fields: &Fields<'_>, depth: usize) -> Result<(), UnsupportedEvent> {
+        if fields.sns.is_some() {
             let record: SnsRecord = read(json, "SNS record")?;
             self.add_notification(record.sns, depth)
-        } else if topic_arn.is_some() {
+        } else if fields.topic_arn.is_some() {
             self.add_notification(read(json, "SNS notification")?, depth)
-        } else if body.is_some() {
+        } else if fields.body.is_some() {
             let message: SqsMessage = read(json, "SQS message")?;
             self.add_text(&message.body.unwrap_or_default(), depth + 1)
-        } else if event_source.is_some() {
+        } else if fields.event_source.is_some() {
             self.push(RdsEvent::parse_message(json));
             Ok(())
         } else {
