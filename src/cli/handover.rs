@@ -89,7 +89,7 @@ pub async fn run(
     spinner.finish_and_clear();
     common.print(&handovers, |page| handovers.iter().for_each(|handover| page.text(&text(handover))))?;
     if !unbound.is_empty() {
-        let reasons = unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
+        let reasons = unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.error()));
         return Err(reasons.joined("\n").into());
     }
     let is_whole = !handovers.is_empty() && handovers.iter().all(Handover::is_whole);

@@ -158,17 +158,17 @@ impl Discover for Elb {
     async fn tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Tags, Error> {
         let known = self.tagged.borrow().clone();
         if let Some(TagList { tagged, .. }) = known.as_ref().filter(|list| list.is_accepted(age)) {
-            return Ok(Tags { groups: tagged.clone(), are_new: false, failure: None });
+            return Ok(Tags { groups: tagged.clone(), relisted: false, failure: None });
         }
         match (self.list_tagged(key, age, priority).await, known) {
-            (Ok(groups), _) => Ok(Tags { groups, are_new: true, failure: None }),
+            (Ok(groups), _) => Ok(Tags { groups, relisted: true, failure: None }),
             // The function continues to sync the bindings of an old list.
             (Err(error), Some(TagList { tagged, .. })) => {
                 let reason = error.explain();
                 tracing::warn!(decision = "retry", reason, "using the last list of tagged groups");
                 let matters = error.kind() == ErrorKind::Permanent || age == TagAge::New;
                 let failure = matters.then_some(reason);
-                Ok(Tags { groups: tagged, are_new: false, failure })
+                Ok(Tags { groups: tagged, relisted: false, failure })
             }
             (Err(error), None) => Err(error),
         }

@@ -56,11 +56,11 @@ pub struct Report {
 
 impl Report {
     pub(crate) fn new(binding: &Binding, status: Status) -> Self {
-        Self::of(&binding.endpoint, binding.target_group.as_str(), status)
+        Self::for_group(&binding.endpoint, binding.target_group.as_str(), status)
     }
 
     /// A report about a group that may not be bound.
-    pub(crate) fn of(endpoint: &str, target_group: &str, status: Status) -> Self {
+    pub(crate) fn for_group(endpoint: &str, target_group: &str, status: Status) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
             target_group: target_group.to_owned(),

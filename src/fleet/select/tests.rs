@@ -235,7 +235,7 @@ async fn next_selection_follows_the_report() {
         (Status::Planned, Some(addresses()), "cleanup, cleanup"),
         (Status::Deferred, None, "list, list"),
     ] {
-        let report = Report { addresses, ..Report::of("db-0.example.com", &group(0), status) };
+        let report = Report { addresses, ..Report::for_group("db-0.example.com", &group(0), status) };
         assert_eq!(after(&report), expected, "{report:?}");
     }
 }
