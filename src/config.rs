@@ -23,13 +23,9 @@ pub use problems::{BINDINGS, ConfigErrors, FieldProblem, Problem};
 pub const DISCOVERY_TAG: &str = "DISCOVERY_TAG";
 /// The endpoints that a tag may bind, with commas: names, or `*.` and a suffix.
 pub const DISCOVERY_ENDPOINTS: &str = "DISCOVERY_ENDPOINTS";
-/// How long a watch waits for a failover.
 pub const WATCH_SECONDS: &str = "WATCH_SECONDS";
-/// The pause between two lookups of a watch.
 pub const POLL_MILLIS: &str = "POLL_MILLIS";
-/// How long DNS must give the same answer before it is confirmed.
 pub const CONFIRM_SECONDS: &str = "CONFIRM_SECONDS";
-/// The addresses of the name servers.
 pub const NAMESERVERS: &str = "NAMESERVERS";
 /// True registers the next writer of a cluster before DNS names it.
 pub const PREREGISTER: &str = "PREREGISTER";
@@ -37,7 +33,6 @@ pub const PREREGISTER: &str = "PREREGISTER";
 pub const VERIFY_SECONDS: &str = "VERIFY_SECONDS";
 /// How many calls per second of the load balancing API may serve other work than failovers.
 pub const ELB_CALLS_PER_SECOND: &str = "ELB_CALLS_PER_SECOND";
-/// True reports changes and makes none.
 pub const DRY_RUN: &str = "DRY_RUN";
 
 /// A value of `BINDINGS`, for messages.
@@ -49,7 +44,6 @@ const DNS_PORT: u16 = 53;
 pub struct Config {
     /// No two bindings share a target group. Without `discovery`, there is at least one.
     pub bindings: Vec<Binding>,
-    /// The key of the tag that binds further target groups.
     pub discovery: Option<String>,
     pub discovery_endpoints: AllowedEndpoints,
     pub timing: Timing,

@@ -45,7 +45,6 @@ pub enum TagAge {
 pub struct Tagged {
     /// The group's ARN.
     pub group: String,
-    /// All its tags.
     pub tags: BTreeMap<String, String>,
 }
 

@@ -52,7 +52,8 @@ pub struct DnsClient(Vec<NameServer>);
 struct NameServer {
     udp: TokioResolver,
     tcp: TokioResolver,
-    udp_health: UdpHealth,
+    /// When UDP last failed while TCP worked. Otherwise each lookup would first wait for UDP.
+    udp_failed: Cell<Option<Instant>>,
 }
 
 impl DnsClient {
@@ -102,32 +103,32 @@ impl NameServer {
         let runtime = TokioRuntimeProvider::default();
         let udp = resolver(address, ConnectionConfig::udp(), UDP_TIMEOUT, runtime.clone())?;
         let tcp = resolver(address, ConnectionConfig::tcp(), TCP_TIMEOUT, runtime)?;
-        Ok(Self { udp, tcp, udp_health: UdpHealth::default() })
+        Ok(Self { udp, tcp, udp_failed: Cell::default() })
     }
 
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
-        let limit = self.udp_health.time_limit();
+        let limit = udp_time_limit(self.udp_failed.get());
         if limit.is_none() {
             match ask(&self.tcp, name, kind, LOOKUP_TIMEOUT).await {
-                Err(error) if is_unreached(&error) => self.udp_health.reset(),
+                Err(error) if is_unreached(&error) => self.udp_failed.set(None),
                 answer => return answer,
             }
         }
         let error = match ask(&self.udp, name, kind, limit.unwrap_or(UDP_TIMEOUT)).await {
             Err(error) if !matches!(error, NetError::Dns(_)) => error,
-            // A server that has answered would give the same answer over TCP.
+            // UDP has its full time again. A server that has answered would give the same answer over TCP.
             answer => {
-                self.udp_health.reset();
+                self.udp_failed.set(None);
                 return answer;
             }
         };
         // The answer was truncated, malformed or missing.
         let answer = ask(&self.tcp, name, kind, LOOKUP_TIMEOUT).await;
         match &answer {
-            Ok(_) if is_unreached(&error) => self.udp_health.record_failure(),
+            Ok(_) if is_unreached(&error) => self.udp_failed.set(Some(Instant::now())),
             // UDP's error explains more.
             Err(tcp) if is_unreached(tcp) => {
-                self.udp_health.reset();
+                self.udp_failed.set(None);
                 return Err(error);
             }
             _ => {}
@@ -140,27 +141,12 @@ fn is_unreached(error: &NetError) -> bool {
     matches!(error, NetError::Io(_) | NetError::NoConnections | NetError::Timeout)
 }
 
-/// Remembers that UDP failed while TCP worked: otherwise each lookup would first wait for UDP.
-#[derive(Default)]
-struct UdpHealth(Cell<Option<Instant>>);
-
-impl UdpHealth {
-    /// How long a lookup may wait for UDP. `None` if it uses TCP alone.
-    fn time_limit(&self) -> Option<Duration> {
-        match self.0.get() {
-            None => Some(UDP_TIMEOUT),
-            Some(failed) if failed.elapsed() < UDP_PAUSE => None,
-            Some(_) => Some(UDP_TRIAL),
-        }
-    }
-
-    fn record_failure(&self) {
-        self.0.set(Some(Instant::now()));
-    }
-
-    /// Gives UDP its full time again: UDP has answered, or TCP has failed as well.
-    fn reset(&self) {
-        self.0.set(None);
+/// How long a lookup may wait for UDP. `None` if it uses TCP alone.
+fn udp_time_limit(failed: Option<Instant>) -> Option<Duration> {
+    match failed {
+        None => Some(UDP_TIMEOUT),
+        Some(failed) if failed.elapsed() < UDP_PAUSE => None,
+        Some(_) => Some(UDP_TRIAL),
     }
 }
 
@@ -171,22 +157,17 @@ async fn ask(
     kind: RecordType,
     limit: Duration,
 ) -> Result<CnameResolution, NetError> {
-    let once = async || timeout(limit, resolve(resolver, name, kind)).await.unwrap_or(Err(NetError::Timeout));
+    let once = async || {
+        let lookup = timeout(limit, resolver.lookup(name.clone(), kind)).await;
+        let lookup = lookup.unwrap_or(Err(NetError::Timeout))?;
+        match lookup.message().response_code {
+            ResponseCode::NoError => CnameResolution::follow(name, kind, lookup.message()),
+            code => Err(NetError::Dns(DnsError::ResponseCode(code))),
+        }
+    };
     match once().await {
         Err(NetError::Dns(DnsError::ResponseCode(_))) => once().await,
         answer => answer,
-    }
-}
-
-async fn resolve(
-    resolver: &TokioResolver,
-    name: &Name,
-    kind: RecordType,
-) -> Result<CnameResolution, NetError> {
-    let lookup = resolver.lookup(name.clone(), kind).await?;
-    match lookup.message().response_code {
-        ResponseCode::NoError => CnameResolution::follow(name, kind, lookup.message()),
-        code => Err(NetError::Dns(DnsError::ResponseCode(code))),
     }
 }
 
@@ -358,16 +339,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failed_udp_is_left_out_for_a_while_and_then_tried_briefly() {
-        let health = UdpHealth::default();
-        assert_eq!(health.time_limit(), Some(UDP_TIMEOUT));
-        health.record_failure();
-        assert_eq!(health.time_limit(), None);
+        assert_eq!(udp_time_limit(None), Some(UDP_TIMEOUT));
+        let failed = Some(Instant::now());
+        assert_eq!(udp_time_limit(failed), None);
         tokio::time::advance(UDP_PAUSE - Duration::from_millis(1)).await;
-        assert_eq!(health.time_limit(), None);
+        assert_eq!(udp_time_limit(failed), None);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(health.time_limit(), Some(UDP_TRIAL));
-        health.reset();
-        assert_eq!(health.time_limit(), Some(UDP_TIMEOUT));
+        assert_eq!(udp_time_limit(failed), Some(UDP_TRIAL));
     }
 
     #[test]

@@ -170,7 +170,6 @@ impl Elb {
 struct LimitedClient(Client);
 
 impl LimitedClient {
-    /// One call may be made with it.
     fn with(&self, _permit: Permit) -> &Client {
         &self.0
     }

@@ -29,7 +29,6 @@ use unsupported::{brief, too_large};
 const MAX_BATCH_BYTES: usize = 6 << 20;
 
 impl Event {
-    /// Parses the body of an invocation.
     pub fn parse(body: &str) -> Result<Self, UnsupportedEvent> {
         if body.len() > MAX_BATCH_BYTES {
             return Err(too_large(body.len(), MAX_BATCH_BYTES));

@@ -3,6 +3,8 @@
 //! Metrics have the function as their only dimension, because each further dimension costs money. A line about one
 //! binding has the binding as a property. The format: CloudWatch user guide, "Specification: Embedded metric format".
 
+use std::iter;
+
 use serde_json::{Value, json};
 
 use crate::plan::TargetState;
@@ -18,28 +20,24 @@ pub fn lines(result: &InvocationResult, function: &str, now: u64) -> Vec<String>
     if result.trigger == Trigger::Plan {
         return Vec::new();
     }
-    let line = |metrics: &[Metric]| {
+    let line = |metrics: &[Metric], properties: &[(&str, &str)]| {
         let definitions: Vec<Value> =
             metrics.iter().map(|Metric { name, unit, .. }| json!({"Name": name, "Unit": unit})).collect();
         let directive =
             json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": definitions});
-        let mut line = json!({
-            "_aws": {"Timestamp": now, "CloudWatchMetrics": [directive]},
-            "FunctionName": function,
-        });
-        for Metric { name, value, .. } in metrics {
-            line[name] = json!(value);
-        }
-        line
+        let header = [
+            ("_aws", json!({"Timestamp": now, "CloudWatchMetrics": [directive]})),
+            ("FunctionName", json!(function)),
+        ];
+        let properties = properties.iter().map(|(name, value)| (*name, json!(value)));
+        let values = metrics.iter().map(|Metric { name, value, .. }| (*name, json!(value)));
+        Value::from_iter(header.into_iter().chain(properties).chain(values)).to_string()
     };
     let changed = result.bindings.iter().map(|report| (report, changes(report)));
     let of_bindings = changed.filter(|(_, changes)| !changes.is_empty()).map(|(report, changes)| {
-        let mut line = line(&changes);
-        line["endpoint"] = json!(report.endpoint);
-        line["target_group"] = json!(report.target_group);
-        line.to_string()
+        line(&changes, &[("endpoint", &report.endpoint), ("target_group", &report.target_group)])
     });
-    [line(&invocation(result)).to_string()].into_iter().chain(of_bindings).collect()
+    iter::once(line(&invocation(result), &[])).chain(of_bindings).collect()
 }
 
 struct Metric {

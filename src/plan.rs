@@ -81,7 +81,6 @@ pub struct AllowedExtras {
 /// What happens to the previous writer's target after a failover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StandbyPolicy {
-    /// It is deregistered.
     #[default]
     Deregister,
     /// It stays while it is unhealthy. The standby of a Multi-AZ instance does not answer health checks; when it is
@@ -89,7 +88,6 @@ pub enum StandbyPolicy {
     Keep,
 }
 
-/// What a change waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitReason {
     ReregisterOnceConfirmed,
@@ -146,7 +144,6 @@ impl fmt::Display for WaitReason {
 pub struct Plan {
     pub register: BTreeSet<SocketAddr>,
     pub deregister: BTreeSet<SocketAddr>,
-    /// What must wait, and for what.
     pub waiting: BTreeMap<SocketAddr, WaitReason>,
 }
 

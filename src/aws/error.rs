@@ -75,7 +75,6 @@ where
     call(doing, action, found)
 }
 
-/// Turns a failed call into an [`Error`].
 pub fn call_error<E>(doing: String, action: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,

@@ -16,11 +16,8 @@ const READER_FOR_WRITER: &str = "is a cluster's reader endpoint, which gives one
 
 const FIELDS: &str = "endpoint, target_group, port, database, role and standby";
 
-/// A binding from a target group's tags.
-///
-/// # Errors
-///
-/// All problems. The field is `endpoint` for the tag itself, and otherwise the option's name.
+/// A binding from a target group's tags, or all its problems. The field of a problem is `endpoint` for the tag itself, and
+/// otherwise the option's name.
 pub fn from_tags(
     endpoint: &str,
     group: &str,

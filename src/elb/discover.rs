@@ -94,7 +94,6 @@ impl Elb {
             .with_source(format!("the API has more than {PAGES} pages of them")))
     }
 
-    /// Reads the tags of these groups, and returns the groups that carry the tag.
     async fn with_tag(&self, permit: Permit, key: &str, arns: &[String]) -> Result<Vec<Tagged>, Error> {
         let request = self.client.with(permit).describe_tags().set_resource_arns(Some(arns.to_vec()));
         let doing = "read the target groups' tags".to_owned();

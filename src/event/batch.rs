@@ -95,7 +95,7 @@ impl Batch {
             return self.add_all(record, depth + 1);
         }
         if let Ok(inner) = serde_json::from_str::<String>(record) {
-            return self.add_text(&inner, depth + 1);
+            return self.add_text(&inner, false, depth + 1);
         }
         let fields = fields(record)?;
         if fields.command.is_some() {
@@ -108,23 +108,22 @@ impl Batch {
     }
 
     /// Adds the event in the body or message of another.
-    fn add_text(&mut self, inner: &str, depth: usize) -> Result<(), UnsupportedEvent> {
+    fn add_text(&mut self, inner: &str, is_of_rds: bool, depth: usize) -> Result<(), UnsupportedEvent> {
         match serde_json::from_str::<&RawValue>(inner) {
             Ok(json) => self.add_record(json.get(), depth),
             // The first message of an RDS event subscription is plain text. It is no error: after an error it would be
             // delivered again. With raw delivery from SNS to SQS it comes without its subject.
-            Err(_) if inner.contains("RDS") && inner.contains("event notifications") => {
-                self.check_because_of(inner);
+            Err(_) if is_of_rds || (inner.contains("RDS") && inner.contains("event notifications")) => {
+                tracing::info!(
+                    decision = "check",
+                    reason = brief(inner),
+                    "text from RDS, checking all bindings"
+                );
+                self.needs_check = true;
                 Ok(())
             }
             Err(_) => Err(UnsupportedEvent(format!("the record is not JSON ({})", brief(inner)))),
         }
-    }
-
-    /// Asks for a check of all bindings, because RDS sent a text.
-    fn check_because_of(&mut self, text: &str) {
-        tracing::info!(decision = "check", reason = brief(text), "text from RDS, checking all bindings");
-        self.needs_check = true;
     }
 
     /// Adds an event, or those that it carries.
@@ -175,7 +174,7 @@ impl Batch {
             self.add_notification(read(json, "SNS notification")?, depth)
         } else if fields.body.is_some() {
             let message: SqsMessage = read(json, "SQS message")?;
-            self.add_text(&message.body.unwrap_or_default(), depth + 1)
+            self.add_text(&message.body.unwrap_or_default(), false, depth + 1)
         } else if fields.event_source.is_some() {
             self.push(RdsEvent::parse_message(json));
             Ok(())
@@ -187,10 +186,6 @@ impl Batch {
     fn add_notification(&mut self, notification: SnsMessage, depth: usize) -> Result<(), UnsupportedEvent> {
         let SnsMessage { subject, message, .. } = notification;
         let is_of_rds = subject.is_some_and(|subject| subject.starts_with("RDS Notification"));
-        if is_of_rds && serde_json::from_str::<&RawValue>(&message).is_err() {
-            self.check_because_of(&message);
-            return Ok(());
-        }
-        self.add_text(&message, depth + 1)
+        self.add_text(&message, is_of_rds, depth + 1)
     }
 }

@@ -14,7 +14,6 @@ use crate::endpoint::{RdsKind, RdsName};
 /// The cluster of each known instance, both in lower case. `None` for an instance outside a cluster.
 pub type ClusterByInstance = BTreeMap<String, Option<String>>;
 
-/// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Watch these bindings: a failover may be under way.
@@ -29,10 +28,8 @@ pub enum Request {
     Doctor,
 }
 
-/// A binding to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedBinding {
-    /// The position of the binding in the list of bindings.
     pub index: usize,
     /// The cluster member that the event names as the one being promoted, in lower case.
     pub promoted_instance: Option<String>,
