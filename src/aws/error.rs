@@ -10,7 +10,6 @@ use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeDeserializationI
 use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_elasticloadbalancingv2::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_types::body::SdkBody;
-use futures_util::FutureExt as _;
 use http_body_util::Limited;
 use rustls::CertificateError;
 
@@ -68,11 +67,13 @@ pub fn find<O, E>(
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    let found = request.map(move |answer| match answer {
-        Err(error) if error.as_service_error().is_some_and(is_not_found) => Ok(None),
-        answer => answer.map(Some),
-    });
-    call(doing, action, found)
+    let request = Box::pin(request);
+    async move {
+        match request.await {
+            Err(error) if error.as_service_error().is_some_and(is_not_found) => Ok(None),
+            answer => answer.map(Some).map_err(|error| call_error(doing, action, error)),
+        }
+    }
 }
 
 pub fn call_error<E>(doing: String, action: &str, error: SdkError<E, HttpResponse>) -> Error
