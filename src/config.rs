@@ -122,14 +122,11 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
 
     fn flag(&mut self, name: &'static str, default: bool) -> bool {
         let Some(text) = self.text(name) else { return default };
-        match text.trim().to_ascii_lowercase().as_str() {
-            "true" => true,
-            "false" => false,
-            other => {
-                self.problems.push(Problem::new(name, format_args!("{other:?} is neither true nor false")));
-                default
-            }
-        }
+        let text = text.trim().to_ascii_lowercase();
+        text.parse().unwrap_or_else(|_| {
+            self.problems.push(Problem::new(name, format_args!("{text:?} is neither true nor false")));
+            default
+        })
     }
 
     fn tag_key(&mut self, name: &'static str) -> Option<String> {

@@ -8,8 +8,8 @@
 //! misspelt.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
-use std::{fmt, iter};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -128,16 +128,14 @@ pub async fn binding_set<T: Discover>(
 ) -> BindingSet {
     let mut set = BindingSet { bindings: config.bindings.clone(), ..BindingSet::default() };
     let Some(key) = &config.discovery else { return set };
-    // Without other bindings there is nothing else to do. A new attempt continues where the last one stopped.
-    let attempts = if config.bindings.is_empty() { ATTEMPTS } else { 1 };
-    let Tags { groups, relisted, failure } =
-        match list_tagged(groups, key, age, priority, attempts, deadline).await {
-            Ok(tags) => tags,
-            Err(error) => {
-                set.unbound.push(Unbound::tag(key, error.explain()));
-                return set;
-            }
-        };
+    let tags = list_tagged(groups, config, key, age, priority, deadline).await;
+    let Tags { groups, relisted, failure } = match tags {
+        Ok(tags) => tags,
+        Err(error) => {
+            set.unbound.push(Unbound::tag(key, error.explain()));
+            return set;
+        }
+    };
     set.relisted = relisted;
     // The groups of the known list are bound all the same.
     set.unbound.extend(failure.map(|error| Unbound::tag(key, error)));
@@ -162,29 +160,27 @@ pub async fn binding_set<T: Discover>(
     set
 }
 
-/// Lists the tagged groups, with further attempts after transient errors.
+/// Lists the tagged groups, with further attempts after transient errors if there are no other bindings: then there is
+/// nothing else to do. A new attempt continues where the last one stopped.
 async fn list_tagged<T: Discover>(
     groups: &T,
+    config: &Config,
     key: &str,
     age: TagAge,
-    priority: Priority,
-    attempts: usize,
+    mut priority: Priority,
     deadline: Instant,
 ) -> Result<Tags, Error> {
-    let mut last = Err(Error::new(
-        ErrorKind::DeadlineExceeded,
-        "discover target groups by tag before the invocation's time ran out",
-    ));
-    let later = iter::repeat_n(priority.max(Priority::Cleanup), attempts - 1);
-    for priority in iter::once(priority).chain(later) {
+    let doing = "discover target groups by tag before the invocation's time ran out";
+    let mut listed = Err(Error::new(ErrorKind::DeadlineExceeded, doing));
+    for _ in 0..if config.bindings.is_empty() { ATTEMPTS } else { 1 } {
         let Ok(result) = timeout_at(deadline, groups.tagged(key, age, priority)).await else { break };
-        let is_transient = matches!(&result, Err(error) if error.kind() == ErrorKind::Transient);
-        last = result;
-        if !is_transient {
-            break;
+        listed = result;
+        match &listed {
+            Err(error) if error.kind() == ErrorKind::Transient => priority = priority.max(Priority::Cleanup),
+            _ => break,
         }
     }
-    last
+    listed
 }
 
 fn bind(
