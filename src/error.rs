@@ -79,7 +79,7 @@ impl Error {
     /// The failure and all reasons in its chain of sources, in one line.
     pub fn message(&self) -> String {
         let mut text = self.to_string();
-        for error in iter::successors(self.source(), |error| error.source()) {
+        for error in iter::successors(self.source(), |&error| error.source()) {
             let reason = one_line(&error.to_string());
             // Wrappers in the SDKs repeat their source's text. It is printed once.
             if !reason.is_empty() && !text.contains(&reason) {
