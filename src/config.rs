@@ -16,21 +16,16 @@ use std::time::Duration;
 use crate::binding::Binding;
 use crate::reconcile::Timing;
 pub use allowed_endpoints::AllowedEndpoints;
-pub use bindings::{BINDINGS, from_tags};
-use problems::Problems;
-pub use problems::{ConfigErrors, FieldProblem, Problem};
+pub use bindings::from_tags;
+pub use problems::{BINDINGS, ConfigErrors, FieldProblem, Problem};
 
 /// The key of the tag whose value names a target group's endpoint.
 pub const DISCOVERY_TAG: &str = "DISCOVERY_TAG";
 /// The endpoints that a tag may bind, with commas: names, or `*.` and a suffix.
 pub const DISCOVERY_ENDPOINTS: &str = "DISCOVERY_ENDPOINTS";
-/// How long a watch waits for a failover.
 pub const WATCH_SECONDS: &str = "WATCH_SECONDS";
-/// The pause between two lookups of a watch.
 pub const POLL_MILLIS: &str = "POLL_MILLIS";
-/// How long DNS must give the same answer before it is confirmed.
 pub const CONFIRM_SECONDS: &str = "CONFIRM_SECONDS";
-/// The addresses of the name servers.
 pub const NAMESERVERS: &str = "NAMESERVERS";
 /// True registers the next writer of a cluster before DNS names it.
 pub const PREREGISTER: &str = "PREREGISTER";
@@ -38,7 +33,6 @@ pub const PREREGISTER: &str = "PREREGISTER";
 pub const VERIFY_SECONDS: &str = "VERIFY_SECONDS";
 /// How many calls per second of the load balancing API may serve other work than failovers.
 pub const ELB_CALLS_PER_SECOND: &str = "ELB_CALLS_PER_SECOND";
-/// True reports changes and makes none.
 pub const DRY_RUN: &str = "DRY_RUN";
 
 /// A value of `BINDINGS`, for messages.
@@ -50,7 +44,6 @@ const DNS_PORT: u16 = 53;
 pub struct Config {
     /// No two bindings share a target group. Without `discovery`, there is at least one.
     pub bindings: Vec<Binding>,
-    /// The key of the tag that binds further target groups.
     pub discovery: Option<String>,
     pub discovery_endpoints: AllowedEndpoints,
     pub timing: Timing,
@@ -66,7 +59,7 @@ impl Config {
     /// Parses the environment as `variable` gives it. An empty variable counts as unset, because a
     /// template cannot leave one out.
     pub fn parse(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut environment = Environment { variable, problems: Problems::default() };
+        let mut environment = Environment { variable, problems: Vec::new() };
         let discovery = environment.tag_key(DISCOVERY_TAG);
         let bindings = environment.bindings(discovery.is_some());
         let config = Self {
@@ -88,8 +81,10 @@ impl Config {
             dry_run: environment.flag(DRY_RUN, false),
         };
         environment.check_variables_of_the_sdk();
-        let Problems(problems) = environment.problems;
-        if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+        match environment.problems {
+            problems if problems.is_empty() => Ok(config),
+            problems => Err(ConfigErrors(problems)),
+        }
     }
 }
 
@@ -97,7 +92,7 @@ impl Config {
 /// others are checked as well.
 struct Environment<F> {
     variable: F,
-    problems: Problems,
+    problems: Vec<Problem>,
 }
 
 impl<F: Fn(&str) -> Option<String>> Environment<F> {
@@ -115,7 +110,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             _ => {
                 let (least, most) = range.into_inner();
                 let expected = format_args!("a whole number from {least} to {most} (default {default})");
-                self.problems.add(name, format_args!("{text:?} is not {expected}"));
+                self.problems.push(Problem::new(name, format_args!("{text:?} is not {expected}")));
                 default
             }
         }
@@ -127,36 +122,31 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
 
     fn flag(&mut self, name: &'static str, default: bool) -> bool {
         let Some(text) = self.text(name) else { return default };
-        match text.trim().to_ascii_lowercase().as_str() {
-            "true" => true,
-            "false" => false,
-            other => {
-                self.problems.add(name, format_args!("{other:?} is neither true nor false"));
-                default
-            }
-        }
+        let text = text.trim().to_ascii_lowercase();
+        text.parse().unwrap_or_else(|_| {
+            self.problems.push(Problem::new(name, format_args!("{text:?} is neither true nor false")));
+            default
+        })
     }
 
     fn tag_key(&mut self, name: &'static str) -> Option<String> {
         let key = self.text(name)?;
         if !is_tag_key(&key) {
-            self.problems
-                .add(name, format_args!("{key:?} is not a tag key. Fix: give one such as rds-nlb-sync"));
+            let message = format_args!("{key:?} is not a tag key. Fix: give one such as rds-nlb-sync");
+            self.problems.push(Problem::new(name, message));
         }
         Some(key)
     }
 
     fn bindings(&mut self, are_optional: bool) -> Vec<Binding> {
-        match self.text(BINDINGS) {
-            Some(text) => bindings::bindings(&mut self.problems, &text),
-            None => {
-                if !are_optional {
-                    self.problems
-                        .add_missing(BINDINGS, &format!("{BINDINGS_EXAMPLE}, or set {DISCOVERY_TAG}"));
-                }
-                Vec::new()
-            }
+        if let Some(text) = self.text(BINDINGS) {
+            return bindings::bindings(&mut self.problems, &text);
         }
+        if !are_optional {
+            let message = format!("is not set. Fix: give {BINDINGS_EXAMPLE}, or set {DISCOVERY_TAG}");
+            self.problems.push(Problem { is_missing: true, ..Problem::new(BINDINGS, message) });
+        }
+        Vec::new()
     }
 
     fn discovery_endpoints(&mut self, bindings: &[Binding]) -> AllowedEndpoints {
@@ -180,7 +170,9 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         for (index, entry) in text.split(',').map(str::trim).enumerate() {
             match parse(entry) {
                 Some(parsed) => list.push(parsed),
-                None => self.problems.add_at(name, index, format_args!("{entry:?} {otherwise}")),
+                None => {
+                    self.problems.push(Problem::new(name, format_args!("{entry:?} {otherwise}")).at(index));
+                }
             }
         }
         list
@@ -190,7 +182,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     fn check_variables_of_the_sdk(&mut self) {
         for (name, check) in sdk::VARIABLES {
             if let Some(problem) = self.text(name).and_then(|text| check(text.trim())) {
-                self.problems.add(name, problem);
+                self.problems.push(Problem::new(name, problem));
             }
         }
     }

@@ -8,8 +8,8 @@
 //! misspelt.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
-use std::{fmt, iter};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -45,7 +45,6 @@ pub enum TagAge {
 pub struct Tagged {
     /// The group's ARN.
     pub group: String,
-    /// All its tags.
     pub tags: BTreeMap<String, String>,
 }
 
@@ -53,7 +52,7 @@ pub struct Tagged {
 pub struct Tags {
     pub groups: Vec<Tagged>,
     /// Whether this call listed them. Otherwise they were known.
-    pub are_new: bool,
+    pub relisted: bool,
     /// Why the known list could not be made anew, if that does not pass by itself or a new list was asked for.
     pub failure: Option<String>,
 }
@@ -69,22 +68,22 @@ pub struct BindingSet {
     /// The configured bindings, followed by the discovered ones.
     pub bindings: Vec<Binding>,
     pub unbound: Vec<Unbound>,
-    /// Whether the tagged groups have just been listed, which used up part of the routine calls.
-    pub are_new: bool,
+    /// Whether this invocation has listed the tagged groups, which used up part of the routine calls.
+    pub relisted: bool,
 }
 
-/// What a tag does not bind, and why.
+/// What a tag does not bind. The error ends with its fix, as in a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unbound {
     /// A group whose tags are not valid.
-    Group { target_group: String, endpoint: String, reason: String },
+    Group { target_group: String, endpoint: String, error: String },
     /// The groups that carry the tag with this key: they are not known, or there are none.
-    Tag { key: String, reason: String },
+    Tag { key: String, error: String },
 }
 
 impl Unbound {
-    pub fn tag(key: &str, reason: String) -> Self {
-        Self::Tag { key: key.to_owned(), reason }.logged()
+    pub fn tag(key: &str, error: String) -> Self {
+        Self::Tag { key: key.to_owned(), error }.logged()
     }
 
     fn logged(self) -> Self {
@@ -93,21 +92,18 @@ impl Unbound {
         self
     }
 
-    pub fn reason(&self) -> &str {
-        let (Self::Group { reason, .. } | Self::Tag { reason, .. }) = self;
-        reason
+    pub fn error(&self) -> &str {
+        let (Self::Group { error, .. } | Self::Tag { error, .. }) = self;
+        error
     }
 
-    /// The report in the answer.
     pub fn report(&self) -> Report {
-        let (endpoint, target_group) = match self {
-            Self::Group { target_group, endpoint, .. } => (endpoint.as_str(), target_group.clone()),
-            Self::Tag { .. } => ("", self.to_string()),
+        let endpoint = match self {
+            Self::Group { endpoint, .. } => endpoint,
+            Self::Tag { .. } => "",
         };
-        Report {
-            error: Some(self.reason().to_owned()),
-            ..Report::for_group(endpoint, &target_group, Status::Failed)
-        }
+        let error = Some(self.error().to_owned());
+        Report { error, ..Report::for_group(endpoint, &self.to_string(), Status::Failed) }
     }
 }
 
@@ -132,24 +128,22 @@ pub async fn binding_set<T: Discover>(
 ) -> BindingSet {
     let mut set = BindingSet { bindings: config.bindings.clone(), ..BindingSet::default() };
     let Some(key) = &config.discovery else { return set };
-    // Without other bindings there is nothing else to do. A new attempt continues where the last one stopped.
-    let attempts = if config.bindings.is_empty() { ATTEMPTS } else { 1 };
-    let Tags { groups, are_new, failure } =
-        match list_tagged(groups, key, age, priority, attempts, deadline).await {
-            Ok(tags) => tags,
-            Err(error) => {
-                set.unbound.push(Unbound::tag(key, error.explain()));
-                return set;
-            }
-        };
-    set.are_new = are_new;
+    let tags = list_tagged(groups, config, key, age, priority, deadline).await;
+    let Tags { groups, relisted, failure } = match tags {
+        Ok(tags) => tags,
+        Err(error) => {
+            set.unbound.push(Unbound::tag(key, error.explain()));
+            return set;
+        }
+    };
+    set.relisted = relisted;
     // The groups of the known list are bound all the same.
-    set.unbound.extend(failure.map(|reason| Unbound::tag(key, reason)));
+    set.unbound.extend(failure.map(|error| Unbound::tag(key, error)));
     if groups.is_empty() {
-        let reason = format!(
+        let error = format!(
             "no target group carries the tag {key}. Fix: tag a target group with {key}=ENDPOINT, or unset DISCOVERY_TAG"
         );
-        set.unbound.push(Unbound::tag(key, reason));
+        set.unbound.push(Unbound::tag(key, error));
     }
     let configured: BTreeSet<&str> =
         config.bindings.iter().map(|binding| binding.target_group.as_str()).collect();
@@ -157,38 +151,36 @@ pub async fn binding_set<T: Discover>(
         let endpoint = tags.get(key).map(String::as_str).unwrap_or_default();
         match bind(config, key, endpoint, group, tags) {
             Ok(binding) => set.bindings.push(binding),
-            Err(reason) => {
+            Err(error) => {
                 let (target_group, endpoint) = (group.clone(), endpoint.to_owned());
-                set.unbound.push(Unbound::Group { target_group, endpoint, reason }.logged());
+                set.unbound.push(Unbound::Group { target_group, endpoint, error }.logged());
             }
         }
     }
     set
 }
 
-/// Lists the tagged groups, with further attempts after transient errors.
+/// Lists the tagged groups, with further attempts after transient errors if there are no other bindings: then there is
+/// nothing else to do. A new attempt continues where the last one stopped.
 async fn list_tagged<T: Discover>(
     groups: &T,
+    config: &Config,
     key: &str,
     age: TagAge,
-    priority: Priority,
-    attempts: usize,
+    mut priority: Priority,
     deadline: Instant,
 ) -> Result<Tags, Error> {
-    let mut last = Err(Error::new(
-        ErrorKind::DeadlineExceeded,
-        "discover target groups by tag before the invocation's time ran out",
-    ));
-    let later = iter::repeat_n(priority.max(Priority::Cleanup), attempts - 1);
-    for priority in iter::once(priority).chain(later) {
+    let doing = "discover target groups by tag before the invocation's time ran out";
+    let mut listed = Err(Error::new(ErrorKind::DeadlineExceeded, doing));
+    for _ in 0..if config.bindings.is_empty() { ATTEMPTS } else { 1 } {
         let Ok(result) = timeout_at(deadline, groups.tagged(key, age, priority)).await else { break };
-        let is_transient = matches!(&result, Err(error) if error.kind() == ErrorKind::Transient);
-        last = result;
-        if !is_transient {
-            break;
+        listed = result;
+        match &listed {
+            Err(error) if error.kind() == ErrorKind::Transient => priority = priority.max(Priority::Cleanup),
+            _ => break,
         }
     }
-    last
+    listed
 }
 
 fn bind(
@@ -229,7 +221,7 @@ mod tests {
 
     impl Discover for Listed {
         async fn tagged(&self, _: &str, _: TagAge, _: Priority) -> Result<Tags, Error> {
-            Ok(Tags { groups: self.0.clone(), are_new: true, failure: None })
+            Ok(Tags { groups: self.0.clone(), relisted: true, failure: None })
         }
     }
 
@@ -240,7 +232,7 @@ mod tests {
         async fn tagged(&self, _: &str, _: TagAge, _: Priority) -> Result<Tags, Error> {
             Ok(Tags {
                 groups: vec![self.0.clone()],
-                are_new: false,
+                relisted: false,
                 failure: Some("AccessDenied".to_owned()),
             })
         }
@@ -254,7 +246,7 @@ mod tests {
         let config = config("", None);
         let set = binding_set(&groups, &config, TagAge::New, Priority::Routine, deadline).await;
         assert_eq!(set.bindings.iter().map(Binding::name).collect::<Vec<_>>(), ["orders"]);
-        assert_eq!(set.unbound, [Unbound::Tag { key: KEY.to_owned(), reason: "AccessDenied".to_owned() }]);
+        assert_eq!(set.unbound, [Unbound::Tag { key: KEY.to_owned(), error: "AccessDenied".to_owned() }]);
     }
 
     fn group(name: &str) -> String {
@@ -281,7 +273,7 @@ mod tests {
         let groups = Listed(groups.collect());
         let set = binding_set(&groups, config, TagAge::New, Priority::Routine, deadline).await;
         let bound = set.bindings.iter().map(|binding| binding.name().to_owned());
-        let failed = set.unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
+        let failed = set.unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.error()));
         (bound.collect(), failed.collect())
     }
 

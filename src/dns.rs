@@ -52,7 +52,8 @@ pub struct DnsClient(Vec<NameServer>);
 struct NameServer {
     udp: TokioResolver,
     tcp: TokioResolver,
-    udp_health: UdpHealth,
+    /// When UDP last failed while TCP worked. Otherwise each lookup would first wait for UDP.
+    udp_failed: Cell<Option<Instant>>,
 }
 
 impl DnsClient {
@@ -102,32 +103,32 @@ impl NameServer {
         let runtime = TokioRuntimeProvider::default();
         let udp = resolver(address, ConnectionConfig::udp(), UDP_TIMEOUT, runtime.clone())?;
         let tcp = resolver(address, ConnectionConfig::tcp(), TCP_TIMEOUT, runtime)?;
-        Ok(Self { udp, tcp, udp_health: UdpHealth::default() })
+        Ok(Self { udp, tcp, udp_failed: Cell::default() })
     }
 
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<CnameResolution, NetError> {
-        let limit = self.udp_health.time_limit();
+        let limit = udp_time_limit(self.udp_failed.get());
         if limit.is_none() {
             match ask(&self.tcp, name, kind, LOOKUP_TIMEOUT).await {
-                Err(error) if is_unreached(&error) => self.udp_health.reset(),
+                Err(error) if is_unreached(&error) => self.udp_failed.set(None),
                 answer => return answer,
             }
         }
         let error = match ask(&self.udp, name, kind, limit.unwrap_or(UDP_TIMEOUT)).await {
             Err(error) if !matches!(error, NetError::Dns(_)) => error,
-            // A server that has answered would give the same answer over TCP.
+            // UDP has its full time again. A server that has answered would give the same answer over TCP.
             answer => {
-                self.udp_health.reset();
+                self.udp_failed.set(None);
                 return answer;
             }
         };
         // The answer was truncated, malformed or missing.
         let answer = ask(&self.tcp, name, kind, LOOKUP_TIMEOUT).await;
         match &answer {
-            Ok(_) if is_unreached(&error) => self.udp_health.record_failure(),
+            Ok(_) if is_unreached(&error) => self.udp_failed.set(Some(Instant::now())),
             // UDP's error explains more.
             Err(tcp) if is_unreached(tcp) => {
-                self.udp_health.reset();
+                self.udp_failed.set(None);
                 return Err(error);
             }
             _ => {}
@@ -140,27 +141,12 @@ fn is_unreached(error: &NetError) -> bool {
     matches!(error, NetError::Io(_) | NetError::NoConnections | NetError::Timeout)
 }
 
-/// Remembers that UDP failed while TCP worked: otherwise each lookup would first wait for UDP.
-#[derive(Default)]
-struct UdpHealth(Cell<Option<Instant>>);
-
-impl UdpHealth {
-    /// How long a lookup may wait for UDP. `None` if it uses TCP alone.
-    fn time_limit(&self) -> Option<Duration> {
-        match self.0.get() {
-            None => Some(UDP_TIMEOUT),
-            Some(failed) if failed.elapsed() < UDP_PAUSE => None,
-            Some(_) => Some(UDP_TRIAL),
-        }
-    }
-
-    fn record_failure(&self) {
-        self.0.set(Some(Instant::now()));
-    }
-
-    /// Gives UDP its full time again: UDP has answered, or TCP has failed as well.
-    fn reset(&self) {
-        self.0.set(None);
+/// How long a lookup may wait for UDP. `None` if it uses TCP alone.
+fn udp_time_limit(failed: Option<Instant>) -> Option<Duration> {
+    match failed {
+        None => Some(UDP_TIMEOUT),
+        Some(failed) if failed.elapsed() < UDP_PAUSE => None,
+        Some(_) => Some(UDP_TRIAL),
     }
 }
 
@@ -171,22 +157,17 @@ async fn ask(
     kind: RecordType,
     limit: Duration,
 ) -> Result<CnameResolution, NetError> {
-    let once = async || timeout(limit, resolve(resolver, name, kind)).await.unwrap_or(Err(NetError::Timeout));
+    let once = async || {
+        let lookup = timeout(limit, resolver.lookup(name.clone(), kind)).await;
+        let lookup = lookup.unwrap_or(Err(NetError::Timeout))?;
+        match lookup.message().response_code {
+            ResponseCode::NoError => CnameResolution::follow(name, kind, lookup.message()),
+            code => Err(NetError::Dns(DnsError::ResponseCode(code))),
+        }
+    };
     match once().await {
         Err(NetError::Dns(DnsError::ResponseCode(_))) => once().await,
         answer => answer,
-    }
-}
-
-async fn resolve(
-    resolver: &TokioResolver,
-    name: &Name,
-    kind: RecordType,
-) -> Result<CnameResolution, NetError> {
-    let lookup = resolver.lookup(name.clone(), kind).await?;
-    match lookup.message().response_code {
-        ResponseCode::NoError => CnameResolution::follow(name, kind, lookup.message()),
-        code => Err(NetError::Dns(DnsError::ResponseCode(code))),
     }
 }
 
@@ -270,22 +251,17 @@ impl Resolve for DnsClient {
         let failure = || Error::new(ErrorKind::NoAnswer, format!("resolve {endpoint} ({kind})"));
         let mut name = Name::from_ascii(endpoint).map_err(|error| failure().with_source(error))?;
         name.set_fqdn(true);
+        let lookup = timeout(LOOKUP_TIMEOUT, Box::pin(self.lookup(&name, kind))).await;
         let CnameResolution { chain, addresses } =
-            match timeout(LOOKUP_TIMEOUT, Box::pin(self.lookup(&name, kind))).await {
-                Ok(Ok(resolution)) => resolution,
-                Ok(Err(error)) => return Err(explain(failure(), &name, error)),
-                Err(_) => return Err(explain(failure(), &name, NetError::Timeout)),
+            lookup.unwrap_or(Err(NetError::Timeout)).map_err(|error| explain(failure(), &name, error))?;
+        let addresses = Addresses::parse(addresses).map_err(|invalid| {
+            let fix = match &invalid {
+                InvalidAnswer::Empty | InvalidAnswer::Several(_) => NO_RECORDS,
+                InvalidAnswer::NotATarget(_, form) => form.fix,
             };
-        match Addresses::parse(addresses) {
-            Ok(addresses) => Ok(Resolution { addresses, chain }),
-            Err(not) => {
-                let fix = match &not {
-                    InvalidAnswer::Empty | InvalidAnswer::Several(_) => NO_RECORDS,
-                    InvalidAnswer::NotATarget(_, form) => form.fix,
-                };
-                Err(failure().with_source(not).with_fix(fix))
-            }
-        }
+            failure().with_source(invalid).with_fix(fix)
+        })?;
+        Ok(Resolution { addresses, chain })
     }
 }
 
@@ -301,17 +277,17 @@ const UNREACHED: &str =
 
 /// Adds the reason in plain words, and the fix.
 fn explain(failure: Error, name: &Name, error: NetError) -> Error {
-    match error {
+    let (reason, fix) = match error {
         NetError::Dns(DnsError::NoRecordsFound(NoRecords { query, response_code, .. })) => {
             let subject = match query.name() {
                 end if end == name => "the name".to_owned(),
                 end => format!("{}, where its aliases lead,", text_of(end)),
             };
             let reason = match response_code {
-                ResponseCode::NXDomain => format!("{subject} does not exist (NXDOMAIN)"),
-                _ => format!("{subject} has no such record (an empty answer)"),
+                ResponseCode::NXDomain => "does not exist (NXDOMAIN)",
+                _ => "has no such record (an empty answer)",
             };
-            failure.with_source(reason).with_fix(NO_RECORDS)
+            (format!("{subject} {reason}"), NO_RECORDS)
         }
         NetError::Dns(DnsError::ResponseCode(code)) => {
             let reason = match code {
@@ -320,17 +296,17 @@ fn explain(failure: Error, name: &Name, error: NetError) -> Error {
                 ResponseCode::NXDomain => "the name does not exist (NXDOMAIN)".to_owned(),
                 other => format!("the name server answered {other}"),
             };
-            failure.with_source(reason).with_fix(CHECK_SERVER)
+            (reason, CHECK_SERVER)
         }
-        NetError::Timeout => failure.with_source("no name server answered in time").with_fix(UNREACHED),
-        NetError::Io(error) => {
-            failure.with_source(format!("no name server was reached ({error})")).with_fix(UNREACHED)
+        NetError::Timeout => ("no name server answered in time".to_owned(), UNREACHED),
+        NetError::Io(error) => (format!("no name server was reached ({error})"), UNREACHED),
+        NetError::Truncated => {
+            let reason = "the answer was truncated, and TCP brought no other";
+            (reason.to_owned(), "allow DNS over TCP, or check the name server")
         }
-        NetError::Truncated => failure
-            .with_source("the answer was truncated, and TCP brought no other")
-            .with_fix("allow DNS over TCP, or check the name server"),
-        other => failure.with_source(format!("the answer is not usable ({other})")).with_fix(CHECK_SERVER),
-    }
+        other => (format!("the answer is not usable ({other})"), CHECK_SERVER),
+    };
+    failure.with_source(reason).with_fix(fix)
 }
 
 #[cfg(test)]
@@ -363,16 +339,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failed_udp_is_left_out_for_a_while_and_then_tried_briefly() {
-        let health = UdpHealth::default();
-        assert_eq!(health.time_limit(), Some(UDP_TIMEOUT));
-        health.record_failure();
-        assert_eq!(health.time_limit(), None);
+        assert_eq!(udp_time_limit(None), Some(UDP_TIMEOUT));
+        let failed = Some(Instant::now());
+        assert_eq!(udp_time_limit(failed), None);
         tokio::time::advance(UDP_PAUSE - Duration::from_millis(1)).await;
-        assert_eq!(health.time_limit(), None);
+        assert_eq!(udp_time_limit(failed), None);
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(health.time_limit(), Some(UDP_TRIAL));
-        health.reset();
-        assert_eq!(health.time_limit(), Some(UDP_TIMEOUT));
+        assert_eq!(udp_time_limit(failed), Some(UDP_TRIAL));
     }
 
     #[test]

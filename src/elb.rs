@@ -7,9 +7,10 @@ mod discover;
 mod inspect;
 mod interceptors;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::Client;
@@ -48,9 +49,9 @@ pub struct Elb {
     client: LimitedClient,
     rate_limiter: Arc<ApiRateLimiter>,
     /// By ARN. This information does not change while a group exists, so each group is described once per process.
-    groups: Mutex<BTreeMap<String, TargetGroupInfo>>,
+    groups: RefCell<BTreeMap<String, TargetGroupInfo>>,
     /// The groups that carry the discovery tag, as last listed.
-    tagged: Mutex<Option<discover::TagList>>,
+    tagged: RefCell<Option<discover::TagList>>,
     /// The listing of tagged groups that is not finished yet.
     scan: tokio::sync::Mutex<Option<discover::TagScan>>,
 }
@@ -69,14 +70,10 @@ impl Elb {
         Self {
             client: LimitedClient(Client::from_conf(config.build())),
             rate_limiter,
-            groups: Mutex::default(),
-            tagged: Mutex::default(),
+            groups: RefCell::default(),
+            tagged: RefCell::default(),
             scan: tokio::sync::Mutex::default(),
         }
-    }
-
-    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, TargetGroupInfo>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn describe_group(&self, permit: Permit, group: &str) -> Result<TargetGroup, Error> {
@@ -173,7 +170,6 @@ impl Elb {
 struct LimitedClient(Client);
 
 impl LimitedClient {
-    /// One call may be made with it.
     fn with(&self, _permit: Permit) -> &Client {
         &self.0
     }
@@ -189,7 +185,7 @@ impl TargetGroupApi for Elb {
     }
 
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error> {
-        if let Some(known) = self.groups().get(group).copied() {
+        if let Some(known) = self.groups.borrow().get(group).copied() {
             return Ok(known);
         }
         // A process makes this call once for each group, and a failover may be waiting for it.
@@ -200,7 +196,7 @@ impl TargetGroupApi for Elb {
                 .with_source(reason)
                 .with_fix("bind a TCP target group of type ip, with a port and IPv4 or IPv6 addresses")
         })?;
-        self.groups().insert(group.to_owned(), info);
+        self.groups.borrow_mut().insert(group.to_owned(), info);
         Ok(info)
     }
 

@@ -106,11 +106,7 @@ impl RdsName {
 
 /// True if the name is an Aurora or Multi-AZ cluster's, or a global cluster's.
 pub fn is_of_a_cluster(name: &str) -> bool {
-    use RdsKind::{Cluster, ClusterCustom, ClusterReader, Global, Instance, Proxy, ShardGroup};
-    match RdsKind::parse(name) {
-        Some(Cluster | ClusterReader | ClusterCustom | Global | ShardGroup) => true,
-        Some(Instance | Proxy) | None => false,
-    }
+    !matches!(RdsKind::parse(name), None | Some(RdsKind::Instance | RdsKind::Proxy))
 }
 
 /// The cluster member that DNS names: the instance whose endpoint is the last RDS name that the CNAMEs lead to. Without

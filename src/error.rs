@@ -1,6 +1,7 @@
 //! Failed calls and lookups. Their kind decides what the loop does.
 
 use std::error::Error as StdError;
+use std::iter;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -78,14 +79,12 @@ impl Error {
     /// The failure and all reasons in its chain of sources, in one line.
     pub fn message(&self) -> String {
         let mut text = self.to_string();
-        let mut next = self.source();
-        while let Some(error) = next {
+        for error in iter::successors(self.source(), |&error| error.source()) {
             let reason = one_line(&error.to_string());
             // Wrappers in the SDKs repeat their source's text. It is printed once.
             if !reason.is_empty() && !text.contains(&reason) {
                 text = format!("{text}: {reason}");
             }
-            next = error.source();
         }
         text
     }

@@ -29,7 +29,6 @@ use unsupported::{brief, too_large};
 const MAX_BATCH_BYTES: usize = 6 << 20;
 
 impl Event {
-    /// Parses the body of an invocation.
     pub fn parse(body: &str) -> Result<Self, UnsupportedEvent> {
         if body.len() > MAX_BATCH_BYTES {
             return Err(too_large(body.len(), MAX_BATCH_BYTES));
@@ -38,21 +37,19 @@ impl Event {
             UnsupportedEvent(format!("the event is not JSON ({})", brief(&error.to_string())))
         })?;
         let json = json.get();
+        let mut batch = Batch::default();
         if json.starts_with('[') {
-            return Batch::parse(json);
+            batch.add_all(json, 0)?;
+            return batch.finish();
         }
         let fields = fields(json)?;
-        if let Some(records) = fields.records.filter(|_| fields.command.is_none() && fields.source.is_none())
-        {
-            return Batch::parse(records.get());
+        match (fields.command, fields.records) {
+            (None, Some(records)) if fields.source.is_none() => batch.add_all(records.get(), 0)?,
+            _ if json.len() > MAX_EVENT_BYTES => return Err(too_large(json.len(), MAX_EVENT_BYTES)),
+            (Some(command), _) => return Command::parse(command, json).map(Self::Command),
+            (None, _) => batch.add_object(json, &fields, 0)?,
         }
-        if json.len() > MAX_EVENT_BYTES {
-            return Err(too_large(json.len(), MAX_EVENT_BYTES));
-        }
-        match fields.command {
-            Some(command) => Command::parse(command, json).map(Self::Command),
-            None => Batch::parse_one(json, &fields),
-        }
+        batch.finish()
     }
 }
 

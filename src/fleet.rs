@@ -240,7 +240,14 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
             }
             Err(error) => {
                 self.fleet.memory.borrow_mut().postpone(binding, Instant::now());
-                self.lookup_failed(binding, &error)
+                // The background sync fails nothing: the watch is about other bindings, and the next check reports the
+                // error if it persists.
+                if self.scope == Scope::Background {
+                    log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "left to the next check");
+                    Report::new(binding, Status::Deferred)
+                } else {
+                    Report::failed(binding, &error)
+                }
             }
         };
         let is_in_sync = report.status == Status::InSync;
@@ -263,16 +270,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
             Err(Error::new(ErrorKind::DeadlineExceeded, doing)
                 .with_fix("raise the time-out (the function's, or --timeout)"))
         })
-    }
-
-    fn lookup_failed(&self, binding: &Binding, error: &Error) -> Report {
-        // The background sync fails nothing: the watch is about other bindings, and the next check reports the
-        // error if it persists.
-        if self.scope == Scope::Background {
-            log_decision!(debug, binding, "lookup_failed", reason = %error.explain(), "left to the next check");
-            return Report::new(binding, Status::Deferred);
-        }
-        Report::failed(binding, error)
     }
 }
 

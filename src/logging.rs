@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -22,7 +21,7 @@ pub fn log(variable: impl Fn(&str) -> Option<String>) {
     let subscriber = tracing_subscriber::registry().with(filter(level));
     if variable("AWS_LAMBDA_LOG_FORMAT") == "TEXT" {
         subscriber
-            .with(lines.with_ansi(false).with_writer(OneLine { inner: io::stdout, has_colours: false }))
+            .with(lines.with_ansi(false).with_writer(|| OneLine { inner: io::stdout(), has_colours: false }))
             .init();
     } else {
         subscriber.with(lines.json().flatten_event(true).with_span_list(false)).init();
@@ -38,24 +37,15 @@ pub fn log_as_text(level: LevelFilter, colours: bool) {
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colours);
     tracing_subscriber::registry()
         .with(filter(level))
-        .with(lines.with_writer(OneLine { inner: io::stderr, has_colours: colours }))
+        .with(lines.with_writer(move || OneLine { inner: io::stderr(), has_colours: colours }))
         .init();
 }
 
 /// Writes each event as one line. An event may quote a name server, an RDS event or a tag: a line break in that text
 /// must not begin a line that looks like this program's, and no control sequence may reach a terminal.
-#[derive(Clone)]
-struct OneLine<M> {
-    inner: M,
+struct OneLine<W> {
+    inner: W,
     has_colours: bool,
-}
-
-impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
-    type Writer = OneLine<M::Writer>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        OneLine { inner: self.inner.make_writer(), has_colours: self.has_colours }
-    }
 }
 
 impl<W: Write> Write for OneLine<W> {
@@ -97,7 +87,6 @@ fn colour(text: &str) -> Option<&str> {
     numbers.get(end..)?.starts_with('m').then(|| text.get(..end + 3)).flatten()
 }
 
-/// The log from this level up.
 fn filter(level: LevelFilter) -> Targets {
     let libraries = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
     let resolver = if level >= LevelFilter::DEBUG { libraries } else { LevelFilter::OFF };
@@ -165,7 +154,7 @@ mod tests {
         let written = Arc::clone(&buffer.0);
         let lines = tracing_subscriber::fmt::layer()
             .with_ansi(false)
-            .with_writer(OneLine { inner: move || buffer.clone(), has_colours: false });
+            .with_writer(move || OneLine { inner: buffer.clone(), has_colours: false });
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             tracing::warn!(reason = %"a\nERROR forged \u{1b}[2J", endpoint = "b\nc", "message\nd");
         });

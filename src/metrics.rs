@@ -3,7 +3,10 @@
 //! Metrics have the function as their only dimension, because each further dimension costs money. A line about one
 //! binding has the binding as a property. The format: CloudWatch user guide, "Specification: Embedded metric format".
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::iter;
+
+use serde::Serialize;
 
 use crate::plan::TargetState;
 use crate::reconcile::{Report, Status};
@@ -18,33 +21,56 @@ pub fn lines(result: &InvocationResult, function: &str, now: u64) -> Vec<String>
     if result.trigger == Trigger::Plan {
         return Vec::new();
     }
-    let line = |metrics: &[Metric]| {
-        let definitions: Vec<Value> =
-            metrics.iter().map(|Metric { name, unit, .. }| json!({"Name": name, "Unit": unit})).collect();
-        let directive =
-            json!({"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": definitions});
-        let mut line = json!({
-            "_aws": {"Timestamp": now, "CloudWatchMetrics": [directive]},
-            "FunctionName": function,
-        });
-        for Metric { name, value, .. } in metrics {
-            line[name] = json!(value);
-        }
-        line
+    let line = |metrics: Vec<Metric>, properties| {
+        let values = metrics.iter().map(|Metric { name, value, .. }| (*name, *value)).collect();
+        let directive = Directive { namespace: NAMESPACE, dimensions: [["FunctionName"]], metrics };
+        let metadata = Metadata { timestamp: now, directives: [directive] };
+        // A line holds only text and numbers, which can always be written as JSON.
+        serde_json::to_string(&Line { metadata, function, properties, values }).ok()
     };
     let changed = result.bindings.iter().map(|report| (report, changes(report)));
     let of_bindings = changed.filter(|(_, changes)| !changes.is_empty()).map(|(report, changes)| {
-        let mut line = line(&changes);
-        line["endpoint"] = json!(report.endpoint);
-        line["target_group"] = json!(report.target_group);
-        line.to_string()
+        let Report { endpoint, target_group, .. } = report;
+        line(changes, BTreeMap::from([("endpoint", &**endpoint), ("target_group", target_group)]))
     });
-    [line(&invocation(result)).to_string()].into_iter().chain(of_bindings).collect()
+    iter::once(line(invocation(result), BTreeMap::new())).chain(of_bindings).flatten().collect()
 }
 
+/// A line in the embedded metric format: the declarations of the metrics, then the values by name.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(rename = "_aws")]
+    metadata: Metadata,
+    #[serde(rename = "FunctionName")]
+    function: &'a str,
+    #[serde(flatten)]
+    properties: BTreeMap<&'static str, &'a str>,
+    #[serde(flatten)]
+    values: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    timestamp: u64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: [Directive; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    namespace: &'static str,
+    dimensions: [[&'static str; 1]; 1],
+    metrics: Vec<Metric>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
 struct Metric {
     name: &'static str,
     unit: &'static str,
+    #[serde(skip)]
     value: u64,
 }
 
@@ -107,6 +133,8 @@ fn changes(report: &Report) -> Vec<Metric> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
 
     use super::*;
 

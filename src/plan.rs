@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::text::Joined as _;
 pub(crate) use addresses::list;
 pub use addresses::{Addresses, Family, Form, InvalidAnswer};
 
@@ -94,7 +95,6 @@ pub struct AllowedExtras {
 /// What happens to the previous writer's target after a failover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StandbyPolicy {
-    /// It is deregistered.
     #[default]
     Deregister,
     /// It stays while it is unhealthy. The standby of a Multi-AZ instance does not answer health checks; when it is
@@ -102,7 +102,6 @@ pub enum StandbyPolicy {
     Keep,
 }
 
-/// What a change waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitReason {
     ReregisterOnceConfirmed,
@@ -159,7 +158,6 @@ impl fmt::Display for WaitReason {
 pub struct Plan {
     pub register: BTreeSet<SocketAddr>,
     pub deregister: BTreeSet<SocketAddr>,
-    /// What must wait, and for what.
     pub waiting: BTreeMap<SocketAddr, WaitReason>,
 }
 
@@ -185,13 +183,10 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { register, deregister, waiting } = self;
-        let mut items: Vec<String> = register.iter().map(|target| format!("+ {target}")).collect();
-        items.extend(deregister.iter().map(|target| format!("- {target}")));
-        items.extend(waiting.iter().map(|(target, waits)| format!("? {target} {waits}")));
-        if items.is_empty() {
-            return f.write_str("nothing to do");
-        }
-        f.write_str(&items.join(", "))
+        let register = register.iter().map(|target| format!("+ {target}"));
+        let deregister = deregister.iter().map(|target| format!("- {target}"));
+        let waiting = waiting.iter().map(|(target, reason)| format!("? {target} {reason}"));
+        f.write_str(&register.chain(deregister).chain(waiting).listed_or("nothing to do"))
     }
 }
 

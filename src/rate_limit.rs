@@ -134,7 +134,6 @@ struct State {
     all: TokenBucket,
     writes: TokenBucket,
     routine: TokenBucket,
-    /// When the API last refused or failed a call.
     last_failed_attempt: Option<Instant>,
     /// The queues whose first call waits for tokens.
     waiting: BTreeSet<(Priority, Call)>,

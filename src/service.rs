@@ -103,7 +103,7 @@ where
         {
             keep_only(&mut set, name)?;
         }
-        let BindingSet { bindings, unbound, are_new: relisted } = set;
+        let BindingSet { bindings, unbound, relisted } = set;
         let (trigger, reports) = match request {
             Request::Watch(watched) => {
                 let joining = self.joining(event, &bindings, &watched, oldest, deadline);
@@ -178,7 +178,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     pub async fn check(&self, now: SystemTime, remaining: Duration) -> InvocationResult {
         let deadline = deadline(remaining);
         let (_, set) = self.load_request(&Event::Schedule, self.oldest(now), deadline).await;
-        let BindingSet { bindings, unbound, are_new: relisted } = set;
+        let BindingSet { bindings, unbound, relisted } = set;
         let scope = Scope::Check { relisted };
         let reports = self.sync_once(&bindings, self.check_mode(), scope, deadline).await;
         let result = InvocationResult::new(Trigger::Check, bindings.len(), reports, &unbound);
@@ -310,7 +310,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let routine_end = deadline.min(Instant::now() + TAG_REFRESH_TIMEOUT);
         let (age, priority, end) = match request {
             Request::Watch(_) => return (request, BindingSet { unbound: Vec::new(), ..known }),
-            _ if known.are_new || self.config.discovery.is_none() => return (request, known),
+            _ if known.relisted || self.config.discovery.is_none() => return (request, known),
             // An operator asks about what is there now.
             _ if matches!(event, Event::Command(_)) => (TagAge::New, Priority::Routine, routine_end),
             // A failover of a new database may wait for the tags.

@@ -10,7 +10,6 @@ use aws_sdk_elasticloadbalancingv2::config::interceptors::BeforeDeserializationI
 use aws_sdk_elasticloadbalancingv2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_elasticloadbalancingv2::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_types::body::SdkBody;
-use futures_util::FutureExt as _;
 use http_body_util::Limited;
 use rustls::CertificateError;
 
@@ -68,14 +67,15 @@ pub fn find<O, E>(
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    let found = request.map(move |answer| match answer {
-        Err(error) if error.as_service_error().is_some_and(is_not_found) => Ok(None),
-        answer => answer.map(Some),
-    });
-    call(doing, action, found)
+    let request = Box::pin(request);
+    async move {
+        match request.await {
+            Err(error) if error.as_service_error().is_some_and(is_not_found) => Ok(None),
+            answer => answer.map(Some).map_err(|error| call_error(doing, action, error)),
+        }
+    }
 }
 
-/// Turns a failed call into an [`Error`].
 pub fn call_error<E>(doing: String, action: &str, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
@@ -154,20 +154,17 @@ fn known_fix(code: &str, action: &str) -> Option<&'static str> {
 
 /// The fix for a call that got no answer.
 fn unanswered(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    match tls::refused_certificate(error) {
-        Some(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            return Some(
+    if let Some(refused) = tls::refused_certificate(error) {
+        return Some(match refused {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the certificate is not signed by a trusted authority; behind a proxy that inspects TLS, name the \
-                 proxy's certificates in AWS_CA_BUNDLE",
-            );
-        }
-        Some(_) => {
-            return Some(
+                 proxy's certificates in AWS_CA_BUNDLE"
+            }
+            _ => {
                 "the API's certificate is not valid for this name at this time; check the endpoint (AWS_ENDPOINT_URL), \
-                 any proxy in front of it, and the clock",
-            );
-        }
-        None => {}
+                 any proxy in front of it, and the clock"
+            }
+        });
     }
     Some(match source::<CredentialsError>(error)? {
         CredentialsError::InvalidConfiguration(_) => {

@@ -23,11 +23,8 @@ use rustls::{CertificateError, RootCertStore};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One connector for all services and for the whole life of the process. The SDK's own client would parse
-/// the certificates once per service at the start, and again at the first call.
-///
-/// # Errors
-///
-/// A variable names no usable certificates. Without this check the SDK would panic, or refuse every certificate.
+/// the certificates once per service at the start, and again at the first call. If a variable names no usable
+/// certificates, it would panic, or refuse every certificate.
 pub fn connections(variable: impl Fn(&str) -> Option<String>) -> Result<SharedHttpClient, BoxError> {
     let context = TlsContext::builder().with_trust_store(trusted(variable)?).build()?;
     // Built as the SDK builds its own connector, but with the time-out: the SDK takes that from its configuration.
@@ -97,7 +94,6 @@ impl PathVariable {
         }
     }
 
-    /// The error about a variable that names no certificates.
     fn unusable(&self, reason: impl fmt::Display, kind: &str) -> String {
         let (name, path) = (self.name, self.path.trim());
         format!(

@@ -89,7 +89,7 @@ pub async fn run(
     spinner.finish_and_clear();
     common.print(&handovers, |report| handovers.iter().for_each(|handover| report.text(&text(handover))))?;
     if !unbound.is_empty() {
-        let reasons = unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.reason()));
+        let reasons = unbound.iter().map(|unbound| format!("{unbound}: {}", unbound.error()));
         return Err(reasons.joined("\n").into());
     }
     let is_complete = !handovers.is_empty() && handovers.iter().all(Handover::is_complete);

@@ -6,23 +6,18 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use super::problems::{FieldProblem, Problems};
+use super::problems::{BINDINGS, FieldProblem, Problem};
 use crate::binding::{Binding, Role, TargetGroupArn};
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, is_of_a_cluster};
 use crate::plan::StandbyPolicy;
-
-pub const BINDINGS: &str = "BINDINGS";
 
 const READER_FOR_WRITER: &str = "is a cluster's reader endpoint, which gives one reader at a time and not the writer. Fix: \
                                  give the writer endpoint (ID.cluster-….rds.amazonaws.com), or set role to \"readers\"";
 
 const FIELDS: &str = "endpoint, target_group, port, database, role and standby";
 
-/// A binding from a target group's tags.
-///
-/// # Errors
-///
-/// All problems. The field is `endpoint` for the tag itself, and otherwise the option's name.
+/// A binding from a target group's tags, or all its problems. The field of a problem is `endpoint` for the tag itself, and
+/// otherwise the option's name.
 pub fn from_tags(
     endpoint: &str,
     group: &str,
@@ -50,7 +45,7 @@ pub fn from_tags(
     Fields::new(fields).binding()
 }
 
-pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
+pub(super) fn bindings(problems: &mut Vec<Problem>, text: &str) -> Vec<Binding> {
     let entries = match serde_json::from_str::<Value>(text) {
         Ok(Value::Array(entries)) if !entries.is_empty() => Ok(entries),
         Ok(Value::Array(_)) => Err("the array is empty. Fix: give at least one binding".to_owned()),
@@ -61,33 +56,29 @@ pub(super) fn bindings(problems: &mut Problems, text: &str) -> Vec<Binding> {
         Err(error) => Err(format!("is not JSON: {error}")),
     };
     let entries = entries.unwrap_or_else(|problem| {
-        problems.add(BINDINGS, problem);
+        problems.push(Problem::new(BINDINGS, problem));
         Vec::new()
     });
     let mut index_of_group = BTreeMap::new();
     let mut bindings = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let Value::Object(fields) = entry else {
-            let kind = kind(&entry);
-            problems.add_at(
-                BINDINGS,
-                index,
-                format_args!("is {kind}, not an object with endpoint and target_group"),
-            );
+            let message = format!("is {}, not an object with endpoint and target_group", kind(&entry));
+            problems.push(Problem::new(BINDINGS, message).at(index));
             continue;
         };
         // The target group is compared even if the binding has other problems, so that all problems are reported.
         let group = fields.get("target_group").and_then(Value::as_str).and_then(|text| text.parse().ok());
         match Fields::new(fields).binding() {
             Ok(binding) => bindings.push(binding),
-            Err(wrong) => wrong.into_iter().for_each(|wrong| problems.add_field(BINDINGS, index, wrong)),
+            Err(wrong) => problems.extend(wrong.into_iter().map(|wrong| wrong.at(index))),
         }
         let Some(group): Option<TargetGroupArn> = group else { continue };
         if let Some(other) = index_of_group.insert(group.clone(), index) {
             let message = format!(
                 "{group} is bound by {BINDINGS}[{other}] already. Fix: bind each target group to one endpoint"
             );
-            problems.add_field(BINDINGS, index, FieldProblem { field: "target_group".to_owned(), message });
+            problems.push(FieldProblem { field: "target_group".to_owned(), message }.at(index));
         }
     }
     bindings
@@ -170,16 +161,16 @@ pub(super) fn is_dns_name(name: &str) -> bool {
 }
 
 fn endpoint(name: &str) -> Result<String, String> {
-    let fix = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
     let bare = name.strip_suffix('.').unwrap_or(name);
-    if IpAddr::from_str(bare).is_ok() {
-        return Err(format!("{name:?} is an address, which never follows a failover. {fix}"));
-    }
-    if bare.contains('.') && is_dns_name(bare) {
-        Ok(name.to_owned())
+    let problem = if IpAddr::from_str(bare).is_ok() {
+        "is an address, which never follows a failover"
+    } else if bare.contains('.') && is_dns_name(bare) {
+        return Ok(name.to_owned());
     } else {
-        Err(format!("{name:?} is not a fully qualified DNS name. {fix}"))
-    }
+        "is not a fully qualified DNS name"
+    };
+    let fix = "give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
+    Err(format!("{name:?} {problem}. Fix: {fix}"))
 }
 
 /// Checks the identifiers of clusters or instances: one, or a list.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub const BINDINGS: &str = "BINDINGS";
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
     pub variable: &'static str,
@@ -9,6 +11,16 @@ pub struct Problem {
     pub field: Option<String>,
     pub is_missing: bool,
     pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(variable: &'static str, message: impl fmt::Display) -> Self {
+        Self { variable, message: message.to_string(), ..Self::default() }
+    }
+
+    pub(super) fn at(self, index: usize) -> Self {
+        Self { index: Some(index), ..self }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -32,18 +44,21 @@ pub struct FieldProblem {
     pub message: String,
 }
 
+impl FieldProblem {
+    /// The problem of the binding at this place in `BINDINGS`.
+    pub(super) fn at(self, index: usize) -> Problem {
+        Problem { field: Some(self.field), ..Problem::new(BINDINGS, self.message).at(index) }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(pub(super) Vec<Problem>);
 
 impl ConfigErrors {
-    pub fn problems(&self) -> &[Problem] {
-        &self.0
-    }
-
     /// Adds what else is wrong with the environment.
     #[must_use]
     pub fn with(mut self, variables: &'static str, message: String) -> Self {
-        self.0.push(Problem { variable: variables, message, ..Problem::default() });
+        self.0.push(Problem::new(variables, message));
         self
     }
 
@@ -57,31 +72,5 @@ impl ConfigErrors {
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.describe(Problem::to_string))
-    }
-}
-
-/// Collects the problems while the environment is parsed.
-#[derive(Default)]
-pub(super) struct Problems(pub Vec<Problem>);
-
-impl Problems {
-    pub fn add(&mut self, variable: &'static str, message: impl fmt::Display) {
-        self.0.push(Problem { variable, message: message.to_string(), ..Problem::default() });
-    }
-
-    pub fn add_missing(&mut self, variable: &'static str, example: &str) {
-        let message = format!("is not set. Fix: give {example}");
-        self.0.push(Problem { variable, is_missing: true, message, ..Problem::default() });
-    }
-
-    pub fn add_at(&mut self, variable: &'static str, index: usize, message: impl fmt::Display) {
-        let message = message.to_string();
-        self.0.push(Problem { variable, index: Some(index), message, ..Problem::default() });
-    }
-
-    pub fn add_field(&mut self, variable: &'static str, index: usize, problem: FieldProblem) {
-        let FieldProblem { field, message } = problem;
-        let (index, field) = (Some(index), Some(field));
-        self.0.push(Problem { variable, index, field, message, ..Problem::default() });
     }
 }

@@ -57,15 +57,17 @@ fn endpoint(text: &str) -> Option<String> {
 }
 
 fn attempts(text: &str) -> Option<String> {
-    let is_valid = text.parse::<u32>().is_ok_and(|attempts| attempts > 0);
-    (!is_valid)
-        .then(|| format!("{text:?} is not a whole number from 1. Fix: give one, such as 3, or unset it"))
+    match text.parse::<u32>() {
+        Ok(1..) => None,
+        _ => Some(format!("{text:?} is not a whole number from 1. Fix: give one, such as 3, or unset it")),
+    }
 }
 
 fn retry_mode(text: &str) -> Option<String> {
-    let is_valid = ["standard", "adaptive"].iter().any(|mode| text.eq_ignore_ascii_case(mode));
-    (!is_valid)
-        .then(|| format!("{text:?} is neither standard nor adaptive. Fix: give one of them, or unset it"))
+    match text.to_ascii_lowercase().as_str() {
+        "standard" | "adaptive" => None,
+        _ => Some(format!("{text:?} is neither standard nor adaptive. Fix: give one of them, or unset it")),
+    }
 }
 
 #[cfg(test)]

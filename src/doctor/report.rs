@@ -55,8 +55,8 @@ impl DoctorReport {
     pub fn new(mut general: Vec<Finding>, mut bindings: Vec<BindingFindings>, unbound: &[Unbound]) -> Self {
         for unbound in unbound {
             match unbound {
-                Unbound::Group { target_group, endpoint, reason } => {
-                    bindings.push(BindingFindings::unbound(endpoint, target_group, reason));
+                Unbound::Group { target_group, endpoint, error } => {
+                    bindings.push(BindingFindings::unbound(endpoint, target_group, error));
                 }
                 Unbound::Tag { .. } => general.push(discovery_failed(unbound)),
             }
@@ -103,7 +103,7 @@ impl DoctorReport {
 }
 
 fn discovery_failed(unbound: &Unbound) -> Finding {
-    let observed = format!("{unbound}: {}", unbound.reason());
+    let observed = format!("{unbound}: {}", unbound.error());
     let fix = "correct the cause of this error, then run the doctor again";
     let impact = "groups that are bound by tag are not synced, and this report does not show them";
     Finding::problem("discovery", observed, impact, fix)

@@ -1,7 +1,6 @@
 //! The target groups that carry a tag. A warm function keeps the list.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tokio::time::Instant;
@@ -83,7 +82,7 @@ impl Elb {
                 arns.push(arn.to_owned());
                 // A group that cannot serve a database is an error only if it is bound.
                 if let Ok(group) = super::parse_group(group) {
-                    self.groups().insert(arn.to_owned(), group);
+                    self.groups.borrow_mut().insert(arn.to_owned(), group);
                 }
             }
             marker = page.next_marker().filter(|marker| !marker.is_empty()).map(str::to_owned);
@@ -95,7 +94,6 @@ impl Elb {
             .with_source(format!("the API has more than {PAGES} pages of them")))
     }
 
-    /// Reads the tags of these groups, and returns the groups that carry the tag.
     async fn with_tag(&self, permit: Permit, key: &str, arns: &[String]) -> Result<Vec<Tagged>, Error> {
         let request = self.client.with(permit).describe_tags().set_resource_arns(Some(arns.to_vec()));
         let doing = "read the target groups' tags".to_owned();
@@ -141,38 +139,35 @@ impl Elb {
         }
         let tagged: Vec<Tagged> = scan.read.values().flatten().cloned().collect();
         let (started, all) = (scan.started, scan.arns.len());
-        *self.tag_list() = Some(TagList { started, all, tagged: tagged.clone(), is_outdated: false });
+        *self.tagged.borrow_mut() =
+            Some(TagList { started, all, tagged: tagged.clone(), is_outdated: false });
         *unfinished = None;
         Ok(tagged)
     }
 
     /// This group does not exist. If it is in the list of tagged groups, the next check lists them again.
     pub(super) fn group_is_gone(&self, group: &str) {
-        if let Some(list) = &mut *self.tag_list() {
+        if let Some(list) = &mut *self.tagged.borrow_mut() {
             list.is_outdated |= list.tagged.iter().any(|tagged| tagged.group == group);
         }
-    }
-
-    fn tag_list(&self) -> MutexGuard<'_, Option<TagList>> {
-        self.tagged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Discover for Elb {
     async fn tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Tags, Error> {
-        let known = self.tag_list().clone();
+        let known = self.tagged.borrow().clone();
         if let Some(TagList { tagged, .. }) = known.as_ref().filter(|list| list.is_accepted(age)) {
-            return Ok(Tags { groups: tagged.clone(), are_new: false, failure: None });
+            return Ok(Tags { groups: tagged.clone(), relisted: false, failure: None });
         }
         match (self.list_tagged(key, age, priority).await, known) {
-            (Ok(groups), _) => Ok(Tags { groups, are_new: true, failure: None }),
+            (Ok(groups), _) => Ok(Tags { groups, relisted: true, failure: None }),
             // The function continues to sync the bindings of an old list.
             (Err(error), Some(TagList { tagged, .. })) => {
                 let reason = error.explain();
                 tracing::warn!(decision = "retry", reason, "using the last list of tagged groups");
                 let matters = error.kind() == ErrorKind::Permanent || age == TagAge::New;
                 let failure = matters.then_some(reason);
-                Ok(Tags { groups: tagged, are_new: false, failure })
+                Ok(Tags { groups: tagged, relisted: false, failure })
             }
             (Err(error), None) => Err(error),
         }

@@ -5,10 +5,9 @@
 
 use aws_lambda_events::sns::{SnsMessage, SnsRecord};
 use aws_lambda_events::sqs::SqsMessage;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::fields::{Fields, MAX_EVENT_BYTES, fields, for_each_element, present};
+use super::fields::{Fields, MAX_EVENT_BYTES, fields, for_each_element};
 use super::kind::Event;
 use super::rds::RdsEvent;
 use super::unsupported::{UnsupportedEvent, brief, read, text, too_large, unreadable};
@@ -35,40 +34,9 @@ pub(super) struct Batch {
     first: Option<UnsupportedEvent>,
 }
 
-/// The fields that decide what a record is.
-#[derive(Deserialize)]
-struct RecordFields<'a> {
-    /// Of an SNS record in a Lambda event.
-    #[serde(borrow, default, deserialize_with = "present", rename = "Sns")]
-    sns: Option<&'a RawValue>,
-    /// Of an SQS message.
-    #[serde(borrow, default, deserialize_with = "present")]
-    body: Option<&'a RawValue>,
-    /// Of an SNS notification, as SQS carries it.
-    #[serde(borrow, default, deserialize_with = "present", rename = "TopicArn")]
-    topic_arn: Option<&'a RawValue>,
-    /// Of an RDS event subscription's message.
-    #[serde(borrow, default, deserialize_with = "present", rename = "Event Source")]
-    event_source: Option<&'a RawValue>,
-}
-
 impl Batch {
-    /// Parses the records of a JSON array.
-    pub fn parse(array: &str) -> Result<Event, UnsupportedEvent> {
-        let mut batch = Self::default();
-        batch.add_all(array, 0)?;
-        batch.finish()
-    }
-
-    /// Parses one event, which may carry others.
-    pub fn parse_one(json: &str, fields: &Fields<'_>) -> Result<Event, UnsupportedEvent> {
-        let mut batch = Self::default();
-        batch.add_object(json, fields, 0)?;
-        batch.finish()
-    }
-
     /// Joins the records into one event. Unsupported records fail the batch only if there is no other record.
-    fn finish(self) -> Result<Event, UnsupportedEvent> {
+    pub fn finish(self) -> Result<Event, UnsupportedEvent> {
         let Self { mut events, needs_check, has_schedule, records, unsupported, first, .. } = self;
         if needs_check {
             events.push(RdsEvent::default());
@@ -92,7 +60,8 @@ impl Batch {
         }
     }
 
-    fn add_all(&mut self, array: &str, depth: usize) -> Result<(), UnsupportedEvent> {
+    /// Adds the records of a JSON array.
+    pub fn add_all(&mut self, array: &str, depth: usize) -> Result<(), UnsupportedEvent> {
         let mut array = serde_json::Deserializer::from_str(array);
         for_each_element(&mut array, |record| self.add(record, depth))
             .map_err(|error| unreadable("records", &error))
@@ -126,7 +95,7 @@ impl Batch {
             return self.add_all(record, depth + 1);
         }
         if let Ok(inner) = serde_json::from_str::<String>(record) {
-            return self.add_text(&inner, depth + 1);
+            return self.add_text(&inner, false, depth + 1);
         }
         let fields = fields(record)?;
         if fields.command.is_some() {
@@ -139,26 +108,31 @@ impl Batch {
     }
 
     /// Adds the event in the body or message of another.
-    fn add_text(&mut self, inner: &str, depth: usize) -> Result<(), UnsupportedEvent> {
+    fn add_text(&mut self, inner: &str, is_of_rds: bool, depth: usize) -> Result<(), UnsupportedEvent> {
         match serde_json::from_str::<&RawValue>(inner) {
             Ok(json) => self.add_record(json.get(), depth),
             // The first message of an RDS event subscription is plain text. It is no error: after an error it would be
             // delivered again. With raw delivery from SNS to SQS it comes without its subject.
-            Err(_) if inner.contains("RDS") && inner.contains("event notifications") => {
-                self.check_because_of(inner);
+            Err(_) if is_of_rds || (inner.contains("RDS") && inner.contains("event notifications")) => {
+                tracing::info!(
+                    decision = "check",
+                    reason = brief(inner),
+                    "text from RDS, checking all bindings"
+                );
+                self.needs_check = true;
                 Ok(())
             }
             Err(_) => Err(UnsupportedEvent(format!("the record is not JSON ({})", brief(inner)))),
         }
     }
 
-    /// Asks for a check of all bindings, because RDS sent a text.
-    fn check_because_of(&mut self, text: &str) {
-        tracing::info!(decision = "check", reason = brief(text), "text from RDS, checking all bindings");
-        self.needs_check = true;
-    }
-
-    fn add_object(&mut self, json: &str, fields: &Fields<'_>, depth: usize) -> Result<(), UnsupportedEvent> {
+    /// Adds an event, or those that it carries.
+    pub fn add_object(
+        &mut self,
+        json: &str,
+        fields: &Fields<'_>,
+        depth: usize,
+    ) -> Result<(), UnsupportedEvent> {
         match (fields.source.and_then(text).as_deref(), fields.detail_type.and_then(text).as_deref()) {
             (Some("aws.rds"), _) => self.push(RdsEvent::parse(json)),
             (Some("aws.events" | "aws.scheduler"), Some("Scheduled Event")) => self.has_schedule = true,
@@ -170,7 +144,7 @@ impl Batch {
                     brief(kind)
                 )));
             }
-            (None, _) => return self.add_wrapper(json, depth),
+            (None, _) => return self.add_wrapper(json, fields, depth),
         }
         Ok(())
     }
@@ -192,17 +166,16 @@ impl Batch {
         }
     }
 
-    fn add_wrapper(&mut self, json: &str, depth: usize) -> Result<(), UnsupportedEvent> {
-        let RecordFields { sns, body, topic_arn, event_source } = read(json, "record")?;
-        if sns.is_some() {
+    fn add_wrapper(&mut self, json: &str, fields: &Fields<'_>, depth: usize) -> Result<(), UnsupportedEvent> {
+        if fields.sns.is_some() {
             let record: SnsRecord = read(json, "SNS record")?;
             self.add_notification(record.sns, depth)
-        } else if topic_arn.is_some() {
+        } else if fields.topic_arn.is_some() {
             self.add_notification(read(json, "SNS notification")?, depth)
-        } else if body.is_some() {
+        } else if fields.body.is_some() {
             let message: SqsMessage = read(json, "SQS message")?;
-            self.add_text(&message.body.unwrap_or_default(), depth + 1)
-        } else if event_source.is_some() {
+            self.add_text(&message.body.unwrap_or_default(), false, depth + 1)
+        } else if fields.event_source.is_some() {
             self.push(RdsEvent::parse_message(json));
             Ok(())
         } else {
@@ -213,10 +186,6 @@ impl Batch {
     fn add_notification(&mut self, notification: SnsMessage, depth: usize) -> Result<(), UnsupportedEvent> {
         let SnsMessage { subject, message, .. } = notification;
         let is_of_rds = subject.is_some_and(|subject| subject.starts_with("RDS Notification"));
-        if is_of_rds && serde_json::from_str::<&RawValue>(&message).is_err() {
-            self.check_because_of(&message);
-            return Ok(());
-        }
-        self.add_text(&message, depth + 1)
+        self.add_text(&message, is_of_rds, depth + 1)
     }
 }

@@ -24,6 +24,18 @@ pub(super) struct Fields<'a> {
     /// Of an SNS or SQS event.
     #[serde(borrow, default, deserialize_with = "present", rename = "Records")]
     pub records: Option<&'a RawValue>,
+    /// Of an SNS record in a Lambda event.
+    #[serde(borrow, default, deserialize_with = "present", rename = "Sns")]
+    pub sns: Option<&'a RawValue>,
+    /// Of an SQS message.
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub body: Option<&'a RawValue>,
+    /// Of an SNS notification, as SQS carries it.
+    #[serde(borrow, default, deserialize_with = "present", rename = "TopicArn")]
+    pub topic_arn: Option<&'a RawValue>,
+    /// Of an RDS event subscription's message.
+    #[serde(borrow, default, deserialize_with = "present", rename = "Event Source")]
+    pub event_source: Option<&'a RawValue>,
 }
 
 /// Reads the fields of a JSON object.
@@ -40,7 +52,7 @@ pub(super) fn fields(json: &str) -> Result<Fields<'_>, UnsupportedEvent> {
 }
 
 /// Reads a field that is present. `null` counts as present.
-pub(super) fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(field).map(Some)
 }
 

@@ -37,9 +37,7 @@ const MAX_WORDS: usize = 64;
 /// The parts of an RDS event that this function acts on. The default event names nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RdsEvent {
-    /// When it was made.
     pub time: Option<SystemTime>,
-    /// The account that it comes from.
     pub account: Option<String>,
     /// The databases that it may be about: one, or those that a blue/green deployment's message may name.
     pub databases: Vec<Database>,
@@ -51,7 +49,6 @@ pub struct RdsEvent {
     pub promoted_instance: Option<String>,
 }
 
-/// A database that an event names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     pub kind: SourceKind,
@@ -127,7 +124,6 @@ impl RdsEvent {
         Self::new(time, account, region, &resources.unwrap_or_default(), detail)
     }
 
-    /// Parses the message of an RDS event subscription.
     pub(super) fn parse_message(json: &str) -> Self {
         let Some(message) = read(json) else { return Self::default() };
         let SubscriptionMessage {

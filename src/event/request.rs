@@ -14,7 +14,6 @@ use crate::endpoint::{RdsKind, RdsName};
 /// The cluster of each known instance, both in lower case. `None` for an instance outside a cluster.
 pub type ClusterByInstance = BTreeMap<String, Option<String>>;
 
-/// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Watch these bindings: a failover may be under way.
@@ -29,10 +28,8 @@ pub enum Request {
     Doctor,
 }
 
-/// A binding to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedBinding {
-    /// The position of the binding in the list of bindings.
     pub index: usize,
     /// The cluster member that the event names as the one being promoted, in lower case.
     pub promoted_instance: Option<String>,
@@ -63,7 +60,7 @@ pub fn request(
     for event in events {
         let about = bindings.iter().enumerate().filter(|(_, binding)| is_about(event, binding, members));
         for (index, binding) in about {
-            if event.may_move_address && !is_late(event, oldest) {
+            if starts_watch(event, oldest) {
                 let promoted = watched.entry(index).or_default();
                 *promoted = promoted.take().or_else(|| promoted_instance(event, binding));
             } else if event.may_move_address || binding.role == Role::Readers {
@@ -74,10 +71,9 @@ pub fn request(
     if watched.is_empty() {
         return Request::Check(to_list);
     }
-    let watched = watched.into_iter();
-    Request::Watch(
-        watched.map(|(index, promoted_instance)| WatchedBinding { index, promoted_instance }).collect(),
-    )
+    let watched =
+        watched.into_iter().map(|(index, promoted_instance)| WatchedBinding { index, promoted_instance });
+    Request::Watch(watched.collect())
 }
 
 /// The instances that the event is about and that may be members of a bound cluster. Known members are left out.
@@ -116,16 +112,15 @@ pub fn is_about_unbound_database(
 ) -> bool {
     let Event::Rds(events) = event else { return false };
     events.iter().any(|event| {
-        event.may_move_address
-            && !is_late(event, oldest)
+        starts_watch(event, oldest)
             && !event.databases.is_empty()
             && !bindings.iter().any(|binding| is_about(event, binding, members))
     })
 }
 
-/// An event from the future is not late: clocks differ.
-fn is_late(event: &RdsEvent, oldest: SystemTime) -> bool {
-    event.time.is_some_and(|time| time < oldest)
+/// An event from the future may start a watch: clocks differ.
+fn starts_watch(event: &RdsEvent, oldest: SystemTime) -> bool {
+    event.may_move_address && event.time.is_none_or(|time| time >= oldest)
 }
 
 fn is_about(event: &RdsEvent, binding: &Binding, members: &ClusterByInstance) -> bool {

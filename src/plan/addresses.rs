@@ -98,71 +98,73 @@ const fn embedded(name: &'static str) -> Form {
     Form { name, fix: USE_A_RECORD }
 }
 
-/// IPv4 targets come from the VPC's subnets, never from the public internet (NLB guide, "Target groups").
-const V4_TARGETS: [([u8; 4], u32); 4] =
-    [([10, 0, 0, 0], 8), ([100, 64, 0, 0], 10), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16)];
-
-/// Ranges outside [`V4_TARGETS`] that deserve a better name than "public" (IANA IPv4 Special-Purpose Address Registry).
-const V4_FORMS: [([u8; 4], u32, Form); 9] = [
-    ([0, 0, 0, 0], 32, form("an unspecified address")),
-    ([127, 0, 0, 0], 8, form("a loopback address")),
-    ([169, 254, 0, 0], 16, form("a link-local address")),
-    ([192, 0, 2, 0], 24, form("a documentation address")),
-    ([198, 51, 100, 0], 24, form("a documentation address")),
-    ([203, 0, 113, 0], 24, form("a documentation address")),
-    ([198, 18, 0, 0], 15, form("a benchmarking address")),
-    ([224, 0, 0, 0], 4, form("a multicast address")),
-    ([240, 0, 0, 0], 4, RESERVED),
+/// The ranges of targets. IPv4 targets come from the VPC's subnets, never from the public internet (NLB guide, "Target
+/// groups"). IPv6 addresses of a VPC are global or unique local ones.
+const TARGETS: [(IpAddr, u32); 6] = [
+    (v4([10, 0, 0, 0]), 8),
+    (v4([100, 64, 0, 0]), 10),
+    (v4([172, 16, 0, 0]), 12),
+    (v4([192, 168, 0, 0]), 16),
+    (v6([0x2000, 0, 0, 0, 0, 0, 0, 0]), 3),
+    (v6([0xfc00, 0, 0, 0, 0, 0, 0, 0]), 7),
 ];
 
-/// IPv6 addresses of a VPC are global or unique local ones.
-const V6_TARGETS: [([u16; 8], u32); 2] =
-    [([0x2000, 0, 0, 0, 0, 0, 0, 0], 3), ([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7)];
-
-/// Ranges that are in no VPC, inside and outside [`V6_TARGETS`] (IANA IPv6 Special-Purpose Address Registry).
-const V6_FORMS: [([u16; 8], u32, Form); 18] = [
-    ([0, 0, 0, 0, 0, 0, 0, 0], 128, form("an unspecified address")),
-    ([0, 0, 0, 0, 0, 0, 0, 1], 128, form("a loopback address")),
-    ([0, 0, 0, 0, 0, 0, 0, 0], 96, embedded("an IPv4-compatible address")),
-    ([0, 0, 0, 0, 0, 0xffff, 0, 0], 96, embedded("an IPv4-mapped address")),
-    ([0, 0, 0, 0, 0xffff, 0, 0, 0], 96, embedded("an IPv4-translated address")),
-    ([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96, NAT64),
-    ([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48, NAT64),
-    ([0x100, 0, 0, 0, 0, 0, 0, 0], 64, form("a discard address")),
-    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, form("a Teredo address")),
-    ([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, form("a benchmarking address")),
-    ([0x2001, 0x20, 0, 0, 0, 0, 0, 0], 28, form("an ORCHID address")),
-    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, form("a documentation address")),
-    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, form("a documentation address")),
-    ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, form("a 6to4 address")),
-    ([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16, form("a segment routing address")),
-    ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, form("a link-local address")),
-    ([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10, form("a site-local address")),
-    ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, form("a multicast address")),
+/// Ranges that are in no VPC, inside and outside [`TARGETS`], and that deserve a better name than "public" or "reserved"
+/// (IANA IPv4 and IPv6 Special-Purpose Address Registries).
+const FORMS: [(IpAddr, u32, Form); 27] = [
+    (v4([0, 0, 0, 0]), 32, form("an unspecified address")),
+    (v4([127, 0, 0, 0]), 8, form("a loopback address")),
+    (v4([169, 254, 0, 0]), 16, form("a link-local address")),
+    (v4([192, 0, 2, 0]), 24, form("a documentation address")),
+    (v4([198, 51, 100, 0]), 24, form("a documentation address")),
+    (v4([203, 0, 113, 0]), 24, form("a documentation address")),
+    (v4([198, 18, 0, 0]), 15, form("a benchmarking address")),
+    (v4([224, 0, 0, 0]), 4, form("a multicast address")),
+    (v4([240, 0, 0, 0]), 4, RESERVED),
+    (v6([0, 0, 0, 0, 0, 0, 0, 0]), 128, form("an unspecified address")),
+    (v6([0, 0, 0, 0, 0, 0, 0, 1]), 128, form("a loopback address")),
+    (v6([0, 0, 0, 0, 0, 0, 0, 0]), 96, embedded("an IPv4-compatible address")),
+    (v6([0, 0, 0, 0, 0, 0xffff, 0, 0]), 96, embedded("an IPv4-mapped address")),
+    (v6([0, 0, 0, 0, 0xffff, 0, 0, 0]), 96, embedded("an IPv4-translated address")),
+    (v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0]), 96, NAT64),
+    (v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0]), 48, NAT64),
+    (v6([0x100, 0, 0, 0, 0, 0, 0, 0]), 64, form("a discard address")),
+    (v6([0x2001, 0, 0, 0, 0, 0, 0, 0]), 32, form("a Teredo address")),
+    (v6([0x2001, 2, 0, 0, 0, 0, 0, 0]), 48, form("a benchmarking address")),
+    (v6([0x2001, 0x20, 0, 0, 0, 0, 0, 0]), 28, form("an ORCHID address")),
+    (v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]), 32, form("a documentation address")),
+    (v6([0x3fff, 0, 0, 0, 0, 0, 0, 0]), 20, form("a documentation address")),
+    (v6([0x2002, 0, 0, 0, 0, 0, 0, 0]), 16, form("a 6to4 address")),
+    (v6([0x5f00, 0, 0, 0, 0, 0, 0, 0]), 16, form("a segment routing address")),
+    (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0]), 10, form("a link-local address")),
+    (v6([0xfec0, 0, 0, 0, 0, 0, 0, 0]), 10, form("a site-local address")),
+    (v6([0xff00, 0, 0, 0, 0, 0, 0, 0]), 8, form("a multicast address")),
 ];
+
+const fn v4(octets: [u8; 4]) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_octets(octets))
+}
+
+const fn v6(segments: [u16; 8]) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from_segments(segments))
+}
 
 /// Why a target group of type `ip` cannot hold the address; `None` if it can. The first form that fits counts.
 fn never_a_target(address: IpAddr) -> Option<Form> {
-    match address {
-        IpAddr::V4(v4) => {
-            let is_in = |base: [u8; 4], bits: u32| {
-                (v4.to_bits() ^ Ipv4Addr::from(base).to_bits()).leading_zeros() >= bits
-            };
-            if V4_TARGETS.iter().any(|(base, bits)| is_in(*base, *bits)) {
-                return None;
-            }
-            let form = V4_FORMS.iter().find(|(base, bits, _)| is_in(*base, *bits));
-            Some(form.map_or(PUBLIC, |(.., form)| *form))
+    let is_in = |base: IpAddr, bits: u32| match (address, base) {
+        (IpAddr::V4(address), IpAddr::V4(base)) => {
+            (address.to_bits() ^ base.to_bits()).leading_zeros() >= bits
         }
-        IpAddr::V6(v6) => {
-            let is_in = |base: [u16; 8], bits: u32| {
-                (v6.to_bits() ^ Ipv6Addr::from(base).to_bits()).leading_zeros() >= bits
-            };
-            let known = V6_FORMS.iter().find(|(base, bits, _)| is_in(*base, *bits)).map(|(.., form)| *form);
-            let is_of_vpc = V6_TARGETS.iter().any(|(base, bits)| is_in(*base, *bits));
-            known.or_else(|| (!is_of_vpc).then_some(RESERVED))
+        (IpAddr::V6(address), IpAddr::V6(base)) => {
+            (address.to_bits() ^ base.to_bits()).leading_zeros() >= bits
         }
+        _ => false,
+    };
+    if let Some((.., form)) = FORMS.iter().find(|(base, bits, _)| is_in(*base, *bits)) {
+        return Some(*form);
     }
+    let is_of_vpc = TARGETS.iter().any(|(base, bits)| is_in(*base, *bits));
+    (!is_of_vpc).then_some(if address.is_ipv4() { PUBLIC } else { RESERVED })
 }
 
 pub(crate) fn list<T: fmt::Display>(items: &BTreeSet<T>) -> String {

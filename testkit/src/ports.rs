@@ -217,7 +217,7 @@ impl Discover for FakeAws {
         self.call(Action::DescribeTags, key.to_owned(), |state| {
             let tags = state.tags.iter().filter(|(_, tags)| tags.contains_key(key));
             let groups = tags.map(|(group, tags)| Tagged { group: group.clone(), tags: tags.clone() });
-            Ok(Tags { groups: groups.collect(), are_new: !state.tags_are_known, failure: None })
+            Ok(Tags { groups: groups.collect(), relisted: !state.tags_are_known, failure: None })
         })
         .await
     }
