@@ -14,8 +14,9 @@
 //!
 //! # Invariants
 //!
-//! - The function never leaves a group without an active target ([`plan()`] deregisters only if the endpoint's
-//!   addresses are registered; [`reconcile`] observes again before every deregistration).
+//! - No deregistration leaves the group, as it was last listed, without an active target ([`plan()`] deregisters only
+//!   if the endpoint's addresses are registered; [`reconcile`] lists again before every deregistration).
+//!   `docs/proof.md` has the ways to an empty group that are left.
 //! - A candidate is registered early and is no reason to deregister anything ([`reconcile::Preregistration`]).
 //! - Without a usable DNS answer nothing changes ([`plan::Addresses::parse`]).
 //! - Every wait and every call is bounded, and all of them end before the invocation's deadline.

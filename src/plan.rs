@@ -78,9 +78,10 @@ pub enum Confirmation {
     RdsDisagrees,
     /// DNS has confirmed its answer, but the RDS API reports a failover in progress, and DNS has not moved yet.
     FailoverInProgress,
-    /// DNS has confirmed its answer, but the last lookup or the last list of targets is too old for a deregistration.
+    /// DNS has confirmed its answer, but the last lookup or the last list of targets is too old for a deregistration, or
+    /// the API gets no calls for now.
     StaleObservation,
-    /// DNS has confirmed its answer, and the RDS API does not contradict it.
+    /// DNS has confirmed its answer, and no veto of the RDS API is known.
     Confirmed,
 }
 
@@ -123,13 +124,13 @@ impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ReregisterOnceConfirmed => {
-                "is draining; is registered again once DNS has confirmed it as the writer"
+                "is draining; is registered again once DNS has confirmed it"
             }
             Self::ReregisterOnceRdsAgrees => {
                 "is draining; is registered again once the RDS API names the same writer as DNS"
             }
-            Self::DeregisterOnceRegistered => "is deregistered once the writer is registered",
-            Self::DeregisterOnceConfirmed => "is deregistered once DNS has confirmed the writer",
+            Self::DeregisterOnceRegistered => "is deregistered once the endpoint's addresses are registered",
+            Self::DeregisterOnceConfirmed => "is deregistered once DNS has confirmed the endpoint's addresses",
             Self::DeregisterOnceRdsAgrees => {
                 "is deregistered once the RDS API names the same writer as DNS"
             }
@@ -162,14 +163,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn register(&mut self, target: SocketAddr) {
-        self.register.insert(target);
-    }
-
-    fn deregister(&mut self, target: SocketAddr) {
-        self.deregister.insert(target);
-    }
-
     fn wait(&mut self, target: SocketAddr, reason: WaitReason) {
         self.waiting.insert(target, reason);
     }
@@ -230,20 +223,21 @@ pub fn plan(
         .collect();
     let mut plan = Plan::default();
     for target in &wanted {
-        match targets.get(target).map(|state| state.is_active()) {
-            None => plan.register(*target),
-            Some(true) => {}
-            Some(false) => match reregistration_blocker(confirmation) {
-                None => plan.register(*target),
-                Some(reason) => plan.wait(*target, reason),
-            },
+        let blocker = match targets.get(target) {
+            None => None,
+            Some(TargetState::Draining) => reregistration_blocker(confirmation),
+            Some(_) => continue,
+        };
+        match blocker {
+            None => _ = plan.register.insert(*target),
+            Some(reason) => plan.wait(*target, reason),
         }
     }
     for target in &candidates {
-        match targets.get(target).map(|state| state.is_active()) {
-            None => plan.register(*target),
-            Some(true) => plan.wait(*target, WaitReason::Candidate),
-            Some(false) => {}
+        match targets.get(target) {
+            None => _ = plan.register.insert(*target),
+            Some(TargetState::Draining) => {}
+            Some(_) => plan.wait(*target, WaitReason::Candidate),
         }
     }
     let is_stale = |target: &SocketAddr| !wanted.contains(target) && !candidates.contains(target);
@@ -253,7 +247,7 @@ pub fn plan(
     }
     for target in stale {
         match deregistration_blocker(&wanted, targets, confirmation) {
-            None => plan.deregister(target),
+            None => _ = plan.deregister.insert(target),
             Some(reason) => plan.wait(target, reason),
         }
     }
@@ -284,9 +278,9 @@ fn keep_standby(
     let state = |target: &SocketAddr| targets.get(target).copied();
     let unknown = stale.extract_if(.., |target| state(target) == Some(TargetState::Unknown));
     unknown.for_each(|target| plan.wait(target, WaitReason::DecideOnceStateIsKnown));
-    let is_starting =
+    let is_not_in_service_yet =
         |target: &SocketAddr| matches!(state(target), Some(TargetState::Initial | TargetState::Unhealthy));
-    if wanted.iter().any(is_starting) {
+    if wanted.iter().any(is_not_in_service_yet) {
         let healthy: Vec<SocketAddr> =
             stale.extract_if(.., |target| state(target) < Some(TargetState::Initial)).collect();
         if !healthy.is_empty() {

@@ -168,7 +168,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if let Some(priority) = self.priority(&observation, &plan) {
             self.observer.set_priority(priority);
         }
-        if !self.changes.failed_what_is_wanted(&observation, &plan) {
+        if !self.changes.has_failed_change_of(&observation, &plan) {
             self.clear_error(Stage::Change);
         }
         let then =
@@ -225,18 +225,15 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             self.veto.record(&observation.resolution, RdsVerdict::Disagrees, answered);
         }
         let verdict = match self.veto.current(&observation.resolution, began) {
-            Some(verdict) => verdict,
-            None => {
-                let (verdict, answered) = self.ask_rds(observation).await;
+            Some(verdict) => Some(verdict),
+            None => self.ask_rds(observation).await.map(|(verdict, answered)| {
                 self.veto.record(&observation.resolution, verdict, answered);
-                if verdict == RdsVerdict::NoVeto {
-                    // A deregistration needs a list that is newer than the question to the RDS API.
-                    self.observer.require_new_list();
-                }
+                // A deregistration needs a list that is newer than the question to the RDS API.
+                self.observer.require_new_list();
                 verdict
-            }
+            }),
         };
-        if let Some(veto) = verdict.veto() {
+        if let Some(veto) = verdict.and_then(RdsVerdict::veto) {
             return veto;
         }
         if !self.observer.is_fresh() {
@@ -246,13 +243,13 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         Confirmation::Confirmed
     }
 
-    /// Asks the RDS API about the writer that DNS names. Returns the verdict and the time of the answer. Without an
-    /// answer there is no veto.
-    async fn ask_rds(&mut self, observation: &Observation) -> (RdsVerdict, Instant) {
+    /// Asks the RDS API about the writer that DNS names, if it names one. Returns the verdict and the time of the answer.
+    /// Without an answer there is no veto.
+    async fn ask_rds(&mut self, observation: &Observation) -> Option<(RdsVerdict, Instant)> {
         let began = Instant::now();
         let chain = &observation.resolution.chain;
-        let member = member(chain).filter(|_| self.binding.role == Role::Writer);
-        let (Some(member), Some(zone)) = (member, zone(chain)) else { return (RdsVerdict::NoVeto, began) };
+        let member = member(chain).filter(|_| self.binding.role == Role::Writer)?;
+        let zone = zone(chain)?;
         let identifier = cluster_identifier(self.binding, chain);
         let question = ask_cluster(&self.observer.clients.rds, self.reads_end, &identifier, &zone);
         let question = async { (question.await, Instant::now()) };
@@ -270,7 +267,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
                 RdsVerdict::NoVeto
             }
         };
-        (verdict, answered)
+        Some((verdict, answered))
     }
 
     /// Records the RDS API's answer, and logs a veto.
@@ -452,7 +449,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
     /// Observes once, and plans without applying.
     async fn dry_run(&mut self) -> Result<Status, Error> {
         let observation = self.observer.observe(false).await?;
-        self.record(&observation, false);
         self.standby.check(&observation.resolution.chain).await;
         let extras = self.allowed_extras();
         let plan_with = |confirmation| {
@@ -461,7 +457,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         };
         let mut plan = plan_with(Confirmation::Confirmed);
         if plan != plan_with(Confirmation::Unconfirmed)
-            && let Some(veto) = self.ask_rds(&observation).await.0.veto()
+            && let Some((verdict, _)) = self.ask_rds(&observation).await
+            && let Some(veto) = verdict.veto()
         {
             plan = plan_with(veto);
         }
@@ -499,8 +496,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             self.snapshot.send_replace(Some(Snapshot {
                 resolution: resolution.clone(),
                 family: group.family,
-                first: self.observer.baseline.active().map(SocketAddr::ip).collect(),
-                held: held.map(|target| target.ip()).collect(),
+                held_at_start: self.observer.baseline.active().map(SocketAddr::ip).collect(),
+                held_now: held.map(|target| target.ip()).collect(),
             }));
         }
         // During a backoff the list may be older than the changes.

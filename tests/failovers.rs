@@ -297,7 +297,10 @@ async fn endless_flicker_leaves_the_check_pending_in_time() {
     aws.flickers(&[TWO, ONE]);
     let report = aws.check().await;
     assert_eq!(report.status, Status::Pending);
-    assert!(report.waiting[0].contains("is deregistered once DNS has confirmed the writer"), "{report:?}");
+    assert!(
+        report.waiting[0].contains("is deregistered once DNS has confirmed the endpoint's addresses"),
+        "{report:?}"
+    );
     assert!((12_000..13_000).contains(&report.elapsed_ms), "{report:?}");
     assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432");
 }

@@ -24,7 +24,9 @@ fn report(status: Status) -> crate::reconcile::Report {
         deregistered: ["10.0.1.10:5432".parse().unwrap()].into(),
         health: std::collections::BTreeMap::new(),
         may_apply_late: false,
-        waiting: vec!["10.0.9.9:5432 is deregistered once DNS has confirmed the writer".to_owned()],
+        waiting: vec![
+            "10.0.9.9:5432 is deregistered once DNS has confirmed the endpoint's addresses".to_owned(),
+        ],
         error: Some(format!("could not describe {GROUP}: AccessDenied: no. Fix: allow it in the role")),
         elapsed_ms: 7,
         registration_latency_ms: None,

@@ -58,35 +58,35 @@ fn plan_matches_the_truth_table() {
     case("empty group, contradicted", "10.0.2.20", "", RdsDisagrees, "+ 10.0.2.20:5432");
     case("only draining targets left", "10.0.2.20", "10.0.1.10~ 10.0.3.30~", Unconfirmed, "+ 10.0.2.20:5432");
 
-    case("failover before registration", "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
-    case("failover at the first lookup", "10.0.2.20", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
-    case("failover, contradicted", "10.0.2.20", "10.0.1.10", RdsDisagrees, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
+    case("failover before registration", "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the endpoint's addresses are registered");
+    case("failover at the first lookup", "10.0.2.20", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the endpoint's addresses are registered");
+    case("failover, contradicted", "10.0.2.20", "10.0.1.10", RdsDisagrees, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the endpoint's addresses are registered");
     case("failover after registration", "10.0.2.20", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
-    case("registered, unconfirmed", "10.0.2.20", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the writer");
+    case("registered, unconfirmed", "10.0.2.20", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the endpoint's addresses");
     case("registered, contradicted", "10.0.2.20", "10.0.1.10 10.0.2.20", RdsDisagrees, "? 10.0.1.10:5432 is deregistered once the RDS API names the same writer as DNS");
-    case("second failover while the first drains", "10.0.3.30", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.3.30:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
+    case("second failover while the first drains", "10.0.3.30", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.3.30:5432, ? 10.0.2.20:5432 is deregistered once the endpoint's addresses are registered");
 
-    case("failback while the old writer drains", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
-    case("flicker to the draining writer", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is draining; is registered again once DNS has confirmed it as the writer, ? 10.0.2.20:5432 is deregistered once the writer is registered");
+    case("failback while the old writer drains", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Confirmed, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the endpoint's addresses are registered");
+    case("flicker to the draining writer", "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is draining; is registered again once DNS has confirmed it, ? 10.0.2.20:5432 is deregistered once the endpoint's addresses are registered");
     case("registered, outdated", "10.0.2.20", "10.0.1.10 10.0.2.20", StaleObservation, "? 10.0.1.10:5432 is deregistered once DNS and the API answer fast enough for a recent observation");
-    case("failback, outdated", "10.0.1.10", "10.0.1.10~ 10.0.2.20", StaleObservation, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
-    case("failback, contradicted", "10.0.1.10", "10.0.1.10~ 10.0.2.20", RdsDisagrees, "? 10.0.1.10:5432 is draining; is registered again once the RDS API names the same writer as DNS, ? 10.0.2.20:5432 is deregistered once the writer is registered");
+    case("failback, outdated", "10.0.1.10", "10.0.1.10~ 10.0.2.20", StaleObservation, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the endpoint's addresses are registered");
+    case("failback, contradicted", "10.0.1.10", "10.0.1.10~ 10.0.2.20", RdsDisagrees, "? 10.0.1.10:5432 is draining; is registered again once the RDS API names the same writer as DNS, ? 10.0.2.20:5432 is deregistered once the endpoint's addresses are registered");
     case("flicker over", "10.0.2.20", "10.0.1.10~ 10.0.2.20", Unconfirmed, "nothing to do");
-    case("flicker before the deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.2.20:5432 is deregistered once DNS has confirmed the writer");
+    case("flicker before the deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.2.20:5432 is deregistered once DNS has confirmed the endpoint's addresses");
     case("failover undone before the deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.2.20:5432");
     case("everything drains, and the writer too", "10.0.1.10", "10.0.1.10~ 10.0.2.20~", Confirmed, "+ 10.0.1.10:5432");
 
     case("a stale extra target", "10.0.1.10", "10.0.1.10 10.0.9.90", Confirmed, "- 10.0.9.90:5432");
     case("a stale extra target sorts first", "10.0.2.20", "10.0.0.9 10.0.2.20", Confirmed, "- 10.0.0.9:5432");
     case("several stale targets", "10.0.2.20", "10.0.1.10 10.0.2.20 10.0.3.30~ 10.0.9.90", Confirmed, "- 10.0.1.10:5432, - 10.0.9.90:5432");
-    case("several stale targets without the writer", "10.0.2.20", "10.0.1.10 10.0.9.90", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered, ? 10.0.9.90:5432 is deregistered once the writer is registered");
+    case("several stale targets without the writer", "10.0.2.20", "10.0.1.10 10.0.9.90", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the endpoint's addresses are registered, ? 10.0.9.90:5432 is deregistered once the endpoint's addresses are registered");
 
-    case("the writer on another port", "10.0.1.10", "10.0.1.10:6432", Confirmed, "+ 10.0.1.10:5432, ? 10.0.1.10:6432 is deregistered once the writer is registered");
+    case("the writer on another port", "10.0.1.10", "10.0.1.10:6432", Confirmed, "+ 10.0.1.10:5432, ? 10.0.1.10:6432 is deregistered once the endpoint's addresses are registered");
     case("the writer on both ports", "10.0.1.10", "10.0.1.10 10.0.1.10:6432", Confirmed, "- 10.0.1.10:6432");
-    case("the writer drains on another port", "10.0.1.10", "10.0.1.10:6432~ 10.0.2.20", Unconfirmed, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
+    case("the writer drains on another port", "10.0.1.10", "10.0.1.10:6432~ 10.0.2.20", Unconfirmed, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the endpoint's addresses are registered");
 
     case("ipv6, in sync", "fd00::10", "fd00::10", Confirmed, "nothing to do");
-    case("ipv6, failover", "fd00::20", "fd00::10", Unconfirmed, "+ [fd00::20]:5432, ? [fd00::10]:5432 is deregistered once the writer is registered");
+    case("ipv6, failover", "fd00::20", "fd00::10", Unconfirmed, "+ [fd00::20]:5432, ? [fd00::10]:5432 is deregistered once the endpoint's addresses are registered");
     case("ipv6, failover after registration", "fd00::20", "fd00::10 fd00::20", Confirmed, "- [fd00::10]:5432");
     case("ipv6, another port", "fd00::10", "fd00::10 [fd00::10]:6432", Confirmed, "- [fd00::10]:6432");
 }
@@ -124,14 +124,14 @@ fn plan_with_candidate_matches_the_truth_table() {
     case_with_extras("absent", &two, "10.0.1.10", "10.0.1.10", Unconfirmed, "+ 10.0.2.20:5432");
     case_with_extras("absent, like the writer", &two, "10.0.1.10", "", Unconfirmed, "+ 10.0.1.10:5432, + 10.0.2.20:5432");
     case_with_extras("draining", &two, "10.0.1.10", "10.0.1.10 10.0.2.20~", Confirmed, "nothing to do");
-    case_with_extras("the writer drains as well", &two, "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, &format!("? 10.0.1.10:5432 is draining; is registered again once DNS has confirmed it as the writer, {held}"));
+    case_with_extras("the writer drains as well", &two, "10.0.1.10", "10.0.1.10~ 10.0.2.20", Unconfirmed, &format!("? 10.0.1.10:5432 is draining; is registered again once DNS has confirmed it, {held}"));
     for confirmation in [Unconfirmed, RdsDisagrees, FailoverInProgress, StaleObservation, Confirmed] {
         case_with_extras("held", &two, "10.0.1.10", "10.0.1.10 10.0.2.20", confirmation, held);
         case_with_extras("held, not in service yet", &two, "10.0.1.10", "10.0.1.10 10.0.2.20+", confirmation, held);
         case_with_extras("DNS names it", &two, "10.0.2.20", "10.0.2.20", confirmation, "nothing to do");
     }
     case_with_extras("DNS names it, confirmed", &two, "10.0.2.20", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
-    case_with_extras("deregisters nobody", &two, "10.0.1.10", "10.0.1.10 10.0.2.20 10.0.3.30", Unconfirmed, &format!("{held}, ? 10.0.3.30:5432 is deregistered once DNS has confirmed the writer"));
+    case_with_extras("deregisters nobody", &two, "10.0.1.10", "10.0.1.10 10.0.2.20 10.0.3.30", Unconfirmed, &format!("{held}, ? 10.0.3.30:5432 is deregistered once DNS has confirmed the endpoint's addresses"));
     case_with_extras("nobody else is held", &two, "10.0.1.10", "10.0.1.10 10.0.2.20 10.0.3.30", Confirmed, &format!("- 10.0.3.30:5432, {held}"));
     case_with_extras("another port", &two, "10.0.1.10", "10.0.1.10 10.0.2.20:6432", Confirmed, "+ 10.0.2.20:5432, - 10.0.2.20:6432");
     case_with_extras("never the writer", &two, "10.0.1.10", "10.0.2.20", Confirmed, &format!("+ 10.0.1.10:5432, {held}"));
@@ -141,8 +141,8 @@ fn plan_with_candidate_matches_the_truth_table() {
 #[rustfmt::skip]
 fn plan_during_failover_matches_the_truth_table() {
     case("a deregistration", "10.0.1.10", "10.0.1.10 10.0.2.20", FailoverInProgress, "? 10.0.2.20:5432 is deregistered once the RDS API no longer reports a failover in progress");
-    case("no registration", "10.0.2.20", "10.0.1.10", FailoverInProgress, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
-    case("no return", "10.0.1.10", "10.0.1.10~ 10.0.2.20", FailoverInProgress, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the writer is registered");
+    case("no registration", "10.0.2.20", "10.0.1.10", FailoverInProgress, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the endpoint's addresses are registered");
+    case("no return", "10.0.1.10", "10.0.1.10~ 10.0.2.20", FailoverInProgress, "+ 10.0.1.10:5432, ? 10.0.2.20:5432 is deregistered once the endpoint's addresses are registered");
 }
 
 #[test]
@@ -159,12 +159,12 @@ fn plan_with_standby_matches_the_truth_table() {
     }
     case_with_extras("without keep", &AllowedExtras::default(), "10.0.2.20", "10.0.1.10! 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
     case_with_extras("turned healthy", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
-    case_with_extras("turned healthy, unconfirmed", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the writer");
+    case_with_extras("turned healthy, unconfirmed", &keep, "10.0.2.20", "10.0.1.10 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the endpoint's addresses");
     case_with_extras("not in service yet is no standby", &keep, "10.0.2.20", "10.0.1.10+ 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
     case_with_extras("both not in service yet", &keep, "10.0.2.20", "10.0.1.10+ 10.0.2.20+", Confirmed, "- 10.0.1.10:5432");
     case_with_extras("one at most", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20 10.0.3.30!", Confirmed, "- 10.0.3.30:5432");
     case_with_extras("the place is reserved for who was healthy last", &keep, "10.0.2.20", "10.0.1.10! 10.0.2.20+ 10.0.3.30", Confirmed, &format!("- 10.0.1.10:5432, {}", waits("10.0.3.30")));
-    case_with_extras("the writer is not in yet", &keep, "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
+    case_with_extras("the writer is not in yet", &keep, "10.0.2.20", "10.0.1.10", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the endpoint's addresses are registered");
     case_with_extras("the writer is not in yet, and the standby unhealthy", &keep, "10.0.2.20", "10.0.1.10!", Confirmed, "+ 10.0.2.20:5432");
     case_with_extras("a draining one is none", &keep, "10.0.2.20", "10.0.1.10~ 10.0.2.20", Confirmed, "nothing to do");
 }
@@ -181,8 +181,8 @@ fn target_in_an_unknown_state_neither_counts_nor_is_registered() {
     }
     case("both", "10.0.2.20", "10.0.1.10? 10.0.2.20?", Confirmed, &waits("10.0.1.10"));
     case("a stale target", "10.0.2.20", "10.0.1.10? 10.0.2.20", Confirmed, "- 10.0.1.10:5432");
-    case("a stale target, unconfirmed", "10.0.2.20", "10.0.1.10? 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the writer");
-    case("a stale target, and the writer absent", "10.0.2.20", "10.0.1.10?", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the writer is registered");
+    case("a stale target, unconfirmed", "10.0.2.20", "10.0.1.10? 10.0.2.20", Unconfirmed, "? 10.0.1.10:5432 is deregistered once DNS has confirmed the endpoint's addresses");
+    case("a stale target, and the writer absent", "10.0.2.20", "10.0.1.10?", Confirmed, "+ 10.0.2.20:5432, ? 10.0.1.10:5432 is deregistered once the endpoint's addresses are registered");
     let keep = AllowedExtras { standby: StandbyPolicy::Keep, ..AllowedExtras::default() };
     let own_state = "? 10.0.1.10:5432 is kept as the standby or deregistered once its state is known";
     case_with_extras("a standby", &keep, "10.0.2.20", "10.0.1.10? 10.0.2.20", Confirmed, own_state);

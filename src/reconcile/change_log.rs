@@ -1,7 +1,7 @@
 //! What a run has changed, and which of the changes the lists of targets show.
 //!
 //! Lists lag, and answers get lost. The invariant kept here: a change that the API has accepted is not made again
-//! within [`LISTING_LAG`], and a target that was deregistered within it counts as gone, whatever a list says.
+//! within [`LISTING_LAG`], unless a list has shown it; and a target that was deregistered within it counts as gone, whatever a list says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ impl ChangeLog {
         targets: &BTreeSet<SocketAddr>,
         result: &Result<Attempts, Error>,
     ) {
-        let (at, shown, accepted) = (Instant::now(), false, result.is_ok());
+        let (at, accepted) = (Instant::now(), result.is_ok());
         let is_unknown = match result {
             Ok(attempts) => *attempts == Attempts::SomeUnknown,
             Err(error) => error.is_outcome_unknown(),
@@ -85,10 +85,11 @@ impl ChangeLog {
             Change::Register => {}
         }
         if accepted {
-            self.done(change).extend(targets);
+            self.changed_mut(change).extend(targets);
         }
-        self.recent
-            .extend(targets.iter().map(|target| (*target, RecentChange { change, at, accepted, shown })));
+        self.recent.extend(
+            targets.iter().map(|target| (*target, RecentChange { change, at, accepted, shown: false })),
+        );
     }
 
     /// Compares the changes with a list. A call that failed but took effect counts as this run's change.
@@ -101,7 +102,7 @@ impl ChangeLog {
             }
         }
         for (target, change) in seen {
-            self.done(change).insert(target);
+            self.changed_mut(change).insert(target);
         }
     }
 
@@ -136,8 +137,9 @@ impl ChangeLog {
         observation
     }
 
-    /// Whether a change that failed is still wanted: the plan makes it, or it waits.
-    pub fn failed_what_is_wanted(&self, observation: &Observation, plan: &Plan) -> bool {
+    /// Whether a change has failed that the plan still makes, or that waits: a registration of the endpoint's addresses
+    /// or a deregistration of others. A candidate's never counts.
+    pub fn has_failed_change_of(&self, observation: &Observation, plan: &Plan) -> bool {
         let (wanted, Plan { register, deregister, waiting }) = (observation.wanted(), plan);
         self.recent.iter().filter(|(_, recent)| !recent.accepted && !recent.shown).any(|(target, recent)| {
             let is_planned =
@@ -164,7 +166,7 @@ impl ChangeLog {
         targets.iter().copied().filter(|target| !is_done(target)).collect()
     }
 
-    fn done(&mut self, change: Change) -> &mut BTreeSet<SocketAddr> {
+    fn changed_mut(&mut self, change: Change) -> &mut BTreeSet<SocketAddr> {
         match change {
             Change::Register => &mut self.registered,
             Change::Deregister => &mut self.deregistered,

@@ -114,7 +114,7 @@ pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error
 /// The endpoints of a cluster's readers, or of its writer if it has no reader: RDS's own reader endpoint does the same.
 /// That endpoint gives one reader at a time, so it cannot replace this list.
 ///
-/// A cluster of the same name in another account or Region is another database, and an error.
+/// A cluster that RDS describes in another account or Region is another database, and an error.
 async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<DnsZone>) -> Result<Vec<String>, Error> {
     let doing = || format!("list the readers of the cluster {identifier}");
     let ends = || Instant::now() + RDS_TIMEOUT;

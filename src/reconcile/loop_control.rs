@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind};
 /// How often a check tries again when the API fails. The SDK has made three attempts by then; with these
 /// two rounds it is nine, spread over some ten seconds, and the next check comes within the minute.
 const CHECK_RETRIES: u32 = 2;
-/// How often the loop may go round without a pause: register, observe, ask RDS, observe, deregister,
-/// observe, and two more.
+/// How often the loop may go round without a pause. A failover takes three rounds: it registers, deregisters and
+/// observes. The others are for answers that change meanwhile.
 const ROUNDS_WITHOUT_PAUSE: u32 = 8;
 
 /// How long a check goes on after its limit for a new observation, once the answer is confirmed: two lookups of name
@@ -37,7 +37,7 @@ pub(super) enum Stop {
     WatchTime,
     /// The invocation's deadline is near.
     Deadline,
-    /// The pending error would not go away by trying again.
+    /// The run gives up with the pending error.
     Failed,
 }
 
@@ -109,7 +109,8 @@ impl LoopControl {
     /// Observes again without a pause, as [`Self::observe_now`], but a check stops at its limit.
     pub fn observe_now_within_limit(&mut self) -> Then {
         let limit = self.check_limit().max(MAX_OBSERVATION_AGE) + RECHECK_TIME;
-        if self.waited() > limit && self.has_limit() {
+        self.start_waiting();
+        if self.has_limit() && self.waited() > limit {
             return Then::Stop(Stop::CheckLimit);
         }
         self.observe_now()
@@ -131,7 +132,8 @@ impl LoopControl {
 
     fn observe_after(&mut self, interval: Duration) -> Then {
         let limit = self.check_limit();
-        if (limit.is_zero() || self.waited() + interval > limit) && self.has_limit() {
+        self.start_waiting();
+        if self.has_limit() && (limit.is_zero() || self.waited() + interval > limit) {
             return Then::Stop(Stop::CheckLimit);
         }
         self.pause(interval)
@@ -219,8 +221,12 @@ impl LoopControl {
         2 * self.timing.confirm
     }
 
-    fn waited(&mut self) -> Duration {
-        self.waiting_since.get_or_insert_with(Instant::now).elapsed()
+    fn start_waiting(&mut self) {
+        self.waiting_since.get_or_insert_with(Instant::now);
+    }
+
+    fn waited(&self) -> Duration {
+        self.waiting_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn pause(&mut self, time: Duration) -> Then {

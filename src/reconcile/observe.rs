@@ -25,8 +25,8 @@ use crate::rate_limit::{Call, Permit, Priority};
 /// How old an observation of DNS and of the group may be when a deregistration acts on it. Several round trips fit
 /// in it. It is well below the default confirmation time, so DNS cannot have confirmed another address meanwhile.
 pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
-/// How long the second listing of an observation runs before a lookup begins beside it. Most listings end sooner. It is
-/// a quarter of the shortest gap between lookups that ends a confirmation of the template's settings (half of 4 s).
+/// How long the second listing of an observation runs before a lookup begins beside it. Most listings end sooner. With
+/// the template's shortest CONFIRM_SECONDS, 4, a gap of 2 s ends the confirmation; this is a quarter of that.
 const LOOKUP_START_DELAY: Duration = Duration::from_millis(500);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
@@ -113,13 +113,13 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         }
     }
 
-    /// Resolves the endpoint, and lists the group if the last list is too old. During a backoff no list is too old.
+    /// Resolves the endpoint, and lists the group if the last list is too old. During a backoff the last list counts
+    /// however old it is.
     pub async fn observe(&mut self, is_backing_off: bool) -> Result<Observation, Error> {
-        let describing = self.clients.groups.describe(self.binding.target_group.as_str());
-        let describing = until(self.reads_end, "describe the target group", describing);
-        let mut group = self.with_lookups(describing).await?;
-        group.port = self.binding.port.unwrap_or(group.port);
-        self.group = Some(group);
+        let group = match self.group {
+            Some(group) => group,
+            None => self.describe().await?,
+        };
         let lists = self.must_list(is_backing_off);
         if lists {
             let next = ListPermit::At(self.list_priority());
@@ -143,6 +143,14 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             self.list(permit, Some(self.poll.max(LOOKUP_START_DELAY))).await?;
         }
         self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
+    }
+
+    async fn describe(&mut self) -> Result<TargetGroupInfo, Error> {
+        let describing = self.clients.groups.describe(self.binding.target_group.as_str());
+        let mut group = until(self.reads_end, "describe the target group", describing).await?;
+        group.port = self.binding.port.unwrap_or(group.port);
+        self.group = Some(group);
+        Ok(group)
     }
 
     /// What was seen last, even if the last observation was cut short between DNS and the group.
@@ -196,6 +204,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let (permit, has_waited) = tokio::select! {
             biased;
             permit = permit.as_mut() => (permit, false),
+            // There is no permit at once.
             () = ready(()) => (self.with_lookups(permit).await, true),
         };
         if has_waited {
@@ -354,8 +363,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         answered.saturating_duration_since(list.answered) > MAX_OBSERVATION_AGE
     }
 
-    /// Whether the group must be listed before the next plan. A list that holds the endpoint's addresses may be older
-    /// than one that misses an address.
+    /// Whether the group must be listed before the next plan. A list counts for [`RELIST_INTERVAL`] if it holds the
+    /// endpoint's addresses, and otherwise for [`MAX_OBSERVATION_AGE`] alone.
     fn must_list(&self, is_backing_off: bool) -> bool {
         let (Some(list), Some(group)) = (&self.list, self.group) else { return true };
         if is_backing_off {

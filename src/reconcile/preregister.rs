@@ -2,8 +2,8 @@
 //!
 //! **Anyone may add.** A load balancer needs minutes to put a target into service; a candidate that is
 //! registered early spends them during the failover instead of after it. The invariant kept here: a candidate
-//! is a member of the bound cluster, resolved by its own name, and counts only in this run, until DNS has moved
-//! and is confirmed. It is never a reason to deregister anything.
+//! is a member of the bound cluster, resolved by its own name or named by the endpoint's answer, and counts only in this
+//! run, until DNS has moved and is confirmed. It is never a reason to deregister anything.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,9 +45,8 @@ pub(super) struct Snapshot {
     pub resolution: Resolution,
     pub family: Family,
     /// The addresses in the first list of the group.
-    pub first: BTreeSet<IpAddr>,
-    /// The addresses in the group now.
-    pub held: BTreeSet<IpAddr>,
+    pub held_at_start: BTreeSet<IpAddr>,
+    pub held_now: BTreeSet<IpAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -215,7 +214,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
         let snapshot = self.snapshot.borrow();
         let nothing = BTreeSet::new();
-        self.state.borrow().addresses(snapshot.as_ref().map_or(&nothing, |snapshot| &snapshot.held))
+        self.state.borrow().addresses(snapshot.as_ref().map_or(&nothing, |snapshot| &snapshot.held_now))
     }
 
     pub fn is_open(&self) -> bool {
@@ -273,28 +272,27 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
             return;
         }
         let promoted = promoted.filter(|name| !self.state.borrow().is_decided(name));
-        let cluster = self.ask_cluster(&identifier, &zone).await;
+        let cluster = self.ask_and_record(&identifier, &zone).await;
         if let Err(error) = &cluster {
             log_decision!(debug, self.binding, "rds_unavailable", reason = %error.explain(), "looking for candidates without the RDS API");
         }
         if let Some(name) = promoted {
-            let is_named_by_dns = member(chain) == Some(name);
             if self.state.borrow().is_not_listed(name) {
                 self.reject(name, NOT_A_MEMBER);
             } else if !self.known_members.contains(&zone, &identifier, name) {
                 self.log_skip(name, "the RDS API has not listed it as a member of the cluster");
-            } else if is_named_by_dns {
+            } else if member(chain) == Some(name) {
                 self.accept(name, NamedBy::Event, snapshot, &snapshot.resolution.addresses);
             } else {
                 self.resolve_candidate(snapshot, &zone, &identifier, NamedBy::Event, name).await;
             }
         }
-        let other = match (&cluster, member(chain)) {
+        let writer = match (&cluster, member(chain)) {
             (Ok(Some(cluster)), Some(member)) => cluster.other_writer(member),
             _ => None,
         };
-        if let Some(name) = other.filter(|name| !self.state.borrow().is_decided(name)) {
-            // If the event named it too, attribute the candidate to the event.
+        // If the event named it too, but its name did not resolve, it is tried once more, for the event.
+        if let Some(name) = writer.filter(|name| !self.state.borrow().is_decided(name)) {
             let by = if promoted == Some(name) { NamedBy::Event } else { NamedBy::Rds };
             self.resolve_candidate(snapshot, &zone, &identifier, by, name).await;
         }
@@ -302,7 +300,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
 
     /// Asks for the cluster. A disagreement is recorded as soon as the answer is there, because the questions that
     /// follow may take longer. The answer is compared with the member that DNS names at that time.
-    async fn ask_cluster(&self, identifier: &str, zone: &DnsZone) -> Result<Option<Cluster>, Error> {
+    async fn ask_and_record(&self, identifier: &str, zone: &DnsZone) -> Result<Option<Cluster>, Error> {
         let cluster = ask_cluster(&self.clients.rds, self.deadline, identifier, zone).await?;
         self.record_cluster(cluster.as_ref());
         let Some(found) = &cluster else { return Ok(None) };
@@ -356,7 +354,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
             // The API answered while the address was being resolved.
             return self.reject(name, NOT_A_MEMBER);
         }
-        if by == NamedBy::Rds && addresses.iter().any(|address| snapshot.first.contains(&address)) {
+        if by == NamedBy::Rds && addresses.iter().any(|address| snapshot.held_at_start.contains(&address)) {
             // The API is late and still names the previous writer, which is no candidate. The API's veto keeps that
             // target in the group.
             return;

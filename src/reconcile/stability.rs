@@ -23,8 +23,8 @@ pub(super) struct AnswerStability {
 struct Streak {
     addresses: Addresses,
     since: Instant,
-    asked: Instant,
-    answered: Instant,
+    last_asked: Instant,
+    last_answered: Instant,
     lookups: u32,
 }
 
@@ -38,14 +38,16 @@ impl AnswerStability {
         match &mut self.streak {
             Some(streak)
                 if streak.addresses == *addresses
-                    && asked.saturating_duration_since(streak.answered) <= self.max_gap =>
+                    && asked.saturating_duration_since(streak.last_answered) <= self.max_gap =>
             {
-                (streak.asked, streak.answered) = (asked, answered);
+                (streak.last_asked, streak.last_answered) = (asked, answered);
                 streak.lookups += 1;
             }
             _ => {
                 let addresses = addresses.clone();
-                self.streak = Some(Streak { addresses, since: answered, asked, answered, lookups: 1 });
+                let (last_asked, last_answered) = (asked, answered);
+                self.streak =
+                    Some(Streak { addresses, since: answered, last_asked, last_answered, lookups: 1 });
             }
         }
     }
@@ -59,7 +61,7 @@ impl AnswerStability {
     /// confirmation time of zero needs one lookup.
     pub fn is_confirmed(&self) -> bool {
         self.streak.as_ref().is_some_and(|streak| {
-            let length = streak.asked.saturating_duration_since(streak.since);
+            let length = streak.last_asked.saturating_duration_since(streak.since);
             self.confirm.is_zero() || (streak.lookups >= 2 && length >= self.confirm)
         })
     }
@@ -71,7 +73,7 @@ impl AnswerStability {
 
     /// When the last lookup of the streak was answered.
     pub fn answered(&self) -> Option<Instant> {
-        self.streak.as_ref().map(|streak| streak.answered)
+        self.streak.as_ref().map(|streak| streak.last_answered)
     }
 }
 

@@ -12,16 +12,17 @@ use super::ports::{Clients, Instance, RdsApi};
 use super::preregister::Snapshot;
 use super::rds_query::{ask_cluster, ask_instance};
 use crate::binding::Binding;
-use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, database_identifier, is_of_a_cluster, last_of_rds, zone};
+use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsName, database_identifier, is_of_a_cluster, last_of_rds};
 use crate::error::{Error, ErrorKind};
 use crate::plan::StandbyPolicy;
 
-/// What is known of the standby.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     /// The RDS API has not been asked, or has not answered yet.
     Unknown,
-    Allowed,
+    /// The binding's setting applies.
+    PolicyApplies,
+    /// There is no standby to keep, and why.
     Refused(String),
 }
 
@@ -36,7 +37,7 @@ pub(super) struct StandbyCheck<'a, D, T, C> {
 impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
     pub fn new(clients: &'a Clients<D, T, C>, binding: &'a Binding, deadline: Instant) -> Self {
         let state = match binding.standby {
-            StandbyPolicy::Deregister => State::Allowed,
+            StandbyPolicy::Deregister => State::PolicyApplies,
             StandbyPolicy::Keep => State::Unknown,
         };
         Self { clients, binding, deadline, state: RefCell::new(state), known: Notify::new() }
@@ -45,7 +46,7 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
     pub fn policy(&self) -> StandbyPolicy {
         match *self.state.borrow() {
             State::Refused(_) => StandbyPolicy::Deregister,
-            State::Unknown | State::Allowed => self.binding.standby,
+            State::Unknown | State::PolicyApplies => self.binding.standby,
         }
     }
 
@@ -85,12 +86,12 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
             return;
         }
         let state = match self.refusal(chain).await {
-            Ok(None) => State::Allowed,
+            Ok(None) => State::PolicyApplies,
             Ok(Some(reason)) => State::Refused(reason),
             Err(error) => {
                 let reason = error.explain();
                 log_decision!(warn, self.binding, "rds_unavailable", reason = %reason, "keeping the standby without the RDS API");
-                State::Allowed
+                State::PolicyApplies
             }
         };
         self.state.replace(state);
@@ -102,10 +103,11 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
             return Ok(Some(NO_STANDBY_IN_A_CLUSTER.to_owned()));
         }
         // The names do not show the account: a database of the same name in this account may be another one.
-        let Some(zone) = zone(chain) else { return Ok(None) };
-        let last = last_of_rds(chain).filter(|_| self.binding.databases.is_empty());
-        let identifier =
-            last.map_or_else(|| database_identifier(self.binding, chain), |(_, name)| name.identifier);
+        let Some((_, RdsName { identifier, zone, .. })) = last_of_rds(chain) else { return Ok(None) };
+        let identifier = match self.binding.databases.is_empty() {
+            true => identifier,
+            false => database_identifier(self.binding, chain),
+        };
         let identifier = identifier.as_str();
         let rds = &self.clients.rds;
         let instance = ask_instance(rds, self.deadline, identifier, &zone).await?;

@@ -302,7 +302,11 @@ async fn listings_that_fail_back_off_and_fail_the_watch() {
             // DNS gives an address that must be registered.
             aws.resolves_to(&[TWO]);
         };
-        if failing_from == 0 { fail(&aws) } else { later(&aws, failing_from, fail) }
+        if failing_from == 0 {
+            fail(&aws)
+        } else {
+            later(&aws, failing_from, fail)
+        }
         let report = aws.watch().await;
         assert_eq!(report.status, Status::Failed, "{failing_from}: {report:?}");
         let count = aws.count(Action::DescribeTargetHealth);

@@ -172,7 +172,7 @@ fn several_addresses_are_planned_together() {
     assert_eq!(plan("", Unconfirmed), format!("{two}, {three}"));
     assert_eq!(
         plan("10.0.1.10 10.0.2.20", Confirmed),
-        format!("{three}, ? 10.0.1.10:5432 is deregistered once the writer is registered")
+        format!("{three}, ? 10.0.1.10:5432 is deregistered once the endpoint's addresses are registered")
     );
     assert_eq!(plan("10.0.1.10 10.0.2.20 10.0.3.30", Confirmed), "- 10.0.1.10:5432");
     assert_eq!(plan("10.0.2.20 10.0.3.30", Confirmed), "nothing to do");
