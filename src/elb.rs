@@ -6,6 +6,7 @@
 mod discover;
 mod inspect;
 mod interceptors;
+mod tag_list;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,7 @@ use crate::rate_limit::{ApiRateLimiter, Call, Permit, Priority};
 use crate::reconcile::{Attempts, TargetGroupApi, TargetGroupInfo};
 use crate::text::Joined as _;
 use interceptors::{OutcomeObserver, ResponseCheck, RetryObserver};
+use tag_list::{TagList, TagScan};
 
 /// Targets in one call. The API states no limit; the Kubernetes cloud provider sends as many.
 const BATCH: usize = 100;
@@ -51,9 +53,9 @@ pub struct Elb {
     /// By ARN. This information does not change while a group exists, so each group is described once per process.
     groups: RefCell<BTreeMap<String, TargetGroupInfo>>,
     /// The groups that carry the discovery tag, as last listed.
-    tagged: RefCell<Option<discover::TagList>>,
+    tagged: RefCell<Option<TagList>>,
     /// The listing of tagged groups that is not finished yet.
-    scan: tokio::sync::Mutex<Option<discover::TagScan>>,
+    scan: tokio::sync::Mutex<Option<TagScan>>,
 }
 
 impl Elb {

@@ -33,6 +33,10 @@ pub enum Priority {
 }
 
 impl Priority {
+    fn is_above(self, other: Self) -> bool {
+        self < other
+    }
+
     /// How long calls of this priority pause after the API refused or failed a call. Failovers do not pause here: the
     /// loop has its own backoff.
     fn pause_after_failure(self) -> Duration {
@@ -71,10 +75,11 @@ impl Permit {
 /// A token bucket: tokens come back at `rate` per second, up to `burst`.
 #[derive(Clone, Copy, Debug)]
 struct TokenBucket {
+    /// How many there were at that time.
     tokens: f64,
+    at: Instant,
     burst: f64,
     rate: f64,
-    at: Instant,
 }
 
 impl TokenBucket {
@@ -82,22 +87,22 @@ impl TokenBucket {
         Self { tokens: burst, burst, rate, at: Instant::now() }
     }
 
+    fn tokens(&self) -> f64 {
+        (self.tokens + self.at.elapsed().as_secs_f64() * self.rate).min(self.burst)
+    }
+
     /// How long until the bucket holds this many tokens.
-    fn time_until(&mut self, tokens: f64) -> Duration {
-        let now = Instant::now();
-        let refill = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
-        (self.tokens, self.at) = ((self.tokens + refill).min(self.burst), now);
-        Duration::from_secs_f64((tokens - self.tokens).max(0.0) / self.rate)
+    fn time_until(&self, tokens: f64) -> Duration {
+        Duration::from_secs_f64((tokens - self.tokens()).max(0.0) / self.rate)
     }
 
     fn take(&mut self) {
-        self.tokens -= 1.0;
+        (self.tokens, self.at) = (self.tokens() - 1.0, Instant::now());
     }
 
     /// Removes all tokens: another process has used them up.
     fn empty(&mut self) {
-        self.time_until(0.0);
-        self.tokens = self.tokens.min(0.0);
+        (self.tokens, self.at) = (self.tokens().min(0.0), Instant::now());
     }
 }
 
@@ -115,7 +120,6 @@ impl RateLimiter {
         let wait = bucket.time_until(1.0);
         if !wait.is_zero() {
             sleep(wait).await;
-            bucket.time_until(1.0);
         }
         bucket.take();
     }
@@ -208,7 +212,7 @@ impl State {
     /// Takes the tokens that the call needs, or returns how long to wait before the next attempt.
     fn take_tokens(&mut self, priority: Priority, call: Call) -> Result<(), Duration> {
         // Reserve one token for each queue of higher priority in which a call waits.
-        let higher = || self.waiting.iter().filter(|(higher, _)| *higher < priority);
+        let higher = || self.waiting.iter().filter(|(waiting, _)| waiting.is_above(priority));
         let reserved = higher().count() as f64;
         let reserved_writes = higher().filter(|(_, call)| *call == Call::Write).count() as f64;
         let mut wait = self.all.time_until(1.0 + reserved);

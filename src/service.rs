@@ -9,6 +9,7 @@ use futures_util::future::{FutureExt, join, join_all};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::arn;
 use crate::binding::{Binding, Role};
 use crate::config::Config;
 use crate::discovery::{self, BindingSet, Discover, TAG_AGE, TAG_AGE_UNKNOWN_DB, TagAge, Unbound};
@@ -39,8 +40,8 @@ pub const RESERVE: Duration = Duration::from_secs(1);
 /// some five seconds at the routine rate.
 const TAG_REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the RDS API may take to name an instance's cluster beside a watch. The background sync begins after it, and
-/// its own first round comes after the same time.
+/// How long the RDS API may take to name an instance's cluster beside a watch. The background sync starts when this
+/// question ends.
 const RDS_TIMEOUT_BESIDE_WATCH: Duration = BACKGROUND_INTERVAL;
 
 /// How many instances an invocation asks the RDS API about, to find the clusters that they are members of.
@@ -60,9 +61,8 @@ pub struct Service<'a, D, T, C> {
     clients: &'a Clients<D, T, C>,
     fleet: &'a Fleet,
     program: Program,
-    /// The members of bound clusters by the RDS API's answers. It is not asked again about them, so that their events wait
-    /// for nothing. If a member moves to another cluster, its event watches the binding of its previous cluster, and checks the
-    /// others.
+    /// The members of bound clusters, as RDS last gave them. It is not asked about them again, so that their events wait for
+    /// nothing. If a member moves to another cluster, its event still watches the binding of its previous one.
     members: RefCell<ClusterByInstance>,
 }
 
@@ -95,8 +95,8 @@ where
         remaining: Duration,
     ) -> Result<Answer, InvocationError> {
         let deadline = deadline(remaining);
-        let oldest = self.oldest(now);
-        let (request, mut set) = self.load_request(event, oldest, deadline).await;
+        let watch_cutoff = self.watch_cutoff(now);
+        let (request, mut set) = self.load_bindings_and_request(event, watch_cutoff, deadline).await;
         let bound = set.bindings.len();
         if let Event::Command(command) = event
             && let Some(name) = &command.binding
@@ -106,7 +106,7 @@ where
         let BindingSet { bindings, unbound, relisted } = set;
         let (trigger, reports) = match request {
             Request::Watch(watched) => {
-                let joining = self.joining(event, &bindings, &watched, oldest, deadline);
+                let joining = self.joining(event, &bindings, &watched, watch_cutoff, deadline);
                 (Trigger::Watch, self.watch(&bindings, &watched, joining, deadline).await)
             }
             Request::Check(to_list) => {
@@ -144,7 +144,7 @@ where
         let deadline = deadline(remaining);
         let event = Event::Command(Command::new(Action::Doctor));
         let (_, BindingSet { bindings, unbound, .. }) =
-            self.load_request(&event, self.oldest(now), deadline).await;
+            self.load_bindings_and_request(&event, self.watch_cutoff(now), deadline).await;
         self.diagnose(path, &bindings, &unbound, remaining, deadline).await
     }
 
@@ -177,7 +177,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     /// Checks all bindings, as the schedule does.
     pub async fn check(&self, now: SystemTime, remaining: Duration) -> InvocationResult {
         let deadline = deadline(remaining);
-        let (_, set) = self.load_request(&Event::Schedule, self.oldest(now), deadline).await;
+        let (_, set) =
+            self.load_bindings_and_request(&Event::Schedule, self.watch_cutoff(now), deadline).await;
         let BindingSet { bindings, unbound, relisted } = set;
         let scope = Scope::Check { relisted };
         let reports = self.sync_once(&bindings, self.check_mode(), scope, deadline).await;
@@ -272,29 +273,31 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         event: &Event,
         bindings: &[Binding],
         watched: &[WatchedBinding],
-        oldest: SystemTime,
+        watch_cutoff: SystemTime,
         deadline: Instant,
     ) -> Vec<WatchedBinding> {
         let mut members = self.members.borrow().clone();
         let end = deadline.min(Instant::now() + RDS_TIMEOUT_BESIDE_WATCH);
         self.find_clusters(event, bindings, &mut members, end).await;
-        let Request::Watch(mut found) = request(event, bindings, &members, oldest) else { return Vec::new() };
+        let Request::Watch(mut found) = request(event, bindings, &members, watch_cutoff) else {
+            return Vec::new();
+        };
         found.retain(|found| watched.iter().all(|watched| watched.index != found.index));
         found
     }
 
     /// An event from before this time is about a failover that is over. Such an event comes late if many events wait
     /// for a free function, or if an archive is replayed.
-    fn oldest(&self, now: SystemTime) -> SystemTime {
+    fn watch_cutoff(&self, now: SystemTime) -> SystemTime {
         now.checked_sub(self.config.timing.watch).unwrap_or(UNIX_EPOCH)
     }
 
     /// Finds the bindings, and decides what the event asks for. A watch must not wait, so it uses the known tags,
-    /// however old they are. A command has them read again, and any other request if they are too old.
-    async fn load_request(
+    /// however old they are. A command always reads the tags again; any other request does so if they are too old.
+    async fn load_bindings_and_request(
         &self,
         event: &Event,
-        oldest: SystemTime,
+        watch_cutoff: SystemTime,
         deadline: Instant,
     ) -> (Request, BindingSet) {
         // A cold function must read the tags before it can follow a failover.
@@ -302,26 +305,30 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let load = async |age, priority, members| {
             let groups = &self.clients.groups;
             let set = discovery::binding_set(groups, self.config, age, priority, deadline).await;
-            let (request, members) = self.find_request(event, &set.bindings, members, oldest, deadline).await;
+            let (request, members) =
+                self.find_request(event, &set.bindings, members, watch_cutoff, deadline).await;
             (request, set, members)
         };
         let members = self.members.borrow().clone();
         let (request, known, members) = load(TagAge::Any, priority, members).await;
+        if matches!(request, Request::Watch(_)) {
+            // A group that cannot be bound must not fail a watch.
+            return (request, BindingSet { unbound: Vec::new(), ..known });
+        }
+        if known.relisted || self.config.discovery.is_none() {
+            return (request, known);
+        }
         let routine_end = deadline.min(Instant::now() + TAG_REFRESH_TIMEOUT);
-        let (age, priority, end) = match request {
-            Request::Watch(_) => return (request, BindingSet { unbound: Vec::new(), ..known }),
-            _ if known.relisted || self.config.discovery.is_none() => return (request, known),
+        let is_of_no_tag = known.bindings.len() == self.config.bindings.len();
+        let (age, priority, end) = if matches!(event, Event::Command(_)) {
             // An operator asks about what is there now.
-            _ if matches!(event, Event::Command(_)) => (TagAge::New, Priority::Routine, routine_end),
+            (TagAge::New, Priority::Routine, routine_end)
+        } else if is_about_unbound_database(event, &known.bindings, &members, watch_cutoff) {
             // A failover of a new database may wait for the tags.
-            _ if is_about_unbound_database(event, &known.bindings, &members, oldest) => {
-                (TAG_AGE_UNKNOWN_DB, priority, deadline)
-            }
-            // No tag binds a group.
-            _ if known.bindings.len() == self.config.bindings.len() => {
-                (TAG_AGE_UNKNOWN_DB, Priority::Routine, routine_end)
-            }
-            _ => (TAG_AGE, Priority::Routine, routine_end),
+            (TAG_AGE_UNKNOWN_DB, priority, deadline)
+        } else {
+            let age = if is_of_no_tag { TAG_AGE_UNKNOWN_DB } else { TAG_AGE };
+            (age, Priority::Routine, routine_end)
         };
         match timeout_at(end, load(age, priority, members)).await {
             Ok((request, set, _)) => (request, set),
@@ -345,15 +352,15 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         event: &Event,
         bindings: &[Binding],
         mut members: ClusterByInstance,
-        oldest: SystemTime,
+        watch_cutoff: SystemTime,
         deadline: Instant,
     ) -> (Request, ClusterByInstance) {
-        let asked = request(event, bindings, &members, oldest);
-        if matches!(asked, Request::Watch(_)) {
-            return (asked, members);
+        let request_now = request(event, bindings, &members, watch_cutoff);
+        if matches!(request_now, Request::Watch(_)) {
+            return (request_now, members);
         }
         let are_all_known = self.find_clusters(event, bindings, &mut members, deadline).await;
-        let request = match request(event, bindings, &members, oldest) {
+        let request = match request(event, bindings, &members, watch_cutoff) {
             // The event may be about any binding with the role `readers`.
             Request::Check(to_list) if !are_all_known => Request::Check(&to_list | &readers(bindings)),
             request => request,
@@ -442,11 +449,10 @@ fn readers(bindings: &[Binding]) -> BTreeSet<usize> {
 
 /// Keeps the binding whose target group has this name.
 fn keep_only(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
-    let group_name = |arn: &str| arn.split('/').nth(1).unwrap_or(arn).to_owned();
     let known: Vec<String> = set.bindings.iter().map(|binding| binding.name().to_owned()).collect();
     set.bindings.retain(|binding| binding.name() == name);
     set.unbound.retain(|unbound| match unbound {
-        Unbound::Group { target_group, .. } => group_name(target_group) == name,
+        Unbound::Group { target_group, .. } => arn::name(target_group) == name,
         Unbound::Tag { .. } => true,
     });
     if set.bindings.is_empty() && set.unbound.is_empty() {

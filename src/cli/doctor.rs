@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::Value;
 
+use super::common::{Common, FAILED, IN_SYNC, bindings};
 #[cfg(feature = "network")]
 use super::network::NetworkApis;
 use super::path::{ClientPath, HostAndPort, parse_host_and_port};
-use super::{Common, FAILED, IN_SYNC, bindings};
 use crate::arn;
 use crate::doctor::DoctorReport;
 use crate::fleet::Fleet;

@@ -10,9 +10,9 @@ use std::time::SystemTime;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::common::{Common, FAILED, IN_SYNC, bindings as described};
 #[cfg(feature = "network")]
 use super::network::NetworkApis;
-use super::{Common, FAILED, IN_SYNC, bindings as described};
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet, TagAge};
 use crate::doctor::{Fact, Facts, LoadBalancerFacts, Unread, is_tls_required, line, network, read_facts};

@@ -1,4 +1,7 @@
+use super::common::in_arguments;
+use super::render::TextReport;
 use super::*;
+use crate::config::{BINDINGS, Config};
 use crate::doctor::{BindingFindings, DoctorReport, Finding, Severity};
 use crate::service::Trigger;
 

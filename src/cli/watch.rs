@@ -14,8 +14,9 @@ use futures_util::stream::FuturesUnordered;
 use indicatif::ProgressBar;
 use tokio::time::{Instant, MissedTickBehavior, sleep};
 
+use super::common::{Output, print};
+use super::render;
 use super::shutdown::Shutdown;
-use super::{Output, print, render};
 use crate::binding::{Binding, TargetGroupArn};
 use crate::discovery::Discover;
 use crate::event::WatchedBinding;

@@ -35,13 +35,13 @@ pub struct WatchedBinding {
     pub promoted_instance: Option<String>,
 }
 
-/// Decides what the event asks for, given the bindings and the known cluster members. An RDS event from before `oldest`
+/// Decides what the event asks for, given the bindings and the known cluster members. An RDS event from before `watch_cutoff`
 /// starts no watch: its failover is over, and a check repairs the group if nothing followed that failover.
 pub fn request(
     event: &Event,
     bindings: &[Binding],
     members: &ClusterByInstance,
-    oldest: SystemTime,
+    watch_cutoff: SystemTime,
 ) -> Request {
     let events = match event {
         Event::Command(command) => match command.action {
@@ -60,7 +60,7 @@ pub fn request(
     for event in events {
         let about = bindings.iter().enumerate().filter(|(_, binding)| is_about(event, binding, members));
         for (index, binding) in about {
-            if starts_watch(event, oldest) {
+            if starts_watch(event, watch_cutoff) {
                 let promoted = watched.entry(index).or_default();
                 *promoted = promoted.take().or_else(|| promoted_instance(event, binding));
             } else if event.may_move_address || binding.role == Role::Readers {
@@ -108,19 +108,19 @@ pub fn is_about_unbound_database(
     event: &Event,
     bindings: &[Binding],
     members: &ClusterByInstance,
-    oldest: SystemTime,
+    watch_cutoff: SystemTime,
 ) -> bool {
     let Event::Rds(events) = event else { return false };
     events.iter().any(|event| {
-        starts_watch(event, oldest)
+        starts_watch(event, watch_cutoff)
             && !event.databases.is_empty()
             && !bindings.iter().any(|binding| is_about(event, binding, members))
     })
 }
 
 /// An event from the future may start a watch: clocks differ.
-fn starts_watch(event: &RdsEvent, oldest: SystemTime) -> bool {
-    event.may_move_address && event.time.is_none_or(|time| time >= oldest)
+fn starts_watch(event: &RdsEvent, watch_cutoff: SystemTime) -> bool {
+    event.may_move_address && event.time.is_none_or(|time| time >= watch_cutoff)
 }
 
 fn is_about(event: &RdsEvent, binding: &Binding, members: &ClusterByInstance) -> bool {

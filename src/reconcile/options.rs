@@ -22,7 +22,8 @@ pub struct Timing {
 pub enum Mode {
     /// Observes, repairs and returns. Waits only for the confirmation that a repair needs.
     Check,
-    /// Goes on until a failover has been followed or the time of the watch is over.
+    /// Goes on until DNS has moved, its answer is confirmed and the group is in sync, or until the time of the watch is
+    /// over. A group that lacked the writer at the start counts as moved: the next check sees what follows.
     Watch,
     /// Observes once and reports what would be done.
     DryRun,

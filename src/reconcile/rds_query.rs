@@ -1,4 +1,4 @@
-//! Questions to the RDS API. A run goes on without an answer.
+//! Questions to the RDS API. A run goes on without an answer, unless the binding's role is `readers`.
 //!
 //! A database of the same name in another account or Region is another database. So an answer counts only if its
 //! endpoints lie in the zone of the database that DNS names.
