@@ -248,7 +248,8 @@ async fn tag_scan_continues_where_a_throttle_stopped_it() {
         refuses.then_some(ApiFault::Throttled)
     }));
     let function = discovering(&aws, "").await;
-    check(&function).await.unwrap();
+    // A refused call pauses the routine calls for ten seconds.
+    function.invoke(json!({"command": "check"}), 2 * TIME).await.unwrap();
     assert_eq!(aws.targets_of(&group), "10.0.2.20:5432");
     assert!(aws.count(Action::DescribeTags) >= 5 + 3, "{}", aws.count(Action::DescribeTags));
     assert_eq!(answered.load(Ordering::Relaxed), 5, "a hundred groups, twenty at a time");
