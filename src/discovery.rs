@@ -83,13 +83,12 @@ pub enum Unbound {
 
 impl Unbound {
     pub fn tag(key: &str, error: String) -> Self {
-        Self::Tag { key: key.to_owned(), error }.logged()
+        Self::Tag { key: key.to_owned(), error }
     }
 
-    fn logged(self) -> Self {
+    pub fn log(&self) {
         let Report { endpoint, target_group, error: reason, .. } = self.report();
         tracing::error!(decision = "fail", endpoint, target_group, reason, "target group not bound");
-        self
     }
 
     pub fn error(&self) -> &str {
@@ -153,7 +152,7 @@ pub async fn binding_set<T: Discover>(
             Ok(binding) => set.bindings.push(binding),
             Err(error) => {
                 let (target_group, endpoint) = (group.clone(), endpoint.to_owned());
-                set.unbound.push(Unbound::Group { target_group, endpoint, error }.logged());
+                set.unbound.push(Unbound::Group { target_group, endpoint, error });
             }
         }
     }
@@ -171,7 +170,8 @@ async fn list_tagged<T: Discover>(
     deadline: Instant,
 ) -> Result<Tags, Error> {
     let doing = "discover target groups by tag before the invocation's time ran out";
-    let mut listed = Err(Error::new(ErrorKind::DeadlineExceeded, doing));
+    let mut listed = Err(Error::new(ErrorKind::DeadlineExceeded, doing)
+        .with_fix("raise the time-out (the function's, or --timeout)"));
     for _ in 0..if config.bindings.is_empty() { ATTEMPTS } else { 1 } {
         let Ok(result) = timeout_at(deadline, groups.tagged(key, age, priority)).await else { break };
         listed = result;

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::discovery::{self, BindingSet, Discover, TAG_AGE, TAG_AGE_UNKNOWN_DB, TagAge, Unbound};
 use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, check_settings, examine};
 use crate::endpoint::{cluster_identifier, member, zone};
+use crate::error::Error;
 use crate::event::{
     Action, ClusterByInstance, Command, Event, Request, WatchedBinding, is_about_unbound_database, request,
     unknown_instances,
@@ -22,8 +23,8 @@ use crate::event::{
 use crate::fleet::{BACKGROUND_INTERVAL, Fleet, Scope};
 use crate::rate_limit::Priority;
 use crate::reconcile::{
-    Clients, ListPermit, Mode, Options, Preregistration, RDS_TIMEOUT, RdsApi, Report, Resolve, Status,
-    TargetGroupApi, ask_cluster, reconcile, with_rds_timeout,
+    Clients, ListPermit, Mode, Options, Preregistration, RdsApi, Report, Resolve, Status, TargetGroupApi,
+    ask_cluster, reconcile, with_rds_timeout,
 };
 
 mod result;
@@ -300,6 +301,21 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         watch_cutoff: SystemTime,
         deadline: Instant,
     ) -> (Request, BindingSet) {
+        let (request, mut set) = self.read_bindings_and_request(event, watch_cutoff, deadline).await;
+        set.unbound.iter().for_each(Unbound::log);
+        if matches!(request, Request::Watch(_)) {
+            // A group that cannot be bound must not fail a watch.
+            set.unbound.clear();
+        }
+        (request, set)
+    }
+
+    async fn read_bindings_and_request(
+        &self,
+        event: &Event,
+        watch_cutoff: SystemTime,
+        deadline: Instant,
+    ) -> (Request, BindingSet) {
         // A cold function must read the tags before it can follow a failover.
         let priority = if event.is_of_rds() { Priority::Failover } else { Priority::Routine };
         let load = async |age, priority, members| {
@@ -311,11 +327,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         };
         let members = self.members.borrow().clone();
         let (request, known, members) = load(TagAge::Any, priority, members).await;
-        if matches!(request, Request::Watch(_)) {
-            // A group that cannot be bound must not fail a watch.
-            return (request, BindingSet { unbound: Vec::new(), ..known });
-        }
-        if known.relisted || self.config.discovery.is_none() {
+        let is_watch = matches!(request, Request::Watch(_));
+        if is_watch || known.relisted || self.config.discovery.is_none() {
             return (request, known);
         }
         let routine_end = deadline.min(Instant::now() + TAG_REFRESH_TIMEOUT);
@@ -334,7 +347,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             Ok((request, set, _)) => (request, set),
             // The next check continues to read the tags.
             Err(_) => {
-                let reason = "the tags were not read in time";
+                let reason = "the tags were not read in time. Fix: run the command again, which continues; if that does not help, \
+                              raise the time-out (the function's, or --timeout)";
                 tracing::warn!(decision = "retry", reason, "using the known groups");
                 let mut known = known;
                 if let (Event::Command(_), Some(key)) = (event, &self.config.discovery) {
@@ -417,22 +431,20 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         discovery::binding_set(groups, self.config, TagAge::Any, Priority::Routine, deadline).await.bindings
     }
 
-    /// The member that the RDS API names as the writer, if DNS names another one: a failover is under way. Best effort:
-    /// without an answer there is no candidate.
-    pub async fn candidate(&self, binding: &Binding, deadline: Instant) -> Option<String> {
+    /// The member that the RDS API names as the writer, if DNS names another one: a failover is under way.
+    pub async fn candidate(&self, binding: &Binding, deadline: Instant) -> Result<Option<String>, Error> {
         if binding.role != Role::Writer {
-            return None;
+            return Ok(None);
         }
         let Clients { dns, groups, rds } = self.clients;
         let ask = async {
-            let family = groups.describe(binding.target_group.as_str()).await.ok()?.family;
-            let chain = dns.resolve(&binding.endpoint, family).await.ok()?.chain;
-            let zone = zone(&chain)?;
-            let cluster =
-                ask_cluster(rds, deadline, &cluster_identifier(binding, &chain), &zone).await.ok()??;
-            cluster.other_writer(member(&chain)?).map(str::to_owned)
+            let family = groups.describe(binding.target_group.as_str()).await?.family;
+            let chain = dns.resolve(&binding.endpoint, family).await?.chain;
+            let (Some(member), Some(zone)) = (member(&chain), zone(&chain)) else { return Ok(None) };
+            let cluster = ask_cluster(rds, deadline, &cluster_identifier(binding, &chain), &zone).await?;
+            Ok(cluster.and_then(|cluster| cluster.other_writer(member).map(str::to_owned)))
         };
-        timeout_at(deadline.min(Instant::now() + RDS_TIMEOUT), ask).await.ok()?
+        with_rds_timeout(deadline, ask).await
     }
 }
 

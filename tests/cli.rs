@@ -660,6 +660,23 @@ mod watch {
     }
 
     #[tokio::test]
+    async fn watch_says_if_the_rds_api_does_not_answer_it() {
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
+        let mut command = command(&aws, &["watch", "--interval", "1", "-v"]).await;
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+        loop {
+            let line = log.next_line().await.unwrap().expect("a line about it");
+            if line.contains("rds_unavailable") {
+                assert!(line.contains("allow rds:DescribeDBClusters"), "{line}");
+                break;
+            }
+        }
+        process.kill().await.unwrap();
+    }
+
+    #[tokio::test]
     async fn group_with_bad_tags_fails_alone() {
         let aws = FakeAws::new();
         let bad = aws.tagged("bad", &[("rds-endpoint", "10.0.0.1")]);

@@ -279,6 +279,12 @@ async fn group_with_bad_tags_fails_a_check_but_no_watch() {
     let reports = failed(invoke(schedule()).await);
     assert_eq!((reports.len(), reports[2].status), (3, Status::Failed));
     assert!(reports[2].error.as_ref().is_some_and(|error| error.contains("not a name")), "{reports:?}");
+    // A check reads the known list first, and then a new one.
+    aws.state().tags_are_known = true;
+    let log = Log::open();
+    failed(invoke(schedule()).await);
+    let lines = log.lines().into_iter().filter(|line| line["decision"] == "fail");
+    assert_eq!(lines.count(), 1, "each bad tag once");
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,10 +39,10 @@ pub struct DoctorArguments {
     #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, value_parser = parse_host_and_port)]
     #[arg(conflicts_with_all = ["function", "answer"])]
     through: Option<Option<HostAndPort>>,
-    /// Checks whether this principal may connect to the endpoint service, and gives the command that shares a path by
-    /// VPC Lattice with its account
+    /// Checks whether this principal may connect to the endpoint service. A path by VPC Lattice that is shared with
+    /// nobody gets the command that shares it with this account
     #[cfg(feature = "network")]
-    #[arg(long, value_name = "ARN", conflicts_with_all = ["function", "answer"])]
+    #[arg(long, value_name = "ARN", value_parser = principal, conflicts_with_all = ["function", "answer"])]
     principal: Option<String>,
 }
 
@@ -94,6 +94,8 @@ impl DoctorArguments {
             command.args(["--region", &region]);
         }
         command.args(["--payload", PAYLOAD, ANSWER]);
+        // After its time-out the AWS CLI would invoke the function again, while the first invocation goes on.
+        command.env("AWS_MAX_ATTEMPTS", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let not_started =
             |error| format!("could not run the AWS CLI: {error}. Fix: install it, or use --answer");
@@ -117,6 +119,15 @@ impl DoctorArguments {
         self.common.print(&answer, |text| text.doctor_report(&report, self.common.verbose > 0))?;
         Ok(code)
     }
+}
+
+/// A principal as an endpoint service lists it: an ARN, or `*`.
+#[cfg(feature = "network")]
+fn principal(text: &str) -> Result<String, String> {
+    if text == "*" || arn::account(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text} is not an ARN. Fix: give one such as arn:aws:iam::123456789012:root"))
 }
 
 fn read(file: &path::Path) -> Result<String, BoxError> {

@@ -19,6 +19,7 @@ use super::render;
 use super::shutdown::Shutdown;
 use crate::binding::{Binding, TargetGroupArn};
 use crate::discovery::Discover;
+use crate::error::Error;
 use crate::event::WatchedBinding;
 use crate::fleet::Fleet;
 use crate::reconcile::{RdsApi, Resolve, TargetGroupApi};
@@ -109,12 +110,20 @@ async fn poll_rds<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
     time: Duration,
     found: tokio::sync::mpsc::UnboundedSender<(Binding, Vec<Binding>)>,
 ) {
-    let mut candidates = BTreeMap::new();
+    let (mut candidates, mut failures) = (BTreeMap::new(), BTreeMap::new());
     loop {
         let started = Instant::now();
         let bindings = service.known_bindings(started + time).await;
         for binding in &bindings {
-            let candidate = service.candidate(binding, Instant::now() + time).await;
+            let found_writer = service.candidate(binding, Instant::now() + time).await;
+            let reason = found_writer.as_ref().err().map(Error::explain);
+            let candidate = found_writer.ok().flatten();
+            // Best effort: the checks follow a failover as well.
+            if failures.insert(binding.target_group.clone(), reason.clone()).flatten() != reason
+                && let Some(reason) = reason
+            {
+                log_decision!(warn, binding, "rds_unavailable", reason, "failovers are noticed by DNS alone");
+            }
             let before = candidates.insert(binding.target_group.clone(), candidate.clone()).flatten();
             if candidate.is_some() && candidate != before {
                 // The receiver lives as long as this future.

@@ -1,5 +1,7 @@
 //! The endpoint and the database behind it.
 
+use std::iter;
+
 use super::context::CheckContext;
 use super::facts::{Attributes, Database, DatabaseKind, tls_parameter_group};
 use super::finding::{Checked, FactOr as _, Finding, FindingKind, all};
@@ -7,6 +9,7 @@ use super::shell::line;
 use crate::binding::Role;
 use crate::endpoint::{NO_STANDBY_IN_A_CLUSTER, RdsKind, RdsName};
 use crate::plan::StandbyPolicy;
+use crate::text::Joined as _;
 
 /// A database in one of these states serves no clients (RDS and Aurora user guides, "Viewing DB instance
 /// status"). `incompatible-` is a prefix of several states.
@@ -39,7 +42,8 @@ pub fn findings(context: CheckContext<'_>) -> Vec<Finding> {
         Some(name) => vec![proxy(context, name)],
         None => all(check_database(context)),
     };
-    [endpoint].into_iter().chain(check_endpoint_kind(context)).chain(database).collect()
+    let before = [endpoint].into_iter().chain(check_endpoint_kind(context));
+    before.chain(check_events(context)).chain(database).collect()
 }
 
 fn check_endpoint(context: CheckContext<'_>) -> Checked<Finding> {
@@ -94,6 +98,23 @@ fn check_endpoint_kind(context: CheckContext<'_>) -> Option<Finding> {
         (DatabaseKind::Instance, None) => Finding::ok("endpoint_kind", "an instance's endpoint"),
         (DatabaseKind::Cluster, _) => Finding::ok("endpoint_kind", "a cluster's writer endpoint"),
     })
+}
+
+/// The events of the database start a watch of this binding.
+fn check_events(context: CheckContext<'_>) -> Option<Finding> {
+    let identifier = context.database()?.identifier.as_str();
+    if context.binding.is_about(identifier) {
+        return None;
+    }
+    let names = iter::once(context.binding.first_label());
+    let names = names.chain(context.binding.databases.iter().map(String::as_str)).joined(" and ");
+    let observed = format!("the events of RDS name {identifier}, and the binding stands for {names}");
+    let impact = "no event starts a watch: after a failover, clients stay on the old address until the next scheduled check";
+    let fix = match context.binding.databases.is_empty() {
+        true => format!("set the binding's `database` to {identifier}"),
+        false => format!("add {identifier} to the binding's `database`"),
+    };
+    Some(Finding::warning("events", observed, impact, fix))
 }
 
 fn writer_endpoint(context: CheckContext<'_>, cluster: Option<&str>) -> String {

@@ -296,6 +296,27 @@ fn missing_attributes_are_judged_by_api_defaults() {
 }
 
 #[test]
+fn binding_that_no_event_names_is_a_warning() {
+    let named = |endpoint: &str, databases: &[&str]| {
+        let databases = databases.iter().map(|it| (*it).to_owned()).collect();
+        let binding = Binding { endpoint: endpoint.to_owned(), databases, ..binding() };
+        let mut facts = healthy_facts();
+        facts.resolution = Ok(resolution(&[endpoint, ENDPOINT]));
+        findings(&binding, &facts).into_iter().find(|finding| finding.check == "events")
+    };
+    let alias = named("db.example.com", &[]).expect("a warning");
+    assert_eq!(alias.level, Severity::Warning);
+    assert_eq!(alias.observed, "the events of RDS name orders, and the binding stands for db");
+    assert!(alias.fix.is_some_and(|fix| fix.contains("`database` to orders")));
+    let other = named("db.example.com", &["billing"]).expect("a warning");
+    assert!(other.observed.ends_with("db and billing"), "{other:?}");
+    assert!(other.fix.is_some_and(|fix| fix.contains("add orders")));
+    for (endpoint, databases) in [("db.example.com", &["Orders"][..]), ("orders.example.com", &[])] {
+        assert_eq!(named(endpoint, databases), None, "{endpoint}");
+    }
+}
+
+#[test]
 fn binding_port_overrides_group_port() {
     let mut facts = healthy_facts();
     group(&mut facts).port = Some(80);
