@@ -156,7 +156,7 @@ async fn once(
         Ok(Answer::DoctorReport { .. }) => return Err("the doctor has a command of its own".into()),
         Err(error) => return Err(error.to_string().into()),
     };
-    common.print(&result, |text| text.outcome(&result))?;
+    common.print(&result, |text| text.invocation_result(&result))?;
     Ok(code(&result))
 }
 

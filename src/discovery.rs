@@ -20,11 +20,11 @@ use crate::rate_limit::Priority;
 use crate::reconcile::{Report, Status};
 use crate::text::Joined as _;
 
-/// The list that a check accepts. A listing makes a call for each twenty groups of the account, and tags change by
+/// The greatest age of a list that a check accepts. A listing makes a call for each twenty groups of the account, and tags change by
 /// deployments.
 pub const TAG_AGE: TagAge = TagAge::UpTo(Duration::from_secs(300));
-/// The list that is accepted when no tag binds a group, or when an event is about a database without a binding. The
-/// database may be new, but in most accounts it has no binding.
+/// The greatest age of a list if no tag binds a group, or if an event is about a database without a binding. The database
+/// may be new, but in most accounts it has no binding.
 pub const TAG_AGE_UNKNOWN_DB: TagAge = TagAge::UpTo(Duration::from_secs(60));
 /// How many attempts to list the tagged groups are made if there are no other bindings. From the second attempt on,
 /// the calls pause after a refusal, so that failovers elsewhere in the account come first.

@@ -116,7 +116,7 @@ impl Elb {
         let health = Box::pin(request.send()).await.map_err(|error| {
             let is_gone = DescribeTargetHealthError::is_target_group_not_found_exception;
             if error.as_service_error().is_some_and(is_gone) {
-                self.group_is_gone(group);
+                self.mark_tag_list_outdated(group);
             }
             let action = "elasticloadbalancing:DescribeTargetHealth";
             let doing = format!("list the targets of {group}");

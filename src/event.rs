@@ -20,7 +20,7 @@ use fields::{MAX_EVENT_BYTES, fields};
 pub use kind::Event;
 pub use rds::{RdsEvent, SourceKind};
 pub use request::{
-    ClusterByInstance, Request, WatchedBinding, is_about_unbound_database, request, unknown_instances,
+    ClusterByInstance, Request, WatchedBinding, decide_request, is_about_unbound_database, unknown_instances,
 };
 pub use unsupported::UnsupportedEvent;
 use unsupported::{brief, too_large};

@@ -8,7 +8,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Logs as Lambda's advanced logging controls ask for: JSON unless `AWS_LAMBDA_LOG_FORMAT` says text,
 /// from the level in `AWS_LAMBDA_LOG_LEVEL` up. Dependencies log at `WARN` and above, or all at `TRACE`.
-pub fn log(variable: impl Fn(&str) -> Option<String>) {
+pub fn init(variable: impl Fn(&str) -> Option<String>) {
     let variable = |name| variable(name).unwrap_or_default().to_ascii_uppercase();
     let level = match variable("AWS_LAMBDA_LOG_LEVEL").as_str() {
         "TRACE" => LevelFilter::TRACE,
@@ -33,7 +33,7 @@ pub fn log(variable: impl Fn(&str) -> Option<String>) {
 }
 
 /// Logs as text to standard error, for somebody at a command line.
-pub fn log_as_text(level: LevelFilter, colours: bool) {
+pub fn init_text(level: LevelFilter, colours: bool) {
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colours);
     tracing_subscriber::registry()
         .with(filter(level))

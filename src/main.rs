@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
 
 async fn serve() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
-    logging::log(variable);
+    logging::init(variable);
     if variable("AWS_LAMBDA_RUNTIME_API").is_none() {
         eprintln!(
             "This program runs as an AWS Lambda function and finds no Runtime API (AWS_LAMBDA_RUNTIME_API is not \

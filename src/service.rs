@@ -17,8 +17,8 @@ use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, 
 use crate::endpoint::{cluster_identifier, member, zone};
 use crate::error::Error;
 use crate::event::{
-    Action, ClusterByInstance, Command, Event, Request, WatchedBinding, is_about_unbound_database, request,
-    unknown_instances,
+    Action, ClusterByInstance, Command, Event, Request, WatchedBinding, decide_request,
+    is_about_unbound_database, unknown_instances,
 };
 use crate::fleet::{BACKGROUND_INTERVAL, Fleet, Scope};
 use crate::rate_limit::Priority;
@@ -280,7 +280,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let mut members = self.members.borrow().clone();
         let end = deadline.min(Instant::now() + RDS_TIMEOUT_BESIDE_WATCH);
         self.find_clusters(event, bindings, &mut members, end).await;
-        let Request::Watch(mut found) = request(event, bindings, &members, watch_cutoff) else {
+        let Request::Watch(mut found) = decide_request(event, bindings, &members, watch_cutoff) else {
             return Vec::new();
         };
         found.retain(|found| watched.iter().all(|watched| watched.index != found.index));
@@ -369,12 +369,12 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         watch_cutoff: SystemTime,
         deadline: Instant,
     ) -> (Request, ClusterByInstance) {
-        let request_now = request(event, bindings, &members, watch_cutoff);
+        let request_now = decide_request(event, bindings, &members, watch_cutoff);
         if matches!(request_now, Request::Watch(_)) {
             return (request_now, members);
         }
         let are_all_known = self.find_clusters(event, bindings, &mut members, deadline).await;
-        let request = match request(event, bindings, &members, watch_cutoff) {
+        let request = match decide_request(event, bindings, &members, watch_cutoff) {
             // The event may be about any binding with the role `readers`.
             Request::Check(to_list) if !are_all_known => Request::Check(&to_list | &readers(bindings)),
             request => request,

@@ -26,7 +26,7 @@ pub struct App {
 pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, BoxError> {
     let (config, connections) = match (Config::parse(&variable), tls::connections(&variable)) {
         (Ok(config), Ok(connections)) => (config, connections),
-        // Everything that is wrong is in one message: a deployment takes minutes.
+        // Every invalid variable is in one message: a deployment takes minutes.
         (Err(config), Err(connections)) => return Err(config.with("TLS", connections.to_string()).into()),
         (Err(config), Ok(_)) => return Err(config.into()),
         (Ok(_), Err(connections)) => return Err(connections),

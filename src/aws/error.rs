@@ -135,7 +135,7 @@ fn known_fix(code: &str, action: &str) -> Option<&'static str> {
              the clock; in a function, check that no proxy changes requests, and remove AWS_… credentials from its variables"
         }
         "TargetGroupNotFound" | "TargetGroupNotFoundException" => {
-            "no target group of this account and Region has that ARN, or has it any more; correct what binds it, with an \
+            "no target group of this account and Region has that ARN, or the group was deleted; correct what binds it, with an \
              ARN that `aws elbv2 describe-target-groups` lists"
         }
         "InvalidTarget" | "InvalidTargetException" if action == "elasticloadbalancing:RegisterTargets" => {

@@ -45,7 +45,7 @@ fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, Stri
     };
     if let Some(bundle) = set("AWS_CA_BUNDLE") {
         let pem = bundle.read()?;
-        bundle.parse(&pem)?;
+        bundle.check_certificates(&pem)?;
         return Ok(TrustStore::empty().with_pem_certificate(pem));
     }
     if let Some(file) = set("SSL_CERT_FILE") {
@@ -54,10 +54,10 @@ fn trusted(variable: impl Fn(&str) -> Option<String>) -> Result<TrustStore, Stri
         let readable = CertificateDer::pem_slice_iter(&pem).flatten();
         let (usable, _) = RootCertStore::empty().add_parsable_certificates(readable);
         if usable == 0 {
-            file.parse(&pem)?;
+            file.check_certificates(&pem)?;
         }
     } else if let Some(folders) = set("SSL_CERT_DIR") {
-        folders.list()?;
+        folders.check_folders()?;
     }
     Ok(TrustStore::default())
 }
@@ -73,7 +73,7 @@ impl PathVariable {
     }
 
     /// Checks that the file holds at least one certificate, and that each is valid.
-    fn parse(&self, pem: &[u8]) -> Result<(), String> {
+    fn check_certificates(&self, pem: &[u8]) -> Result<(), String> {
         let mut roots = RootCertStore::empty();
         for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
             let wrong = |error: &dyn fmt::Display| {
@@ -85,7 +85,7 @@ impl PathVariable {
     }
 
     /// Checks that at least one of the folders can be read.
-    fn list(&self) -> Result<(), String> {
+    fn check_folders(&self) -> Result<(), String> {
         let mut read = env::split_paths(self.path.trim()).map(fs::read_dir);
         let first = read.next().unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
         match first {

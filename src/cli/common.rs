@@ -98,7 +98,7 @@ impl Common {
             1 => LevelFilter::INFO,
             _ => LevelFilter::DEBUG,
         };
-        logging::log_as_text(level, AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
+        logging::init_text(level, AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
     }
 
     /// The binding that the arguments name, as `BINDINGS` would hold it.

@@ -44,7 +44,7 @@ impl TextReport {
         self.text
     }
 
-    pub fn outcome(&mut self, outcome: &InvocationResult) {
+    pub fn invocation_result(&mut self, outcome: &InvocationResult) {
         let mut table = self.table(&["status", "binding", "targets"]);
         for report in &outcome.bindings {
             let (word, colour, _) = status(report.status);

@@ -90,7 +90,7 @@ fn page(width: u16, colours: bool, write: impl FnOnce(&mut TextReport)) -> Strin
 fn only_commands_may_be_wider_than_the_page() {
     for width in [60, 80, 120] {
         let result = outcome(&[Status::InSync, Status::Updated, Status::Planned, Status::Failed]);
-        let text = page(width, false, |page| page.outcome(&result))
+        let text = page(width, false, |page| page.invocation_result(&result))
             + &page(width, false, |page| page.doctor_report(&doctor_report(1), true));
         let may_be_wider = |line: &str| {
             line.starts_with("    ") || line.starts_with(ENDPOINT) || line.trim_start().starts_with("arn:")
@@ -161,13 +161,13 @@ fn verdict_without_problems_says_so() {
 #[test]
 fn colours_are_only_for_terminals() {
     let result = outcome(&[Status::Failed]);
-    assert!(page(80, true, |page| page.outcome(&result)).contains("\u{1b}["));
-    assert!(!page(80, false, |page| page.outcome(&result)).contains('\u{1b}'));
+    assert!(page(80, true, |page| page.invocation_result(&result)).contains("\u{1b}["));
+    assert!(!page(80, false, |page| page.invocation_result(&result)).contains('\u{1b}'));
 }
 
 #[test]
 fn endpoint_breaks_after_a_dot() {
-    let text = page(80, false, |page| page.outcome(&outcome(&[Status::InSync])));
+    let text = page(80, false, |page| page.invocation_result(&outcome(&[Status::InSync])));
     for part in ["orders-of-all-the-shops. ", "cluster-abc123def456. ", "ap-southeast-1.rds.amazonaws. "] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }

@@ -81,11 +81,10 @@ async fn run<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
             _ = ticks.tick() => invocations.push(Box::pin(async {
                 (None, service.check((screen.now)(), time).await)
             })),
-            Some((binding, bindings)) = failovers.recv() => {
+            Some((index, binding, bindings)) = failovers.recv() => {
                 if watched.insert(binding.target_group.clone()) {
                     invocations.push(Box::pin(async move {
                         let deadline = Instant::now() + service.config().timing.watch + time;
-                        let index = bindings.iter().position(|other| *other == binding).unwrap_or_default();
                         let watched = [WatchedBinding { index, promoted_instance: None }];
                         let reports = service.watch(&bindings, &watched, ready(Vec::new()), deadline).await;
                         let result = InvocationResult::new(Trigger::Watch, bindings.len(), reports, &[]);
@@ -108,13 +107,13 @@ async fn poll_rds<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
     service: &Service<'_, D, T, C>,
     interval: Duration,
     time: Duration,
-    found: tokio::sync::mpsc::UnboundedSender<(Binding, Vec<Binding>)>,
+    found: tokio::sync::mpsc::UnboundedSender<(usize, Binding, Vec<Binding>)>,
 ) {
     let (mut candidates, mut failures) = (BTreeMap::new(), BTreeMap::new());
     loop {
         let started = Instant::now();
         let bindings = service.known_bindings(started + time).await;
-        for binding in &bindings {
+        for (index, binding) in bindings.iter().enumerate() {
             let found_writer = service.candidate(binding, Instant::now() + time).await;
             let reason = found_writer.as_ref().err().map(Error::explain);
             let candidate = found_writer.ok().flatten();
@@ -127,7 +126,7 @@ async fn poll_rds<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
             let before = candidates.insert(binding.target_group.clone(), candidate.clone()).flatten();
             if candidate.is_some() && candidate != before {
                 // The receiver lives as long as this future.
-                let _ = found.send((binding.clone(), bindings.clone()));
+                let _ = found.send((index, binding.clone(), bindings.clone()));
             }
             sleep(RDS_PAUSE).await;
         }

@@ -100,7 +100,7 @@ impl Elb {
     }
 
     /// This group does not exist. If it is in the list of tagged groups, the next check lists them again.
-    pub(super) fn group_is_gone(&self, group: &str) {
+    pub(super) fn mark_tag_list_outdated(&self, group: &str) {
         if let Some(list) = &mut *self.tagged.borrow_mut() {
             list.is_outdated |= list.tagged.iter().any(|tagged| tagged.group == group);
         }

@@ -37,7 +37,7 @@ pub struct WatchedBinding {
 
 /// Decides what the event asks for, given the bindings and the known cluster members. An RDS event from before `watch_cutoff`
 /// starts no watch: its failover is over, and a check repairs the group if nothing followed that failover.
-pub fn request(
+pub fn decide_request(
     event: &Event,
     bindings: &[Binding],
     members: &ClusterByInstance,

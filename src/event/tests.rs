@@ -39,7 +39,8 @@ fn asks_with(bindings: &[Binding], members: &[(&str, &str)], event: &Value) -> S
     let members = members.iter().map(|(name, cluster)| ((*name).to_owned(), Some((*cluster).to_owned())));
     let oldest = ten() - Duration::from_secs(180);
     let first_label = |index: &usize| bindings[*index].first_label();
-    match Event::parse(&event.to_string()).map(|event| request(&event, bindings, &members.collect(), oldest))
+    match Event::parse(&event.to_string())
+        .map(|event| decide_request(&event, bindings, &members.collect(), oldest))
     {
         Ok(Request::Watch(about)) => {
             let names: Vec<&str> = about.iter().map(|watched| first_label(&watched.index)).collect();
