@@ -20,7 +20,8 @@ def variables(**parameters):
 
 
 def test_the_program_reads_what_the_template_sets_and_the_template_sets_what_it_reads():
-    text = "".join((ROOT / "src" / name).read_text() for name in ["config.rs", "config/bindings.rs"])
+    files = [ROOT / "src" / "config.rs", *(ROOT / "src" / "config").glob("*.rs")]
+    text = "".join(file.read_text() for file in files)
     constants = re.findall(r'^pub const [A-Z_]+: &str = "([A-Z_]+)";', text, re.M)
     assert constants, "the program declares its variables in another way now"
     assert set(variables()) == set(constants)
