@@ -161,16 +161,15 @@ pub(super) fn is_dns_name(name: &str) -> bool {
 }
 
 fn endpoint(name: &str) -> Result<String, String> {
+    let fix = "Fix: give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
     let bare = name.strip_suffix('.').unwrap_or(name);
-    let problem = if IpAddr::from_str(bare).is_ok() {
-        "is an address, which never follows a failover"
-    } else if bare.contains('.') && is_dns_name(bare) {
+    if IpAddr::from_str(bare).is_ok() {
+        return Err(format!("{name:?} is an address, which never follows a failover. {fix}"));
+    }
+    if bare.contains('.') && is_dns_name(bare) {
         return Ok(name.to_owned());
-    } else {
-        "is not a fully qualified DNS name"
-    };
-    let fix = "give the DNS name alone, such as orders.cluster-….rds.amazonaws.com";
-    Err(format!("{name:?} {problem}. Fix: {fix}"))
+    }
+    Err(format!("{name:?} is not a fully qualified DNS name. {fix}"))
 }
 
 /// Checks the identifiers of clusters or instances: one, or a list.
