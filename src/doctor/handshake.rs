@@ -195,8 +195,15 @@ fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Checked<
     if bad.is_empty() {
         return Ok(Finding::ok(CHECK, observed));
     }
-    let Some(fault) = bad.iter().map(|reply| &reply.outcome).find(|it| **it != Outcome::Unfinished) else {
+    if bad.iter().all(|reply| reply.outcome == Outcome::Unfinished) {
         return Ok(Finding::not_examined(CHECK, observed, RAISE_TIMEOUT));
+    }
+    let Some(fault) = bad.iter().map(|reply| &reply.outcome).find(|it| is_a_fault(it, expected)) else {
+        let observed = format!(
+            "{observed}. The database's engine is not known, and Oracle and SQL Server may do so, too"
+        );
+        let fix = "run the doctor where it may ask the RDS API about the database, see the finding database";
+        return Ok(Finding::not_examined(CHECK, observed, fix));
     };
     // A good answer from another address shows that the load balancer is within reach.
     if replies.iter().all(|reply| reply.outcome == Outcome::Unfinished || is_out_of_reach(reply)) {
@@ -221,6 +228,16 @@ fn is_good(outcome: &Outcome, expected: Protocol) -> bool {
         Outcome::Mysql { .. } => matches!(expected, Protocol::Mysql | Protocol::Unknown),
         Outcome::Connected => true,
         _ => false,
+    }
+}
+
+/// Whether a bad outcome shows a fault. Oracle and SQL Server do not answer PostgreSQL's first message, and SQL Server
+/// may speak TLS from the first byte (TDS 8.0).
+fn is_a_fault(outcome: &Outcome, expected: Protocol) -> bool {
+    match outcome {
+        Outcome::Unfinished => false,
+        Outcome::Closed | Outcome::Silent | Outcome::Tls => expected != Protocol::Unknown,
+        _ => true,
     }
 }
 

@@ -190,6 +190,26 @@ fn unfinished_handshake_is_not_examined() {
     assert!(finding.fix.unwrap().contains("listener's port"), "the known fault is explained");
 }
 
+/// Oracle and SQL Server close the connection, say nothing, or speak TLS.
+#[test]
+fn answer_of_an_unknown_engine_accuses_nobody() {
+    let mut facts = healthy_facts();
+    let level = |facts: &Facts, outcomes: &[(&str, Outcome)]| judge(facts, &replies(outcomes)).level;
+    for outcome in [Outcome::Closed, Outcome::Silent, Outcome::Tls] {
+        assert_eq!(level(&facts, &[("10.0.1.5", outcome.clone())]), Severity::Problem, "a known engine");
+        for unknown in [Ok(None), Err(denied("rds:DescribeDBClusters"))] {
+            facts.database = unknown;
+            let finding = judge(&facts, &replies(&[("10.0.1.5", outcome.clone())]));
+            assert_eq!(finding.level, Severity::NotExamined, "{finding:?}");
+            assert!(finding.observed.contains("engine is not known"), "{finding:?}");
+            assert!(finding.fix.unwrap().contains("see the finding database"));
+            let refused = [("10.0.1.5", outcome.clone()), ("10.0.2.5", Outcome::Refused)];
+            assert_eq!(level(&facts, &refused), Severity::Problem, "no engine is there");
+        }
+        facts = healthy_facts();
+    }
+}
+
 #[test]
 fn handshake_follows_from_what_the_apis_show() {
     let after = |change: fn(&mut Facts), outcome: Outcome| {
