@@ -758,6 +758,38 @@ fn readers_in_every_zone_need_no_cross_zone_balancing() {
     assert_eq!(faults(&readers, &facts), Vec::<String>::new());
 }
 
+/// A zone without a known target is not one without a target.
+#[test]
+fn unknown_zones_of_the_targets_leave_cross_zone_balancing_not_examined() {
+    let both = ["10.0.1.10", "10.0.2.20"].map(|address| address.parse().unwrap());
+    let with = |role: Role, change: fn(&mut Facts)| {
+        let mut facts = healthy_facts();
+        attached(&mut facts).cross_zone = Ok(false);
+        facts.resolution.as_mut().unwrap().addresses = Addresses::parse(both).unwrap();
+        set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "healthy")]);
+        set_zone(&mut facts, "10.0.2.20:5432", "us-east-1b");
+        change(&mut facts);
+        let findings = findings(&Binding { role, ..binding() }, &facts);
+        findings.into_iter().find(|it| it.check == "cross_zone").unwrap().level
+    };
+    let without_zones: fn(&mut Facts) =
+        |facts| facts.targets.as_mut().unwrap().values_mut().for_each(|health| health.zone = None);
+    for role in [Role::Readers, Role::All] {
+        assert_eq!(with(role, |_| {}), Severity::Ok);
+        assert_eq!(with(role, without_zones), Severity::NotExamined);
+        let one_of_two: fn(&mut Facts) =
+            |facts| facts.targets.as_mut().unwrap().get_mut("10.0.2.20:5432").unwrap().zone = None;
+        assert_eq!(with(role, one_of_two), Severity::NotExamined);
+        let both_in_one: fn(&mut Facts) = |facts| set_zone(facts, "10.0.2.20:5432", "us-east-1a");
+        assert_eq!(with(role, both_in_one), Severity::Problem);
+    }
+    for role in [Role::Writer, Role::Readers] {
+        assert_eq!(with(role, |facts| facts.resolution = Err(denied("nothing"))), Severity::NotExamined);
+        assert_eq!(with(role, |facts| facts.targets = Err(denied("nothing"))), Severity::NotExamined);
+    }
+    assert_eq!(with(Role::Writer, without_zones), Severity::Problem, "the RDS API knows the writer's zone");
+}
+
 /// Every command of every fix, for the test of them.
 pub fn commands() -> BTreeSet<String> {
     let facts = CASES.iter().map(|case| {
