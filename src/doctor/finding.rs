@@ -47,6 +47,8 @@ pub(crate) enum FindingKind {
     Unread(Unread),
     /// The check needs a fact that another finding reports as unread.
     Unknown,
+    /// The RDS API has no database of the endpoint's identifier.
+    NoSuchDatabase,
     /// The function refuses such a group or binding, so a check changes nothing.
     Refused,
     /// The group does not hold the endpoint's addresses alone. A check fixes that.

@@ -160,10 +160,9 @@ fn is_cause(cause: &Finding, finding: &Finding) -> bool {
         (FindingKind::Unread(one), FindingKind::Unread(other), _) => one.failed_alike(other),
         // What the next failover does has not caused anything yet.
         (FindingKind::NextFailover, _, _) => false,
-        (_, _, ("endpoint_kind", "database") | ("target_type", "protocol") | ("protocol", "listener")) => {
-            true
-        }
-        (_, _, ("connect_errors", "health_check") | ("endpoint_kind", "writer")) => true,
+        (_, _, ("target_type", "protocol") | ("protocol", "listener") | ("endpoint_kind", "writer")) => true,
+        (_, FindingKind::NoSuchDatabase, ("endpoint_kind", _)) => true,
+        (_, _, ("connect_errors", "health_check")) => true,
         (FindingKind::Unread(_), FindingKind::Unknown, ("attributes", "cross_zone")) => true,
         (FindingKind::Refused, FindingKind::OutOfSync, _) => true,
         // The endpoint is the wrong name: to register its addresses would make it worse.

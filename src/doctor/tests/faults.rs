@@ -94,10 +94,28 @@ const CASES: &[Case] = &[
         rename_endpoint(facts, "reader.endpoint.proxy-abc123.us-east-1.rds.amazonaws.com");
         facts.database = Ok(None);
     }),
-    fails("database", "the cluster orders is stopped", "describe-events --source-type db-cluster", |facts| {
+    fails(
+        "database",
+        "the cluster orders is stopped",
+        "start-db-cluster --db-cluster-identifier orders",
+        |facts| {
+            database(facts).status = "stopped".into();
+        },
+    ),
+    fails("database", "instance orders is stopped", "start-db-instance --db-instance-identifier", |facts| {
+        instance_of(facts, None);
         database(facts).status = "stopped".into();
     }),
-    fails("database", "incompatible-network", "describe-events", |facts| {
+    fails(
+        "database",
+        "instance orders is stopped",
+        "start-db-cluster --db-cluster-identifier shop",
+        |facts| {
+            instance_of(facts, Some("shop"));
+            database(facts).status = "stopped".into();
+        },
+    ),
+    fails("database", "incompatible-network", "describe-events --source-type db-cluster", |facts| {
         database(facts).status = "incompatible-network".into();
     }),
     warns("database", "failing-over", "wait", |facts| database(facts).status = "failing-over".into()),
@@ -490,11 +508,17 @@ fn fault_affects_only_its_own_check() {
 #[test]
 fn one_cause_is_reported_once() {
     type World = (&'static [&'static str], fn(&mut Facts));
-    let worlds: [World; 15] = [
-        // Three in a row: the target follows from the database, and the database's state from its endpoint.
-        (&["problem endpoint_kind"], |facts| {
+    let worlds: [World; 16] = [
+        // Three in a row: the listener follows from the protocol, and the protocol from the type.
+        (&["problem target_type"], |facts| {
+            group(facts).target_type = "alb".into();
+            group(facts).protocol = "TLS".into();
+            listener(facts).protocol = "TLS".into();
+        }),
+        // The state of a database does not follow from its endpoint.
+        (&["problem endpoint_kind", "problem database"], |facts| {
             instance_of(facts, Some("orders"));
-            database(facts).status = "storage-full".into();
+            database(facts).status = "stopped".into();
             set_health(facts, "unhealthy", "Target.FailedHealthChecks");
         }),
         (&["problem zones"], |facts| place_writer(facts, "us-east-1c")),
@@ -572,6 +596,20 @@ fn one_cause_is_reported_once() {
         let mut causes = report.findings.iter().filter_map(|finding| finding.cause.as_deref());
         assert!(causes.all(is_reported), "{:#?}", report.findings);
     }
+}
+
+/// A custom endpoint has no identifier of a database.
+#[test]
+fn unknown_database_follows_from_a_custom_endpoint() {
+    let mut facts = healthy_facts();
+    let endpoint = "reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com";
+    facts.resolution = Err(denied("nothing"));
+    (facts.database, facts.hosts) = (Ok(None), Ok(Vec::new()));
+    facts.identifier = "reports".into();
+    let binding = Binding::new(endpoint, GROUP.parse().unwrap());
+    let report = BindingFindings::new(endpoint, GROUP, findings(&binding, &facts));
+    let database = report.findings.iter().find(|it| it.check == "database").unwrap();
+    assert_eq!((database.level, database.cause.as_deref()), (Severity::Warning, Some("endpoint_kind")));
 }
 
 /// Worlds that once gave a wrong or permanent finding.
