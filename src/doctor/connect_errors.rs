@@ -25,7 +25,7 @@ const OF_DATABASE: &str = "max_connect_errors of the database";
 type NamedGroup<'g> = (&'g str, &'g ParameterGroup<'g>);
 
 pub fn check_connect_errors(context: CheckContext<'_>) -> Checked<Option<Finding>> {
-    if !context.facts.group.as_ref().is_ok_and(|group| group.health_check.enabled) {
+    if !checks_reach_the_server(context) {
         return Ok(None);
     }
     let not_checked = format!("{OF_DATABASE}, if it is MySQL or MariaDB");
@@ -56,12 +56,19 @@ pub fn check_connect_errors(context: CheckContext<'_>) -> Checked<Option<Finding
     Ok(Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129"))))
 }
 
+/// Whether the health checks are on, and connect to the port that the targets are registered with.
+fn checks_reach_the_server(context: CheckContext<'_>) -> bool {
+    let group = context.facts.group.as_ref();
+    group.is_ok_and(|group| group.health_check.enabled && group.health_check.is_of_port(context.port()))
+}
+
 /// Whether the server can block the load balancer. More frequent health checks would then block it sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
     Protected,
     Unprotected,
-    /// It may be a server of MySQL or MariaDB, or its parameters are not known, or may wait for a reboot.
+    /// It may be a server of MySQL or MariaDB, or its parameters are not known, or may wait for a reboot, or the health
+    /// checks do not connect to it.
     Unknown,
 }
 
@@ -77,7 +84,9 @@ pub fn protection(context: CheckContext<'_>) -> Protection {
     let groups = parameter_groups(database, context.hosts());
     let parameter = |name: &str| protecting_parameter(context, name);
     if groups.keys().any(|name| parameter(name) == Some(Ok(None))) {
-        return Protection::Unprotected;
+        // Otherwise the check of connect_errors has no finding.
+        let is_blocked_by_checks = checks_reach_the_server(context);
+        return if is_blocked_by_checks { Protection::Unprotected } else { Protection::Unknown };
     }
     let is_safe = |(name, group): (&&str, &ParameterGroup<'_>)| {
         group.pending.is_empty() && matches!(parameter(name), Some(Ok(Some(_))))

@@ -167,6 +167,13 @@ pub struct HealthCheck {
     pub unhealthy_threshold: u32,
 }
 
+impl HealthCheck {
+    /// Whether it checks this port of the targets, with which they are registered.
+    pub fn is_of_port(&self, port: Option<u16>) -> bool {
+        self.port == "traffic-port" || port.is_some_and(|port| self.port == port.to_string())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadBalancer {
     pub arn: String,

@@ -49,6 +49,8 @@ pub(crate) enum FindingKind {
     Unknown,
     /// The RDS API has no database of the endpoint's identifier.
     NoSuchDatabase,
+    /// The health check finds a dead target late.
+    SlowDetection,
     /// The function refuses such a group or binding, so a check changes nothing.
     Refused,
     /// The group does not hold the endpoint's addresses alone. A check fixes that.

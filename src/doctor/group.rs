@@ -96,8 +96,7 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
         let impact = "a database does not answer it, so every target is unhealthy";
         return Finding::problem(CHECK, format!("by {protocol}"), impact, repaired());
     }
-    let is_traffic_port =
-        port == "traffic-port" || context.port().is_some_and(|ours| *port == ours.to_string());
+    let is_traffic_port = check.is_of_port(context.port());
     if !is_traffic_port && protocol == "TCP" {
         let impact = "it does not show whether the database answers";
         let fix = format!("let it check the database's port: {}", repaired());
@@ -116,8 +115,9 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     let pace =
         "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
     let faster = context.aws(&format!("{modify} {pace}"), &[context.group_arn()]);
-    // More health checks reach the limit of a MySQL server sooner.
+    // More health checks reach the limit of a MySQL server sooner, if they connect to it.
     let fix = match connect_errors::protection(context) {
+        _ if !is_traffic_port => faster,
         Protection::Protected => faster,
         Protection::Unprotected => {
             "raise max_connect_errors first, see connect_errors; then run the doctor again".to_owned()
@@ -127,7 +127,7 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
              then: {faster}"
         ),
     };
-    Finding::warning(CHECK, observed, impact, fix)
+    Finding::warning(CHECK, observed, impact, fix).of_kind(FindingKind::SlowDetection)
 }
 
 fn has_healthy_target(context: CheckContext<'_>) -> bool {

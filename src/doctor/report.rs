@@ -162,7 +162,7 @@ fn is_cause(cause: &Finding, finding: &Finding) -> bool {
         (FindingKind::NextFailover, _, _) => false,
         (_, _, ("target_type", "protocol") | ("protocol", "listener") | ("endpoint_kind", "writer")) => true,
         (_, FindingKind::NoSuchDatabase, ("endpoint_kind", _)) => true,
-        (_, _, ("connect_errors", "health_check")) => true,
+        (_, FindingKind::SlowDetection, ("connect_errors", _)) => true,
         (FindingKind::Unread(_), FindingKind::Unknown, ("attributes", "cross_zone")) => true,
         (FindingKind::Refused, FindingKind::OutOfSync, _) => true,
         // The endpoint is the wrong name: to register its addresses would make it worse.
@@ -210,6 +210,18 @@ mod tests {
         let report = DoctorReport::new(vec![dry_run], vec![binding], &[]);
         let causes = report.bindings[0].findings.iter().map(|finding| finding.cause.as_deref());
         assert_eq!(causes.collect::<Vec<_>>(), [Some("dry_run"); 2]);
+    }
+
+    #[test]
+    fn only_a_slow_health_check_follows_from_connect_errors() {
+        let check = |kind| Finding::warning("health_check", "one", "impact", "fix").of_kind(kind);
+        for (kind, cause) in
+            [(FindingKind::SlowDetection, Some("connect_errors")), (FindingKind::Observed, None)]
+        {
+            let connect_errors = Finding::warning("connect_errors", "low", "impact", "fix");
+            let binding = BindingFindings::new("e", "arn:g", vec![connect_errors, check(kind)]);
+            assert_eq!(binding.findings[1].cause.as_deref(), cause);
+        }
     }
 
     #[test]

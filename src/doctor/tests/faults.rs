@@ -598,6 +598,28 @@ fn one_cause_is_reported_once() {
     }
 }
 
+/// The health checks of another port never reach the server.
+#[test]
+fn connect_errors_are_those_of_checks_of_the_databases_port() {
+    let with = |port: &str| {
+        let mut facts = healthy_facts();
+        mysql(&mut facts, "default.aurora-mysql8.0");
+        group(&mut facts).health_check.port = port.into();
+        faults(&binding(), &facts)
+    };
+    for port in ["traffic-port", "5432"] {
+        assert_eq!(with(port), ["warning connect_errors"], "{port}");
+    }
+    assert_eq!(with("8080"), ["warning health_check"]);
+    let mut facts = healthy_facts();
+    mysql(&mut facts, "default.aurora-mysql8.0");
+    let check = &mut group(&mut facts).health_check;
+    (check.port, check.protocol, check.interval) = ("8080".into(), "HTTP".into(), 30);
+    let findings = findings(&binding(), &facts);
+    let fix = findings.into_iter().find(|it| it.check == "health_check").unwrap().fix.unwrap();
+    assert!(fix.starts_with("`aws elbv2 modify-target-group "), "{fix}");
+}
+
 /// A custom endpoint has no identifier of a database.
 #[test]
 fn unknown_database_follows_from_a_custom_endpoint() {

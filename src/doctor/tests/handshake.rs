@@ -124,6 +124,9 @@ fn blocked_load_balancer_without_protection_refers_to_connect_errors() {
     assert!(fix(&facts).ends_with("or restart it"));
     host_of(&mut facts, 0).needs_reboot = true;
     assert!(fix(&facts).ends_with("; then raise max_connect_errors if it is low"), "a change may wait");
+    set_parameters(&mut facts, "orders", &[]);
+    group(&mut facts).health_check.port = "8080".into();
+    assert!(fix(&facts).ends_with("; then raise max_connect_errors if it is low"), "no finding to see");
     facts.parameters.insert("orders".into(), Err(denied("rds:DescribeDBParameters")));
     host_of(&mut facts, 0).needs_reboot = false;
     assert!(fix(&facts).ends_with("; then raise max_connect_errors if it is low"), "unread");
