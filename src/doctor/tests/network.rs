@@ -251,6 +251,10 @@ const CASES: &[Case] = &[
     case("endpoint_connections", Warning, "(rejected)", "create its endpoint again", |world| {
         service(world).connections = Some(Ok(vec![connection("rejected")]));
     }),
+    // A request that nobody accepts expires.
+    case("endpoint_connections", Warning, "(expired)", "create its endpoint again", |world| {
+        service(world).connections = Some(Ok(vec![connection("expired")]));
+    }),
     case("endpoint_connections", Warning, "(failed)", "delete its endpoint", |world| {
         service(world).connections = Some(Ok(vec![connection("failed")]));
     }),
@@ -671,7 +675,7 @@ fn every_check_of_the_network_has_a_fault() {
 
 #[test]
 fn unusual_but_healthy_networks_have_no_fault() {
-    let worlds: [fn(&mut World); 17] = [
+    let worlds: [fn(&mut World); 18] = [
         peer,
         |world| over_v6(world),
         |world| {
@@ -716,6 +720,7 @@ fn unusual_but_healthy_networks_have_no_fault() {
             rules(world).push(rule("sg-balancer", false, 0, 65535, cidr("0.0.0.0/0")));
         },
         |world| service(world).connections = Some(Ok(vec![connection("available"), connection("rejected")])),
+        |world| service(world).connections = Some(Ok(vec![connection("available"), connection("expired")])),
         |world| service(world).connections = Some(Ok(Vec::new())),
         // Everybody may ask, and each is accepted by hand.
         |world| service(world).principals = Some(Ok(vec!["*".into()])),
