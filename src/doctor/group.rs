@@ -85,9 +85,12 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     const CHECK: &str = "health_check";
     let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } = check;
     // The API keeps the settings that the command does not give.
-    let modify = "elbv2 modify-target-group --target-group-arn {} --health-check-enabled \
-                  --health-check-protocol TCP --health-check-port traffic-port";
-    let repaired = || context.aws(modify, &[context.group_arn()]);
+    let modify = |options: &str| {
+        let modify = format!("elbv2 modify-target-group --target-group-arn {{}} {options}");
+        context.aws(&modify, &[context.group_arn()])
+    };
+    let repaired =
+        || modify("--health-check-enabled --health-check-protocol TCP --health-check-port traffic-port");
     if !enabled {
         let impact = "a dead target looks healthy, so the load balancer sends clients to it";
         return Finding::warning(CHECK, "disabled", impact, repaired());
@@ -112,9 +115,9 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     let impact =
         "for that long, new connections go to a dead target, and a new target waits for its first check";
     // A present time-out above the new interval would be refused.
-    let pace =
-        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
-    let faster = context.aws(&format!("{modify} {pace}"), &[context.group_arn()]);
+    let faster = modify(
+        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2",
+    );
     // More health checks reach the limit of a MySQL server sooner, if they connect to it.
     let fix = match connect_errors::protection(context) {
         _ if !is_traffic_port => faster,

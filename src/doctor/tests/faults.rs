@@ -620,6 +620,21 @@ fn connect_errors_are_those_of_checks_of_the_databases_port() {
     assert!(fix.starts_with("`aws elbv2 modify-target-group "), "{fix}");
 }
 
+/// A check by HTTP of another port that shows a healthy database stays one.
+#[test]
+fn faster_health_check_keeps_its_protocol_and_port() {
+    let mut facts = healthy_facts();
+    let check = &mut group(&mut facts).health_check;
+    (check.port, check.protocol, check.interval) = ("8080".into(), "HTTP".into(), 30);
+    let findings = findings(&binding(), &facts);
+    let fix = findings.into_iter().find(|it| it.check == "health_check").unwrap().fix.unwrap();
+    let pace =
+        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
+    let modify =
+        format!("`aws elbv2 modify-target-group --target-group-arn {GROUP} {pace} --region us-east-1`");
+    assert_eq!(fix, modify);
+}
+
 /// A custom endpoint has no identifier of a database.
 #[test]
 fn unknown_database_follows_from_a_custom_endpoint() {
