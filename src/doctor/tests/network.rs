@@ -415,6 +415,10 @@ const CASES: &[Case] = &[
             world.network.acls.as_mut().unwrap().push(other);
         },
     ),
+    // Without an address there is none to look for.
+    case("network_acls", NotExamined, "the subnets of one side", "see the finding endpoint", |world| {
+        world.facts.resolution = Err(denied("nothing"));
+    }),
     case("network_acls", NotExamined, "does not list", "the account of the subnets", |world| {
         world.network.acls = Ok(Vec::new());
     }),
