@@ -294,14 +294,22 @@ impl State {
             Action::DescribeLoadBalancers => {
                 let arns = (1..).map_while(|index| form.get(&format!("LoadBalancerArns.member.{index}")));
                 let mut arns: Vec<String> = arns.cloned().collect();
+                let mut next = String::new();
                 if arns.is_empty() {
-                    arns = self.estate.load_balancers.iter().map(|(one, ..)| one.arn.clone()).collect();
+                    // All of them, page by page; a marker is the index of its page's first.
+                    let size = if self.page > 0 { self.page } else { 400 };
+                    let from: usize = field("Marker").parse().unwrap_or_default();
+                    let all = self.estate.load_balancers.iter().map(|(one, ..)| one.arn.clone());
+                    arns = all.skip(from).take(size).collect();
+                    if from + size < self.estate.load_balancers.len() {
+                        next = format!("<NextMarker>{}</NextMarker>", from + size);
+                    }
                 }
                 let mut members = String::new();
                 for arn in &arns {
                     members.push_str(&balancer_xml(&self.load_balancer(arn)?.0));
                 }
-                Ok(format!("<LoadBalancers>{members}</LoadBalancers>"))
+                Ok(format!("<LoadBalancers>{members}</LoadBalancers>{next}"))
             }
             Action::DescribeListeners => {
                 let mut members = String::new();

@@ -202,6 +202,26 @@ const CASES: &[Case] = &[
             facts.load_balancers_of_vpc = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
         },
     ),
+    skips(
+        "load_balancer",
+        "which internal load balancer of the VPC could forward to the group: could not ask: AccessDenied",
+        "allow elasticloadbalancing:DescribeLoadBalancers",
+        |facts| {
+            detach(facts);
+            facts.load_balancers = Ok(Vec::new());
+            facts.load_balancers_of_vpc = Err(denied("elasticloadbalancing:DescribeLoadBalancers"));
+        },
+    ),
+    skips(
+        "load_balancer",
+        "which internal load balancer",
+        "elasticloadbalancing:DescribeListeners",
+        |facts| {
+            detach(facts);
+            attached(facts).listeners = Err(denied("elasticloadbalancing:DescribeListeners"));
+            facts.load_balancers_of_vpc = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
+        },
+    ),
     warns("load_balancer", "AccessDenied", "allow elasticloadbalancing:DescribeLoadBalancers", |facts| {
         facts.load_balancers = Err(denied("elasticloadbalancing:DescribeLoadBalancers"));
     }),
