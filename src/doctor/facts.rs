@@ -140,6 +140,13 @@ pub struct Host {
     pub needs_reboot: bool,
 }
 
+impl Host {
+    /// Whether it is in this VPC, as far as is known.
+    pub fn is_in_vpc(&self, vpc: Option<&str>) -> bool {
+        self.vpc.as_deref().zip(vpc).is_none_or(|(own, vpc)| own == vpc)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// `ip`, `instance`, `alb` or `lambda`.

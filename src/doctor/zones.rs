@@ -29,7 +29,8 @@ fn known_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> BTree
         return zones;
     }
     match context.writer_host() {
-        Some(host) if !is_in_vpc(host, load_balancer) => BTreeSet::from([ALL_ZONES.to_owned()]),
+        // Every zone reaches a target outside the load balancer's VPC.
+        Some(host) if !host.is_in_vpc(load_balancer.vpc.as_deref()) => BTreeSet::from([ALL_ZONES.to_owned()]),
         host => host.and_then(|host| host.zone.clone()).into_iter().collect(),
     }
 }
@@ -42,14 +43,6 @@ fn zones_of_addresses(context: CheckContext<'_>, load_balancer: &LoadBalancer) -
     // A writer has one address, whose zone the RDS API may have given.
     let is_of_writer = context.binding.role == Role::Writer && !zones.is_empty();
     (is_of_writer || context.wanted()?.iter().all(has_zone)).then_some(zones)
-}
-
-/// Whether it is in the load balancer's VPC, as far as is known. Every zone reaches a target outside it.
-fn is_in_vpc(host: &Host, load_balancer: &LoadBalancer) -> bool {
-    match (&host.vpc, &load_balancer.vpc) {
-        (Some(of_host), Some(own)) => of_host == own,
-        _ => true,
-    }
 }
 
 fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
@@ -94,7 +87,7 @@ fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer)
         return None;
     }
     let now = known_zones(context, load_balancer);
-    let is_in_vpc = |host: &&Host| is_in_vpc(host, load_balancer);
+    let is_in_vpc = |host: &&Host| host.is_in_vpc(load_balancer.vpc.as_deref());
     if now.contains(ALL_ZONES) || !hosts.iter().any(|host| is_in_vpc(&host)) {
         let observed = "the database is outside the load balancer's VPC, and every zone reaches it";
         return Some(Finding::ok(CHECK, observed));

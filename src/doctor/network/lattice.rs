@@ -208,6 +208,12 @@ fn check_gateway(context: CheckContext<'_>, path: &LatticePath) -> Checked<Vec<F
     let source = Source {
         context,
         name: "the resource gateway",
+        vpc: path
+            .subnets
+            .iter()
+            .flat_map(|subnets| subnets.values())
+            .next()
+            .map(|subnet| subnet.vpc.as_str()),
         egress: EGRESS,
         ingress: INGRESS,
         security_groups,

@@ -28,6 +28,7 @@ pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network
     let source = Source {
         context,
         name: "the load balancer",
+        vpc: load_balancer.vpc.as_deref(),
         egress: OF_LOAD_BALANCER,
         ingress: OF_DATABASE,
         security_groups: &load_balancer.security_groups,
@@ -92,6 +93,7 @@ pub struct Source<'a> {
     pub context: CheckContext<'a>,
     /// What the findings call it.
     pub name: &'static str,
+    pub vpc: Option<&'a str>,
     /// The name of the check of its own groups.
     pub egress: &'static str,
     /// The name of the check of the database's groups.
@@ -159,7 +161,8 @@ impl Source<'_> {
         if !open.is_empty() {
             return Some(self.not_judged(egress, &format!("whether {groups} allows {to}"), &open));
         }
-        let permission = match of_database.first() {
+        let is_named_by_group = self.is_in_the_databases_vpc() || self.database_ranges.is_empty();
+        let permission = match of_database.first().filter(|_| is_named_by_group) {
             Some(database) => permission_for_group(port, database),
             // After a failover the database has another address, but in the same subnets.
             None if !self.database_ranges.is_empty() => {
@@ -216,7 +219,7 @@ impl Source<'_> {
             let open: Vec<&Rule> = allowed.into_iter().filter(may_be_for_it).collect();
             return Some(self.not_judged(ingress, &format!("whether {admits}"), &open));
         }
-        let permission = match self.security_groups.first() {
+        let permission = match self.security_groups.first().filter(|_| self.is_in_the_databases_vpc()) {
             Some(source) => permission_for_group(port, source),
             None => permission(port, missing.iter().copied()),
         };
@@ -231,6 +234,12 @@ impl Source<'_> {
         let fix = format!("add the rule: {}", context.aws(rule, &[own, &permission]));
         let impact = format!("the database's security group blocks {name}");
         Some(self.cut_off(ingress, observed, &impact, fix))
+    }
+
+    /// As far as is known. A rule may name a group of another VPC only over a peering connection, or a transit gateway
+    /// that supports it (VPC guide, "Security group referencing").
+    fn is_in_the_databases_vpc(&self) -> bool {
+        self.context.writer_host().is_none_or(|host| host.is_in_vpc(self.vpc))
     }
 
     fn cut_off(&self, check: &'static str, observed: String, impact: &str, fix: String) -> Finding {

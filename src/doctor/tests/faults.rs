@@ -459,6 +459,12 @@ const CASES: &[Case] = &[
         set_health(facts, "unhealthy", "Target.Timeout");
         load_balancer(facts).security_groups = vec!["sg-1".into()];
     }),
+    // A rule may not name a group of another VPC everywhere.
+    fails("targets", "(Target.Timeout)", "--subnet-ids subnet-a subnet-b", |facts| {
+        set_health(facts, "unhealthy", "Target.Timeout");
+        load_balancer(facts).security_groups = vec!["sg-1".into()];
+        (0..2).for_each(|index| host_of(facts, index).vpc = Some("vpc-2".into()));
+    }),
     fails("targets", "(Target.Timeout)", "Ipv6Ranges=[{CidrIpv6=CIDR}]", |facts| {
         set_health(facts, "unhealthy", "Target.Timeout");
         group(facts).address_type = "ipv6".into();

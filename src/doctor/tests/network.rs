@@ -120,6 +120,7 @@ fn is_cut_off(world: &mut World) {
 
 /// The database is in a VPC of its own, by a peering connection.
 fn peer(world: &mut World) {
+    world.facts.hosts.as_mut().unwrap().iter_mut().for_each(|host| host.vpc = Some("vpc-2".into()));
     let subnets = world.network.subnets.as_mut().unwrap();
     subnets.values_mut().filter(|it| it.id.contains("db")).for_each(|it| it.vpc = "vpc-2".into());
     for subnet in subnets.values_mut().filter(|it| !it.id.contains("db")) {
@@ -328,6 +329,29 @@ const CASES: &[Case] = &[
             is_cut_off(world);
             rules(world)[2].peer = cidr("10.0.7.0/24");
             load_balancer(&mut world.facts).security_groups.clear();
+        },
+    ),
+    // A rule may not name a group of another VPC everywhere.
+    case(
+        "database_ingress",
+        Problem,
+        "has no inbound rule",
+        "{CidrIp=10.9.101.0/24},{CidrIp=10.9.102.0/24}",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            rules(world).pop();
+        },
+    ),
+    case(
+        "load_balancer_egress",
+        Problem,
+        "does not allow",
+        "{CidrIp=10.0.1.0/24},{CidrIp=10.0.2.0/24}",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            rules(world).remove(1);
         },
     ),
     // Of the other port, or of UDP.
