@@ -24,12 +24,13 @@ fn first_bytes_are_understood() {
         (b"X", other("X")),
         (b"\x16", other("")),
     ] {
-        assert_eq!(parse_answer(answer), expected, "{answer:?}");
+        assert_eq!(parse_answer(answer, Protocol::Unknown), expected, "{answer:?}");
     }
 }
 
 #[test]
 fn answer_is_read_until_it_is_whole() {
+    let is_complete = |answer: &[u8]| is_complete(answer, Protocol::Unknown);
     let greeting = b"\x0e\0\0\0\x0a8.0.36\0rest..";
     assert_eq!(greeting.len(), 18);
     for length in 0..18 {
@@ -38,6 +39,30 @@ fn answer_is_read_until_it_is_whole() {
     assert!(is_complete(greeting));
     assert!(!is_complete(b"") && !is_complete(b"Etoo ma") && is_complete(b"Etoo many\0"));
     assert!(is_complete(b"S") && is_complete(b"N") && is_complete(b"HTTP"));
+}
+
+/// Its length makes a PostgreSQL error look like a packet of MySQL.
+#[test]
+fn postgres_error_is_none_of_mysql_where_postgres_is_expected() {
+    // The second byte after the length of a MySQL packet, 0xff or 10, marks an error or a greeting.
+    for length in [0xff_u8, 10] {
+        let mut answer = vec![b'E', 0, 0, 0, length];
+        answer.extend(b"Mno\0");
+        answer.resize(usize::from(length) + 1, 0);
+        let expected = Protocol::Postgres;
+        assert_eq!(parse_answer(&answer, expected), Outcome::PostgresError("no".into()));
+        assert!(matches!(
+            parse_answer(&answer, Protocol::Mysql),
+            Outcome::Mysql { .. } | Outcome::MysqlError { .. }
+        ));
+        for partial in 0..answer.len() {
+            assert!(!is_complete(&answer[..partial], expected), "{partial} of {}", answer.len());
+        }
+        assert!(is_complete(&answer, expected));
+    }
+    assert!(is_complete(b"Ecould not fork\n\0", Protocol::Postgres));
+    let mysql = b"\x05\0\0\0\xff\x6a\x04no";
+    assert!(matches!(parse_answer(mysql, Protocol::Postgres), Outcome::MysqlError { .. }));
 }
 
 fn replies(outcomes: &[(&str, Outcome)]) -> Handshake {
