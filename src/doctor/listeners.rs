@@ -94,7 +94,10 @@ fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding
         || format!("if this weight is not meant, forward to this group alone: {}", modify(context, listener));
     if !listener.serves(group) {
         let observed = format!("{} with weight 0", describe(listener));
-        let impact = format!("all connections go to the target group {others}");
+        let impact = match others.as_str() {
+            "" => "no target group has a weight, so no connection goes anywhere".to_owned(),
+            others => format!("all connections go to the target group {others}"),
+        };
         return Some(Finding::problem(CHECK, observed, impact, fix()));
     }
     if others.is_empty() {

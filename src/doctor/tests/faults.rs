@@ -661,6 +661,14 @@ fn faster_health_check_keeps_its_protocol_and_port() {
     assert_eq!(fix, modify);
 }
 
+#[test]
+fn listener_whose_weights_are_all_zero_names_no_other_group() {
+    let mut facts = healthy_facts();
+    listener(&mut facts).forwards = vec![(GROUP.into(), 0), (OTHER.into(), 0)];
+    let found = findings(&binding(), &facts).into_iter().find(|it| it.check == "listener").unwrap();
+    assert_eq!(found.impact.unwrap(), "no target group has a weight, so no connection goes anywhere");
+}
+
 /// A custom endpoint has no identifier of a database.
 #[test]
 fn unknown_database_follows_from_a_custom_endpoint() {
