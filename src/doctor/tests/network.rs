@@ -443,6 +443,12 @@ const CASES: &[Case] = &[
     case("network_acls", NotExamined, "the subnets of one side", "see the finding endpoint", |world| {
         world.facts.resolution = Err(denied("nothing"));
     }),
+    // The writer's own address.
+    case("network_acls", Problem, "entry 90 denies port 5432 to 10.0.1.0/24", "--rule-number 89", |world| {
+        is_cut_off(world);
+        let cidr = "10.0.1.10/32".parse().unwrap();
+        acl(world, 0).entries.push(AclEntry { cidr, ..everything(true, false, 90) });
+    }),
     case("network_acls", NotExamined, "does not list", "the account of the subnets", |world| {
         world.network.acls = Ok(Vec::new());
     }),
