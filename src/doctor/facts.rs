@@ -170,8 +170,8 @@ pub struct HealthCheck {
     /// `traffic-port`, or a number.
     pub port: String,
     /// Seconds between two checks.
-    pub interval: u32,
-    pub unhealthy_threshold: u32,
+    pub interval: Option<u32>,
+    pub unhealthy_threshold: Option<u32>,
 }
 
 impl HealthCheck {

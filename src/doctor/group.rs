@@ -105,7 +105,13 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
         let fix = format!("let it check the database's port: {}", repaired());
         return Finding::warning(CHECK, format!("checks port {port}"), impact, fix);
     }
-    let seconds = interval * unhealthy_threshold;
+    let (Some(interval), Some(unhealthy_threshold)) = (interval, unhealthy_threshold) else {
+        let show = context.aws("elbv2 describe-target-groups --target-group-arns", &[context.group_arn()]);
+        let observed =
+            "how soon a dead target is unhealthy: the ELB API does not say how often it is checked";
+        return Finding::not_examined(CHECK, observed, format!("see the group's health check: {show}"));
+    };
+    let seconds = interval.saturating_mul(*unhealthy_threshold);
     let observed = format!(
         "{protocol} every {interval} s, {unhealthy_threshold} failures: a dead target is unhealthy after {seconds} s"
     );

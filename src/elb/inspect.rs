@@ -190,6 +190,6 @@ fn port(number: i32) -> Option<u16> {
     u16::try_from(number).ok().filter(|port| *port > 0)
 }
 
-fn number(value: Option<i32>) -> u32 {
-    value.and_then(|number| u32::try_from(number).ok()).unwrap_or_default()
+fn number(value: Option<i32>) -> Option<u32> {
+    value.and_then(|number| u32::try_from(number).ok())
 }

@@ -100,8 +100,8 @@ impl Default for Estate {
                 enabled: true,
                 protocol: "TCP".into(),
                 port: "traffic-port".into(),
-                interval: 10,
-                unhealthy_threshold: 2,
+                interval: Some(10),
+                unhealthy_threshold: Some(2),
             },
             reason: None,
             // A state in which the database serves clients, but not `available`.
@@ -271,6 +271,9 @@ impl State {
     pub fn group_xml(&self) -> String {
         let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } =
             &self.estate.health_check;
+        let number = |name: &str, number: Option<u32>| {
+            number.map(|number| format!("<{name}>{number}</{name}>")).unwrap_or_default()
+        };
         let mut load_balancers = String::new();
         for load_balancer in self.estate.attached() {
             let _ = write!(load_balancers, "<member>{}</member>", load_balancer.arn);
@@ -278,8 +281,9 @@ impl State {
         format!(
             "<LoadBalancerArns>{load_balancers}</LoadBalancerArns><HealthCheckEnabled>{enabled}</HealthCheckEnabled>\
              <HealthCheckProtocol>{protocol}</HealthCheckProtocol><HealthCheckPort>{port}</HealthCheckPort>\
-             <HealthCheckIntervalSeconds>{interval}</HealthCheckIntervalSeconds>\
-             <UnhealthyThresholdCount>{unhealthy_threshold}</UnhealthyThresholdCount>"
+             {}{}",
+            number("HealthCheckIntervalSeconds", *interval),
+            number("UnhealthyThresholdCount", *unhealthy_threshold)
         )
     }
 

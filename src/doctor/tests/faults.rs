@@ -154,9 +154,12 @@ const CASES: &[Case] = &[
         "unhealthy after 60 s",
         "-interval-seconds 10 --health-check-timeout-seconds 10",
         |facts| {
-            group(facts).health_check.interval = 30;
+            group(facts).health_check.interval = Some(30);
         },
     ),
+    skips("health_check", "does not say how often it is checked", "describe-target-groups", |facts| {
+        group(facts).health_check.interval = None;
+    }),
     warns("attributes", "AccessDenied", "DescribeTargetGroupAttributes", |facts| {
         facts.attributes = Err(denied("elasticloadbalancing:DescribeTargetGroupAttributes"));
     }),
@@ -338,12 +341,12 @@ const CASES: &[Case] = &[
         |facts| {
             mysql(facts, "orders-parameters");
             facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
-            group(facts).health_check.interval = 30;
+            group(facts).health_check.interval = Some(30);
         },
     ),
     warns("health_check", "unhealthy after 60 s", "raise max_connect_errors first", |facts| {
         mysql(facts, "default.aurora-mysql8.0");
-        group(facts).health_check.interval = 30;
+        group(facts).health_check.interval = Some(30);
     }),
     warns(
         "health_check",
@@ -351,7 +354,7 @@ const CASES: &[Case] = &[
         "if the database is MySQL or MariaDB and its max_connect_errors is low, raise",
         |facts| {
             facts.database = Err(denied("rds:DescribeDBClusters"));
-            group(facts).health_check.interval = 30;
+            group(facts).health_check.interval = Some(30);
         },
     ),
     warns(
@@ -608,7 +611,7 @@ fn one_cause_is_reported_once() {
         }),
         (&["warning connect_errors"], |facts| {
             mysql(facts, "default.aurora-mysql8.0");
-            group(facts).health_check.interval = 30;
+            group(facts).health_check.interval = Some(30);
         }),
     ];
     for (expected, fault) in worlds {
@@ -640,7 +643,7 @@ fn connect_errors_are_those_of_checks_of_the_databases_port() {
     let mut facts = healthy_facts();
     mysql(&mut facts, "default.aurora-mysql8.0");
     let check = &mut group(&mut facts).health_check;
-    (check.port, check.protocol, check.interval) = ("8080".into(), "HTTP".into(), 30);
+    (check.port, check.protocol, check.interval) = ("8080".into(), "HTTP".into(), Some(30));
     let findings = findings(&binding(), &facts);
     let fix = findings.into_iter().find(|it| it.check == "health_check").unwrap().fix.unwrap();
     assert!(fix.starts_with("`aws elbv2 modify-target-group "), "{fix}");
@@ -651,7 +654,7 @@ fn connect_errors_are_those_of_checks_of_the_databases_port() {
 fn faster_health_check_keeps_its_protocol_and_port() {
     let mut facts = healthy_facts();
     let check = &mut group(&mut facts).health_check;
-    (check.port, check.protocol, check.interval) = ("8080".into(), "HTTP".into(), 30);
+    (check.port, check.protocol, check.interval) = ("8080".into(), "HTTP".into(), Some(30));
     let findings = findings(&binding(), &facts);
     let fix = findings.into_iter().find(|it| it.check == "health_check").unwrap().fix.unwrap();
     let pace =
