@@ -95,7 +95,7 @@ impl Finding {
         Self { level: Severity::NotExamined, fix: Some(fix.into()), ..Self::ok(check, observed) }
     }
 
-    pub(super) fn unread(check: &'static str, unread: &Unread, not_checked: &str) -> Self {
+    pub(super) fn not_examined_because(check: &'static str, unread: &Unread, not_checked: &str) -> Self {
         let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
         Self::not_examined(check, format!("{not_checked}: {}", unread.reason), fix)
     }
@@ -148,7 +148,7 @@ impl<T> FactOr<T> for Fact<T> {
     }
 
     fn or_not_examined(&self, check: &'static str, not_checked: &str) -> Checked<&T> {
-        self.as_ref().map_err(|unread| Finding::unread(check, unread, not_checked))
+        self.as_ref().map_err(|unread| Finding::not_examined_because(check, unread, not_checked))
     }
 }
 

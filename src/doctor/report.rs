@@ -11,7 +11,7 @@ use crate::discovery::Unbound;
 pub struct DoctorReport {
     pub counts: Counts,
     pub general: Vec<Finding>,
-    /// Checks that nothing could be observed for.
+    /// Checks whose facts could not be read.
     pub not_examined: Vec<Finding>,
     pub bindings: Vec<BindingFindings>,
 }
@@ -31,7 +31,7 @@ pub struct BindingFindings {
     pub target_group: String,
     /// The worst first, otherwise in the order of the path from the endpoint to the targets.
     pub findings: Vec<Finding>,
-    /// Checks that nothing could be observed for.
+    /// Checks whose facts could not be read.
     pub not_examined: Vec<Finding>,
 }
 

@@ -45,7 +45,7 @@ struct HeldTargets<'a> {
 impl<'a> HeldTargets<'a> {
     fn check_registered(&self, address: &str, is_admitted: bool) -> Finding {
         let context = self.context;
-        let what = context.target();
+        let what = context.target_noun();
         let Some(Health { state, reason, .. }) =
             self.targets.get(address).filter(|health| !health.is_draining())
         else {

@@ -53,7 +53,7 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
     let outside: Vec<&str> =
         of_addresses.iter().filter(|zone| !is_served(zone)).map(String::as_str).collect();
     if !outside.is_empty() {
-        let what = context.target();
+        let what = context.target_noun();
         let observed = format!("the {what} is in {}, and the load balancer in {list}", outside.join(", "));
         let fix = add_zones(context, load_balancer, &outside);
         if of_addresses.iter().any(|zone| is_served(&zone)) {
@@ -80,7 +80,7 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
 fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<Finding> {
     const CHECK: &str = "failover_zones";
     if let Some(unread) = context.unread_database() {
-        return Some(Finding::unread(CHECK, unread, "the zones of the database's instances"));
+        return Some(Finding::not_examined_because(CHECK, unread, "the zones of the database's instances"));
     }
     let hosts = context.hosts();
     if hosts.is_empty() {

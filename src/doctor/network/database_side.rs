@@ -63,7 +63,7 @@ pub fn load_balancer_subnets<'n>(load_balancer: &LoadBalancer, subnets: &'n Subn
 
 pub fn subnets_not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
     if let Some(unread) = context.unread_database() {
-        return Finding::unread(check, unread, what);
+        return Finding::not_examined_because(check, unread, what);
     }
     let observed = format!("{what}: the subnets of one side, or what applies to them, are not known");
     let addresses = addresses(context);

@@ -35,7 +35,7 @@ pub enum Designation {
     Fixed(&'static str),
     /// By the cluster's reader endpoint. It may be a path for readers.
     Readers,
-    /// Perhaps: it has this, and the doctor does not know what that holds after a failover.
+    /// Not decidable: names the kind of resource.
     Unjudged(&'static str),
 }
 
@@ -218,7 +218,7 @@ fn check_gateway(context: CheckContext<'_>, path: &LatticePath) -> Checked<Vec<F
         ingress: INGRESS,
         security_groups,
         subnets: path.subnets.iter().flat_map(|subnets| subnets.values()).collect(),
-        has_health_checks: false,
+        is_known_to_connect: false,
         database_ranges: Vec::new(),
     };
     findings.extend(source.check(&path.rules, &path.subnets));

@@ -33,7 +33,7 @@ pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network
         ingress: OF_DATABASE,
         security_groups: &load_balancer.security_groups,
         subnets: of_zones.unwrap_or_default(),
-        has_health_checks: database_side::is_reached(context),
+        is_known_to_connect: database_side::is_reached(context),
         database_ranges: subnets.map(|subnets| database_side::ranges(context, subnets)).unwrap_or_default(),
     };
     let mut findings = Vec::new();
@@ -100,8 +100,8 @@ pub struct Source<'a> {
     pub ingress: &'static str,
     pub security_groups: &'a [String],
     pub subnets: Vec<&'a Subnet>,
-    /// Whether a healthy target shows that it gets through, from one of its subnets at least.
-    pub has_health_checks: bool,
+    /// Whether healthy targets show that it gets through, from one of its subnets at least.
+    pub is_known_to_connect: bool,
     /// The ranges of the database's subnets, which a new outbound rule is for.
     pub database_ranges: Vec<IpNet>,
 }
@@ -142,7 +142,7 @@ impl Source<'_> {
             allowed.iter().any(|rule| match &rule.peer {
                 Peer::Cidr(cidr) => cidr.contains(address),
                 Peer::Group(group) => of_database.contains(group),
-                Peer::PrefixList(_) => self.has_health_checks,
+                Peer::PrefixList(_) => self.is_known_to_connect,
             })
         };
         let missing: Vec<&IpAddr> = addresses.iter().filter(|address| !reaches(address)).collect();
@@ -186,7 +186,7 @@ impl Source<'_> {
         let allowed = allowing(rules, context.security_groups(), false, port);
         let is_admitted = allowed.iter().any(|rule| match &rule.peer {
             Peer::Group(group) => self.security_groups.contains(group),
-            Peer::PrefixList(_) => self.has_health_checks,
+            Peer::PrefixList(_) => self.is_known_to_connect,
             Peer::Cidr(_) => false,
         });
         let cidrs = self.subnets.iter().flat_map(|subnet| &subnet.cidrs);
@@ -211,7 +211,7 @@ impl Source<'_> {
         let missing: Vec<IpNet> = missing.map(|cidr| **cidr).collect();
         let groups = context.security_groups().join(", ");
         let admits = format!("{groups} admits {name} to port {port}");
-        if is_admitted || uncovered.is_empty() || (missing.is_empty() && self.has_health_checks) {
+        if is_admitted || uncovered.is_empty() || (missing.is_empty() && self.is_known_to_connect) {
             return Some(Finding::ok(ingress, admits));
         }
         if missing.is_empty() {
@@ -243,7 +243,7 @@ impl Source<'_> {
     }
 
     fn cut_off(&self, check: &'static str, observed: String, impact: &str, fix: String) -> Finding {
-        if self.has_health_checks {
+        if self.is_known_to_connect {
             return database_side::cut_off(self.context, check, observed, impact, fix);
         }
         Finding::problem(check, observed, format!("{impact}: clients are cut off"), fix)
