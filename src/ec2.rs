@@ -14,7 +14,7 @@ use crate::doctor::network::{
 use crate::error::Error;
 
 /// The numbers of TCP and of all protocols, as EC2 writes them.
-const TCP: [&str; 3] = ["tcp", "6", "-1"];
+const PROTOCOLS_WITH_TCP: [&str; 3] = ["tcp", "6", "-1"];
 /// The entry that denies what no other entry allows has this number; it is in every ACL.
 const DEFAULT_ENTRY: i32 = 32767;
 
@@ -98,7 +98,7 @@ fn service(found: ServiceConfiguration) -> Service {
 
 fn rule(found: SecurityGroupRule) -> Option<Rule> {
     let cidr = found.cidr_ipv4().or(found.cidr_ipv6()).and_then(|cidr| cidr.parse().ok()).map(Peer::Cidr);
-    let is_tcp = found.ip_protocol().is_some_and(|protocol| TCP.contains(&protocol));
+    let is_tcp = found.ip_protocol().is_some_and(|protocol| PROTOCOLS_WITH_TCP.contains(&protocol));
     Some(Rule {
         is_egress: found.is_egress().unwrap_or(false),
         ports: is_tcp.then(|| ports(found.from_port(), found.to_port())),
@@ -140,7 +140,7 @@ fn acl(found: NetworkAcl) -> Acl {
 
 fn entry(found: &NetworkAclEntry) -> Option<AclEntry> {
     let number = found.rule_number().filter(|number| *number < DEFAULT_ENTRY)?;
-    found.protocol().filter(|protocol| TCP.contains(protocol))?;
+    found.protocol().filter(|protocol| PROTOCOLS_WITH_TCP.contains(protocol))?;
     let range = found.port_range();
     Some(AclEntry {
         number: u16::try_from(number).ok()?,

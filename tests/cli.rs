@@ -441,7 +441,7 @@ mod output {
             let estate = &mut aws.state().estate;
             estate.load_balancers[0].2.clear();
             estate.attributes.clear();
-            estate.health_check.interval = 30;
+            estate.health_check.interval = Some(30);
         }
         let done = run(&aws, &["doctor"]).await;
         let table = done.table();

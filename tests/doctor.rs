@@ -86,7 +86,7 @@ async fn every_estate_fault_is_found_through_the_apis() {
     let cases: &[Case] = &[
         ("problem database", |estate| estate.status = "stopped"),
         ("problem database_port", |estate| estate.database_port = 3306),
-        ("warning health_check", |estate| estate.health_check.interval = 30),
+        ("warning health_check", |estate| estate.health_check.interval = Some(30)),
         ("warning deregistration", |estate| estate.attributes.clear()),
         ("problem proxy_protocol", |estate| {
             estate.attributes.insert("proxy_protocol_v2.enabled".into(), "true".into());

@@ -124,7 +124,7 @@ async fn faults_are_found_through_the_apis() {
     {
         let mut state = aws.state();
         state.network.ec2.insert("DescribeVpcEndpointConnections", connections("pendingAcceptance"));
-        state.network.metrics.as_mut().unwrap().insert("SecurityGroupBlockedFlowCount_Inbound_TCP", 9.0);
+        state.network.metrics.as_mut().unwrap().insert("SecurityGroupBlockedFlowCount_Inbound_TCP", 90.0);
         state
             .network
             .rules(&[rule("sg-balancer", true, "sg-database"), rule("sg-database", true, "0.0.0.0/0")]);
@@ -138,7 +138,7 @@ async fn faults_are_found_through_the_apis() {
     says(&done, "endpoint_connections", "fix", "accept-vpc-endpoint-connections");
     says(&done, "allowed_principals", "fix", "--add-allowed-principals arn:aws:iam::111111111111:root");
     says(&done, "security_groups", "observed", "sg-balancer has no inbound rule for port 5432");
-    says(&done, "blocked_flows", "observed", "9 connections blocked from clients");
+    says(&done, "blocked_flows", "observed", "90 connections blocked from clients");
     says(&done, "database_ingress", "fix", "UserIdGroupPairs=[{GroupId=sg-balancer}]");
     assert_eq!(finding(&done, "targets")["cause"], "database_ingress");
     assert_eq!(level(&done, "load_balancer_egress"), "ok");

@@ -110,13 +110,13 @@ async fn converse(mut stream: TcpStream, expected: Protocol, limits: Limits) -> 
         _ => (limits.again, limits.answer),
     };
     if expected != Protocol::Postgres {
-        let outcome = listen(&mut stream, greeting).await;
+        let outcome = listen(&mut stream, expected, greeting).await;
         if outcome != Outcome::Silent {
             return outcome;
         }
     }
     match stream.write_all(&SSL_REQUEST).await {
-        Ok(()) => listen(&mut stream, answer).await,
+        Ok(()) => listen(&mut stream, expected, answer).await,
         Err(_) => Outcome::Closed,
     }
 }
@@ -125,7 +125,7 @@ async fn say_hello(host: &str, address: SocketAddr, limits: Limits) -> io::Resul
     let hello = client_hello(host).map_err(io::Error::other)?;
     let mut stream = timeout(limits.connect, TcpStream::connect(address)).await??;
     stream.write_all(&hello).await?;
-    Ok(listen(&mut stream, limits.again).await)
+    Ok(listen(&mut stream, Protocol::Unknown, limits.again).await)
 }
 
 /// The first message of a TLS client. What comes back is not verified: that it is TLS is all that counts.
@@ -142,14 +142,17 @@ fn client_hello(host: &str) -> Result<Vec<u8>, rustls::Error> {
     Ok(hello)
 }
 
-async fn listen(stream: &mut TcpStream, limit: Duration) -> Outcome {
+async fn listen(stream: &mut TcpStream, expected: Protocol, limit: Duration) -> Outcome {
     let mut answer = Vec::new();
     let reading = async {
-        while stream.read_buf(&mut answer).await? > 0 && !is_complete(&answer) && answer.len() < MAX_ANSWER {}
+        while stream.read_buf(&mut answer).await? > 0
+            && !is_complete(&answer, expected)
+            && answer.len() < MAX_ANSWER
+        {}
         Ok::<_, io::Error>(())
     };
     let in_time = timeout(limit, reading).await.is_ok();
-    if answer.is_empty() && !in_time { Outcome::Silent } else { parse_answer(&answer) }
+    if answer.is_empty() && !in_time { Outcome::Silent } else { parse_answer(&answer, expected) }
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ pub fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
     findings_with(CheckContext::new(binding, facts), PathFindings::default())
 }
 
-/// The findings of every check, in the order of the path from the endpoint to the targets. A handshake sees what is
-/// left of it all.
+/// The findings of every check, in the order of the path from the endpoint to the targets. The handshake comes last, as
+/// a consequence of the others.
 pub fn findings_with(context: CheckContext<'_>, path: PathFindings) -> Vec<Finding> {
     let PathFindings { network, handshake } = path;
     let mut findings = database::findings(context);

@@ -17,15 +17,15 @@ use crate::text::Joined as _;
 
 const CHECK: &str = "connect_errors";
 /// The value that the fix sets. Health checks do not reach it in a hundred years.
-const MANY: u64 = 1_000_000_000;
+const RAISED_LIMIT: u64 = 1_000_000_000;
 /// The doctor accepts this value or more. Without any login, a block then takes eleven days of health checks at 10 s.
-const ENOUGH: u64 = 100_000;
+const MIN_SAFE_LIMIT: u64 = 100_000;
 const OF_DATABASE: &str = "max_connect_errors of the database";
 
 type NamedGroup<'g> = (&'g str, &'g ParameterGroup<'g>);
 
 pub fn check_connect_errors(context: CheckContext<'_>) -> Checked<Option<Finding>> {
-    if !context.facts.group.as_ref().is_ok_and(|group| group.health_check.enabled) {
+    if !checks_reach_the_server(context) {
         return Ok(None);
     }
     let not_checked = format!("{OF_DATABASE}, if it is MySQL or MariaDB");
@@ -46,7 +46,7 @@ pub fn check_connect_errors(context: CheckContext<'_>) -> Checked<Option<Finding
         return Ok(Some(limit_is_low(context, database, &low)));
     }
     if let Some(unread) = groups.keys().find_map(|name| protecting_parameter(context, name)?.err()) {
-        return Err(Finding::unread(CHECK, unread, OF_DATABASE));
+        return Err(Finding::not_examined_because(CHECK, unread, OF_DATABASE));
     }
     let pending: Vec<_> = all().filter(|(_, group)| !group.pending.is_empty()).collect();
     if !pending.is_empty() {
@@ -56,12 +56,19 @@ pub fn check_connect_errors(context: CheckContext<'_>) -> Checked<Option<Finding
     Ok(Some(Finding::ok(CHECK, format!("{list} protects the load balancer from error 1129"))))
 }
 
+/// Whether the health checks are on, and connect to the port that the targets are registered with.
+fn checks_reach_the_server(context: CheckContext<'_>) -> bool {
+    let group = context.facts.group.as_ref();
+    group.is_ok_and(|group| group.health_check.enabled && group.health_check.is_of_port(context.port()))
+}
+
 /// Whether the server can block the load balancer. More frequent health checks would then block it sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
     Protected,
     Unprotected,
-    /// It may be a server of MySQL or MariaDB, or its parameters are not known, or may wait for a reboot.
+    /// It may be a server of MySQL or MariaDB, or its parameters are not known, or may wait for a reboot, or the health
+    /// checks do not connect to it.
     Unknown,
 }
 
@@ -77,7 +84,9 @@ pub fn protection(context: CheckContext<'_>) -> Protection {
     let groups = parameter_groups(database, context.hosts());
     let parameter = |name: &str| protecting_parameter(context, name);
     if groups.keys().any(|name| parameter(name) == Some(Ok(None))) {
-        return Protection::Unprotected;
+        // Otherwise the check of connect_errors has no finding.
+        let is_blocked_by_checks = checks_reach_the_server(context);
+        return if is_blocked_by_checks { Protection::Unprotected } else { Protection::Unknown };
     }
     let is_safe = |(name, group): (&&str, &ParameterGroup<'_>)| {
         group.pending.is_empty() && matches!(parameter(name), Some(Ok(Some(_))))
@@ -95,7 +104,7 @@ fn protecting_parameter<'a>(
         let value = |name: &str| parameters.get(name).map(String::as_str);
         let errors = value("max_connect_errors").and_then(|errors| errors.parse::<u64>().ok());
         let protecting = [
-            ("max_connect_errors", errors.is_some_and(|errors| errors >= ENOUGH)),
+            ("max_connect_errors", errors.is_some_and(|errors| errors >= MIN_SAFE_LIMIT)),
             ("skip_name_resolve", matches!(value("skip_name_resolve"), Some("1" | "ON" | "on"))),
             ("host_cache_size", value("host_cache_size") == Some("0")),
         ];
@@ -159,7 +168,8 @@ fn cli_name(kind: DatabaseKind) -> &'static str {
 }
 
 fn set_parameter(context: CheckContext<'_>, kind: DatabaseKind, group: &str) -> String {
-    let parameter = format!("ParameterName=max_connect_errors,ParameterValue={MANY},ApplyMethod=immediate");
+    let parameter =
+        format!("ParameterName=max_connect_errors,ParameterValue={RAISED_LIMIT},ApplyMethod=immediate");
     let modify = format!("rds modify-{0} --{0}-name", cli_name(kind));
     context.aws(&modify, &[group, "--parameters", &parameter])
 }

@@ -33,7 +33,7 @@ impl<'a> CheckContext<'a> {
     }
 
     /// What the findings call a target that belongs in the group.
-    pub(super) fn target(self) -> &'static str {
+    pub(super) fn target_noun(self) -> &'static str {
         match self.binding.role {
             Role::Writer => "writer",
             Role::Readers => "reader",

@@ -161,7 +161,7 @@ fn unknown(context: CheckContext<'_>) -> Finding {
                   scheduled check";
     let fix = "if the identifier is wrong, set the binding's `database`; if the database is elsewhere, run the function in its \
                account and Region";
-    Finding::warning("database", observed, impact, fix)
+    Finding::warning("database", observed, impact, fix).of_kind(FindingKind::NoSuchDatabase)
 }
 
 fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
@@ -172,7 +172,10 @@ fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
     let is_among = |states: &[&str]| states.iter().any(|state| status.starts_with(state));
     if is_among(&DOWN) {
         let impact = "the database serves no clients, whatever the load balancer does";
-        let fix = format!("read the database's events: {events}");
+        let fix = match status.as_str() {
+            "stopped" => format!("start it: {}", start(context, database)),
+            _ => format!("read the database's events: {events}"),
+        };
         return Finding::problem("database", observed, impact, fix);
     }
     if is_among(&UP) {
@@ -180,6 +183,15 @@ fn check_status(context: CheckContext<'_>, database: &Database) -> Finding {
     }
     let impact = "connections may break and the address may change while the database is in this state";
     Finding::warning("database", observed, impact, format!("wait until the database is available: {events}"))
+}
+
+/// An instance of a cluster stops and starts with the cluster.
+fn start(context: CheckContext<'_>, database: &Database) -> String {
+    let (kind, identifier) = match &database.member_of {
+        Some(cluster) => (DatabaseKind::Cluster, cluster),
+        None => (database.kind, &database.identifier),
+    };
+    context.aws(&format!("rds start-db-{kind} --db-{kind}-identifier"), &[identifier])
 }
 
 fn check_port(context: CheckContext<'_>, database: &Database) -> Option<Finding> {

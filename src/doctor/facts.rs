@@ -140,6 +140,13 @@ pub struct Host {
     pub needs_reboot: bool,
 }
 
+impl Host {
+    /// Whether it is in this VPC, as far as is known.
+    pub fn is_in_vpc(&self, vpc: Option<&str>) -> bool {
+        self.vpc.as_deref().zip(vpc).is_none_or(|(own, vpc)| own == vpc)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// `ip`, `instance`, `alb` or `lambda`.
@@ -163,8 +170,15 @@ pub struct HealthCheck {
     /// `traffic-port`, or a number.
     pub port: String,
     /// Seconds between two checks.
-    pub interval: u32,
-    pub unhealthy_threshold: u32,
+    pub interval: Option<u32>,
+    pub unhealthy_threshold: Option<u32>,
+}
+
+impl HealthCheck {
+    /// Whether it checks this port of the targets, with which they are registered.
+    pub fn is_of_port(&self, port: Option<u16>) -> bool {
+        self.port == "traffic-port" || port.is_some_and(|port| self.port == port.to_string())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

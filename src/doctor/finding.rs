@@ -47,6 +47,10 @@ pub(crate) enum FindingKind {
     Unread(Unread),
     /// The check needs a fact that another finding reports as unread.
     Unknown,
+    /// The RDS API has no database of the endpoint's identifier.
+    NoSuchDatabase,
+    /// The health check finds a dead target late.
+    SlowDetection,
     /// The function refuses such a group or binding, so a check changes nothing.
     Refused,
     /// The group does not hold the endpoint's addresses alone. A check fixes that.
@@ -91,7 +95,7 @@ impl Finding {
         Self { level: Severity::NotExamined, fix: Some(fix.into()), ..Self::ok(check, observed) }
     }
 
-    pub(super) fn unread(check: &'static str, unread: &Unread, not_checked: &str) -> Self {
+    pub(super) fn not_examined_because(check: &'static str, unread: &Unread, not_checked: &str) -> Self {
         let fix = unread.fix.as_deref().unwrap_or(FIND_THE_CAUSE);
         Self::not_examined(check, format!("{not_checked}: {}", unread.reason), fix)
     }
@@ -144,7 +148,7 @@ impl<T> FactOr<T> for Fact<T> {
     }
 
     fn or_not_examined(&self, check: &'static str, not_checked: &str) -> Checked<&T> {
-        self.as_ref().map_err(|unread| Finding::unread(check, unread, not_checked))
+        self.as_ref().map_err(|unread| Finding::not_examined_because(check, unread, not_checked))
     }
 }
 

@@ -85,9 +85,12 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     const CHECK: &str = "health_check";
     let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } = check;
     // The API keeps the settings that the command does not give.
-    let modify = "elbv2 modify-target-group --target-group-arn {} --health-check-enabled \
-                  --health-check-protocol TCP --health-check-port traffic-port";
-    let repaired = || context.aws(modify, &[context.group_arn()]);
+    let modify = |options: &str| {
+        let modify = format!("elbv2 modify-target-group --target-group-arn {{}} {options}");
+        context.aws(&modify, &[context.group_arn()])
+    };
+    let repaired =
+        || modify("--health-check-enabled --health-check-protocol TCP --health-check-port traffic-port");
     if !enabled {
         let impact = "a dead target looks healthy, so the load balancer sends clients to it";
         return Finding::warning(CHECK, "disabled", impact, repaired());
@@ -96,14 +99,19 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
         let impact = "a database does not answer it, so every target is unhealthy";
         return Finding::problem(CHECK, format!("by {protocol}"), impact, repaired());
     }
-    let is_traffic_port =
-        port == "traffic-port" || context.port().is_some_and(|ours| *port == ours.to_string());
+    let is_traffic_port = check.is_of_port(context.port());
     if !is_traffic_port && protocol == "TCP" {
         let impact = "it does not show whether the database answers";
         let fix = format!("let it check the database's port: {}", repaired());
         return Finding::warning(CHECK, format!("checks port {port}"), impact, fix);
     }
-    let seconds = interval * unhealthy_threshold;
+    let (Some(interval), Some(unhealthy_threshold)) = (interval, unhealthy_threshold) else {
+        let show = context.aws("elbv2 describe-target-groups --target-group-arns", &[context.group_arn()]);
+        let observed =
+            "how soon a dead target is unhealthy: the ELB API does not say how often it is checked";
+        return Finding::not_examined(CHECK, observed, format!("see the group's health check: {show}"));
+    };
+    let seconds = interval.saturating_mul(*unhealthy_threshold);
     let observed = format!(
         "{protocol} every {interval} s, {unhealthy_threshold} failures: a dead target is unhealthy after {seconds} s"
     );
@@ -113,11 +121,12 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
     let impact =
         "for that long, new connections go to a dead target, and a new target waits for its first check";
     // A present time-out above the new interval would be refused.
-    let pace =
-        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
-    let faster = context.aws(&format!("{modify} {pace}"), &[context.group_arn()]);
-    // More health checks reach the limit of a MySQL server sooner.
+    let faster = modify(
+        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2",
+    );
+    // More health checks reach the limit of a MySQL server sooner, if they connect to it.
     let fix = match connect_errors::protection(context) {
+        _ if !is_traffic_port => faster,
         Protection::Protected => faster,
         Protection::Unprotected => {
             "raise max_connect_errors first, see connect_errors; then run the doctor again".to_owned()
@@ -127,7 +136,7 @@ fn check_health_check(context: CheckContext<'_>, check: &HealthCheck) -> Finding
              then: {faster}"
         ),
     };
-    Finding::warning(CHECK, observed, impact, fix)
+    Finding::warning(CHECK, observed, impact, fix).of_kind(FindingKind::SlowDetection)
 }
 
 fn has_healthy_target(context: CheckContext<'_>) -> bool {

@@ -114,10 +114,14 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Whether more bytes can change what [`parse_answer`] makes of these.
-pub fn is_complete(answer: &[u8]) -> bool {
+/// True if further bytes cannot change the result of [`parse_answer`].
+pub fn is_complete(answer: &[u8], expected: Protocol) -> bool {
     match answer {
         [b'S' | b'N'] => true,
+        // An error of PostgreSQL: the letter, then a length that counts itself. It looks like a MySQL packet.
+        [b'E', a, b, c, d, ..] if expected == Protocol::Postgres && *a == 0 => {
+            answer.len() as u64 > u64::from(u32::from_be_bytes([*a, *b, *c, *d]))
+        }
         // The start of a MySQL packet, perhaps. A greeting is shorter than 256 bytes.
         [] | [_] | [_, 0] | [_, 0, 0] => false,
         [low, middle, high, 0, ..] => {
@@ -133,9 +137,13 @@ pub fn is_complete(answer: &[u8]) -> bool {
 }
 
 /// What the server's first bytes say. Nothing, where it closed the connection.
-pub fn parse_answer(answer: &[u8]) -> Outcome {
+pub fn parse_answer(answer: &[u8], expected: Protocol) -> Outcome {
     match answer {
         [] => Outcome::Closed,
+        // The length of an error may look like the header of a MySQL packet, and the other way round.
+        [b'E', message @ ..] if expected == Protocol::Postgres => {
+            Outcome::PostgresError(postgres_message(message))
+        }
         // A TLS record: an alert, or a handshake.
         [0x15 | 0x16, 3, ..] => Outcome::Tls,
         [_, _, _, 0, MYSQL_PROTOCOL, version @ ..] => {
@@ -195,8 +203,15 @@ fn check_handshake(context: CheckContext<'_>, handshake: &Handshake) -> Checked<
     if bad.is_empty() {
         return Ok(Finding::ok(CHECK, observed));
     }
-    let Some(fault) = bad.iter().map(|reply| &reply.outcome).find(|it| **it != Outcome::Unfinished) else {
+    if bad.iter().all(|reply| reply.outcome == Outcome::Unfinished) {
         return Ok(Finding::not_examined(CHECK, observed, RAISE_TIMEOUT));
+    }
+    let Some(fault) = bad.iter().map(|reply| &reply.outcome).find(|it| is_a_fault(it, expected)) else {
+        let observed = format!(
+            "{observed}. The database's engine is not known, and Oracle and SQL Server may do so, too"
+        );
+        let fix = "run the doctor where it may ask the RDS API about the database, see the finding database";
+        return Ok(Finding::not_examined(CHECK, observed, fix));
     };
     // A good answer from another address shows that the load balancer is within reach.
     if replies.iter().all(|reply| reply.outcome == Outcome::Unfinished || is_out_of_reach(reply)) {
@@ -221,6 +236,16 @@ fn is_good(outcome: &Outcome, expected: Protocol) -> bool {
         Outcome::Mysql { .. } => matches!(expected, Protocol::Mysql | Protocol::Unknown),
         Outcome::Connected => true,
         _ => false,
+    }
+}
+
+/// Whether a bad outcome shows a fault. Oracle and SQL Server do not answer PostgreSQL's first message, and SQL Server
+/// may speak TLS from the first byte (TDS 8.0).
+fn is_a_fault(outcome: &Outcome, expected: Protocol) -> bool {
+    match outcome {
+        Outcome::Unfinished => false,
+        Outcome::Closed | Outcome::Silent | Outcome::Tls => expected != Protocol::Unknown,
+        _ => true,
     }
 }
 

@@ -94,7 +94,10 @@ fn check_share(context: CheckContext<'_>, listener: &Listener) -> Option<Finding
         || format!("if this weight is not meant, forward to this group alone: {}", modify(context, listener));
     if !listener.serves(group) {
         let observed = format!("{} with weight 0", describe(listener));
-        let impact = format!("all connections go to the target group {others}");
+        let impact = match others.as_str() {
+            "" => "no target group has a weight, so no connection goes anywhere".to_owned(),
+            others => format!("all connections go to the target group {others}"),
+        };
         return Some(Finding::problem(CHECK, observed, impact, fix()));
     }
     if others.is_empty() {
@@ -150,24 +153,24 @@ pub fn check_idle_timeout(
     const ATTRIBUTE: &str = "tcp.idle_timeout.seconds";
     // In seconds (NLB guide, "Listener attributes").
     const DEFAULT: u32 = 350;
-    let Some(attributes) = &attached.listener_attributes else { return Ok(None) };
+    let serving = attached.serving(context.group_arn(), context.port());
+    let (Some(attributes), Some(listener)) = (&attached.listener_attributes, serving) else {
+        return Ok(None);
+    };
     let attributes = attributes.or_not_examined(CHECK, "after how long an idle connection is cut")?;
     let seconds = attributes.get(ATTRIBUTE).and_then(|value| value.parse().ok()).unwrap_or(DEFAULT);
     let observed = format!("a connection is cut after {seconds} s without a packet");
     if seconds >= DEFAULT {
         return Ok(Some(Finding::ok(CHECK, observed)));
     }
-    let raise = match attached.serving(context.group_arn(), context.port()) {
-        Some(Listener { arn, .. }) => {
-            let attribute = format!("Key={ATTRIBUTE},Value={DEFAULT}");
-            let modify = "elbv2 modify-listener-attributes --listener-arn {} --attributes {}";
-            let modify = context.aws(modify, &[arn, &attribute]);
-            format!("raise this time-out to AWS's default of {DEFAULT} s: {modify}")
-        }
-        None => format!("raise {ATTRIBUTE} of the listener to {DEFAULT} or more"),
-    };
+    let attribute = format!("Key={ATTRIBUTE},Value={DEFAULT}");
+    let modify = "elbv2 modify-listener-attributes --listener-arn {} --attributes {}";
+    let modify = context.aws(modify, &[&listener.arn, &attribute]);
     let impact =
         "connection pools of clients keep idle connections for longer than that, and then find them reset";
-    let fix = format!("let the clients send TCP keepalives more often than every {seconds} s, or {raise}");
+    let fix = format!(
+        "let the clients send TCP keepalives more often than every {seconds} s, or raise this time-out to AWS's default of \
+         {DEFAULT} s: {modify}"
+    );
     Ok(Some(Finding::warning(CHECK, observed, impact, fix)))
 }

@@ -11,11 +11,25 @@ pub fn findings(context: CheckContext<'_>) -> Checked<Vec<Finding>> {
     if group.load_balancers.is_empty() {
         let observed = "the target group is attached to no load balancer";
         let impact = "no client reaches the database through this group";
-        return Ok(vec![Finding::problem("load_balancer", observed, impact, listeners::attach(context))]);
+        let detached = Finding::problem("load_balancer", observed, impact, listeners::attach(context));
+        return Ok([detached].into_iter().chain(unread_candidates(context)).collect());
     }
     let not_checked = "the load balancer's scheme, zones, listeners, security groups and cross-zone setting";
     let load_balancers = context.facts.load_balancers.or_warning("load_balancer", not_checked)?;
     Ok(load_balancers.iter().flat_map(|attached| findings_about(context, group, attached)).collect())
+}
+
+/// The finding that the load balancers to which the group could be attached, or their listeners, could not be read.
+fn unread_candidates(context: CheckContext<'_>) -> Option<Finding> {
+    let not_checked = "which internal load balancer of the VPC could forward to the group";
+    match context.facts.load_balancers_of_vpc.or_not_examined("load_balancer", not_checked) {
+        Ok(found) => {
+            let mut listeners =
+                found.iter().map(|it| it.listeners.or_not_examined("load_balancer", not_checked));
+            listeners.find_map(Result::err)
+        }
+        Err(unread) => Some(unread),
+    }
 }
 
 fn findings_about(context: CheckContext<'_>, group: &Group, attached: &LoadBalancerFacts) -> Vec<Finding> {

@@ -11,7 +11,7 @@ use crate::discovery::Unbound;
 pub struct DoctorReport {
     pub counts: Counts,
     pub general: Vec<Finding>,
-    /// Checks that nothing could be observed for.
+    /// Checks whose facts could not be read.
     pub not_examined: Vec<Finding>,
     pub bindings: Vec<BindingFindings>,
 }
@@ -31,7 +31,7 @@ pub struct BindingFindings {
     pub target_group: String,
     /// The worst first, otherwise in the order of the path from the endpoint to the targets.
     pub findings: Vec<Finding>,
-    /// Checks that nothing could be observed for.
+    /// Checks whose facts could not be read.
     pub not_examined: Vec<Finding>,
 }
 
@@ -160,10 +160,9 @@ fn is_cause(cause: &Finding, finding: &Finding) -> bool {
         (FindingKind::Unread(one), FindingKind::Unread(other), _) => one.failed_alike(other),
         // What the next failover does has not caused anything yet.
         (FindingKind::NextFailover, _, _) => false,
-        (_, _, ("endpoint_kind", "database") | ("target_type", "protocol") | ("protocol", "listener")) => {
-            true
-        }
-        (_, _, ("connect_errors", "health_check") | ("endpoint_kind", "writer")) => true,
+        (_, _, ("target_type", "protocol") | ("protocol", "listener") | ("endpoint_kind", "writer")) => true,
+        (_, FindingKind::NoSuchDatabase, ("endpoint_kind", _)) => true,
+        (_, FindingKind::SlowDetection, ("connect_errors", _)) => true,
         (FindingKind::Unread(_), FindingKind::Unknown, ("attributes", "cross_zone")) => true,
         (FindingKind::Refused, FindingKind::OutOfSync, _) => true,
         // The endpoint is the wrong name: to register its addresses would make it worse.
@@ -211,6 +210,18 @@ mod tests {
         let report = DoctorReport::new(vec![dry_run], vec![binding], &[]);
         let causes = report.bindings[0].findings.iter().map(|finding| finding.cause.as_deref());
         assert_eq!(causes.collect::<Vec<_>>(), [Some("dry_run"); 2]);
+    }
+
+    #[test]
+    fn only_a_slow_health_check_follows_from_connect_errors() {
+        let check = |kind| Finding::warning("health_check", "one", "impact", "fix").of_kind(kind);
+        for (kind, cause) in
+            [(FindingKind::SlowDetection, Some("connect_errors")), (FindingKind::Observed, None)]
+        {
+            let connect_errors = Finding::warning("connect_errors", "low", "impact", "fix");
+            let binding = BindingFindings::new("e", "arn:g", vec![connect_errors, check(kind)]);
+            assert_eq!(binding.findings[1].cause.as_deref(), cause);
+        }
     }
 
     #[test]

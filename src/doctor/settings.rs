@@ -18,7 +18,7 @@ pub fn check_settings(config: &Config, time: Option<Duration>) -> Vec<Finding> {
     } else {
         // Here the settings are those of this computer: a setting that is ok says nothing about the function.
         findings.extend(config.dry_run.then(local_dry_run));
-        confirmation.observed += " here";
+        confirmation.observed += ", by the CONFIRM_SECONDS of this computer";
         findings.extend([confirmation].into_iter().filter(|finding| finding.level > Severity::Ok));
         findings.push(not_of_the_function());
     }

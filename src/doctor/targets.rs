@@ -45,7 +45,7 @@ struct HeldTargets<'a> {
 impl<'a> HeldTargets<'a> {
     fn check_registered(&self, address: &str, is_admitted: bool) -> Finding {
         let context = self.context;
-        let what = context.target();
+        let what = context.target_noun();
         let Some(Health { state, reason, .. }) =
             self.targets.get(address).filter(|health| !health.is_draining())
         else {
@@ -209,7 +209,10 @@ fn admit(context: CheckContext<'_>) -> String {
     };
     let port = context.port().unwrap_or_default().to_string();
     let by_port = "ec2 authorize-security-group-ingress --group-id {} --protocol tcp --port {}";
-    if let Some(source) = attached.load_balancer.security_groups.first() {
+    // In another VPC, a rule may not name the load balancer's group everywhere.
+    let vpc = attached.load_balancer.vpc.as_deref();
+    let is_same_vpc = context.writer_host().is_none_or(|host| host.is_in_vpc(vpc));
+    if let Some(source) = attached.load_balancer.security_groups.first().filter(|_| is_same_vpc) {
         let ingress = context.aws(by_port, &[group, &port, "--source-group", source]);
         return format!(
             "let the database's security group {group} admit the load balancer's {source}: {ingress} and check that {source} \

@@ -89,8 +89,8 @@ fn healthy_facts() -> Facts {
                 enabled: true,
                 protocol: "TCP".into(),
                 port: "traffic-port".into(),
-                interval: 10,
-                unhealthy_threshold: 2,
+                interval: Some(10),
+                unhealthy_threshold: Some(2),
             },
         }),
         attributes: Ok([

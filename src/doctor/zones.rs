@@ -18,8 +18,8 @@ pub fn findings(
     [zones].into_iter().chain(check_failover_zones(context, load_balancer)).chain([cross_zone])
 }
 
-/// The zones of the endpoint's addresses: by the targets, otherwise by the RDS API.
-fn zones_of_addresses(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> BTreeSet<String> {
+/// The zones of the endpoint's addresses, as far as they are known: by the targets, otherwise by the RDS API.
+fn known_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> BTreeSet<String> {
     let (Some(wanted), Ok(targets)) = (context.wanted(), &context.facts.targets) else {
         return BTreeSet::new();
     };
@@ -29,28 +29,31 @@ fn zones_of_addresses(context: CheckContext<'_>, load_balancer: &LoadBalancer) -
         return zones;
     }
     match context.writer_host() {
-        Some(host) if !is_in_vpc(host, load_balancer) => BTreeSet::from([ALL_ZONES.to_owned()]),
+        // Every zone reaches a target outside the load balancer's VPC.
+        Some(host) if !host.is_in_vpc(load_balancer.vpc.as_deref()) => BTreeSet::from([ALL_ZONES.to_owned()]),
         host => host.and_then(|host| host.zone.clone()).into_iter().collect(),
     }
 }
 
-/// Whether it is in the load balancer's VPC, as far as is known. Every zone reaches a target outside it.
-fn is_in_vpc(host: &Host, load_balancer: &LoadBalancer) -> bool {
-    match (&host.vpc, &load_balancer.vpc) {
-        (Some(of_host), Some(own)) => of_host == own,
-        _ => true,
-    }
+/// The zones of all the endpoint's addresses. `None` if an address or its zone is not known.
+fn zones_of_addresses(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<BTreeSet<String>> {
+    let zones = known_zones(context, load_balancer);
+    let targets = context.facts.targets.as_ref().ok()?;
+    let has_zone = |address: &String| targets.get(address).is_some_and(|health| health.zone.is_some());
+    // A writer has one address, whose zone the RDS API may have given.
+    let is_of_writer = context.binding.role == Role::Writer && !zones.is_empty();
+    (is_of_writer || context.wanted()?.iter().all(has_zone)).then_some(zones)
 }
 
 fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Finding {
     let zones = &load_balancer.zones;
     let list = zones.keys().joined(", ");
-    let of_addresses = zones_of_addresses(context, load_balancer);
+    let of_addresses = known_zones(context, load_balancer);
     let is_served = |zone: &&String| zone.as_str() == ALL_ZONES || zones.contains_key(zone.as_str());
     let outside: Vec<&str> =
         of_addresses.iter().filter(|zone| !is_served(zone)).map(String::as_str).collect();
     if !outside.is_empty() {
-        let what = context.target();
+        let what = context.target_noun();
         let observed = format!("the {what} is in {}, and the load balancer in {list}", outside.join(", "));
         let fix = add_zones(context, load_balancer, &outside);
         if of_addresses.iter().any(|zone| is_served(&zone)) {
@@ -77,14 +80,14 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
 fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Option<Finding> {
     const CHECK: &str = "failover_zones";
     if let Some(unread) = context.unread_database() {
-        return Some(Finding::unread(CHECK, unread, "the zones of the database's instances"));
+        return Some(Finding::not_examined_because(CHECK, unread, "the zones of the database's instances"));
     }
     let hosts = context.hosts();
     if hosts.is_empty() {
         return None;
     }
-    let now = zones_of_addresses(context, load_balancer);
-    let is_in_vpc = |host: &&Host| is_in_vpc(host, load_balancer);
+    let now = known_zones(context, load_balancer);
+    let is_in_vpc = |host: &&Host| host.is_in_vpc(load_balancer.vpc.as_deref());
     if now.contains(ALL_ZONES) || !hosts.iter().any(|host| is_in_vpc(&host)) {
         let observed = "the database is outside the load balancer's VPC, and every zone reaches it";
         return Some(Finding::ok(CHECK, observed));
@@ -149,12 +152,15 @@ fn check_cross_zone(
 ) -> Checked<Finding> {
     const CHECK: &str = "cross_zone";
     let with_targets = zones_of_addresses(context, load_balancer);
-    let has_target = |zone: &&String| with_targets.contains(*zone) || with_targets.contains(ALL_ZONES);
-    let without: Vec<&String> = load_balancer.zones.keys().filter(|zone| !has_target(zone)).collect();
-    let needs_none = match load_balancer.zones.len() {
+    let without: Option<Vec<&String>> = with_targets.map(|with_targets| {
+        let has_target = |zone: &&String| with_targets.contains(*zone) || with_targets.contains(ALL_ZONES);
+        load_balancer.zones.keys().filter(|zone| !has_target(zone)).collect()
+    });
+    let needs_none = match (load_balancer.zones.len(), &without) {
         // With one zone there is no other to cross to.
-        1 => Some("the load balancer has one zone"),
-        _ => without.is_empty().then_some("every zone has a target of its own"),
+        (1, _) => Some("the load balancer has one zone"),
+        (_, Some(without)) if without.is_empty() => Some("every zone has a target of its own"),
+        _ => None,
     };
     let not_checked = "whether all zones reach the database";
     // The group's setting decides over the load balancer's.
@@ -170,11 +176,17 @@ fn check_cross_zone(
         (_, Some(observed)) => Ok(Finding::ok(CHECK, observed)),
         (Err(unread), None) => Err(unread),
         (Ok(false), None) => {
-            let without = without.into_iter().joined(", ");
-            let observed =
-                format!("cross-zone balancing is off, by {whose}, and there is no target in {without}");
-            let impact = "clients that use the load balancer's addresses there are cut off";
+            let off = format!("cross-zone balancing is off, by {whose}");
             let set = context.set_attributes(&[(CROSS_ZONE, "true")]);
+            let Some(without) = without else {
+                let observed = format!("{not_checked}: {off}, and the zones of the targets are not known");
+                let fix = format!(
+                    "see the findings endpoint, targets and database, or turn it on for this group: {set}"
+                );
+                return Ok(Finding::not_examined(CHECK, observed, fix));
+            };
+            let observed = format!("{off}, and there is no target in {}", without.into_iter().joined(", "));
+            let impact = "clients that use the load balancer's addresses there are cut off";
             Ok(Finding::problem(CHECK, observed, impact, format!("turn it on for this group: {set}")))
         }
     }

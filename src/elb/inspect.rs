@@ -17,8 +17,9 @@ use crate::error::Error;
 use crate::rate_limit::{Call, Permit, Priority};
 use crate::reconcile::TargetGroupApi;
 
-/// Pages of listeners at most. A load balancer has 50 listeners by default (NLB quotas), which is one page.
-const LISTENER_PAGES: usize = 10;
+/// Pages of a list at most. By default a load balancer has 50 listeners, and an account 50 network load balancers in a
+/// Region (NLB quotas): one page each.
+const MAX_PAGES: usize = 10;
 
 impl Elb {
     async fn routine_permit(&self) -> Permit {
@@ -67,11 +68,22 @@ impl InspectGroups for Elb {
 
     async fn load_balancers(&self, load_balancers: &[String]) -> Result<Vec<LoadBalancer>, Error> {
         let arns = Some(load_balancers.to_vec()).filter(|arns| !arns.is_empty());
-        let request = self.routine_client().await.describe_load_balancers().set_load_balancer_arns(arns);
-        let doing = format!("describe {}", load_balancers.join(", "));
-        let action = "elasticloadbalancing:DescribeLoadBalancers";
-        let described = aws::call(doing, action, request.send()).await?;
-        Ok(described.load_balancers().iter().map(load_balancer).collect())
+        let doing = match &arns {
+            Some(arns) => format!("describe {}", arns.join(", ")),
+            None => "list the load balancers of this account and Region".to_owned(),
+        };
+        let (mut found, mut marker) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let request = self.routine_client().await.describe_load_balancers();
+            let call = request.set_load_balancer_arns(arns.clone()).set_marker(marker).send();
+            let page = aws::call(doing.clone(), "elasticloadbalancing:DescribeLoadBalancers", call).await?;
+            found.extend(page.load_balancers().iter().map(load_balancer));
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     async fn cross_zone(&self, load_balancer: &str) -> Result<bool, Error> {
@@ -86,7 +98,7 @@ impl InspectGroups for Elb {
 
     async fn listeners(&self, load_balancer: &str) -> Result<Vec<Listener>, Error> {
         let (mut listeners, mut marker) = (Vec::new(), None);
-        for _ in 0..LISTENER_PAGES {
+        for _ in 0..MAX_PAGES {
             let request = self.routine_client().await.describe_listeners().load_balancer_arn(load_balancer);
             let doing = format!("list the listeners of {load_balancer}");
             let call = request.set_marker(marker).send();
@@ -178,6 +190,6 @@ fn port(number: i32) -> Option<u16> {
     u16::try_from(number).ok().filter(|port| *port > 0)
 }
 
-fn number(value: Option<i32>) -> u32 {
-    value.and_then(|number| u32::try_from(number).ok()).unwrap_or_default()
+fn number(value: Option<i32>) -> Option<u32> {
+    value.and_then(|number| u32::try_from(number).ok())
 }

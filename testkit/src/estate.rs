@@ -100,8 +100,8 @@ impl Default for Estate {
                 enabled: true,
                 protocol: "TCP".into(),
                 port: "traffic-port".into(),
-                interval: 10,
-                unhealthy_threshold: 2,
+                interval: Some(10),
+                unhealthy_threshold: Some(2),
             },
             reason: None,
             // A state in which the database serves clients, but not `available`.
@@ -271,6 +271,9 @@ impl State {
     pub fn group_xml(&self) -> String {
         let HealthCheck { enabled, protocol, port, interval, unhealthy_threshold } =
             &self.estate.health_check;
+        let number = |name: &str, number: Option<u32>| {
+            number.map(|number| format!("<{name}>{number}</{name}>")).unwrap_or_default()
+        };
         let mut load_balancers = String::new();
         for load_balancer in self.estate.attached() {
             let _ = write!(load_balancers, "<member>{}</member>", load_balancer.arn);
@@ -278,8 +281,9 @@ impl State {
         format!(
             "<LoadBalancerArns>{load_balancers}</LoadBalancerArns><HealthCheckEnabled>{enabled}</HealthCheckEnabled>\
              <HealthCheckProtocol>{protocol}</HealthCheckProtocol><HealthCheckPort>{port}</HealthCheckPort>\
-             <HealthCheckIntervalSeconds>{interval}</HealthCheckIntervalSeconds>\
-             <UnhealthyThresholdCount>{unhealthy_threshold}</UnhealthyThresholdCount>"
+             {}{}",
+            number("HealthCheckIntervalSeconds", *interval),
+            number("UnhealthyThresholdCount", *unhealthy_threshold)
         )
     }
 
@@ -294,14 +298,22 @@ impl State {
             Action::DescribeLoadBalancers => {
                 let arns = (1..).map_while(|index| form.get(&format!("LoadBalancerArns.member.{index}")));
                 let mut arns: Vec<String> = arns.cloned().collect();
+                let mut next = String::new();
                 if arns.is_empty() {
-                    arns = self.estate.load_balancers.iter().map(|(one, ..)| one.arn.clone()).collect();
+                    // All of them, page by page; a marker is the index of its page's first.
+                    let size = if self.page > 0 { self.page } else { 400 };
+                    let from: usize = field("Marker").parse().unwrap_or_default();
+                    let all = self.estate.load_balancers.iter().map(|(one, ..)| one.arn.clone());
+                    arns = all.skip(from).take(size).collect();
+                    if from + size < self.estate.load_balancers.len() {
+                        next = format!("<NextMarker>{}</NextMarker>", from + size);
+                    }
                 }
                 let mut members = String::new();
                 for arn in &arns {
                     members.push_str(&balancer_xml(&self.load_balancer(arn)?.0));
                 }
-                Ok(format!("<LoadBalancers>{members}</LoadBalancers>"))
+                Ok(format!("<LoadBalancers>{members}</LoadBalancers>{next}"))
             }
             Action::DescribeListeners => {
                 let mut members = String::new();

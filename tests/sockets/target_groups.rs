@@ -181,6 +181,30 @@ async fn every_further_call_of_a_change_takes_a_permit() {
 }
 
 #[tokio::test]
+async fn load_balancers_of_the_account_are_listed_page_by_page() {
+    use rds_nlb_sync::doctor::InspectGroups as _;
+
+    let aws = FakeAws::new();
+    let api = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(5));
+    let expected: Vec<String> = {
+        let state = &mut *aws.state();
+        let first = state.estate.load_balancers[0].clone();
+        for name in ["second", "third"] {
+            let mut further = first.clone();
+            (further.0.arn, further.0.name) = (format!("{}/{name}", first.0.arn), name.to_owned());
+            state.estate.load_balancers.push(further);
+        }
+        state.page = 2;
+        state.estate.load_balancers.iter().map(|(one, ..)| one.name.clone()).collect()
+    };
+    let names = api.load_balancers(&[]).await.unwrap().into_iter().map(|found| found.name);
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    aws.always(Action::DescribeLoadBalancers, Some(ApiFault::Denied));
+    let message_text = api.load_balancers(&[]).await.unwrap_err().explain();
+    assert!(message_text.starts_with("could not list the load balancers of this account"), "{message_text}");
+}
+
+#[tokio::test]
 async fn every_call_of_the_doctor_takes_a_routine_permit() {
     use rds_nlb_sync::doctor::InspectGroups as _;
 

@@ -23,6 +23,8 @@ struct Permission<'n> {
     acl: &'n Acl,
     is_egress: bool,
     peer: IpNet,
+    /// The addresses in this range that are known to matter.
+    addresses: Vec<IpAddr>,
     ports: Ports,
 }
 
@@ -35,7 +37,8 @@ pub fn check_acls(
     let acls = network.acls.or_not_examined(CHECK, what)?;
     let subnets = network.subnets.or_not_examined(CHECK, what)?;
     let Some(port) = context.port() else { return Ok(None) };
-    let is_v4 = database_side::addresses(context).first().is_none_or(IpAddr::is_ipv4);
+    let addresses = database_side::addresses(context);
+    let is_v4 = addresses.first().is_none_or(IpAddr::is_ipv4);
     let of_load_balancer = database_side::load_balancer_subnets(load_balancer, subnets);
     let of_database = database_side::current_subnets(context, subnets);
     if of_database.is_empty() || of_load_balancer.is_empty() {
@@ -43,8 +46,8 @@ pub fn check_acls(
     }
     let pairs_now = pairs(&of_load_balancer, &of_database);
     let pairs_later = pairs(&of_load_balancer, &database_side::failover_subnets(context, subnets));
-    let now = permissions(acls, &pairs_now, port, is_v4);
-    let later = permissions(acls, &pairs_later, port, is_v4);
+    let now = permissions(acls, &pairs_now, port, is_v4, &addresses);
+    let later = permissions(acls, &pairs_later, port, is_v4, &[]);
     if let Some((observed, fix)) = denials(context, &now) {
         let impact = "packets between the load balancer and the database are dropped";
         return Ok(Some(database_side::cut_off(context, CHECK, observed, impact, fix)));
@@ -80,14 +83,19 @@ fn permissions<'n>(
     pairs: &[(&Subnet, &Subnet)],
     port: u16,
     is_v4: bool,
+    addresses: &[IpAddr],
 ) -> Vec<Permission<'n>> {
     let mut permissions = Vec::new();
     for (from, to) in pairs {
         let (Some(here), Some(there)) = (from.range(is_v4), to.range(is_v4)) else { continue };
         for (subnet, peer, is_out) in [(from, there, true), (to, here, false)] {
             let Some(acl) = acl_of(acls, subnet) else { continue };
-            permissions.push(Permission { acl, is_egress: is_out, peer, ports: Ports::one(port) });
-            permissions.push(Permission { acl, is_egress: !is_out, peer, ports: Ports::OF_CLIENTS });
+            // The load balancer's own addresses are not known.
+            let known = addresses.iter().filter(|address| is_out && peer.contains(*address));
+            let known: Vec<IpAddr> = known.copied().collect();
+            for (is_egress, ports) in [(is_out, Ports::one(port)), (!is_out, Ports::OF_CLIENTS)] {
+                permissions.push(Permission { acl, is_egress, peer, addresses: known.clone(), ports });
+            }
         }
     }
     permissions
@@ -96,12 +104,16 @@ fn permissions<'n>(
 /// The first ports that are denied, and the number of the entry that denies them. For each port the first entry that
 /// matches decides.
 ///
-/// An entry for a part of the peer's range counts if it allows, since it may be for the very addresses that matter.
+/// An entry for a part of the peer's range counts if it allows, since it may be for the very addresses that matter, or if
+/// it denies one of the known addresses.
 fn denial(permission: &Permission<'_>) -> Option<(Ports, u16)> {
-    let Permission { acl, is_egress, peer, ports } = permission;
+    let Permission { acl, is_egress, peer, addresses, ports } = permission;
+    let decides_on_a_part = |entry: &AclEntry| match entry.allows {
+        true => peer.contains(&entry.cidr),
+        false => addresses.iter().any(|address| entry.cidr.contains(address)),
+    };
     let decides = |entry: &&AclEntry| {
-        entry.is_egress == *is_egress
-            && (entry.cidr.contains(peer) || entry.allows && peer.contains(&entry.cidr))
+        entry.is_egress == *is_egress && (entry.cidr.contains(peer) || decides_on_a_part(entry))
     };
     let mut entries: Vec<&AclEntry> = acl.entries.iter().filter(decides).collect();
     entries.sort_by_key(|entry| entry.number);
@@ -165,7 +177,7 @@ fn denials(context: CheckContext<'_>, permissions: &[Permission<'_>]) -> Option<
 }
 
 fn allow(context: CheckContext<'_>, permission: &Permission<'_>, number: u16) -> String {
-    let Permission { acl, is_egress, peer, ports } = permission;
+    let Permission { acl, is_egress, peer, ports, .. } = permission;
     let direction = if *is_egress { "--egress" } else { "--ingress" };
     let cidr = if peer.addr().is_ipv4() { "--cidr-block" } else { "--ipv6-cidr-block" };
     let (number, range) = (number.to_string(), format!("From={},To={}", ports.from, ports.to));
@@ -187,7 +199,9 @@ mod tests {
     fn ask(entries: Vec<AclEntry>, from: u16, to: u16) -> Option<(Ports, u16)> {
         let acl = Acl { id: "acl-1".into(), subnets: Vec::new(), entries };
         let peer = "10.0.1.0/24".parse().unwrap();
-        let permission = Permission { acl: &acl, is_egress: false, peer, ports: Ports { from, to } };
+        let addresses = vec!["10.0.1.10".parse().unwrap()];
+        let permission =
+            Permission { acl: &acl, is_egress: false, peer, addresses, ports: Ports { from, to } };
         denial(&permission)
     }
 
@@ -223,5 +237,18 @@ mod tests {
         let denies =
             vec![entry(90, false, "10.0.1.9/32", 0, 65535), entry(100, true, "10.0.0.0/8", 0, 65535)];
         assert_eq!(ask(denies, 5432, 5432), None);
+    }
+
+    #[test]
+    fn rule_that_denies_a_known_address_denies() {
+        let denies = |address: &str| {
+            vec![entry(90, false, address, 0, 65535), entry(100, true, "10.0.0.0/8", 0, 65535)]
+        };
+        let denial = Some((Ports { from: 5432, to: 5432 }, 90));
+        assert_eq!(ask(denies("10.0.1.10/32"), 5432, 5432), denial);
+        assert_eq!(ask(denies("10.0.1.8/30"), 5432, 5432), denial);
+        let mut allowed_before = denies("10.0.1.10/32");
+        allowed_before.push(entry(80, true, "10.0.1.0/24", 0, 65535));
+        assert_eq!(ask(allowed_before, 5432, 5432), None);
     }
 }

@@ -63,13 +63,17 @@ pub fn load_balancer_subnets<'n>(load_balancer: &LoadBalancer, subnets: &'n Subn
 
 pub fn subnets_not_known(context: CheckContext<'_>, check: &'static str, what: &str) -> Finding {
     if let Some(unread) = context.unread_database() {
-        return Finding::unread(check, unread, what);
+        return Finding::not_examined_because(check, unread, what);
+    }
+    let observed = format!("{what}: the subnets of one side, or what applies to them, are not known");
+    let addresses = addresses(context);
+    if addresses.is_empty() {
+        return Finding::not_examined(check, observed, "see the finding endpoint");
     }
     let field = if context.is_v6() { "ipv6-addresses.ipv6-address" } else { "addresses.private-ip-address" };
-    let filter = format!("Name={field},Values={}", addresses(context).iter().joined(","));
+    let filter = format!("Name={field},Values={}", addresses.iter().joined(","));
     let find = "ec2 describe-network-interfaces --filters {} --query {} --output text";
     let find = context.aws(find, &[&filter, "NetworkInterfaces[].[VpcId,SubnetId]"]);
-    let observed = format!("{what}: the subnets of one side, or what applies to them, are not known");
     let fix = format!("find the database's subnet, in the account and Region of its VPC: {find}");
     Finding::not_examined(check, observed, fix)
 }

@@ -112,8 +112,9 @@ fn check_connections(context: CheckContext<'_>, service: &Service) -> Checked<Op
         let fix = "let the vendor delete its endpoint and create it again";
         return Ok(Some(Finding::warning(CHECK, observed, impact, fix)));
     }
-    if in_state("rejected").next().is_some() && in_state("available").next().is_none() {
-        let impact = "the only connections are rejected, so no vendor connects";
+    let is_refused = in_state("rejected").chain(in_state("expired")).next().is_some();
+    if is_refused && in_state("available").next().is_none() {
+        let impact = "the only connections are rejected or have expired, so no vendor connects";
         let fix = "let the vendor create its endpoint again, and accept it";
         return Ok(Some(Finding::warning(CHECK, observed, impact, fix)));
     }

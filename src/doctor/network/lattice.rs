@@ -35,7 +35,7 @@ pub enum Designation {
     Fixed(&'static str),
     /// By the cluster's reader endpoint. It may be a path for readers.
     Readers,
-    /// Perhaps: it has this, and the doctor does not know what that holds after a failover.
+    /// Not decidable: names the kind of resource.
     Unjudged(&'static str),
 }
 
@@ -208,11 +208,17 @@ fn check_gateway(context: CheckContext<'_>, path: &LatticePath) -> Checked<Vec<F
     let source = Source {
         context,
         name: "the resource gateway",
+        vpc: path
+            .subnets
+            .iter()
+            .flat_map(|subnets| subnets.values())
+            .next()
+            .map(|subnet| subnet.vpc.as_str()),
         egress: EGRESS,
         ingress: INGRESS,
         security_groups,
         subnets: path.subnets.iter().flat_map(|subnets| subnets.values()).collect(),
-        has_health_checks: false,
+        is_known_to_connect: false,
         database_ranges: Vec::new(),
     };
     findings.extend(source.check(&path.rules, &path.subnets));

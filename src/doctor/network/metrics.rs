@@ -6,8 +6,8 @@ use crate::doctor::finding::{Checked, FactOr as _, Finding};
 const TRAFFIC: &str = "traffic";
 const BLOCKED: &str = "blocked_flows";
 const RESETS: &str = "resets";
-/// Fewer in an hour say nothing.
-const MANY: u64 = 10;
+/// Up to this many in an hour say nothing.
+const MAX_INSIGNIFICANT: u64 = 10;
 
 pub fn findings(network: &Network) -> Checked<[Finding; 3]> {
     let not_checked = "the last hour's connections, resets and blocked connections";
@@ -30,7 +30,7 @@ fn check_traffic(flows: u64, through_services: Option<u64>) -> Finding {
     let of_services = of_services.unwrap_or_default();
     let observed = format!("{flows} new connections in the last hour{of_services}");
     // The two are counted by different services, some minutes apart.
-    if flows == 0 && through_services.is_some_and(|through| through > MANY) {
+    if flows == 0 && through_services.is_some_and(|through| through > MAX_INSIGNIFICANT) {
         let impact = "vendors connect to the endpoint service, and nothing gets through the load balancer";
         let fix = "see blocked_flows, security_groups and targets";
         return Finding::warning(TRAFFIC, observed, impact, fix);
@@ -41,12 +41,12 @@ fn check_traffic(flows: u64, through_services: Option<u64>) -> Finding {
 fn check_blocked(inbound: u64, outbound: u64) -> Finding {
     let observed =
         format!("{inbound} connections blocked from clients and {outbound} towards targets in the last hour");
-    if outbound > 0 {
+    if outbound > MAX_INSIGNIFICANT {
         let impact = "the load balancer's own rules keep it from the database";
         let fix = "see load_balancer_egress: allow the database's port outbound in the load balancer's security group";
         return Finding::warning(BLOCKED, observed, impact, fix);
     }
-    if inbound > 0 {
+    if inbound > MAX_INSIGNIFICANT {
         let impact = "the load balancer's security groups refuse these clients";
         let fix = "see security_groups: admit the clients' addresses, or turn off enforcement on PrivateLink traffic";
         return Finding::warning(BLOCKED, observed, impact, fix);
@@ -58,7 +58,7 @@ fn check_blocked(inbound: u64, outbound: u64) -> Finding {
 fn check_resets(flows: u64, own: u64, target: u64, client: u64) -> Finding {
     let observed =
         format!("{own} by the load balancer, {target} by targets, {client} by clients in the last hour");
-    let are_many = |resets: u64| resets > MANY && resets.saturating_mul(2) > flows;
+    let are_many = |resets: u64| resets > MAX_INSIGNIFICANT && resets.saturating_mul(2) > flows;
     if are_many(target) {
         let impact =
             "the database resets half of the connections or more: it may be restarting, full or blocking";

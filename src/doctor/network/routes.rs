@@ -15,7 +15,7 @@ use crate::text::Joined as _;
 const CHECK: &str = "routes";
 
 /// From a subnet to the addresses of another.
-struct Way<'n> {
+struct Direction<'n> {
     table: &'n RouteTable,
     subnet: &'n Subnet,
     to: IpNet,
@@ -25,33 +25,33 @@ struct Way<'n> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Passage {
+enum Verdict {
     Open,
     Closed,
     /// The facts do not show it.
     Unknown,
 }
 
-impl Way<'_> {
-    fn passage(&self) -> Passage {
+impl Direction<'_> {
+    fn verdict(&self) -> Verdict {
         // A route for a part of the range may be for the very addresses that matter, and so may a prefix list.
         let for_a_part =
             |route: &Route| !route.is_blackhole && route.to != self.to && self.to.contains(&route.to);
         let by_another = self.table.has_prefix_lists || self.table.routes.iter().any(for_a_part);
-        let passage = match self.route {
-            None => Passage::Closed,
-            Some(route) if route.is_blackhole => Passage::Closed,
+        let verdict = match self.route {
+            None => Verdict::Closed,
+            Some(route) if route.is_blackhole => Verdict::Closed,
             Some(route) => match route.target.split('-').next().unwrap_or_default() {
                 // An internet gateway carries no packet to another VPC's private addresses.
-                "igw" | "eigw" => Passage::Closed,
+                "igw" | "eigw" => Verdict::Closed,
                 // A NAT gateway carries no replies to connections that it did not open.
-                "nat" if self.is_back => Passage::Closed,
+                "nat" if self.is_back => Verdict::Closed,
                 // It passes on others by the routes of its own subnet.
-                "nat" | "unknown" => Passage::Unknown,
-                _ => Passage::Open,
+                "nat" | "unknown" => Verdict::Unknown,
+                _ => Verdict::Open,
             },
         };
-        if passage == Passage::Closed && by_another { Passage::Unknown } else { passage }
+        if verdict == Verdict::Closed && by_another { Verdict::Unknown } else { verdict }
     }
 }
 
@@ -66,35 +66,37 @@ pub fn check_routes(
     let Some(address) = database_side::addresses(context).first().copied() else { return Ok(None) };
     let of_load_balancer = database_side::load_balancer_subnets(load_balancer, subnets);
     let of_database = database_side::current_subnets(context, subnets);
-    let mut now = ways(tables, &of_load_balancer, &of_database, address.is_ipv4());
+    let mut now = directions(tables, &of_load_balancer, &of_database, address.is_ipv4());
     if of_database.is_empty() {
         // The subnets of another account are not listed.
         let to = IpNet::from(address);
-        now.extend(of_load_balancer.iter().filter_map(|from| way(tables, from, to, false)));
+        now.extend(of_load_balancer.iter().filter_map(|from| direction(tables, from, to, false)));
     }
     let after_failover = database_side::failover_subnets(context, subnets);
-    let later = ways(tables, &of_load_balancer, &after_failover, address.is_ipv4());
-    let any = |ways: &[Way<'_>], wanted: Passage| ways.iter().any(|way| way.passage() == wanted);
-    let open = now.iter().chain(&later).filter(|way| way.passage() == Passage::Open);
-    let by: BTreeSet<&str> = open.filter_map(|way| Some(way.route?.target.as_str())).collect();
-    if any(&now, Passage::Closed) {
+    let later = directions(tables, &of_load_balancer, &after_failover, address.is_ipv4());
+    let any = |directions: &[Direction<'_>], wanted: Verdict| {
+        directions.iter().any(|direction| direction.verdict() == wanted)
+    };
+    let open = now.iter().chain(&later).filter(|direction| direction.verdict() == Verdict::Open);
+    let by: BTreeSet<&str> = open.filter_map(|direction| Some(direction.route?.target.as_str())).collect();
+    if any(&now, Verdict::Closed) {
         let (observed, fix) = describe(context, &now, &by);
         let impact = "packets between the load balancer and the database are lost";
         return Ok(Some(database_side::cut_off(context, CHECK, observed, impact, fix)));
     }
-    if any(&now, Passage::Unknown) && !database_side::is_reached(context) {
+    if any(&now, Verdict::Unknown) && !database_side::is_reached(context) {
         return Ok(Some(not_judged(context, &now)));
     }
     let is_side_known =
         |side: &[&Subnet]| !side.is_empty() && side.iter().all(|subnet| table(tables, subnet).is_some());
-    // Inside one VPC both ways are local.
-    let is_local = |way: &Way<'_>| way.route.is_some_and(|route| route.target == "local");
+    // Inside one VPC both directions are local.
+    let is_local = |direction: &Direction<'_>| direction.route.is_some_and(|route| route.target == "local");
     let are_all_local = !now.is_empty() && now.iter().all(is_local);
     if !(is_side_known(&of_database) && is_side_known(&of_load_balancer) || are_all_local) {
         let what = format!("{what}, in both directions");
         return Ok(Some(database_side::subnets_not_known(context, CHECK, &what)));
     }
-    if any(&later, Passage::Closed) {
+    if any(&later, Verdict::Closed) {
         let (observed, fix) = describe(context, &later, &by);
         let impact = "the next failover may move the writer into such a subnet, and packets are then lost";
         let finding = Finding::warning(CHECK, observed, impact, fix);
@@ -104,32 +106,37 @@ pub fn check_routes(
     Ok((!by.is_empty()).then(|| Finding::ok(CHECK, by)))
 }
 
-/// The ways from each subnet of the one side to each of the other, and back.
-fn ways<'n>(
+/// The directions from each subnet of the one side to each of the other, and back.
+fn directions<'n>(
     tables: &'n [RouteTable],
     of_load_balancer: &[&'n Subnet],
     of_database: &[&'n Subnet],
     is_v4: bool,
-) -> Vec<Way<'n>> {
+) -> Vec<Direction<'n>> {
     let between = |from: &'n Subnet, to: &'n Subnet| {
-        let there = to.range(is_v4).and_then(|range| way(tables, from, range, false));
+        let there = to.range(is_v4).and_then(|range| direction(tables, from, range, false));
         // Behind a NAT gateway, the replies go to its own address, which the facts do not have.
-        let route = there.as_ref().and_then(|way| way.route);
+        let route = there.as_ref().and_then(|direction| direction.route);
         let is_by_nat = route.is_some_and(|route| route.target.starts_with("nat-"));
         let back = from.range(is_v4).filter(|_| !is_by_nat);
-        [there, back.and_then(|range| way(tables, to, range, true))].into_iter().flatten()
+        [there, back.and_then(|range| direction(tables, to, range, true))].into_iter().flatten()
     };
     let pairs = of_load_balancer.iter().flat_map(|from| of_database.iter().map(move |to| (from, to)));
     pairs.flat_map(|(from, to)| between(from, to)).collect()
 }
 
 /// `None` in a VPC of another account, whose tables are not listed.
-fn way<'n>(tables: &'n [RouteTable], subnet: &'n Subnet, to: IpNet, is_back: bool) -> Option<Way<'n>> {
+fn direction<'n>(
+    tables: &'n [RouteTable],
+    subnet: &'n Subnet,
+    to: IpNet,
+    is_back: bool,
+) -> Option<Direction<'n>> {
     let table = table(tables, subnet)?;
     // The most specific route for the whole range decides.
     let matching = table.routes.iter().filter(|route| route.to.contains(&to));
     let route = matching.max_by_key(|route| route.to.prefix_len());
-    Some(Way { table, subnet, to, route, is_back })
+    Some(Direction { table, subnet, to, route, is_back })
 }
 
 /// The subnet's own table, otherwise its VPC's main one.
@@ -138,12 +145,16 @@ fn table<'n>(tables: &'n [RouteTable], subnet: &Subnet) -> Option<&'n RouteTable
     own.or_else(|| tables.iter().find(|table| table.is_main && table.vpc == subnet.vpc))
 }
 
-/// What is observed of the closed ways, and the commands that together open them.
-fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) -> (String, String) {
+/// What is observed of the closed directions, and the commands that together open them.
+fn describe(
+    context: CheckContext<'_>,
+    directions: &[Direction<'_>],
+    by: &BTreeSet<&str>,
+) -> (String, String) {
     let mut faults = BTreeMap::<_, BTreeSet<&str>>::new();
     let mut fixes = BTreeMap::<_, BTreeSet<_>>::new();
-    for way in ways.iter().filter(|way| way.passage() == Passage::Closed) {
-        let Way { table, subnet, to, route, .. } = way;
+    for direction in directions.iter().filter(|direction| direction.verdict() == Verdict::Closed) {
+        let Direction { table, subnet, to, route, .. } = direction;
         let fault = match route {
             Some(Route { to, target, is_blackhole: true }) => {
                 format!(": the route to {to} through {target} is a blackhole")
@@ -154,7 +165,7 @@ fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) ->
             None => format!(" has no route to {to}"),
         };
         faults.entry((&table.id, fault)).or_default().insert(&subnet.id);
-        let (advice, command) = fix(context, way, by);
+        let (advice, command) = fix(context, direction, by);
         fixes.entry(advice).or_default().insert(command);
     }
     let observed = faults.into_iter().map(|((table, fault), subnets)| {
@@ -165,9 +176,9 @@ fn describe(context: CheckContext<'_>, ways: &[Way<'_>], by: &BTreeSet<&str>) ->
     (observed.joined("; "), fixes.joined("; "))
 }
 
-/// How to open a closed way, and the command for it.
-fn fix(context: CheckContext<'_>, way: &Way<'_>, by: &BTreeSet<&str>) -> (String, String) {
-    let Way { table, to, route, .. } = way;
+/// How to open a closed direction, and the command for it.
+fn fix(context: CheckContext<'_>, direction: &Direction<'_>, by: &BTreeSet<&str>) -> (String, String) {
+    let Direction { table, to, route, .. } = direction;
     // The connection of the other direction carries this one as well.
     let through = by.iter().find_map(|target| match target.split('-').next()? {
         "pcx" => Some(("--vpc-peering-connection-id", *target)),
@@ -207,10 +218,10 @@ fn show(context: CheckContext<'_>, table: &RouteTable) -> String {
     context.aws("ec2 describe-route-tables --route-table-ids", &[&table.id])
 }
 
-fn not_judged(context: CheckContext<'_>, ways: &[Way<'_>]) -> Finding {
+fn not_judged(context: CheckContext<'_>, directions: &[Direction<'_>]) -> Finding {
     let (mut unknown, mut shows) = (BTreeSet::new(), BTreeSet::new());
-    for way in ways.iter().filter(|way| way.passage() == Passage::Unknown) {
-        let Way { table, subnet, to, route, .. } = way;
+    for direction in directions.iter().filter(|direction| direction.verdict() == Verdict::Unknown) {
+        let Direction { table, subnet, to, route, .. } = direction;
         let may_lead_there = |route: &&Route| {
             !route.is_blackhole && (route.target.starts_with("nat-") || route.target == "unknown")
         };

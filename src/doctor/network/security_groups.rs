@@ -28,11 +28,12 @@ pub fn findings(context: CheckContext<'_>, attached: &LoadBalancerFacts, network
     let source = Source {
         context,
         name: "the load balancer",
+        vpc: load_balancer.vpc.as_deref(),
         egress: OF_LOAD_BALANCER,
         ingress: OF_DATABASE,
         security_groups: &load_balancer.security_groups,
         subnets: of_zones.unwrap_or_default(),
-        has_health_checks: database_side::is_reached(context),
+        is_known_to_connect: database_side::is_reached(context),
         database_ranges: subnets.map(|subnets| database_side::ranges(context, subnets)).unwrap_or_default(),
     };
     let mut findings = Vec::new();
@@ -92,14 +93,15 @@ pub struct Source<'a> {
     pub context: CheckContext<'a>,
     /// What the findings call it.
     pub name: &'static str,
+    pub vpc: Option<&'a str>,
     /// The name of the check of its own groups.
     pub egress: &'static str,
     /// The name of the check of the database's groups.
     pub ingress: &'static str,
     pub security_groups: &'a [String],
     pub subnets: Vec<&'a Subnet>,
-    /// Whether a healthy target shows that it gets through, from one of its subnets at least.
-    pub has_health_checks: bool,
+    /// Whether healthy targets show that it gets through, from one of its subnets at least.
+    pub is_known_to_connect: bool,
     /// The ranges of the database's subnets, which a new outbound rule is for.
     pub database_ranges: Vec<IpNet>,
 }
@@ -140,7 +142,7 @@ impl Source<'_> {
             allowed.iter().any(|rule| match &rule.peer {
                 Peer::Cidr(cidr) => cidr.contains(address),
                 Peer::Group(group) => of_database.contains(group),
-                Peer::PrefixList(_) => self.has_health_checks,
+                Peer::PrefixList(_) => self.is_known_to_connect,
             })
         };
         let missing: Vec<&IpAddr> = addresses.iter().filter(|address| !reaches(address)).collect();
@@ -159,7 +161,8 @@ impl Source<'_> {
         if !open.is_empty() {
             return Some(self.not_judged(egress, &format!("whether {groups} allows {to}"), &open));
         }
-        let permission = match of_database.first() {
+        let is_named_by_group = self.is_in_the_databases_vpc() || self.database_ranges.is_empty();
+        let permission = match of_database.first().filter(|_| is_named_by_group) {
             Some(database) => permission_for_group(port, database),
             // After a failover the database has another address, but in the same subnets.
             None if !self.database_ranges.is_empty() => {
@@ -183,7 +186,7 @@ impl Source<'_> {
         let allowed = allowing(rules, context.security_groups(), false, port);
         let is_admitted = allowed.iter().any(|rule| match &rule.peer {
             Peer::Group(group) => self.security_groups.contains(group),
-            Peer::PrefixList(_) => self.has_health_checks,
+            Peer::PrefixList(_) => self.is_known_to_connect,
             Peer::Cidr(_) => false,
         });
         let cidrs = self.subnets.iter().flat_map(|subnet| &subnet.cidrs);
@@ -208,7 +211,7 @@ impl Source<'_> {
         let missing: Vec<IpNet> = missing.map(|cidr| **cidr).collect();
         let groups = context.security_groups().join(", ");
         let admits = format!("{groups} admits {name} to port {port}");
-        if is_admitted || uncovered.is_empty() || (missing.is_empty() && self.has_health_checks) {
+        if is_admitted || uncovered.is_empty() || (missing.is_empty() && self.is_known_to_connect) {
             return Some(Finding::ok(ingress, admits));
         }
         if missing.is_empty() {
@@ -216,7 +219,7 @@ impl Source<'_> {
             let open: Vec<&Rule> = allowed.into_iter().filter(may_be_for_it).collect();
             return Some(self.not_judged(ingress, &format!("whether {admits}"), &open));
         }
-        let permission = match self.security_groups.first() {
+        let permission = match self.security_groups.first().filter(|_| self.is_in_the_databases_vpc()) {
             Some(source) => permission_for_group(port, source),
             None => permission(port, missing.iter().copied()),
         };
@@ -233,8 +236,14 @@ impl Source<'_> {
         Some(self.cut_off(ingress, observed, &impact, fix))
     }
 
+    /// As far as is known. A rule may name a group of another VPC only over a peering connection, or a transit gateway
+    /// that supports it (VPC guide, "Security group referencing").
+    fn is_in_the_databases_vpc(&self) -> bool {
+        self.context.writer_host().is_none_or(|host| host.is_in_vpc(self.vpc))
+    }
+
     fn cut_off(&self, check: &'static str, observed: String, impact: &str, fix: String) -> Finding {
-        if self.has_health_checks {
+        if self.is_known_to_connect {
             return database_side::cut_off(self.context, check, observed, impact, fix);
         }
         Finding::problem(check, observed, format!("{impact}: clients are cut off"), fix)

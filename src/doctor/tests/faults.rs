@@ -94,10 +94,28 @@ const CASES: &[Case] = &[
         rename_endpoint(facts, "reader.endpoint.proxy-abc123.us-east-1.rds.amazonaws.com");
         facts.database = Ok(None);
     }),
-    fails("database", "the cluster orders is stopped", "describe-events --source-type db-cluster", |facts| {
+    fails(
+        "database",
+        "the cluster orders is stopped",
+        "start-db-cluster --db-cluster-identifier orders",
+        |facts| {
+            database(facts).status = "stopped".into();
+        },
+    ),
+    fails("database", "instance orders is stopped", "start-db-instance --db-instance-identifier", |facts| {
+        instance_of(facts, None);
         database(facts).status = "stopped".into();
     }),
-    fails("database", "incompatible-network", "describe-events", |facts| {
+    fails(
+        "database",
+        "instance orders is stopped",
+        "start-db-cluster --db-cluster-identifier shop",
+        |facts| {
+            instance_of(facts, Some("shop"));
+            database(facts).status = "stopped".into();
+        },
+    ),
+    fails("database", "incompatible-network", "describe-events --source-type db-cluster", |facts| {
         database(facts).status = "incompatible-network".into();
     }),
     warns("database", "failing-over", "wait", |facts| database(facts).status = "failing-over".into()),
@@ -136,9 +154,12 @@ const CASES: &[Case] = &[
         "unhealthy after 60 s",
         "-interval-seconds 10 --health-check-timeout-seconds 10",
         |facts| {
-            group(facts).health_check.interval = 30;
+            group(facts).health_check.interval = Some(30);
         },
     ),
+    skips("health_check", "does not say how often it is checked", "describe-target-groups", |facts| {
+        group(facts).health_check.interval = None;
+    }),
     warns("attributes", "AccessDenied", "DescribeTargetGroupAttributes", |facts| {
         facts.attributes = Err(denied("elasticloadbalancing:DescribeTargetGroupAttributes"));
     }),
@@ -181,6 +202,26 @@ const CASES: &[Case] = &[
         |facts| {
             detach(facts);
             listener(facts).port = 1;
+            facts.load_balancers_of_vpc = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
+        },
+    ),
+    skips(
+        "load_balancer",
+        "which internal load balancer of the VPC could forward to the group: could not ask: AccessDenied",
+        "allow elasticloadbalancing:DescribeLoadBalancers",
+        |facts| {
+            detach(facts);
+            facts.load_balancers = Ok(Vec::new());
+            facts.load_balancers_of_vpc = Err(denied("elasticloadbalancing:DescribeLoadBalancers"));
+        },
+    ),
+    skips(
+        "load_balancer",
+        "which internal load balancer",
+        "elasticloadbalancing:DescribeListeners",
+        |facts| {
+            detach(facts);
+            attached(facts).listeners = Err(denied("elasticloadbalancing:DescribeListeners"));
             facts.load_balancers_of_vpc = std::mem::replace(&mut facts.load_balancers, Ok(Vec::new()));
         },
     ),
@@ -300,12 +341,12 @@ const CASES: &[Case] = &[
         |facts| {
             mysql(facts, "orders-parameters");
             facts.parameters.insert("orders-parameters".into(), Err(denied("rds:DescribeDBParameters")));
-            group(facts).health_check.interval = 30;
+            group(facts).health_check.interval = Some(30);
         },
     ),
     warns("health_check", "unhealthy after 60 s", "raise max_connect_errors first", |facts| {
         mysql(facts, "default.aurora-mysql8.0");
-        group(facts).health_check.interval = 30;
+        group(facts).health_check.interval = Some(30);
     }),
     warns(
         "health_check",
@@ -313,7 +354,7 @@ const CASES: &[Case] = &[
         "if the database is MySQL or MariaDB and its max_connect_errors is low, raise",
         |facts| {
             facts.database = Err(denied("rds:DescribeDBClusters"));
-            group(facts).health_check.interval = 30;
+            group(facts).health_check.interval = Some(30);
         },
     ),
     warns(
@@ -421,6 +462,12 @@ const CASES: &[Case] = &[
         set_health(facts, "unhealthy", "Target.Timeout");
         load_balancer(facts).security_groups = vec!["sg-1".into()];
     }),
+    // A rule may not name a group of another VPC everywhere.
+    fails("targets", "(Target.Timeout)", "--subnet-ids subnet-a subnet-b", |facts| {
+        set_health(facts, "unhealthy", "Target.Timeout");
+        load_balancer(facts).security_groups = vec!["sg-1".into()];
+        (0..2).for_each(|index| host_of(facts, index).vpc = Some("vpc-2".into()));
+    }),
     fails("targets", "(Target.Timeout)", "Ipv6Ranges=[{CidrIpv6=CIDR}]", |facts| {
         set_health(facts, "unhealthy", "Target.Timeout");
         group(facts).address_type = "ipv6".into();
@@ -490,11 +537,17 @@ fn fault_affects_only_its_own_check() {
 #[test]
 fn one_cause_is_reported_once() {
     type World = (&'static [&'static str], fn(&mut Facts));
-    let worlds: [World; 15] = [
-        // Three in a row: the target follows from the database, and the database's state from its endpoint.
-        (&["problem endpoint_kind"], |facts| {
+    let worlds: [World; 16] = [
+        // Three in a row: the listener follows from the protocol, and the protocol from the type.
+        (&["problem target_type"], |facts| {
+            group(facts).target_type = "alb".into();
+            group(facts).protocol = "TLS".into();
+            listener(facts).protocol = "TLS".into();
+        }),
+        // The state of a database does not follow from its endpoint.
+        (&["problem endpoint_kind", "problem database"], |facts| {
             instance_of(facts, Some("orders"));
-            database(facts).status = "storage-full".into();
+            database(facts).status = "stopped".into();
             set_health(facts, "unhealthy", "Target.FailedHealthChecks");
         }),
         (&["problem zones"], |facts| place_writer(facts, "us-east-1c")),
@@ -558,7 +611,7 @@ fn one_cause_is_reported_once() {
         }),
         (&["warning connect_errors"], |facts| {
             mysql(facts, "default.aurora-mysql8.0");
-            group(facts).health_check.interval = 30;
+            group(facts).health_check.interval = Some(30);
         }),
     ];
     for (expected, fault) in worlds {
@@ -572,6 +625,65 @@ fn one_cause_is_reported_once() {
         let mut causes = report.findings.iter().filter_map(|finding| finding.cause.as_deref());
         assert!(causes.all(is_reported), "{:#?}", report.findings);
     }
+}
+
+/// The health checks of another port never reach the server.
+#[test]
+fn connect_errors_are_those_of_checks_of_the_databases_port() {
+    let with = |port: &str| {
+        let mut facts = healthy_facts();
+        mysql(&mut facts, "default.aurora-mysql8.0");
+        group(&mut facts).health_check.port = port.into();
+        faults(&binding(), &facts)
+    };
+    for port in ["traffic-port", "5432"] {
+        assert_eq!(with(port), ["warning connect_errors"], "{port}");
+    }
+    assert_eq!(with("8080"), ["warning health_check"]);
+    let mut facts = healthy_facts();
+    mysql(&mut facts, "default.aurora-mysql8.0");
+    let check = &mut group(&mut facts).health_check;
+    (check.port, check.protocol, check.interval) = ("8080".into(), "HTTP".into(), Some(30));
+    let findings = findings(&binding(), &facts);
+    let fix = findings.into_iter().find(|it| it.check == "health_check").unwrap().fix.unwrap();
+    assert!(fix.starts_with("`aws elbv2 modify-target-group "), "{fix}");
+}
+
+/// A check by HTTP of another port that shows a healthy database stays one.
+#[test]
+fn faster_health_check_keeps_its_protocol_and_port() {
+    let mut facts = healthy_facts();
+    let check = &mut group(&mut facts).health_check;
+    (check.port, check.protocol, check.interval) = ("8080".into(), "HTTP".into(), Some(30));
+    let findings = findings(&binding(), &facts);
+    let fix = findings.into_iter().find(|it| it.check == "health_check").unwrap().fix.unwrap();
+    let pace =
+        "--health-check-interval-seconds 10 --health-check-timeout-seconds 10 --unhealthy-threshold-count 2";
+    let modify =
+        format!("`aws elbv2 modify-target-group --target-group-arn {GROUP} {pace} --region us-east-1`");
+    assert_eq!(fix, modify);
+}
+
+#[test]
+fn listener_whose_weights_are_all_zero_names_no_other_group() {
+    let mut facts = healthy_facts();
+    listener(&mut facts).forwards = vec![(GROUP.into(), 0), (OTHER.into(), 0)];
+    let found = findings(&binding(), &facts).into_iter().find(|it| it.check == "listener").unwrap();
+    assert_eq!(found.impact.unwrap(), "no target group has a weight, so no connection goes anywhere");
+}
+
+/// A custom endpoint has no identifier of a database.
+#[test]
+fn unknown_database_follows_from_a_custom_endpoint() {
+    let mut facts = healthy_facts();
+    let endpoint = "reports.cluster-custom-abc123.us-east-1.rds.amazonaws.com";
+    facts.resolution = Err(denied("nothing"));
+    (facts.database, facts.hosts) = (Ok(None), Ok(Vec::new()));
+    facts.identifier = "reports".into();
+    let binding = Binding::new(endpoint, GROUP.parse().unwrap());
+    let report = BindingFindings::new(endpoint, GROUP, findings(&binding, &facts));
+    let database = report.findings.iter().find(|it| it.check == "database").unwrap();
+    assert_eq!((database.level, database.cause.as_deref()), (Severity::Warning, Some("endpoint_kind")));
 }
 
 /// Worlds that once gave a wrong or permanent finding.
@@ -756,6 +868,38 @@ fn readers_in_every_zone_need_no_cross_zone_balancing() {
     let second = facts.targets.as_mut().unwrap().get_mut("10.0.2.20:5432").unwrap();
     second.zone = Some("us-east-1b".into());
     assert_eq!(faults(&readers, &facts), Vec::<String>::new());
+}
+
+/// A zone without a known target is not one without a target.
+#[test]
+fn unknown_zones_of_the_targets_leave_cross_zone_balancing_not_examined() {
+    let both = ["10.0.1.10", "10.0.2.20"].map(|address| address.parse().unwrap());
+    let with = |role: Role, change: fn(&mut Facts)| {
+        let mut facts = healthy_facts();
+        attached(&mut facts).cross_zone = Ok(false);
+        facts.resolution.as_mut().unwrap().addresses = Addresses::parse(both).unwrap();
+        set_targets(&mut facts, &[("10.0.1.10:5432", "healthy"), ("10.0.2.20:5432", "healthy")]);
+        set_zone(&mut facts, "10.0.2.20:5432", "us-east-1b");
+        change(&mut facts);
+        let findings = findings(&Binding { role, ..binding() }, &facts);
+        findings.into_iter().find(|it| it.check == "cross_zone").unwrap().level
+    };
+    let without_zones: fn(&mut Facts) =
+        |facts| facts.targets.as_mut().unwrap().values_mut().for_each(|health| health.zone = None);
+    for role in [Role::Readers, Role::All] {
+        assert_eq!(with(role, |_| {}), Severity::Ok);
+        assert_eq!(with(role, without_zones), Severity::NotExamined);
+        let one_of_two: fn(&mut Facts) =
+            |facts| facts.targets.as_mut().unwrap().get_mut("10.0.2.20:5432").unwrap().zone = None;
+        assert_eq!(with(role, one_of_two), Severity::NotExamined);
+        let both_in_one: fn(&mut Facts) = |facts| set_zone(facts, "10.0.2.20:5432", "us-east-1a");
+        assert_eq!(with(role, both_in_one), Severity::Problem);
+    }
+    for role in [Role::Writer, Role::Readers] {
+        assert_eq!(with(role, |facts| facts.resolution = Err(denied("nothing"))), Severity::NotExamined);
+        assert_eq!(with(role, |facts| facts.targets = Err(denied("nothing"))), Severity::NotExamined);
+    }
+    assert_eq!(with(Role::Writer, without_zones), Severity::Problem, "the RDS API knows the writer's zone");
 }
 
 /// Every command of every fix, for the test of them.

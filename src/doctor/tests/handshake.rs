@@ -24,12 +24,13 @@ fn first_bytes_are_understood() {
         (b"X", other("X")),
         (b"\x16", other("")),
     ] {
-        assert_eq!(parse_answer(answer), expected, "{answer:?}");
+        assert_eq!(parse_answer(answer, Protocol::Unknown), expected, "{answer:?}");
     }
 }
 
 #[test]
 fn answer_is_read_until_it_is_whole() {
+    let is_complete = |answer: &[u8]| is_complete(answer, Protocol::Unknown);
     let greeting = b"\x0e\0\0\0\x0a8.0.36\0rest..";
     assert_eq!(greeting.len(), 18);
     for length in 0..18 {
@@ -38,6 +39,30 @@ fn answer_is_read_until_it_is_whole() {
     assert!(is_complete(greeting));
     assert!(!is_complete(b"") && !is_complete(b"Etoo ma") && is_complete(b"Etoo many\0"));
     assert!(is_complete(b"S") && is_complete(b"N") && is_complete(b"HTTP"));
+}
+
+/// Its length makes a PostgreSQL error look like a packet of MySQL.
+#[test]
+fn postgres_error_is_none_of_mysql_where_postgres_is_expected() {
+    // The second byte after the length of a MySQL packet, 0xff or 10, marks an error or a greeting.
+    for length in [0xff_u8, 10] {
+        let mut answer = vec![b'E', 0, 0, 0, length];
+        answer.extend(b"Mno\0");
+        answer.resize(usize::from(length) + 1, 0);
+        let expected = Protocol::Postgres;
+        assert_eq!(parse_answer(&answer, expected), Outcome::PostgresError("no".into()));
+        assert!(matches!(
+            parse_answer(&answer, Protocol::Mysql),
+            Outcome::Mysql { .. } | Outcome::MysqlError { .. }
+        ));
+        for partial in 0..answer.len() {
+            assert!(!is_complete(&answer[..partial], expected), "{partial} of {}", answer.len());
+        }
+        assert!(is_complete(&answer, expected));
+    }
+    assert!(is_complete(b"Ecould not fork\n\0", Protocol::Postgres));
+    let mysql = b"\x05\0\0\0\xff\x6a\x04no";
+    assert!(matches!(parse_answer(mysql, Protocol::Postgres), Outcome::MysqlError { .. }));
 }
 
 fn replies(outcomes: &[(&str, Outcome)]) -> Handshake {
@@ -124,6 +149,9 @@ fn blocked_load_balancer_without_protection_refers_to_connect_errors() {
     assert!(fix(&facts).ends_with("or restart it"));
     host_of(&mut facts, 0).needs_reboot = true;
     assert!(fix(&facts).ends_with("; then raise max_connect_errors if it is low"), "a change may wait");
+    set_parameters(&mut facts, "orders", &[]);
+    group(&mut facts).health_check.port = "8080".into();
+    assert!(fix(&facts).ends_with("; then raise max_connect_errors if it is low"), "no finding to see");
     facts.parameters.insert("orders".into(), Err(denied("rds:DescribeDBParameters")));
     host_of(&mut facts, 0).needs_reboot = false;
     assert!(fix(&facts).ends_with("; then raise max_connect_errors if it is low"), "unread");
@@ -188,6 +216,26 @@ fn unfinished_handshake_is_not_examined() {
     let finding = judge(&healthy_facts(), &replies(&[unfinished(), ("10.0.1.5", Outcome::Refused)]));
     assert_eq!(finding.level, Severity::Problem, "{finding:?}");
     assert!(finding.fix.unwrap().contains("listener's port"), "the known fault is explained");
+}
+
+/// Oracle and SQL Server close the connection, say nothing, or speak TLS.
+#[test]
+fn answer_of_an_unknown_engine_accuses_nobody() {
+    let mut facts = healthy_facts();
+    let level = |facts: &Facts, outcomes: &[(&str, Outcome)]| judge(facts, &replies(outcomes)).level;
+    for outcome in [Outcome::Closed, Outcome::Silent, Outcome::Tls] {
+        assert_eq!(level(&facts, &[("10.0.1.5", outcome.clone())]), Severity::Problem, "a known engine");
+        for unknown in [Ok(None), Err(denied("rds:DescribeDBClusters"))] {
+            facts.database = unknown;
+            let finding = judge(&facts, &replies(&[("10.0.1.5", outcome.clone())]));
+            assert_eq!(finding.level, Severity::NotExamined, "{finding:?}");
+            assert!(finding.observed.contains("engine is not known"), "{finding:?}");
+            assert!(finding.fix.unwrap().contains("see the finding database"));
+            let refused = [("10.0.1.5", outcome.clone()), ("10.0.2.5", Outcome::Refused)];
+            assert_eq!(level(&facts, &refused), Severity::Problem, "no engine is there");
+        }
+        facts = healthy_facts();
+    }
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn is_cut_off(world: &mut World) {
 
 /// The database is in a VPC of its own, by a peering connection.
 fn peer(world: &mut World) {
+    world.facts.hosts.as_mut().unwrap().iter_mut().for_each(|host| host.vpc = Some("vpc-2".into()));
     let subnets = world.network.subnets.as_mut().unwrap();
     subnets.values_mut().filter(|it| it.id.contains("db")).for_each(|it| it.vpc = "vpc-2".into());
     for subnet in subnets.values_mut().filter(|it| !it.id.contains("db")) {
@@ -251,6 +252,10 @@ const CASES: &[Case] = &[
     case("endpoint_connections", Warning, "(rejected)", "create its endpoint again", |world| {
         service(world).connections = Some(Ok(vec![connection("rejected")]));
     }),
+    // A request that nobody accepts expires.
+    case("endpoint_connections", Warning, "(expired)", "create its endpoint again", |world| {
+        service(world).connections = Some(Ok(vec![connection("expired")]));
+    }),
     case("endpoint_connections", Warning, "(failed)", "delete its endpoint", |world| {
         service(world).connections = Some(Ok(vec![connection("failed")]));
     }),
@@ -324,6 +329,29 @@ const CASES: &[Case] = &[
             is_cut_off(world);
             rules(world)[2].peer = cidr("10.0.7.0/24");
             load_balancer(&mut world.facts).security_groups.clear();
+        },
+    ),
+    // A rule may not name a group of another VPC everywhere.
+    case(
+        "database_ingress",
+        Problem,
+        "has no inbound rule",
+        "{CidrIp=10.9.101.0/24},{CidrIp=10.9.102.0/24}",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            rules(world).pop();
+        },
+    ),
+    case(
+        "load_balancer_egress",
+        Problem,
+        "does not allow",
+        "{CidrIp=10.0.1.0/24},{CidrIp=10.0.2.0/24}",
+        |world| {
+            is_cut_off(world);
+            peer(world);
+            rules(world).remove(1);
         },
     ),
     // Of the other port, or of UDP.
@@ -411,6 +439,16 @@ const CASES: &[Case] = &[
             world.network.acls.as_mut().unwrap().push(other);
         },
     ),
+    // Without an address there is none to look for.
+    case("network_acls", NotExamined, "the subnets of one side", "see the finding endpoint", |world| {
+        world.facts.resolution = Err(denied("nothing"));
+    }),
+    // The writer's own address.
+    case("network_acls", Problem, "entry 90 denies port 5432 to 10.0.1.0/24", "--rule-number 89", |world| {
+        is_cut_off(world);
+        let cidr = "10.0.1.10/32".parse().unwrap();
+        acl(world, 0).entries.push(AclEntry { cidr, ..everything(true, false, 90) });
+    }),
     case("network_acls", NotExamined, "does not list", "the account of the subnets", |world| {
         world.network.acls = Ok(Vec::new());
     }),
@@ -600,11 +638,11 @@ const CASES: &[Case] = &[
     case("routes", NotExamined, "AccessDenied", "allow ec2:DescribeRouteTables", |world| {
         world.network.route_tables = Err(denied("ec2:DescribeRouteTables"));
     }),
-    case("blocked_flows", Warning, "7 connections blocked from clients", "security_groups", |world| {
-        metric(world, Measured::BLOCKED_INBOUND, 7);
+    case("blocked_flows", Warning, "70 connections blocked from clients", "security_groups", |world| {
+        metric(world, Measured::BLOCKED_INBOUND, 70);
     }),
-    case("blocked_flows", Warning, "7 towards targets", "load_balancer_egress", |world| {
-        metric(world, Measured::BLOCKED_OUTBOUND, 7);
+    case("blocked_flows", Warning, "70 towards targets", "load_balancer_egress", |world| {
+        metric(world, Measured::BLOCKED_OUTBOUND, 70);
     }),
     case("resets", Warning, "80 by targets", "--through", |world| {
         metric(world, Measured::TARGET_RESETS, 80);
@@ -671,7 +709,7 @@ fn every_check_of_the_network_has_a_fault() {
 
 #[test]
 fn unusual_but_healthy_networks_have_no_fault() {
-    let worlds: [fn(&mut World); 17] = [
+    let worlds: [fn(&mut World); 19] = [
         peer,
         |world| over_v6(world),
         |world| {
@@ -716,6 +754,7 @@ fn unusual_but_healthy_networks_have_no_fault() {
             rules(world).push(rule("sg-balancer", false, 0, 65535, cidr("0.0.0.0/0")));
         },
         |world| service(world).connections = Some(Ok(vec![connection("available"), connection("rejected")])),
+        |world| service(world).connections = Some(Ok(vec![connection("available"), connection("expired")])),
         |world| service(world).connections = Some(Ok(Vec::new())),
         // Everybody may ask, and each is accepted by hand.
         |world| service(world).principals = Some(Ok(vec!["*".into()])),
@@ -738,6 +777,11 @@ fn unusual_but_healthy_networks_have_no_fault() {
         |world| {
             load_balancer(&mut world.facts).enforces_on_private_link = false;
             rules(world).remove(0);
+        },
+        // A few blocked connections are part of every day.
+        |world| {
+            metric(world, Measured::BLOCKED_INBOUND, 10);
+            metric(world, Measured::BLOCKED_OUTBOUND, 10);
         },
         // Database and load balancer are in the same subnets, where no ACL applies.
         |world| {

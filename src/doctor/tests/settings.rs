@@ -70,4 +70,6 @@ fn command_line_does_not_judge_the_functions_settings() {
     let targets = report.findings().find(|it| it.check == "targets").unwrap();
     assert_eq!((targets.level, targets.cause.as_deref()), (Severity::Problem, None));
     assert_eq!((findings[1].level, findings[1].check.as_ref()), (Severity::Warning, "confirmation"));
+    let observed = "an address is deregistered after 5 s of the same DNS answer, by the CONFIRM_SECONDS of this computer";
+    assert_eq!(findings[1].observed, observed);
 }
