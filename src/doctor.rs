@@ -33,8 +33,8 @@ pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
 pub use context::CheckContext;
 pub use database::is_tls_required;
 pub use facts::{
-    ALL_ZONES, Attributes, CROSS_ZONE, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck, Host,
-    Listener, LoadBalancer, LoadBalancerFacts, Unread,
+    ALL_ZONES, Attributes, CROSS_ZONE, Database, DatabaseKind, Fact, Facts, Group, Health, HealthCheck,
+    InstanceFacts, Listener, LoadBalancer, LoadBalancerFacts, Unread,
 };
 pub use finding::{Finding, Severity};
 #[cfg(feature = "cli")]

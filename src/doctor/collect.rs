@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::checks::{InspectPath, findings_with};
 use super::context::CheckContext;
 use super::facts::{
-    Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Fact, Facts, Group, Health, Host, Listener,
-    LoadBalancer, LoadBalancerFacts, parameter_groups, read_until, tls_parameter_group,
+    Attributes, DEFAULT_PARAMETER_GROUP, Database, DatabaseKind, Fact, Facts, Group, Health, InstanceFacts,
+    Listener, LoadBalancer, LoadBalancerFacts, parameter_groups, read_until, tls_parameter_group,
 };
 use super::report::BindingFindings;
 use crate::binding::Binding;
@@ -42,7 +42,7 @@ pub trait InspectDatabases {
     /// The cluster of this identifier, else the instance, else `None`.
     async fn database(&self, identifier: &str) -> Result<Option<Database>, Error>;
     /// The zone, subnets and groups of the instance with this identifier.
-    async fn host(&self, identifier: &str) -> Result<Option<Host>, Error>;
+    async fn host(&self, identifier: &str) -> Result<Option<InstanceFacts>, Error>;
     /// The parameters of a parameter group that differ from the engine's defaults.
     async fn parameters(&self, kind: DatabaseKind, group: &str) -> Result<Attributes, Error>;
 }
@@ -85,7 +85,7 @@ struct DatabaseSide {
     resolution: Fact<Resolution>,
     identifier: String,
     database: Fact<Option<Database>>,
-    hosts: Fact<Vec<Host>>,
+    hosts: Fact<Vec<InstanceFacts>>,
     parameters: BTreeMap<String, Fact<Attributes>>,
     tls_parameters: Option<Fact<Attributes>>,
 }
@@ -175,7 +175,7 @@ impl<D: Resolve, T: InspectGroups, C: InspectDatabases + RdsApi> Reader<'_, D, T
         DatabaseSide { resolution, identifier, database, hosts, parameters, tls_parameters }
     }
 
-    async fn hosts(&self, database: &Database) -> Result<Vec<Host>, Error> {
+    async fn hosts(&self, database: &Database) -> Result<Vec<InstanceFacts>, Error> {
         if database.kind == DatabaseKind::Instance {
             return Ok(database.host.iter().cloned().collect());
         }

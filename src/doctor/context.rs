@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{Database, DatabaseKind, Facts, Host, LoadBalancer, Unread};
+use super::facts::{Database, DatabaseKind, Facts, InstanceFacts, LoadBalancer, Unread};
 use super::shell::line;
 use crate::binding::{Binding, Role};
 use crate::endpoint::{RdsKind, member};
@@ -80,7 +80,7 @@ impl<'a> CheckContext<'a> {
         (self.facts.database.as_ref().err()).or(self.facts.hosts.as_ref().err())
     }
 
-    pub(super) fn hosts(self) -> &'a [Host] {
+    pub(super) fn hosts(self) -> &'a [InstanceFacts] {
         self.facts.hosts.as_deref().unwrap_or_default()
     }
 
@@ -93,7 +93,7 @@ impl<'a> CheckContext<'a> {
 
     /// The host of the writer: of a cluster the member that DNS names, otherwise the member that the RDS API names as
     /// the writer; of an instance its only host.
-    pub(super) fn writer_host(self) -> Option<&'a Host> {
+    pub(super) fn writer_host(self) -> Option<&'a InstanceFacts> {
         let database = self.database()?;
         if database.kind == DatabaseKind::Instance {
             return self.hosts().first();

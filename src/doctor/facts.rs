@@ -49,7 +49,7 @@ pub struct Facts {
     /// The cluster or instance, or `None` if the RDS API has none of this identifier.
     pub database: Fact<Option<Database>>,
     /// The cluster's members, or the instance. Empty where the database could not be read.
-    pub hosts: Fact<Vec<Host>>,
+    pub hosts: Fact<Vec<InstanceFacts>>,
     /// The parameters that differ from the engine's defaults, by parameter group. Empty if no check needs them.
     pub parameters: BTreeMap<String, Fact<Attributes>>,
     /// The parameters of the group that decides on TLS, which in Aurora is the cluster's own.
@@ -111,7 +111,7 @@ pub struct Database {
     pub parameter_group: Option<String>,
     /// Whether a member uses the cluster's parameter group, or some change of it, only after a reboot.
     pub needs_reboot: bool,
-    pub host: Option<Host>,
+    pub host: Option<InstanceFacts>,
 }
 
 impl Database {
@@ -125,9 +125,9 @@ impl Database {
     }
 }
 
-/// A DB instance as a place: where it runs, and the subnets that it may move to.
+/// A DB instance: where it runs, the subnets that it may move to, and its groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Host {
+pub struct InstanceFacts {
     pub identifier: String,
     pub zone: Option<String>,
     pub standby_zone: Option<String>,
@@ -140,7 +140,7 @@ pub struct Host {
     pub needs_reboot: bool,
 }
 
-impl Host {
+impl InstanceFacts {
     /// Whether it is in this VPC, as far as is known.
     pub fn is_in_vpc(&self, vpc: Option<&str>) -> bool {
         self.vpc.as_deref().zip(vpc).is_none_or(|(own, vpc)| own == vpc)
@@ -287,9 +287,9 @@ pub struct ParameterGroup<'a> {
 /// instances, each of which may become the writer.
 pub fn parameter_groups<'a>(
     database: &'a Database,
-    hosts: &'a [Host],
+    hosts: &'a [InstanceFacts],
 ) -> BTreeMap<&'a str, ParameterGroup<'a>> {
-    let of_host = |host: &'a Host| {
+    let of_host = |host: &'a InstanceFacts| {
         (DatabaseKind::Instance, host.parameter_group.as_deref(), host.identifier.as_str(), host.needs_reboot)
     };
     let Database { kind, identifier, parameter_group, needs_reboot, .. } = database;
@@ -311,7 +311,10 @@ pub fn parameter_groups<'a>(
 }
 
 /// The parameter group that decides whether clients must use TLS: a cluster's own, otherwise the instance's.
-pub fn tls_parameter_group<'a>(database: &'a Database, hosts: &'a [Host]) -> Option<(DatabaseKind, &'a str)> {
+pub fn tls_parameter_group<'a>(
+    database: &'a Database,
+    hosts: &'a [InstanceFacts],
+) -> Option<(DatabaseKind, &'a str)> {
     if database.kind == DatabaseKind::Cluster {
         return Some((DatabaseKind::Cluster, database.parameter_group.as_deref()?));
     }

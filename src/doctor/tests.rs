@@ -114,9 +114,9 @@ fn strings<const N: usize>(pairs: [(&str, &str); N]) -> [(String, String); N] {
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned()))
 }
 
-fn host(identifier: &str, zone: &str) -> Host {
+fn host(identifier: &str, zone: &str) -> InstanceFacts {
     let subnets = [("subnet-a", "us-east-1a"), ("subnet-b", "us-east-1b"), ("subnet-c", "us-east-1c")];
-    Host {
+    InstanceFacts {
         identifier: identifier.into(),
         zone: Some(zone.into()),
         standby_zone: None,
@@ -140,7 +140,7 @@ fn faults(binding: &Binding, facts: &Facts) -> Vec<String> {
     faults.map(|it| format!("{:?} {}", it.level, it.check).to_lowercase()).collect()
 }
 
-fn host_of(facts: &mut Facts, index: usize) -> &mut Host {
+fn host_of(facts: &mut Facts, index: usize) -> &mut InstanceFacts {
     &mut facts.hosts.as_mut().unwrap()[index]
 }
 

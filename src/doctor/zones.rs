@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::context::CheckContext;
-use super::facts::{ALL_ZONES, CROSS_ZONE, Fact, Host, LoadBalancer};
+use super::facts::{ALL_ZONES, CROSS_ZONE, Fact, InstanceFacts, LoadBalancer};
 use super::finding::{Checked, FactOr as _, Finding, FindingKind};
 use crate::binding::Role;
 use crate::text::Joined as _;
@@ -63,7 +63,7 @@ fn check_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer) -> Findi
         let impact = "the load balancer sends nothing to a target outside its zones: clients are cut off";
         return Finding::problem("zones", observed, impact, fix);
     }
-    let has_zone = |host: &Host| host.zone.is_some() || host.standby_zone.is_some();
+    let has_zone = |host: &InstanceFacts| host.zone.is_some() || host.standby_zone.is_some();
     // A database outside the load balancer's zones has a finding of its own.
     if zones.len() > 1 || context.hosts().iter().any(has_zone) {
         return Finding::ok("zones", list);
@@ -87,7 +87,7 @@ fn check_failover_zones(context: CheckContext<'_>, load_balancer: &LoadBalancer)
         return None;
     }
     let now = known_zones(context, load_balancer);
-    let is_in_vpc = |host: &&Host| host.is_in_vpc(load_balancer.vpc.as_deref());
+    let is_in_vpc = |host: &&InstanceFacts| host.is_in_vpc(load_balancer.vpc.as_deref());
     if now.contains(ALL_ZONES) || !hosts.iter().any(|host| is_in_vpc(&host)) {
         let observed = "the database is outside the load balancer's VPC, and every zone reaches it";
         return Some(Finding::ok(CHECK, observed));

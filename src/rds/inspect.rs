@@ -6,7 +6,7 @@ use aws_sdk_rds::types::{
 
 use super::Rds;
 use crate::aws::all;
-use crate::doctor::{Attributes, Database, DatabaseKind, Host, InspectDatabases};
+use crate::doctor::{Attributes, Database, DatabaseKind, InspectDatabases, InstanceFacts};
 use crate::endpoint::{DnsZone, RdsName};
 use crate::error::Error;
 use crate::reconcile::Cluster;
@@ -30,7 +30,7 @@ impl InspectDatabases for Rds {
         }
     }
 
-    async fn host(&self, identifier: &str) -> Result<Option<Host>, Error> {
+    async fn host(&self, identifier: &str) -> Result<Option<InstanceFacts>, Error> {
         Ok(self.describe_instance(identifier).await?.as_ref().map(host))
     }
 
@@ -101,7 +101,7 @@ fn zone(endpoint: Option<&Endpoint>) -> Option<DnsZone> {
     RdsName::parse(endpoint?.address()?).map(|name| name.zone)
 }
 
-fn host(instance: &DbInstance) -> Host {
+fn host(instance: &DbInstance) -> InstanceFacts {
     let of_group = instance.db_subnet_group();
     let subnets = of_group.map(|group| group.subnets()).unwrap_or_default().iter();
     let subnets = subnets.filter_map(|subnet| {
@@ -110,7 +110,7 @@ fn host(instance: &DbInstance) -> Host {
     });
     let parameters = instance.db_parameter_groups();
     let needs_reboot = |of: &DbParameterGroupStatus| of.parameter_apply_status() == Some(PENDING_REBOOT);
-    Host {
+    InstanceFacts {
         identifier: instance.db_instance_identifier().unwrap_or_default().to_ascii_lowercase(),
         zone: instance.availability_zone().map(str::to_owned),
         standby_zone: instance.secondary_availability_zone().map(str::to_owned),

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use rds_nlb_sync::doctor::{
-    Attributes, Database, DatabaseKind, Group, Health, HealthCheck, Host, InspectDatabases, InspectGroups,
-    Listener, LoadBalancer,
+    Attributes, Database, DatabaseKind, Group, Health, HealthCheck, InspectDatabases, InspectGroups,
+    InstanceFacts, Listener, LoadBalancer,
 };
 use rds_nlb_sync::error::Error;
 use rds_nlb_sync::reconcile::Cluster;
@@ -243,9 +243,9 @@ impl State {
         Some(database(DatabaseKind::Instance, BTreeMap::new(), instance.cluster.map(str::to_owned)))
     }
 
-    fn host(&self, identifier: &str) -> Option<Host> {
+    fn host(&self, identifier: &str) -> Option<InstanceFacts> {
         let estate = &self.estate;
-        self.instances.get(identifier).map(|_| Host {
+        self.instances.get(identifier).map(|_| InstanceFacts {
             identifier: identifier.to_owned(),
             zone: Some(estate.zone(identifier)),
             standby_zone: estate.standby_zone.map(str::to_owned),
@@ -462,7 +462,7 @@ impl InspectDatabases for FakeAws {
         self.call(Action::DescribeDBClusters, identifier.to_owned(), found).await
     }
 
-    async fn host(&self, identifier: &str) -> Result<Option<Host>, Error> {
+    async fn host(&self, identifier: &str) -> Result<Option<InstanceFacts>, Error> {
         let found = |state: &mut State| Ok(state.host(identifier));
         self.call(Action::DescribeDBInstances, identifier.to_owned(), found).await
     }
