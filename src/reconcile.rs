@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::binding::{Binding, Role};
 use crate::endpoint::{cluster_identifier, member, zone};
@@ -137,6 +137,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             match then {
                 Then::Again => {}
                 Then::Sleep(pause) => self.observer.pause(pause).await,
+                Then::BackOff(pause) => self.observer.with_lookups(sleep(pause)).await,
                 Then::Stop(reason) => return self.finish(reason),
             }
         }
@@ -225,15 +226,18 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             self.veto.record(&observation.resolution, RdsVerdict::Disagrees, answered);
         }
         let verdict = match self.veto.current(&observation.resolution, began) {
-            Some(verdict) => Some(verdict),
-            None => self.ask_rds(observation).await.map(|(verdict, answered)| {
+            Some(verdict) => verdict,
+            None => {
+                let (verdict, answered) = self.ask_rds(observation).await;
                 self.veto.record(&observation.resolution, verdict, answered);
-                // A deregistration needs a list that is newer than the question to the RDS API.
-                self.observer.require_new_list();
+                if verdict == RdsVerdict::NoVeto {
+                    // A deregistration needs a new list, and one that is newer than the question to the RDS API.
+                    self.observer.require_new_list();
+                }
                 verdict
-            }),
+            }
         };
-        if let Some(veto) = verdict.and_then(RdsVerdict::veto) {
+        if let Some(veto) = verdict.veto() {
             return veto;
         }
         if !self.observer.is_fresh() {
@@ -245,11 +249,11 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
 
     /// Asks the RDS API about the writer that DNS names, if it names one. Returns the verdict and the time of the answer.
     /// Without an answer there is no veto.
-    async fn ask_rds(&mut self, observation: &Observation) -> Option<(RdsVerdict, Instant)> {
+    async fn ask_rds(&mut self, observation: &Observation) -> (RdsVerdict, Instant) {
         let began = Instant::now();
         let chain = &observation.resolution.chain;
-        let member = member(chain).filter(|_| self.binding.role == Role::Writer)?;
-        let zone = zone(chain)?;
+        let member = member(chain).filter(|_| self.binding.role == Role::Writer);
+        let (Some(member), Some(zone)) = (member, zone(chain)) else { return (RdsVerdict::NoVeto, began) };
         let identifier = cluster_identifier(self.binding, chain);
         let question = ask_cluster(&self.observer.clients.rds, self.reads_end, &identifier, &zone);
         let question = async { (question.await, Instant::now()) };
@@ -267,7 +271,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
                 RdsVerdict::NoVeto
             }
         };
-        Some((verdict, answered))
+        (verdict, answered)
     }
 
     /// Records the RDS API's answer, and logs a veto.
@@ -457,8 +461,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         };
         let mut plan = plan_with(Confirmation::Confirmed);
         if plan != plan_with(Confirmation::Unconfirmed)
-            && let Some((verdict, _)) = self.ask_rds(&observation).await
-            && let Some(veto) = verdict.veto()
+            && let Some(veto) = self.ask_rds(&observation).await.0.veto()
         {
             plan = plan_with(veto);
         }

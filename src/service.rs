@@ -23,8 +23,8 @@ use crate::event::{
 use crate::fleet::{BACKGROUND_INTERVAL, Fleet, Scope};
 use crate::rate_limit::Priority;
 use crate::reconcile::{
-    Clients, ListPermit, Mode, Options, Preregistration, RdsApi, Report, Resolve, Status, TargetGroupApi,
-    ask_cluster, reconcile, with_rds_timeout,
+    Clients, ListPermit, Mode, Options, Preregistration, RdsApi, Report, Resolution, Resolve, Status,
+    TargetGroupApi, ask_cluster, reconcile, with_rds_timeout,
 };
 
 mod result;
@@ -347,12 +347,12 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             Ok((request, set, _)) => (request, set),
             // The next check continues to read the tags.
             Err(_) => {
-                let reason = "the tags were not read in time. Fix: run the command again, which continues; if that does not help, \
-                              raise the time-out (the function's, or --timeout)";
+                let reason = "the tags were not read in time";
                 tracing::warn!(decision = "retry", reason, "using the known groups");
                 let mut known = known;
                 if let (Event::Command(_), Some(key)) = (event, &self.config.discovery) {
-                    known.unbound.push(Unbound::tag(key, reason.to_owned()));
+                    let fix = "run the command again, which continues, or raise the time-out (the function's, or --timeout)";
+                    known.unbound.push(Unbound::tag(key, format!("{reason}. Fix: {fix}")));
                 }
                 (request, known)
             }
@@ -438,13 +438,16 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         }
         let Clients { dns, groups, rds } = self.clients;
         let ask = async {
-            let family = groups.describe(binding.target_group.as_str()).await?.family;
-            let chain = dns.resolve(&binding.endpoint, family).await?.chain;
+            // The checks report errors of these two.
+            let Ok(group) = groups.describe(binding.target_group.as_str()).await else { return Ok(None) };
+            let Ok(Resolution { chain, .. }) = dns.resolve(&binding.endpoint, group.family).await else {
+                return Ok(None);
+            };
             let (Some(member), Some(zone)) = (member(&chain), zone(&chain)) else { return Ok(None) };
             let cluster = ask_cluster(rds, deadline, &cluster_identifier(binding, &chain), &zone).await?;
             Ok(cluster.and_then(|cluster| cluster.other_writer(member).map(str::to_owned)))
         };
-        with_rds_timeout(deadline, ask).await
+        timeout_at(deadline, ask).await.unwrap_or(Ok(None))
     }
 }
 

@@ -109,7 +109,14 @@ fn check_events(context: CheckContext<'_>) -> Option<Finding> {
     let names = iter::once(context.binding.first_label());
     let names = names.chain(context.binding.databases.iter().map(String::as_str)).joined(" and ");
     let observed = format!("the events of RDS name {identifier}, and the binding stands for {names}");
-    let impact = "no event starts a watch: after a failover, clients stay on the old address until the next scheduled check";
+    // An event of the global cluster watches a global endpoint.
+    let which = match RdsKind::parse(&context.binding.endpoint) {
+        Some(RdsKind::Global) => "no event about a failover inside one Region",
+        _ => "no event",
+    };
+    let impact = format!(
+        "{which} starts a watch: after a failover, clients stay on the old address until the next scheduled check"
+    );
     let fix = match context.binding.databases.is_empty() {
         true => format!("set the binding's `database` to {identifier}"),
         false => format!("add {identifier} to the binding's `database`"),

@@ -311,6 +311,10 @@ fn binding_that_no_event_names_is_a_warning() {
     let other = named("db.example.com", &["billing"]).expect("a warning");
     assert!(other.observed.ends_with("db and billing"), "{other:?}");
     assert!(other.fix.is_some_and(|fix| fix.contains("add orders")));
+    let global = named("shop.global-abc123.global.rds.amazonaws.com", &[]).expect("a warning");
+    assert!(
+        global.impact.is_some_and(|impact| impact.starts_with("no event about a failover inside one Region"))
+    );
     for (endpoint, databases) in [("db.example.com", &["Orders"][..]), ("orders.example.com", &[])] {
         assert_eq!(named(endpoint, databases), None, "{endpoint}");
     }

@@ -25,7 +25,10 @@ const MAX_PAUSE_AFTER_ERROR: Duration = RELIST_INTERVAL_AFTER_CHANGE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Again,
+    /// Pause between two lookups.
     Sleep(Duration),
+    /// Make no calls of the API for this time. Lookups go on.
+    BackOff(Duration),
     Stop(Stop),
 }
 
@@ -164,7 +167,10 @@ impl LoopControl {
         // Half of it is jitter, so that watches that failed together do not retry together.
         let backoff = ceiling.mul_f64(0.5 + 0.5 * fastrand::f64());
         if self.mode == Mode::Check || !has_observed {
-            return self.pause(backoff);
+            return match self.pause(backoff) {
+                Then::Sleep(pause) => Then::BackOff(pause),
+                then => then,
+            };
         }
         // A watch makes no API calls meanwhile, but goes on resolving the endpoint.
         self.backing_off_until = Some(Instant::now() + backoff);
@@ -354,7 +360,7 @@ mod tests {
         let mut check = control(Mode::Check);
         for ceiling in [1, 2] {
             let then = fail(&mut check, ErrorKind::Transient);
-            assert!(matches!(then, Then::Sleep(pause) if is_within(pause, ceiling)), "{then:?}");
+            assert!(matches!(then, Then::BackOff(pause) if is_within(pause, ceiling)), "{then:?}");
         }
         assert_eq!(fail(&mut check, ErrorKind::Transient), Then::Stop(Stop::Failed));
         assert!(!check.is_backing_off(), "it sleeps instead");

@@ -238,13 +238,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         })
     }
 
-    /// Pauses, counted from the last lookup. A pause that is longer than a poll is no gap between lookups.
+    /// Pauses before the next lookup, counted from the last one.
     pub async fn pause(&mut self, time: Duration) {
-        if time > self.poll {
-            self.with_lookups(sleep(time)).await;
-        } else {
-            sleep(time.saturating_sub(self.since_last_lookup())).await;
-        }
+        sleep(time.saturating_sub(self.since_last_lookup())).await;
     }
 
     fn since_last_lookup(&self) -> Duration {

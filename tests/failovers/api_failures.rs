@@ -124,6 +124,21 @@ async fn attempt_of_unknown_outcome_is_watched_even_if_its_retry_succeeded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn backoff_of_a_check_is_not_shortened_by_a_long_poll_interval() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.next(Action::RegisterTargets, &[ApiFault::Throttled, ApiFault::Throttled]);
+    let latency = Duration::from_millis(1_900);
+    aws.state().latency = latency;
+    let timing = Timing { poll: seconds(60), ..TIMING };
+    aws.reconcile_at(timing, Mode::Check, seconds(60)).await;
+    let calls = aws.calls(Action::RegisterTargets);
+    // The failed call takes this time, and so does the observation after the pause.
+    let backoff = |pair: usize| calls[pair + 1].at - calls[pair].at - 2 * latency;
+    assert!(backoff(0) >= Duration::from_millis(500) && backoff(1) >= seconds(1), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn check_fills_a_group_that_its_own_late_call_empties() {
     for late in [19, 22] {
         let started = Instant::now();

@@ -122,3 +122,15 @@ async fn disagreement_that_has_ended_blocks_nothing() {
     assert_eq!(aws.writes().last().map(String::as_str), Some("DeregisterTargets 10.0.3.30:5432"));
     assert!(!log.decisions().contains(&"veto".to_owned()), "{:?}", log.decisions());
 }
+
+#[tokio::test(start_paused = true)]
+async fn vetoed_watch_lists_no_more_often_than_any_other() {
+    let aws = moved();
+    aws.writer_per_rds("orders-1");
+    let timing = Timing { watch: seconds(120), ..TIMING };
+    let report = aws.reconcile_at(timing, Mode::Watch, seconds(200)).await;
+    assert_eq!(report.status, Status::Pending, "{report:?}");
+    assert!(aws.count(Action::DescribeDBClusters) >= 15, "the veto is renewed");
+    let lists = aws.count(Action::DescribeTargetHealth);
+    assert!(lists <= 6, "every 30 s, not {lists} times in two minutes");
+}
