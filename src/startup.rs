@@ -6,12 +6,15 @@
 use aws_config::SdkConfig;
 
 use crate::aws::{client, tls};
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors};
 use crate::dns::DnsClient;
 use crate::elb::Elb;
 use crate::rate_limit::ApiRateLimiter;
 use crate::rds::Rds;
 use crate::reconcile::Clients;
+
+const NO_REGION: &str = "no Region is set. Fix: set AWS_REGION, or set AWS_PROFILE to a profile that exists and has a \
+                         region (`aws configure list-profiles` lists them)";
 
 /// Why a binary does not start, or why it ends.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -24,20 +27,25 @@ pub struct App {
 }
 
 pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, BoxError> {
-    let (config, connections) = match (Config::parse(&variable), tls::connections(&variable)) {
-        (Ok(config), Ok(connections)) => (config, connections),
-        // Every invalid variable is in one message: a deployment takes minutes.
-        (Err(config), Err(connections)) => return Err(config.with("TLS", connections.to_string()).into()),
-        (Err(config), Ok(_)) => return Err(config.into()),
-        (Ok(_), Err(connections)) => return Err(connections),
+    let (config, mut errors) = match Config::parse(&variable) {
+        Ok(config) => (Some(config), ConfigErrors::default()),
+        Err(errors) => (None, errors),
+    };
+    // Every invalid variable is in one message: a deployment takes minutes.
+    let sdk = match tls::connections(&variable) {
+        Ok(connections) => Some(client::sdk(&variable, connections).await),
+        Err(error) => {
+            errors = errors.with("TLS", error.to_string());
+            None
+        }
+    };
+    if sdk.as_ref().is_some_and(|sdk| sdk.region().is_none()) {
+        errors = errors.with("AWS_REGION", NO_REGION.to_owned());
+    }
+    let (Some(config), Some(sdk), true) = (config, sdk, errors.is_empty()) else {
+        return Err(errors.into());
     };
     let dns = DnsClient::new(config.nameservers.as_deref()).map_err(|error| error.explain())?;
-    let sdk = client::sdk(&variable, connections).await;
-    if sdk.region().is_none() {
-        return Err("no Region is set. Fix: set AWS_REGION, or set AWS_PROFILE to a profile that exists and has a region \
-                    (`aws configure list-profiles` lists them)"
-            .into());
-    }
     let groups =
         Elb::new(aws_sdk_elasticloadbalancingv2::Client::new(&sdk), ApiRateLimiter::new(config.elb_calls));
     let rds = Rds::new(aws_sdk_rds::Client::new(&sdk));

@@ -541,14 +541,16 @@ mod credentials {
 
     /// Without `AWS_REGION`, as in most shells, the Region comes from the profile.
     #[tokio::test]
-    async fn unknown_profile_without_a_region_names_the_variable_and_the_fix() {
-        let mut command = command(&FakeAws::new(), &["check"]).await;
-        command.env_remove("AWS_REGION").env("AWS_PROFILE", "no-such-profile");
-        command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_EC2_METADATA_DISABLED", "true");
-        let done = finish(command).await;
-        assert_eq!(done.code, 1, "{done:?}");
-        for part in ["AWS_REGION", "AWS_PROFILE", "aws configure list-profiles"] {
-            assert!(done.stderr.contains(part), "{part}: {done:?}");
+    async fn unknown_profile_without_a_region_names_the_variable_and_the_fix_beside_what_else_is_wrong() {
+        for (poll, wrong) in [("500", "no Region"), ("soon", "POLL_MILLIS")] {
+            let mut command = command(&FakeAws::new(), &["check"]).await;
+            command.env_remove("AWS_REGION").env("AWS_PROFILE", "no-such-profile").env("POLL_MILLIS", poll);
+            command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_EC2_METADATA_DISABLED", "true");
+            let done = finish(command).await;
+            assert_eq!(done.code, 1, "{done:?}");
+            for part in ["AWS_REGION", "AWS_PROFILE", "aws configure list-profiles", wrong] {
+                assert!(done.stderr.contains(part), "{part}: {done:?}");
+            }
         }
     }
 

@@ -494,7 +494,7 @@ async fn command_for_one_binding_leaves_the_others() {
     }
     assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432");
     let error = function.invoke(json!({"command": "check", "binding": "Orders"}), TIME).await.unwrap_err();
-    let expected = "no binding has a target group named \"Orders\"; the target groups are billing, orders";
+    let expected = "no binding has a target group named \"Orders\"; the command accepts the target groups billing, orders";
     assert_eq!((message(&error), &error["errorType"]), (expected, &json!("EventRefused")));
 }
 

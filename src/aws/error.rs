@@ -138,7 +138,8 @@ fn known_fix(code: &str, action: &str) -> Option<&'static str> {
             "no target group of this account and Region has that ARN, or the group was deleted; correct what binds it, with an \
              ARN that `aws elbv2 describe-target-groups` lists"
         }
-        "InvalidTarget" | "InvalidTargetException" if action == "elasticloadbalancing:RegisterTargets" => {
+        // A target that the group cannot take has one of these codes, with AWS's reason in the message.
+        "InvalidTarget" | "InvalidTargetException" | "ValidationError" if action == "elasticloadbalancing:RegisterTargets" => {
             "the group does not take this address: it must be of the group's address type, and in the group's VPC or a \
              network that is connected to it"
         }
@@ -226,6 +227,15 @@ mod tests {
         for (error, expected) in cases {
             let status = error.raw_response().map(|response| response.status().as_u16());
             assert_eq!(kind(&error, "", status), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn refused_target_has_a_fix_and_another_validation_error_has_none() {
+        for code in ["InvalidTarget", "ValidationError"] {
+            let fix = |action| known_fix(code, action);
+            assert!(fix("elasticloadbalancing:RegisterTargets").is_some_and(|fix| fix.contains("address type")));
+            assert_eq!(fix("elasticloadbalancing:DescribeTargetHealth"), None);
         }
     }
 }

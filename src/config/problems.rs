@@ -51,7 +51,7 @@ impl FieldProblem {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(pub(super) Vec<Problem>);
 
 impl ConfigErrors {
@@ -60,6 +60,10 @@ impl ConfigErrors {
     pub fn with(mut self, variables: &'static str, message: String) -> Self {
         self.0.push(Problem::new(variables, message));
         self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// One message about all problems. `describe` gives the text for each.

@@ -129,8 +129,8 @@ fn write_unknown(f: &mut fmt::Formatter<'_>, name: &str, known: &[String]) -> fm
     write!(f, "no binding has a target group named {:?}; ", error::brief(name, MAX_ENDPOINT_CHARS))?;
     match known.len().saturating_sub(listed.len()) {
         0 if listed.is_empty() => write!(f, "there are no bindings"),
-        0 => write!(f, "the target groups are {}", listed.join(", ")),
-        more => write!(f, "the target groups are {} and {more} more", listed.join(", ")),
+        0 => write!(f, "the command accepts the target groups {}", listed.join(", ")),
+        more => write!(f, "the command accepts the target groups {} and {more} more", listed.join(", ")),
     }
 }
 
