@@ -61,9 +61,6 @@ impl DoctorReport {
                 Unbound::Tag { .. } => general.push(discovery_failed(unbound)),
             }
         }
-        if bindings.is_empty() && unbound.is_empty() {
-            general.push(nothing_bound());
-        }
         if general.iter().any(|finding| finding.check == "dry_run" && finding.level == Severity::Problem) {
             // A check fixes these only after DRY_RUN is off, and so what follows from them.
             for BindingFindings { findings, .. } in &mut bindings {
@@ -107,13 +104,6 @@ fn discovery_failed(unbound: &Unbound) -> Finding {
     let fix = "correct the cause of this error, then run the doctor again";
     let impact = "groups that are bound by tag are not synced, and this report does not show them";
     Finding::problem("discovery", observed, impact, fix)
-}
-
-fn nothing_bound() -> Finding {
-    let observed = "no binding: BINDINGS is empty and no target group has the tag of DISCOVERY_TAG";
-    let impact = "no target group is synced";
-    let fix = "set BINDINGS, or give a target group the tag with the endpoint's name as its value";
-    Finding::problem("bindings", observed, impact, fix)
 }
 
 /// The examined findings, the worst first, and those that were not examined.
@@ -222,11 +212,5 @@ mod tests {
             let binding = BindingFindings::new("e", "arn:g", vec![connect_errors, check(kind)]);
             assert_eq!(binding.findings[1].cause.as_deref(), cause);
         }
-    }
-
-    #[test]
-    fn nothing_bound_is_a_problem() {
-        let report = DoctorReport::new(Vec::new(), Vec::new(), &[]);
-        assert_eq!(report.counts.problems, 1);
     }
 }
