@@ -139,7 +139,9 @@ fn known_fix(code: &str, action: &str) -> Option<&'static str> {
              ARN that `aws elbv2 describe-target-groups` lists"
         }
         // A target that the group cannot take has one of these codes, with AWS's reason in the message.
-        "InvalidTarget" | "InvalidTargetException" | "ValidationError" if action == "elasticloadbalancing:RegisterTargets" => {
+        "InvalidTarget" | "InvalidTargetException" | "ValidationError"
+            if action == "elasticloadbalancing:RegisterTargets" =>
+        {
             "the group does not take this address: it must be of the group's address type, and in the group's VPC or a \
              network that is connected to it"
         }
@@ -234,7 +236,9 @@ mod tests {
     fn refused_target_has_a_fix_and_another_validation_error_has_none() {
         for code in ["InvalidTarget", "ValidationError"] {
             let fix = |action| known_fix(code, action);
-            assert!(fix("elasticloadbalancing:RegisterTargets").is_some_and(|fix| fix.contains("address type")));
+            assert!(
+                fix("elasticloadbalancing:RegisterTargets").is_some_and(|fix| fix.contains("address type"))
+            );
             assert_eq!(fix("elasticloadbalancing:DescribeTargetHealth"), None);
         }
     }
