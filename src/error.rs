@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::iter;
+use std::sync::Arc;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -25,13 +26,13 @@ pub enum ErrorKind {
 ///
 /// `Display` leaves the source out. [`Error::explain`] gives the whole chain with the fix; a log line or a report
 /// calls it once.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("could not {doing}")]
 pub struct Error {
     doing: String,
     kind: ErrorKind,
     fix: Option<String>,
-    source: Option<Source>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
     is_outcome_unknown: bool,
 }
 
@@ -43,7 +44,7 @@ impl Error {
 
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 

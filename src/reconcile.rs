@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::binding::{Binding, Role};
 use crate::endpoint::{cluster_identifier, member, zone};
@@ -137,7 +137,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             match then {
                 Then::Again => {}
                 Then::Sleep(pause) => self.observer.pause(pause).await,
-                Then::BackOff(pause) => self.observer.with_lookups(sleep(pause)).await,
+                Then::BackOff(pause) => self.observer.back_off(pause).await,
                 Then::Stop(reason) => return self.finish(reason),
             }
         }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use testkit::ports::TIMING;
 use testkit::ports::addresses as addresses_of;
-use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, TWO, addresses};
+use testkit::{Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, TWO, addresses};
 
 /// The cluster `orders` of `orders-1`, the writer, and of `orders-2` and `orders-3`, and a group that
 /// holds these two.
@@ -155,6 +155,19 @@ mod readers {
         }
     }
 
+    /// Without a limit of its own, the first question would last until the deadline.
+    #[tokio::test(start_paused = true)]
+    async fn silent_rds_api_is_asked_again_about_the_readers() {
+        for action in [Action::DescribeDBClusters, Action::DescribeDBInstances] {
+            let aws = cluster();
+            aws.always(action, Some(ApiFault::Hangs));
+            let report = check(&aws).await;
+            assert_eq!(report.status, Status::Failed, "{action:?}");
+            assert!(report.error.is_some_and(|error| error.contains("by a NAT gateway")), "{action:?}");
+            assert_eq!(aws.count(Action::DescribeDBClusters), 3, "{action:?}: a check tries three times");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn readers_of_an_alias_without_a_name_of_rds_are_not_listed() {
         let aws = cluster();
@@ -182,6 +195,22 @@ mod readers {
         let asked = aws.calls(Action::DescribeDBClusters);
         assert!(asked.len() <= 180 / 5 + 1);
         assert_eq!(asked[1].at - asked[0].at, RDS_RECHECK_INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_watch_asks_a_failing_rds_api_no_more_often() {
+        for fault in [ApiFault::Throttled, ApiFault::ServerError, ApiFault::Hangs] {
+            let aws = cluster();
+            let at_work = aws.clone();
+            tokio::spawn(async move {
+                sleep(Duration::from_secs(20)).await;
+                at_work.always(Action::DescribeDBClusters, Some(fault));
+            });
+            assert_eq!(reconcile(&aws, Role::Readers, Mode::Watch).await.status, Status::Failed);
+            let asked = aws.calls(Action::DescribeDBClusters);
+            let is_rare = |pair: &[Call]| pair[1].at - pair[0].at >= RDS_RECHECK_INTERVAL;
+            assert!(asked.len() > 20 && asked.windows(2).all(is_rare), "{fault:?}: {asked:?}");
+        }
     }
 
     /// RDS's reader and custom endpoints give one instance after the other.

@@ -20,9 +20,17 @@ use crate::plan::{Addresses, Family};
 /// instance status").
 const NOT_SERVING: [&str; 2] = ["creating", "deleting"];
 
-/// The names of a cluster's readers in the RDS API's last answer, and the addresses of the endpoint at that time.
+/// What the RDS API last said about a cluster's readers.
 #[derive(Default)]
-pub(crate) struct ReaderCache(RefCell<Option<(Instant, Addresses, Vec<String>)>>);
+pub(crate) struct ReaderCache(RefCell<Option<Answer>>);
+
+struct Answer {
+    answered: Instant,
+    /// The endpoint's addresses at that time.
+    addresses: Addresses,
+    /// The readers' DNS names.
+    names: Result<Vec<String>, Error>,
+}
 
 pub(crate) async fn resolve<D: Resolve, T, C: RdsApi>(
     clients: &Clients<D, T, C>,
@@ -33,8 +41,8 @@ pub(crate) async fn resolve<D: Resolve, T, C: RdsApi>(
 }
 
 impl ReaderCache {
-    /// Resolves the addresses that the binding's group must hold. The readers' names come from the cache if they are
-    /// no older than `age`.
+    /// Resolves the addresses that the binding's group must hold. The RDS API is not asked about the readers if its last
+    /// answer is younger than `age`. An error is such an answer: a watch must not ask at every lookup.
     pub async fn resolve<D: Resolve, C: RdsApi>(
         &self,
         dns: &D,
@@ -52,11 +60,13 @@ impl ReaderCache {
                     Some(names) => names,
                     None => {
                         let identifier = cluster_identifier(binding, &resolution.chain);
-                        let names = readers(rds, &identifier, zone(&resolution.chain)).await?;
-                        self.0.replace(Some((Instant::now(), resolution.addresses.clone(), names.clone())));
+                        let names = readers(rds, &identifier, zone(&resolution.chain)).await;
+                        let addresses = resolution.addresses.clone();
+                        let answer = Answer { answered: Instant::now(), addresses, names: names.clone() };
+                        self.0.replace(Some(answer));
                         names
                     }
-                };
+                }?;
                 let lookups = names.iter().map(async |name| single_address(dns.resolve(name, family).await?));
                 let addresses = try_join_all(lookups).await?;
                 let addresses = addresses.iter().flat_map(|resolution| resolution.addresses.iter());
@@ -72,16 +82,21 @@ impl ReaderCache {
         }
     }
 
-    /// The cached names, if they are no older than `age` and the endpoint still gives the same writer. A reader or custom
+    /// The cached names, if they are younger than `age` and the endpoint still gives the same writer. A reader or custom
     /// endpoint gives one instance after the other, so its answer is not compared.
-    fn cached_names(&self, age: Duration, resolution: &Resolution) -> Option<Vec<String>> {
+    fn cached_names(&self, age: Duration, resolution: &Resolution) -> Option<Result<Vec<String>, Error>> {
         let known = self.0.borrow();
-        let (at, addresses, names) = known.as_ref()?;
+        let Answer { answered, addresses, names } = known.as_ref()?;
         let alternates = |name: &String| {
             matches!(RdsKind::parse(name), Some(RdsKind::ClusterReader | RdsKind::ClusterCustom))
         };
         let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(alternates);
-        (is_same && at.elapsed() < age).then(|| names.clone())
+        (is_same && answered.elapsed() < age).then(|| names.clone())
+    }
+
+    /// Asks the RDS API at the next lookup if its last answer was an error.
+    pub fn retry(&self) {
+        self.0.borrow_mut().take_if(|answer| answer.names.is_err());
     }
 }
 

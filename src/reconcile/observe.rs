@@ -243,6 +243,12 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         sleep(time.saturating_sub(self.since_last_lookup())).await;
     }
 
+    /// Makes no calls of the API for this time, but goes on resolving the endpoint.
+    pub async fn back_off(&mut self, time: Duration) {
+        self.with_lookups(sleep(time)).await;
+        self.readers.retry();
+    }
+
     fn since_last_lookup(&self) -> Duration {
         self.looked_up_at.map_or(Duration::ZERO, |at| at.elapsed())
     }

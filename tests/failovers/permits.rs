@@ -44,3 +44,13 @@ async fn watch_that_finds_the_writer_registered_gives_way() {
         "{permits:?}"
     );
 }
+
+/// The lookup makes the list beside it too old for a deregistration, so the group is listed again.
+#[tokio::test(start_paused = true)]
+async fn slow_name_server_leaves_routine_lists_routine() {
+    let aws = FakeAws::new();
+    aws.always(Action::Lookup, Some(ApiFault::Slow(seconds(3))));
+    assert_eq!(aws.check().await.status, Status::InSync);
+    let lists = [(Routine, Describe); 2];
+    assert_eq!(aws.state().permits, lists);
+}
