@@ -272,7 +272,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         }
         let Clients { dns, groups, rds } = self.clients;
         let ask = async {
-            // The checks report errors of these two.
+            // Errors of the two calls below are left to the checks, which make and report the same calls.
             let Ok(group) = groups.describe(binding.target_group.as_str()).await else { return Ok(None) };
             let Ok(Resolution { chain, .. }) = dns.resolve(&binding.endpoint, group.family).await else {
                 return Ok(None);

@@ -28,10 +28,7 @@ pub async fn read_until<R>(
     doing: &str,
     call: impl Future<Output = Result<R, Error>>,
 ) -> Fact<R> {
-    let result = timeout_at(deadline, call).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
-            .with_fix("raise the time-out, or find out why the call takes so long"))
-    });
+    let result = timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Error::deadline_exceeded(doing)));
     Ok(result?)
 }
 
