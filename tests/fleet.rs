@@ -440,6 +440,22 @@ mod readers {
         );
     }
 
+    /// The endpoints move, so that every binding asks the RDS API about its readers.
+    #[tokio::test(start_paused = true)]
+    async fn error_of_the_rds_api_does_not_fail_the_next_check() {
+        let estate = clusters().await;
+        for number in 0..60 {
+            estate.aws.state().zone.insert(endpoint(number), addresses(&[&address(number, 5)]));
+        }
+        estate.aws.always(Action::DescribeDBClusters, Some(ApiFault::Throttled));
+        let failed = estate.invoke(json!({"command": "check"})).await.unwrap_err();
+        let InvocationError::Bindings(failed) = failed else { panic!("{failed}") };
+        assert!(failed.bindings.iter().all(|report| report.status == Status::Failed), "{failed:?}");
+        estate.aws.always(Action::DescribeDBClusters, None);
+        sleep(seconds(60)).await;
+        estate.check().await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn verification_finds_a_new_reader_without_an_event() {
         let estate = clusters().await;
