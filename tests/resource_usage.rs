@@ -6,7 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rds_nlb_sync::event::Event;
 use rds_nlb_sync::fleet::Fleet;
@@ -156,20 +156,25 @@ fn check_in_sync_allocates_little_and_keeps_nothing() {
         }
         aws.forget_calls();
         let before = allocated();
-        let (mut count, mut bytes) = (0, 0);
+        let (mut checks, mut count, mut bytes) = (0, 0, 0);
         for _ in 0..CHECKS {
+            let (calls, started) = (aws.state().calls.len(), Instant::now());
             let (more, larger) = check().await;
-            (count, bytes) = (count + more, bytes + larger);
+            // The function repeats a lookup after a third of a second: one that the machine slowed does not count.
+            if started.elapsed() < Duration::from_millis(250) {
+                (checks, count, bytes) = (checks + 1, count + more, bytes + larger);
+                assert_eq!(aws.state().calls.len() - calls, 2, "one lookup and one API call");
+            }
         }
         let kept = allocated().live - before.live;
+        assert!(checks >= CHECKS * 3 / 4, "only {checks} of {CHECKS} checks were fast enough");
         println!(
             "a check: {} allocations, {} bytes; {CHECKS} keep {kept} bytes",
-            count / CHECKS,
-            bytes / CHECKS
+            count / checks,
+            bytes / checks
         );
-        assert_eq!(aws.state().calls.len(), 2 * CHECKS as usize, "one lookup and one API call each");
-        assert!(count / CHECKS <= ALLOCATIONS_PER_CHECK, "{count} allocations in {CHECKS} checks");
-        assert!(bytes / CHECKS <= BYTES_PER_CHECK, "{bytes} bytes in {CHECKS} checks");
+        assert!(count / checks <= ALLOCATIONS_PER_CHECK, "{count} allocations in {checks} checks");
+        assert!(bytes / checks <= BYTES_PER_CHECK, "{bytes} bytes in {checks} checks");
         assert!(kept <= KEPT, "{CHECKS} checks keep {kept} bytes");
     });
 }

@@ -17,7 +17,10 @@ use rds_nlb_sync::reconcile::{Attempts, Instance, RdsApi, Resolution, Resolve, T
 use tokio::time::{Instant, timeout};
 
 use testkit::ports::permit;
-use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, ONE, Record, THREE, TWO, addresses};
+use testkit::{
+    Action, ApiFault, ENDPOINT, FakeAws, GROUP, ONE, Record, THREE, TWO, addresses, undisturbed,
+    undisturbed_within,
+};
 
 async fn resolve(aws: &FakeAws) -> Result<Resolution, Error> {
     let servers = [aws.serve_dns().await];
@@ -30,26 +33,35 @@ fn transports(aws: &FakeAws) -> Vec<String> {
     calls.filter_map(|call| call.detail.split(' ').nth(1).map(str::to_owned)).collect()
 }
 
-/// The settings of the SDK's clients: those of the function, with a shorter time-out.
+/// The settings of the SDK's clients: those of the function.
 macro_rules! client {
     ($sdk:ident, $aws:expr) => {
+        client!($sdk, $aws, ATTEMPT)
+    };
+    ($sdk:ident, $aws:expr, $attempt:expr) => {
         $sdk::Client::from_conf(
             $sdk::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new("us-east-1"))
                 .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests"))
                 .endpoint_url(format!("http://{}", $aws.serve_aws().await))
-                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
+                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout($attempt).build())
                 .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
                 .build(),
         )
     };
 }
 
-const ATTEMPT: Duration = Duration::from_millis(300);
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 async fn groups(aws: &FakeAws) -> Elb {
     Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::unlimited())
+}
+
+/// The same for a call with this fault: with a shorter time-out where it is waited for.
+async fn groups_with(aws: &FakeAws, fault: ApiFault) -> Elb {
+    let attempt = if fault == ApiFault::Hangs { Duration::from_secs(1) } else { ATTEMPT };
+    Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws, attempt), ApiRateLimiter::unlimited())
 }
 
 fn targets(list: &[&str]) -> BTreeSet<SocketAddr> {

@@ -314,14 +314,21 @@ mod real {
         let handshake = finding(&done, "handshake");
         assert_eq!(handshake["level"], "ok", "{handshake}");
         assert!(handshake["observed"].as_str().unwrap().contains("MariaDB"), "{handshake}");
-        for _ in 0..6 {
-            let mut health_check = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            health_check.read_exact(&mut [0; 5]).await.unwrap();
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let done = through(&aws).await;
-        let handshake = finding(&done, "handshake");
-        assert!(handshake["observed"].as_str().unwrap().contains("error 1129"), "{handshake}");
+        let started = tokio::time::Instant::now();
+        let (done, handshake) = loop {
+            for _ in 0..6 {
+                let mut health_check = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                health_check.read_exact(&mut [0; 5]).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let done = through(&aws).await;
+            let handshake = finding(&done, "handshake");
+            if handshake["observed"].as_str().unwrap().contains("error 1129") {
+                break (done, handshake);
+            }
+            // A busy server notices the end of these connections late.
+            assert!(started.elapsed() < Duration::from_secs(30), "{handshake}");
+        };
         assert_eq!((handshake["level"].as_str(), done.code), (Some("problem"), 1));
         assert!(handshake["fix"].as_str().unwrap().contains("FLUSH HOSTS"), "{handshake}");
     }

@@ -53,9 +53,16 @@ impl Authority {
     }
 }
 
+/// Another run of the tests may use the same target folder.
+fn own_folder() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// A bundle on disk, as an operator would name it.
 fn bundle(name: &str, authorities: &[&Authority]) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let path = own_folder().join(name);
     let pem: Vec<String> = authorities.iter().map(|authority| authority.0.pem()).collect();
     std::fs::write(&path, pem.concat()).unwrap();
     path
@@ -247,7 +254,7 @@ const TIME: Duration = Duration::from_secs(30);
 async fn variables_name_the_trusted_authorities() {
     let (aws, private) = (FakeAws::new(), Authority::new("private"));
     let (address, _) = serve(&aws, &private, "127.0.0.1").await;
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("authorities");
+    let folder = own_folder().join("authorities");
     std::fs::create_dir_all(&folder).unwrap();
     bundle("authorities/private.pem", &[&private]);
     let folder = folder.to_str().unwrap();
@@ -283,7 +290,7 @@ async fn variables_name_the_trusted_authorities() {
 async fn unusable_certificates_stop_the_start_and_are_named() {
     let aws = FakeAws::new();
     let address = aws.serve_aws().await;
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = own_folder();
     for variable in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
         for (name, text, reason) in [
             ("missing.pem", None, "No such file"),

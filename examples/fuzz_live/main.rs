@@ -24,8 +24,10 @@ use journal::Journal;
 use schedule::{Hazard, Schedule};
 use world::World;
 
-/// How many schedules are played at the same time. Most of the time of each is waiting.
-const AT_ONCE: u64 = 8;
+/// How many schedules are played at the same time on each processor, and how many in all. Most of the time of each is
+/// waiting.
+const AT_ONCE: u64 = 4;
+const MOST_AT_ONCE: u64 = 16;
 
 fn main() -> ExitCode {
     let number = |name: &str| {
@@ -56,9 +58,11 @@ fn main() -> ExitCode {
         .spawn()
         .expect("Python runs the checker");
     let journal = Journal::new(checker.stdin.take().expect("piped"));
+    let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u64);
+    let jobs = number("JOBS").unwrap_or((AT_ONCE * processors).min(MOST_AT_ONCE));
     let next = AtomicU64::new(start);
     std::thread::scope(|scope| {
-        for _ in 0..number("JOBS").unwrap_or(AT_ONCE) {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

@@ -37,6 +37,8 @@ const AFTER_DEADLINE: Duration = Duration::from_secs(8);
 /// What the function assumes where no deadline is given: the watch, and a minute.
 const ASSUMED: Duration = Duration::from_secs(60);
 const START: Duration = Duration::from_millis(500);
+/// How late this program or a process may be without a word of it in the journal.
+const LATE: Duration = Duration::from_millis(50);
 const INTRUDER: &str = "10.0.9.9";
 const MEMBERS: [&str; 3] = ["orders-1", "orders-2", "orders-3"];
 
@@ -52,6 +54,8 @@ struct Running {
     began: Arc<Mutex<Option<Instant>>>,
     rss_kb: Cell<u64>,
     files: Cell<usize>,
+    /// How long it had waited for a processor when that was written down last.
+    waited: Cell<Duration>,
 }
 
 pub struct World {
@@ -202,6 +206,7 @@ impl World {
             began: Arc::default(),
             rss_kb: Cell::new(0),
             files: Cell::new(0),
+            waited: Cell::default(),
         });
         self.processes.borrow_mut().push(running.clone());
         running
@@ -389,14 +394,15 @@ impl World {
         }
     }
 
-    /// Looks at the processes now and then, and continues stopped ones. Writes down where this program itself is late.
+    /// Looks at the processes now and then, and continues stopped ones. Writes down where this program itself is late, and
+    /// where a process waits for a processor.
     async fn observe(&self) {
         const TICK: Duration = Duration::from_millis(20);
         for tick in 0_u64.. {
             let began = Instant::now();
             sleep(TICK).await;
             let late = began.elapsed().saturating_sub(TICK);
-            if late > Duration::from_millis(50) {
+            if late > LATE {
                 self.journal.write("lag", json!({"seconds": late.as_secs_f64()}));
             }
             self.hazards.tick();
@@ -408,10 +414,27 @@ impl World {
                         .write("exit", json!({"p": running.number, "status": status, "killed": killed}));
                     running.has_exited.set(true);
                     running.exited.notify_one();
-                } else if tick % 5 == 0 {
-                    self.look_at(running);
+                } else {
+                    self.look_for_waits(running);
+                    if tick % 5 == 0 {
+                        self.look_at(running);
+                    }
                 }
             }
+        }
+    }
+
+    /// Writes down that the process was ready to run and did not, where Linux says so: the function runs on its main thread.
+    fn look_for_waits(&self, running: &Running) {
+        let Some(pid) = running.function.process_id() else { return };
+        let Ok(times) = std::fs::read_to_string(format!("/proc/{pid}/schedstat")) else { return };
+        // On a processor, and in a queue for one, both in nanoseconds.
+        let waited = times.split_whitespace().nth(1).and_then(|text| text.parse().ok());
+        let waited = Duration::from_nanos(waited.unwrap_or_default());
+        let more = waited.saturating_sub(running.waited.get());
+        if more > LATE {
+            running.waited.set(waited);
+            self.journal.write("starved", json!({"p": running.number, "seconds": more.as_secs_f64()}));
         }
     }
 

@@ -29,9 +29,14 @@ const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rds-nlb-sync";
 /// The samples' moment, as EventBridge writes it and as RDS does.
 const SAMPLE_TIMES: [&str; 2] = ["2026-11-20T10:00:00Z", "2026-11-20 10:00:00"];
 
-/// A sample event, as if it had been made just now: an old one is not watched.
+/// For checks that have to deregister something. With the usual one second, a check waits two seconds for its
+/// confirmation, which a pause of half a second breaks.
+pub const SLOWLY: (&str, &str) = ("CONFIRM_SECONDS", "3");
+
+/// A sample event, as if it had been made just now: an old one is not watched. It is dated an hour ahead, which counts
+/// as now, however long the machine takes until the function reads it.
 pub fn sent_now(sample: &str) -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() + 3600;
     let now = aws_smithy_types::DateTime::from_secs(i64::try_from(seconds).expect("this century"));
     let now = now.fmt(aws_smithy_types::date_time::Format::DateTime).expect("a date");
     let of_rds = now.replace('T', " ").replace('Z', "");

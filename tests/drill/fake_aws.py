@@ -50,6 +50,10 @@ def save(state):
 def act(state, action, options):
     targets = state["targets"]
     if action == "describe-target-health":
+        if state.get("comes_back") and "draining" in targets.values():
+            # As another process does it, once.
+            del state["comes_back"]
+            targets.update({name: "healthy" for name, health in targets.items() if health == "draining"})
         return {"TargetHealthDescriptions": [describe(name, health) for name, health in targets.items()]}
     if action == "describe-target-groups":
         check = {"HealthCheckProtocol": "TCP", "HealthCheckIntervalSeconds": 10, "HealthyThresholdCount": 2, "UnhealthyThresholdCount": 2}

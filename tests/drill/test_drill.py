@@ -58,13 +58,38 @@ needs_mariadb = needs("MariaDB", shutil.which("mariadb") and shutil.which("maria
 needs_moto = needs("moto, or the AWS CLI, in .venv", (VENV / "bin/moto_server").exists() and (VENV / "awscli/bin/aws").exists())
 
 
-def eventually(condition, seconds=20):
+def eventually(condition, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
             return value
         time.sleep(0.05)
     raise AssertionError("it did not come true")
+
+
+class Lag:
+    """How late a busy machine wakes a thread: every time that is measured here may be as wrong."""
+
+    TICK = 0.05
+
+    def __init__(self):
+        self.late, self.asleep = [], time.monotonic()
+        threading.Thread(target=self.tick, daemon=True).start()
+
+    def tick(self):
+        while True:
+            time.sleep(self.TICK)
+            now = time.monotonic()
+            self.late.append((now, now - self.asleep - self.TICK))
+            self.asleep = now
+
+    def since(self, began):
+        """The greatest since then, in seconds."""
+        now = time.monotonic()
+        return max([late for at, late in self.late if at >= began], default=0) + max(0, now - self.asleep - self.TICK)
+
+
+lag = Lag()
 
 
 class Balancer:
@@ -79,12 +104,15 @@ class Balancer:
         self.send_to(*targets)
 
     def send_to(self, *targets):
-        self.came.update({target: time.time() for target in targets if target not in self.targets})
+        come = [target for target in targets if target not in self.targets]
+        self.came.update({target: time.time() for target in come})
         self.went.update({target: time.time() for target in self.targets if target not in targets})
         self.targets = targets
         if targets and self.listener is None:
             self.listener = eventually(lambda: listen(self.port))
             threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
+            # Another process may have held the port.
+            self.came.update({target: time.time() for target in come})
         elif not targets and self.listener is not None:
             # Wakes the thread that accepts, which close alone would not.
             self.listener.shutdown(socket.SHUT_RDWR)
@@ -159,11 +187,6 @@ class Aws:
         state["fail"][action] = times
         self.write(state)
 
-    def register(self, port):
-        state = self.read()
-        state["targets"][f"127.0.0.1:{port}"] = "healthy"
-        self.write(state)
-
     def calls(self):
         return [shlex.join(call) for call in self.read()["calls"]]
 
@@ -176,7 +199,9 @@ class Aws:
     def follow(self):
         history = []
         while not self.ended.wait(0.05):
-            history.append((time.monotonic(), self.registered()))
+            registered = self.registered()
+            # Taken second: a pause between the two makes the balancer late, and never early.
+            history.append((time.monotonic(), registered))
             while len(history) > 1 and history[1][0] < time.monotonic() - self.LATE:
                 history.pop(0)
             self.balancer.send_to(*sorted(history[0][1] - self.down))
@@ -254,7 +279,7 @@ class MariaDb:
         self.log = open(f"{folder}/log", "w")
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
         try:
-            eventually(lambda: self.query("drill", "select 1").stdout == "1\n", 60)
+            eventually(lambda: self.query("drill", "select 1").stdout == "1\n", 120)
         except AssertionError:
             self.stop()
             raise AssertionError(pathlib.Path(f"{folder}/log").read_text()) from None
@@ -337,7 +362,7 @@ class Drill:
             return sum(text in line for lines in self.lines.values() for line in list(lines)) >= times
 
         try:
-            eventually(lambda: printed() or self.process.poll() is not None, 40)
+            eventually(lambda: printed() or self.process.poll() is not None)
             assert printed()
         except AssertionError:
             raise AssertionError(f"{text!r} is not in {self.text('stdout')}{self.text('stderr')}") from None
@@ -349,7 +374,7 @@ class Drill:
     def send(self, number):
         self.process.send_signal(number)
 
-    def wait(self, seconds=90):
+    def wait(self, seconds=300):
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -370,10 +395,13 @@ class Drill:
 class Base(unittest.TestCase):
     python = sys.executable
 
+    def setUp(self):
+        self.began = time.monotonic()
+
     def start(self, port, *options, **more):
         # A time-out that a busy machine does not reach.
         interval = "0.2" if {"--psql", "--mysql"} & set(options) else "0.1"
-        words = ["127.0.0.1", str(port), "--interval", interval, "--for", "40", "--timeout", "10", *options]
+        words = ["127.0.0.1", str(port), "--interval", interval, "--for", "300", "--timeout", "10", *options]
         drill = Drill([self.python, DRILL, *words], **more)
         self.addCleanup(drill.end)
         return drill
@@ -382,7 +410,7 @@ class Base(unittest.TestCase):
         words = ["--measure", steps, "--target-group", ARN, "--target", f"127.0.0.1:{target}", "--settle", "1.5"]
         return self.start(balancer.port, *words, *(["--change"] if change else []), *options, **more)
 
-    def finish(self, drill, code, seconds=90):
+    def finish(self, drill, code, seconds=300):
         """The drill's output, once it has ended with this code."""
         drill.wait(seconds)
         self.assertEqual(drill.process.returncode, code, drill.text("stdout") + drill.text("stderr"))
@@ -392,11 +420,19 @@ class Base(unittest.TestCase):
         self.finish(drill, code)
         return json.loads(drill.text("stdout"))
 
+    def near(self, seconds):
+        """These seconds, and what a busy machine adds to them."""
+        return seconds + 2 * lag.since(self.began)
+
     def assert_measured(self, step, event):
         """The step's seconds end when the balancer changed, as exactly as the machine allows."""
         seconds = event - datetime.datetime.fromisoformat(step["at"]).timestamp()
-        self.assertGreater(step["seconds"], seconds - step["slowest_connection_seconds"] - 0.6, step)
-        self.assertLess(step["seconds"], seconds + 0.6, step)
+        self.assertGreater(step["seconds"], seconds - step["slowest_connection_seconds"] - self.near(0.6), step)
+        self.assertLess(step["seconds"], seconds + self.near(0.6), step)
+
+    def assert_outage(self, seconds, balancer, target):
+        """These seconds are those in which the balancer did not send to its target."""
+        self.assertAlmostEqual(seconds, balancer.came[target] - balancer.went[target], delta=self.near(0.5))
 
     def assert_svg(self, path, *texts):
         root = xml.etree.ElementTree.parse(path).getroot()
@@ -420,9 +456,9 @@ class FailoverTest(Base):
             time.sleep(1.5)
             balancer.send_to(target)
             text = self.finish(drill, 0)
+            self.assert_outage(outage(text), balancer, target)
             self.assert_svg(f"{name}/timeline.svg", "works", "fails", f"{outage(text):.1f} s")
         self.assertRegex(text, r"works .*\n.* fails +connection refused.*\n.* works again .* the outage took")
-        self.assertAlmostEqual(outage(text), 1.5, delta=0.5)
 
     def test_json_has_the_outage_and_nothing_else_on_stdout(self):
         with silent_server() as target, Balancer(target) as balancer:
@@ -432,7 +468,7 @@ class FailoverTest(Base):
             time.sleep(1)
             balancer.send_to(target)
             report = self.report(drill)
-        self.assertAlmostEqual(report["outage_seconds"], 1, delta=0.5)
+            self.assert_outage(report["outage_seconds"], balancer, target)
         [outage] = report["outages"]
         self.assertAlmostEqual(outage["to"] - outage["from"], report["outage_seconds"], delta=0.01)
         self.assertEqual([change["state"] for change in report["changes"]], ["works", "fails", "works"])
@@ -440,9 +476,9 @@ class FailoverTest(Base):
 
     def test_no_outage_and_outage_without_end_differ(self):
         with silent_server() as target, Balancer(target) as balancer:
-            none = self.start(balancer.port, "--for", "1.5")
+            none = self.start(balancer.port, "--for", "3")
             self.assertIn("no outage was seen", self.finish(none, 3))
-            endless = self.start(balancer.port, "--for", "3")
+            endless = self.start(balancer.port, "--for", "8")
             endless.await_text("works")
             balancer.send_to()
             self.assertIn("does not yet", self.finish(endless, 1))
@@ -454,12 +490,14 @@ class FailoverTest(Base):
             drill = self.start(balancer.port)
             drill.await_text("works")
             drill.send(signal.SIGINT)
-            self.assertIn("no outage was seen", self.finish(drill, 3, 10))
+            self.assertIn("no outage was seen", self.finish(drill, 3, 60))
 
     def test_name_that_does_not_resolve_is_named(self):
-        drill = subprocess.run([self.python, DRILL, "drill.invalid", "5432", "--for", "1"], capture_output=True, text=True, timeout=60)
-        self.assertEqual(drill.returncode, 1, drill.stderr)
-        self.assertIn("does not resolve", drill.stdout)
+        drill = Drill([self.python, DRILL, "drill.invalid", "5432", "--timeout", "40", "--for", "300"])
+        self.addCleanup(drill.end)
+        drill.await_text("does not resolve")
+        drill.send(signal.SIGINT)
+        self.assertIn("never worked", self.finish(drill, 1, 60))
 
     @needs_postgres
     def test_postgres_reader_is_an_outage_until_promoted(self):
@@ -504,31 +542,34 @@ class FailoverTest(Base):
         self.assertGreaterEqual(outage(text), 1.8, text)
 
 
+# A server that greets as MySQL does, and prints a byte for each connection.
+GREETER = r"""
+import os, socket, sys
+server, accepted = socket.socket(fileno=int(sys.argv[1])), []
+while True:
+    accepted.append(server.accept()[0])
+    accepted[-1].sendall(b"\x4a\0\0\0\x0a8.4.0\0" + bytes(66))
+    os.write(1, b".")
+"""
+
+
 class MySqlTest(Base):
     def test_greeting_of_mysql_ends_attempts_without_login(self):
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            accepted = []
-
-            def greet():
-                while True:
-                    try:
-                        client, _ = server.accept()
-                    except OSError:
-                        return
-                    accepted.append(client)
-                    client.sendall(b"\x4a\0\0\0\x0a8.4.0\0" + bytes(66))
-
-            threading.Thread(target=greet, daemon=True).start()
-            port = server.getsockname()[1]
-            refused = self.start(port)
-            text = self.finish(refused, 2)
-            self.assertIn("Fix: log in with --mysql", text)
-            self.assertNotIn("Traceback", text)
-            self.assertLess(len(accepted), 20)
-            self.finish(self.start(port, "--tcp", "--for", "2"), 3)
-            server.shutdown(socket.SHUT_RDWR)
-            for client in accepted:
-                client.close()
+        with socket.create_server(("127.0.0.1", 0)) as server, tempfile.TemporaryFile() as accepted:
+            # A process of its own: the drill waits 1 s for the greeting, and the other tests keep this one busy.
+            words = [sys.executable, "-c", GREETER, str(server.fileno())]
+            greeter = subprocess.Popen(words, stdout=accepted, pass_fds=[server.fileno()])
+            try:
+                port = server.getsockname()[1]
+                refused = self.start(port)
+                text = self.finish(refused, 2)
+                self.assertIn("Fix: log in with --mysql", text)
+                self.assertNotIn("Traceback", text)
+                self.assertIn(accepted.seek(0, os.SEEK_END), range(1, 20))
+                self.finish(self.start(port, "--tcp", "--for", "2"), 3)
+            finally:
+                greeter.kill()
+                greeter.wait()
 
     @needs_mariadb
     def test_mariadb_blocks_clients_without_login_and_not_the_drill(self):
@@ -536,15 +577,20 @@ class MySqlTest(Base):
         with folder() as name, Balancer(source="127.0.0.2") as balancer:
             [port] = free_ports(1)
             # As the image for tests has no name for 127.0.0.2, the lookup fails, and the cache has the address alone.
-            with MariaDb(f"{name}/one", port, "--max-connect-errors=3") as server:
+            # More errors than logins of the drill that are under way when it ends, and less than it makes.
+            with MariaDb(f"{name}/one", port, "--max-connect-errors=30") as server:
                 balancer.send_to(port)
-                self.finish(self.start(balancer.port, "--mysql", "no-defaults user=drill", "--for", "4"), 3)
+                self.finish(self.start(balancer.port, "--mysql", "no-defaults user=drill", "--for", "8"), 3)
                 self.assertEqual(server.query("drill", "select 1", balancer.port).stdout, "1\n")
-                for _ in range(6):
-                    with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0)) as client:
-                        client.recv(5)
-                blocked = eventually(lambda: server.query("drill", "select 1", balancer.port).stderr)
-                self.assertIn("1129", blocked)
+
+                def blocked():
+                    for _ in range(40):
+                        with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0)) as client:
+                            client.recv(5)
+                    # A login before the server has noticed the errors makes it forget them.
+                    return server.query("drill", "select 1", balancer.port).stderr
+
+                self.assertIn("1129", eventually(blocked))
                 # The server's answer to it is recognised as well.
                 self.assertIn("MySQL or MariaDB", self.finish(self.start(balancer.port), 2))
 
@@ -568,8 +614,8 @@ class MeasureTest(Base):
             "register → from then on every new connection works",
         }, text)
         for seconds in found.values():
-            self.assertGreaterEqual(float(seconds), aws.LATE - 0.2)
-            self.assertLess(float(seconds), aws.LATE + 4)
+            self.assertGreaterEqual(float(seconds), aws.LATE - self.near(0.2))
+            self.assertLess(float(seconds), aws.LATE + self.near(4))
         self.assertRegex(text, r"Network Load Balancer in eu-west-1, \d{4}-\d\d-\d\d; TCP health check every 10 s; .*`deregistration_delay.timeout_seconds` 300")
 
     def test_json_of_a_measurement(self):
@@ -612,7 +658,7 @@ class MeasureTest(Base):
                         "--start", shlex.join(server.command(f"{self.postgres_bin()}/{server.control('start')[0]}", *server.control("start")[1:])),
                     ]
                     drill = self.measure(balancer, one, "unhealthy", *login, *unhealthy, env=aws.environment(), cwd="/")
-                    eventually(lambda: self.closed(one), 40)
+                    eventually(lambda: self.closed(one))
                     stopped = time.monotonic()
                     time.sleep(1.5)
                     aws.down.add(one)
@@ -620,7 +666,7 @@ class MeasureTest(Base):
                     sent = time.monotonic() - stopped
                     report = self.report(drill)
                     [step] = report["steps"]
-                    self.assertAlmostEqual(step["seconds"], sent, delta=0.8 + step["slowest_connection_seconds"])
+                    self.assertAlmostEqual(step["seconds"], sent, delta=self.near(0.8) + step["slowest_connection_seconds"])
                     self.assertFalse(self.closed(one), "it is started again")
 
     @staticmethod
@@ -648,7 +694,8 @@ class MeasureTest(Base):
         with folder() as name, silent_server() as one, silent_server() as two, Balancer(one, two) as balancer:
             aws = Aws(name, balancer, **{f"p{one}": "healthy", f"p{two}": "healthy"})
             mark = pathlib.Path(name) / "stopped"
-            unhealthy = ["--stop", f"touch {mark}; sleep 2", "--start", f"rm {mark}"]
+            # Longer than the pauses between the failures.
+            unhealthy = ["--stop", f"touch {mark}; sleep 2", "--start", f"rm {mark}", "--settle", "4"]
             drill = self.measure(balancer, one, "unhealthy", "--json", *unhealthy, env=aws.environment())
             eventually(mark.exists)
             # The time before the first failure does not count.
@@ -662,7 +709,7 @@ class MeasureTest(Base):
             report = self.report(drill)
             self.assertFalse(mark.exists())
             self.assertEqual(aws.changes(), [])
-        self.assertAlmostEqual(report["steps"][0]["seconds"], last - first, delta=0.6)
+        self.assertAlmostEqual(report["steps"][0]["seconds"], last - first, delta=self.near(0.6))
 
     def test_unhealthy_without_a_failure_is_not_measured(self):
         with folder() as name, silent_server() as one, silent_server() as two, Balancer(one, two) as balancer:
@@ -680,11 +727,9 @@ class MeasureTest(Base):
 
     def test_registration_by_another_process_spoils_the_measurement(self):
         with folder() as name, silent_server() as target, Balancer(target) as balancer, Aws(name, balancer, **{f"p{target}": "healthy"}) as aws:
+            # Too late for the measurement, whose attempts are over when the drill lists the targets.
+            aws.write(aws.read() | {"comes_back": True})
             drill = self.measure(balancer, target, "deregister", env=aws.environment())
-            eventually(lambda: aws.changes() and not aws.registered())
-            # Late enough for the measurement, which the balancer's delay makes.
-            time.sleep(2.2)
-            aws.register(target)
             self.assertIn("not measured: another process registered the target again", self.finish(drill, 1))
 
     def test_connections_before_the_registration_are_an_error(self):
@@ -709,7 +754,7 @@ class MeasureTest(Base):
             # Programs of pip have their interpreter's path, which a copied environment does not have.
             moto = subprocess.Popen([VENV / "bin/moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
             try:
-                eventually(lambda: not self.closed(port), 60)
+                eventually(lambda: not self.closed(port), 120)
                 self.measure_on_moto(name, Moto(port))
             finally:
                 moto.kill()
@@ -808,7 +853,7 @@ class SafetyTest(Base):
             state["slow"] = 2
             aws.write(state)
             drill = self.measure(balancer, target, "deregister,register", env=aws.environment(), start_new_session=True)
-            eventually(lambda: aws.changes(), 40)
+            eventually(lambda: aws.changes())
             # As a terminal does it: to all processes of the drill's group.
             os.killpg(drill.process.pid, signal.SIGINT)
             time.sleep(0.2)
@@ -900,12 +945,13 @@ class SafetyTest(Base):
         found = re.findall(r"^\| (?:de)?register → (?:first|last) .+? \| 1 \| ([0-9.]+) \|", text, re.MULTILINE)
         self.assertEqual(len(found), 2, text)
         for seconds, expected in zip(found, waited):
-            self.assertAlmostEqual(float(seconds), expected, delta=0.5)
+            self.assertAlmostEqual(float(seconds), expected, delta=self.near(0.5))
         self.assertIn("changes by hand", text)
 
     def test_unhealthy_by_hand_needs_no_group(self):
         with silent_server() as one, silent_server() as two, Balancer(one, two) as balancer:
-            words = ["--measure", "unhealthy", "--target", f"127.0.0.1:{one}", "--settle", "1.5"]
+            # Longer than the pause before the failure.
+            words = ["--measure", "unhealthy", "--target", f"127.0.0.1:{one}", "--settle", "4"]
             drill = self.start(balancer.port, *words, stdin=subprocess.PIPE)
             drill.await_text("Press Enter here")
             drill.press_enter()
@@ -913,18 +959,19 @@ class SafetyTest(Base):
             balancer.send_to()
             time.sleep(1)
             balancer.send_to(two)
+            sent = balancer.came[two] - balancer.went[one]
             text = self.finish(drill, 0)
         self.assertIn(f"prepare to make 127.0.0.1:{one} stop answering", text)
         self.assertIn("start it again: the way it was stopped", text)
         [seconds] = re.findall(r"^\| target stops answering → .+? \| 1 \| ([0-9.]+) \|", text, re.MULTILINE)
-        self.assertAlmostEqual(float(seconds), 1, delta=0.5)
+        self.assertAlmostEqual(float(seconds), sent, delta=self.near(0.5))
 
     def test_interrupt_by_hand_prints_the_command(self):
         with self.world() as (aws, balancer, target):
             drill = self.measure(balancer, target, "deregister", change=False, env=aws.environment(), stdin=subprocess.PIPE)
             drill.await_text("Press Enter here")
             drill.send(signal.SIGINT)
-            text = self.finish(drill, 130, 20)
+            text = self.finish(drill, 130, 60)
             self.assertRegex(text, rf"put it back: aws elbv2 register-targets .*{ARN} --targets Id=127.0.0.1,Port={target}\n")
             self.assertEqual(aws.calls(), [])
 

@@ -80,7 +80,8 @@ impl Bind {
     async fn wait_for_serial(&self) {
         let servers = DnsClient::new(Some(&[self.authority.address])).unwrap();
         let name = format!("serial-{}.{ZONE}", self.serial.get());
-        for _ in 0..100 {
+        // A minute.
+        for _ in 0..1200 {
             if servers.resolve(&name, Family::V4).await.is_ok() {
                 return;
             }
@@ -111,7 +112,7 @@ impl Named {
                 .spawn()
                 .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
             let mut server = Self { address, directory, process };
-            for _ in 0..200 {
+            for _ in 0..1200 {
                 if server.log().contains("running") {
                     return server;
                 }

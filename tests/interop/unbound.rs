@@ -52,7 +52,8 @@ impl Unbound {
                 .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
             let (directory, control) = (directory.clone(), control.clone());
             let mut server = Self { address, control, directory, process };
-            for _ in 0..100 {
+            // A minute.
+            for _ in 0..1200 {
                 if server.control(&["status"]) {
                     return Some(server);
                 }

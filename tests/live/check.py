@@ -9,8 +9,8 @@ What must hold, in any order of events that the machine's load may bring about:
 
 1. No deregistration of the function takes the last active target away. Exceptions, which are counted: since the list that
    the call was made by, another process removed the other targets; or another call of the function did, while the name
-   servers did not all give one address; or the process stood still between its last answer and its call. A group that is
-   empty for any reason comes back within some seconds by a watch that has deregistered something just before.
+   servers did not all give one address; or the process stood still, or waited for a processor, between its last answer and
+   its call. A group that is empty for any reason comes back within some seconds by a watch that has deregistered something just before.
 2. A deregistration has its evidence: the answers of DNS to that process in that invocation named one address for
    CONFIRM_SECONDS, at least twice (once for 0), none of the rest says otherwise, that address is not deregistered, and the
    last list shows it as active. The RDS API's last answer in that invocation does not name another writer, unless a later
@@ -50,6 +50,10 @@ LAST_LOOKUPS = 4
 
 # How soon a process that stood still asks over the other transport, if it gives up on an answer that came meanwhile.
 GIVEN_UP = 0.1
+# How long after an event the world may notice that it, or a process, has waited for a processor before it.
+NOTICED = 1.0
+# How much longer a group may be empty because the machine is busy.
+BUSY = 1.0
 
 # Answers after which the lookup goes on, and those of a server that is asked once more.
 UNDECIDED = ("-malformed", "-truncated", "-alias")
@@ -193,8 +197,9 @@ class Invocation:
 
 
 class Process:
-    def __init__(self, first):
+    def __init__(self, first, waits):
         self.first = first  # The name server that it asks first.
+        self.waits = waits  # (time, seconds) for which it had waited for a processor
         self.invocation = None
         self.stops = []  # [from, to]; to is None while it stands still
         self.killed = False
@@ -204,13 +209,19 @@ class Process:
 
     def may_have_missed(self, question, at):
         """Whether it stood still when the question was answered, and went on only just before this time."""
-        stops = [(begin, end) for begin, end in self.stops if end is not None and at - end < GIVEN_UP]
+        ended = [(begin, end) for begin, end in self.stops if end is not None]
+        ended += [(end - seconds - GIVEN_UP, end) for end, seconds in self.waits]
+        stops = [(begin, end) for begin, end in ended if at - end < GIVEN_UP]
         return any(begin <= answered <= end for begin, end in stops for answered, _ in question.answers)
 
     def stood_still(self, since, until):
         """For how long, between these times."""
         spans = ((max(begin, since), min(until if end is None else end, until)) for begin, end in self.stops)
         return sum(max(0.0, end - begin) for begin, end in spans)
+
+    def waited(self, since, until):
+        """For how long it has waited for a processor, between these times or around them."""
+        return within(self.waits, since, until)
 
 
 class Schedule:
@@ -228,6 +239,7 @@ class Schedule:
         self.servers = {}
         self.unanimous = []  # (since, address or None)
         self.lags = []  # (time, seconds)
+        self.waits = collections.defaultdict(list)  # process → those of `Process`
         self.calm = False
         self.calm_checks = 0
         self.calm_changes = 0
@@ -242,6 +254,10 @@ class Schedule:
 
     def violated(self, invariant, at, what):
         self.violations.append((invariant, at, what))
+
+    def slowed(self, process, since, until):
+        """How much later than intended something may have happened between these times, because the machine was busy."""
+        return within(self.lags, since, until) + process.waited(since, until)
 
     def observe(self, event):
         if self.empty is not None and event["t"] >= self.empty + BACK:
@@ -273,9 +289,15 @@ class Schedule:
         self.processes[event["p"]].troubled = at
         self.counts["fault " + event["fault"]] += 1
 
-    def on_lag(self, at, event):
-        """The world itself was late."""
-        self.lags.append((at, event["seconds"]))
+    def note(self, event):
+        """What the machine did comes before the events of the same time: it is noticed a little later than it happens."""
+        if event["e"] == "lag":
+            # The world itself was late.
+            self.lags.append((event["t"], event["seconds"]))
+        else:
+            # A process has waited for a processor.
+            self.waits[event["p"]].append((event["t"], event["seconds"]))
+            self.counts["waits for a processor"] += 1
 
     def on_wrong(self, at, event):
         """In a control: what follows is wrong. Nothing here may depend on it but the verdict on the control."""
@@ -288,7 +310,7 @@ class Schedule:
     # Processes
 
     def on_start(self, at, event):
-        self.processes[event["p"]] = Process(event["first"])
+        self.processes[event["p"]] = Process(event["first"], self.waits[event["p"]])
         self.counts["starts"] += 1
 
     def on_kill(self, at, event):
@@ -353,9 +375,9 @@ class Schedule:
 
     def check_deadline(self, at, process, invocation):
         begun, deadline = invocation.began, invocation.deadline
-        # The function is not to blame for the time in which it stood still, or in which the world was late.
+        # The function is not to blame for the time in which it stood still or waited, or in which the world was late.
         late = at - deadline - process.stood_still(begun, at)
-        late -= 2 * sum(seconds for when, seconds in self.lags if begun <= when <= at + 1)
+        late -= 2 * self.slowed(process, begun, at)
         self.latest = late if self.latest is None else max(self.latest, late)
         if late > GRACE:
             self.violated(5, at, f"invocation {invocation.number} was answered {late:.3f} s after its deadline")
@@ -371,7 +393,7 @@ class Schedule:
                 what = f"invocation {number} reports {sorted(reported - called)} as {field}, without a call"
                 self.violated(5, at, what)
             for call in changes:
-                if was_read(process, call) and call.targets - reported:
+                if self.was_read(process, call) and call.targets - reported:
                     missing = sorted(call.targets - reported)
                     self.violated(5, at, f"invocation {number} does not report {missing} as {field}")
         status = report["status"]
@@ -477,9 +499,10 @@ class Schedule:
     def check_registration(self, at, process, call):
         """Invariant 3."""
         for earlier in reversed(call.invocation.changes[:-1]):
-            is_answered = was_read(process, earlier)
+            is_answered = self.was_read(process, earlier)
             is_same = earlier.action == call.action and earlier.targets == call.targets
-            if is_same and not is_answered and at - earlier.original.at < RETRIES:
+            since = earlier.original.at
+            if is_same and not is_answered and at - since < RETRIES + self.slowed(process, since, at):
                 call.original = earlier.original
                 self.counts["registrations sent again"] += 1
                 return
@@ -517,7 +540,7 @@ class Schedule:
         lists = call.invocation.listings[-2:]
         if not any(target in active_in(listing.listed) for listing in lists):
             return "it is not listed as active"
-        row = self.row(at, call.invocation.lookups, address)
+        row = self.row(at, call, address)
         if not row:
             return "the last lookup gave another answer"
         first, last = row[-1], row[0]
@@ -525,7 +548,7 @@ class Schedule:
         if self.confirm and (len(row) < 2 or length < self.confirm):
             return f"it was named by {len(row)} lookups for {length:.3f} s"
         # The last answer may have come after the call was made.
-        writers = [writer for when, writer in call.invocation.writers if at - when >= REORDERED]
+        writers = [writer for when, writer in call.invocation.writers if not self.may_cross(when, at, call)]
         if any(question.outcome != "ok" for question in call.invocation.cluster_calls[-2:]):
             return None
         member = self.settings["writers"].get(address)
@@ -534,15 +557,19 @@ class Schedule:
         return None
 
     def writers_since(self, at, call):
-        return [writer for when, writer in call.invocation.writers if at - when < REORDERED]
+        return [writer for when, writer in call.invocation.writers if self.may_cross(when, at, call)]
 
-    def row(self, at, lookups, address):
+    def may_cross(self, when, at, call):
+        """Whether the process may have made the call before it sent or read what the world did at this time."""
+        return at - when < REORDERED + self.slowed(self.processes[call.process], when, at)
+
+    def row(self, at, call, address):
         """The last lookups that all gave this address, the last first."""
-        row = []
+        row, lookups = [], call.invocation.lookups
         for lookup in reversed(lookups):
             if address in lookup.named:
                 row.append(lookup)
-            elif lookup is not lookups[-1] or (lookup.ended is not None and at - lookup.at >= REORDERED):
+            elif lookup is not lookups[-1] or (lookup.ended is not None and not self.may_cross(lookup.at, at, call)):
                 break
             # Otherwise the call may have been made before the last lookup was, or before its answer.
         return row
@@ -595,6 +622,7 @@ class Schedule:
             if invocation is None or invocation.kind != "watch" or process.killed:
                 continue
             is_calm = process.troubled < empty - 5 and not process.stood_still(empty - 5, at)
+            is_calm = is_calm and self.slowed(process, empty - 5, at) < BUSY
             ends = min(invocation.deadline - 1, invocation.began + self.settings["watch"])
             agrees = all(writer == self.settings["writers"].get(address) for _, writer in invocation.writers)
             answers = [call for call in self.calls.values() if call.process == number and call.at > empty - 1]
@@ -619,7 +647,8 @@ class Schedule:
         for one in (call, other):
             lookups = one.invocation.lookups if one.invocation else []
             answers = [lookup.ended for lookup in lookups if lookup.ended is not None and lookup.ended <= one.at]
-            if answers and self.processes[one.process].stood_still(max(answers) - 0.05, one.at) > 0:
+            process = self.processes[one.process]
+            if answers and process.stood_still(max(answers) - 0.05, one.at) + process.waited(max(answers), one.at) > 0:
                 return "a process stood still before its call"
         return None
 
@@ -628,12 +657,17 @@ class Schedule:
         changed, address = self.unanimous[-1]
         return address is not None and (changed < since or len(self.unanimous) == 1)
 
+    def was_read(self, process, call):
+        """Whether the process has surely read the answer that the call took effect. One that stood still, or waited for a
+        processor, may have read it after it had given up on it."""
+        if call.outcome != "ok" or process.stood_still(call.at, call.answered + ATTEMPT):
+            return False
+        return call.answered - call.at + self.slowed(process, call.at, call.answered) < ATTEMPT
 
-def was_read(process, call):
-    """Whether the process has surely read the answer that the call took effect. One that stood still may have read it after
-    it had given up on it."""
-    is_answered = call.outcome == "ok" and call.answered - call.at < ATTEMPT
-    return is_answered and not process.stood_still(call.at, call.answered + ATTEMPT)
+
+def within(delays, since, until):
+    """The seconds of all delays, each with its end, that may have been between these times."""
+    return sum(seconds for at, seconds in delays if since <= at and at - seconds <= until + NOTICED)
 
 
 def active_in(listed):
@@ -646,6 +680,8 @@ class Checker:
     def __init__(self, keep=None, control=False, out=sys.stdout):
         self.keep, self.control, self.out = keep, control, out
         self.schedules, self.lines = {}, collections.defaultdict(list)
+        # Events that are not judged yet.
+        self.later = collections.defaultdict(collections.deque)
         self.kinds, self.hazards, self.counts = (collections.Counter() for _ in range(3))
         self.most = collections.Counter()
         self.latest, self.empty_for = None, []
@@ -659,7 +695,13 @@ class Checker:
             if event["e"] == "schedule":
                 self.schedules[seed] = Schedule(event)
                 continue
-            self.schedules[seed].observe(event)
+            if event["e"] in ("lag", "starved"):
+                self.schedules[seed].note(event)
+                continue
+            later = self.later[seed]
+            later.append(event)
+            while later and (later[0]["t"] < event["t"] - NOTICED or event["e"] == "over"):
+                self.schedules[seed].observe(later.popleft())
             if event["e"] == "over":
                 self.finish(seed)
 

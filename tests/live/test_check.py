@@ -178,6 +178,13 @@ class Checks(unittest.TestCase):
         story.dns(TWO).lookups(TWO, 5, p=1).list(p=1).deregister(ONE, p=1).add("continue", p=0)
         self.check(story.deregister(TWO))
 
+    def test_group_emptied_after_a_wait_for_a_processor_is_excused(self):
+        for process, broken in ((1, []), (2, [1])):
+            story = Story(group=(ONE, TWO)).start(1).start(2).began().began(1, p=1).wait(3)
+            story.lookups(ONE, 1.5).list().dns(TWO).lookups(TWO, 5, p=0).list().lookups(TWO, 1.5, p=1).list(p=1)
+            story.deregister(ONE).wait(2).add("starved", p=process, seconds=2)
+            self.check(story.deregister(TWO, p=1), *broken, 2)
+
     def test_empty_group_comes_back_by_a_watch(self):
         def emptied(before=5, **options):
             story = failover(**options).deregister(ONE).list().lookups(TWO, before)
@@ -311,6 +318,10 @@ class Checks(unittest.TestCase):
         ):
             story = failover().members("orders-1", "orders-2", writer=writer, endpoint=endpoint).wait(wait)
             self.check(story.deregister(ONE), *broken)
+        for seconds, broken in ((0.8, []), (0.2, [2])):
+            # It may have made the call before it had the answer.
+            story = failover().members("orders-1", "orders-2").wait(1).add("starved", p=0, seconds=seconds)
+            self.check(story.deregister(ONE), *broken)
         story = failover().members("orders-1", "orders-2").wait(1)
         story.answered(story.asked("DescribeDBClusters", "orders"), "500")
         self.check(story.deregister(ONE))
@@ -382,6 +393,16 @@ class Checks(unittest.TestCase):
         story = Story().began(seconds=2).lookup(ONE).list().wait(4).add("lag", seconds=1.5)
         self.check(story.ended(status="in_sync", addresses=[ONE]))
 
+    def test_late_world_makes_no_late_answer_where_it_notices_that_after_the_answer(self):
+        story = Story().began(seconds=2).lookup(ONE).list().wait(4).ended(status="in_sync", addresses=[ONE])
+        self.check(story.wait(0.5).add("lag", seconds=1.5))
+
+    def test_answer_of_a_process_that_waited_for_a_processor_is_late_without_fault(self):
+        for process, broken in ((0, []), (1, [5])):
+            story = Story().start(1).began(seconds=2).lookup(ONE).list().wait(4)
+            story.ended(status="in_sync", addresses=[ONE]).wait(0.02).add("starved", p=process, seconds=1.5)
+            self.check(story, *broken)
+
     def test_missing_answer_is_found(self):
         self.check(Story().began(seconds=2).wait(30).add("silent", p=0, i=0, began=True), 5)
 
@@ -404,6 +425,11 @@ class Checks(unittest.TestCase):
     def test_change_whose_answer_a_stop_held_up_need_not_be_reported(self):
         story = Story().dns(TWO).began().lookup(TWO).list().register(TWO).add("stop", p=0).wait(30).add("continue", p=0)
         self.check(story.ended(status="pending", waiting=["something"]))
+
+    def test_change_whose_answer_came_while_the_process_waited_need_not_be_reported(self):
+        for seconds, broken in ((3, []), (1, [5])):
+            story = Story().dns(TWO).began().lookup(TWO).list().register(TWO).wait(3).add("starved", p=0, seconds=seconds)
+            self.check(story.ended(status="pending", waiting=["something"]), *broken)
 
     def test_untrue_status_is_found(self):
         for status in ("in_sync", "updated"):

@@ -13,7 +13,7 @@ const TRANSIENT: [ApiFault; 6] = [
 async fn transient_error_is_retried_by_the_sdk() {
     for fault in TRANSIENT.into_iter().filter(|fault| *fault != ApiFault::Garbage) {
         let aws = FakeAws::new();
-        let groups = groups(&aws).await;
+        let groups = groups_with(&aws, fault).await;
         aws.next(Action::RegisterTargets, &[fault]);
         groups.register(permit().await, GROUP, &targets(&["10.0.2.20:5432"])).await.unwrap();
         assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432", "{fault:?}");
@@ -24,7 +24,7 @@ async fn transient_error_is_retried_by_the_sdk() {
 async fn change_with_an_unclear_attempt_has_an_unknown_outcome() {
     for fault in TRANSIENT.into_iter().filter(|fault| *fault != ApiFault::Garbage) {
         let aws = FakeAws::new();
-        let groups = groups(&aws).await;
+        let groups = groups_with(&aws, fault).await;
         aws.next(Action::RegisterTargets, &[fault]);
         aws.next(Action::DeregisterTargets, &[fault]);
         let is_refused = fault == ApiFault::Throttled;
@@ -59,7 +59,7 @@ async fn throttled_call_pauses_routine_calls_only() {
 async fn lasting_error_is_transient_after_3_attempts() {
     for fault in TRANSIENT {
         let aws = FakeAws::new();
-        let groups = groups(&aws).await;
+        let groups = groups_with(&aws, fault).await;
         groups.describe(GROUP).await.unwrap();
         aws.always(Action::DescribeTargetHealth, Some(fault));
         let error = groups.targets(permit().await, GROUP).await.unwrap_err();
@@ -72,7 +72,7 @@ async fn lasting_error_is_transient_after_3_attempts() {
 async fn deregistration_is_not_retried_by_the_sdk() {
     for fault in TRANSIENT.into_iter().filter(|fault| *fault != ApiFault::Garbage) {
         let aws = FakeAws::new();
-        let groups = groups(&aws).await;
+        let groups = groups_with(&aws, fault).await;
         aws.always(Action::DeregisterTargets, Some(fault));
         let error =
             groups.deregister(permit().await, GROUP, &targets(&["10.0.1.10:5432"])).await.unwrap_err();

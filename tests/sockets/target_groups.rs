@@ -40,7 +40,7 @@ async fn target_group_without_a_port_is_refused() {
     assert!(message_text.contains("it has no port"), "{message_text}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn routine_permits_are_limited_to_their_burst() {
     let aws = FakeAws::new();
     let api = Elb::new(client!(aws_sdk_elasticloadbalancingv2, aws), ApiRateLimiter::new(1));
