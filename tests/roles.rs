@@ -8,7 +8,9 @@ use tokio::time::sleep;
 
 use testkit::ports::TIMING;
 use testkit::ports::addresses as addresses_of;
-use testkit::{Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, TWO, addresses};
+use testkit::{
+    Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, TWO, addresses,
+};
 
 /// The cluster `orders` of `orders-1`, the writer, and of `orders-2` and `orders-3`, and a group that
 /// holds these two.
