@@ -121,7 +121,7 @@ impl Fleet {
     }
 
     /// Marks a group as in progress until the guard is dropped. `None` if it is marked already.
-    fn start<'a>(&'a self, binding: &'a Binding) -> Option<OnDrop<impl FnMut() + 'a>> {
+    pub(crate) fn start<'a>(&'a self, binding: &'a Binding) -> Option<OnDrop<impl FnMut() + 'a>> {
         let group = binding.target_group.as_str();
         let is_started = self.memory.borrow_mut().start(group);
         is_started.then(|| OnDrop(|| self.memory.borrow_mut().finish(group)))

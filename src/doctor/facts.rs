@@ -106,7 +106,7 @@ pub struct Database {
     pub security_groups: Vec<String>,
     /// A cluster's own parameter group.
     pub parameter_group: Option<String>,
-    /// Whether a member uses the cluster's parameter group, or some change of it, only after a reboot.
+    /// Whether the cluster's parameter group, or a change of it, takes effect in a member only with its next reboot.
     pub needs_reboot: bool,
     pub host: Option<InstanceFacts>,
 }
@@ -133,7 +133,7 @@ pub struct InstanceFacts {
     pub subnets: Vec<(String, String)>,
     pub security_groups: Vec<String>,
     pub parameter_group: Option<String>,
-    /// Whether it uses this group, or some change of it, only after a reboot.
+    /// Whether the parameter group, or a change of it, takes effect only with the next reboot.
     pub needs_reboot: bool,
 }
 
@@ -276,7 +276,7 @@ pub struct ParameterGroup<'a> {
     pub kind: DatabaseKind,
     /// The cluster, or the instances.
     pub users: Vec<&'a str>,
-    /// Those that use it, or some change of it, only after a reboot.
+    /// Those in which the group, or a change of it, takes effect only with the next reboot.
     pub pending: Vec<&'a str>,
 }
 
