@@ -25,9 +25,12 @@ use crate::rate_limit::{Call, Permit, Priority};
 /// How old an observation of DNS and of the group may be when a deregistration acts on it. Several round trips fit
 /// in it. It is well below the default confirmation time, so DNS cannot have confirmed another address meanwhile.
 pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
-/// How long the second listing of an observation runs before a lookup begins beside it. Most listings end sooner. With
-/// the template's shortest CONFIRM_SECONDS, 4, a gap of 2 s ends the confirmation; this is a quarter of that.
-const LOOKUP_START_DELAY: Duration = Duration::from_millis(500);
+/// How long the second listing of an observation runs before a lookup begins beside it: a slow lookup would make the list
+/// too old again. With the template's shortest CONFIRM_SECONDS, 4, a gap of 2 s ends the confirmation; this is below.
+const LOOKUP_START_DELAY: Duration = Duration::from_millis(1500);
+/// The longest pause between lookups beside a listing. With a long poll interval, the last lookup would be older than
+/// [`MAX_OBSERVATION_AGE`] when a slow list is there.
+const MAX_POLL_BESIDE_LISTING: Duration = Duration::from_millis(500);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
 pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
@@ -139,7 +142,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             let priority = if self.misses_an_address() { Priority::Failover } else { self.list_priority() };
             let (permit, _) = self.permit(priority, Call::Describe).await?;
             // A slow lookup that began beside this listing would make the list too old again.
-            self.list(permit, Some(self.poll.max(LOOKUP_START_DELAY))).await?;
+            self.list(permit, Some(LOOKUP_START_DELAY)).await?;
         }
         self.last().ok_or_else(|| Error::deadline_exceeded("observe the endpoint and the group"))
     }
@@ -256,13 +259,14 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// confirmation. Several short waits in a row must not be such a gap, so each continues the pause of the one before.
     pub async fn with_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
         let pause = self.poll.saturating_sub(self.since_last_lookup());
-        self.with_lookups_after(Some(pause), call).await.0
+        self.with_lookups_every(self.poll, Some(pause), call).await.0
     }
 
-    /// Does the same, with the first lookup after `pause`, or at once. Also returns the result of the last lookup: `Ok`
-    /// if there was none.
-    async fn with_lookups_after<R>(
+    /// Does the same, with pauses of `interval` between the lookups, and the first lookup after `pause`, or at once. Also
+    /// returns the result of the last lookup: `Ok` if there was none.
+    async fn with_lookups_every<R>(
         &mut self,
+        interval: Duration,
         mut pause: Option<Duration>,
         call: impl Future<Output = R>,
     ) -> (R, Result<(), Error>) {
@@ -276,7 +280,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                     () = sleep(pause) => {}
                 }
             }
-            pause = Some(self.poll);
+            pause = Some(interval);
             // Before the group is described, its address family is not known.
             let Some(group) = self.group else { continue };
             let (asked, mut result) = (Instant::now(), None);
@@ -319,7 +323,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let listing = until(self.reads_end, "list the group's targets", listing);
         // A lookup beside the call may take longer than the call.
         let listing = async { listing.await.map(|targets| (targets, Instant::now())) };
-        let (targets, lookup) = self.with_lookups_after(pause, listing).await;
+        let interval = self.poll.min(MAX_POLL_BESIDE_LISTING);
+        let (targets, lookup) = self.with_lookups_every(interval, pause, listing).await;
         let listed = targets.map(|(targets, answered)| {
             self.baseline.record_list(&targets);
             self.list = Some(TargetList { targets, answered, is_outdated: false })
