@@ -136,7 +136,12 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
             };
             match then {
                 Then::Again => {}
-                Then::Sleep(pause) => self.observer.pause(pause).await,
+                Then::Sleep(pause) => tokio::select! {
+                    biased;
+                    () = self.observer.pause(pause) => {}
+                    // A candidate is registered at once, however long the poll interval is.
+                    () = self.preregister.wait_for_candidate() => {}
+                },
                 Then::BackOff(pause) => self.observer.back_off(pause).await,
                 Then::Stop(reason) => return self.finish(reason),
             }

@@ -312,9 +312,11 @@ fn deadline(remaining: Duration) -> Instant {
 fn keep_only(set: &mut BindingSet, name: &str) -> Result<(), InvocationError> {
     let known: Vec<String> = set.bindings.iter().map(|binding| binding.name().to_owned()).collect();
     set.bindings.retain(|binding| binding.name() == name);
+    let is_bound = !set.bindings.is_empty();
     set.unbound.retain(|unbound| match unbound {
         Unbound::Group { target_group, .. } => arn::name(target_group) == name,
-        Unbound::Tag { .. } => true,
+        // It may be the reason why the binding is not known.
+        Unbound::Tag { .. } => !is_bound,
     });
     if set.bindings.is_empty() && set.unbound.is_empty() {
         return Err(InvocationError::UnknownBinding { name: name.to_owned(), known });

@@ -268,3 +268,15 @@ async fn tag_scan_continues_where_a_throttle_stopped_it() {
     assert_eq!(answered.load(Ordering::Relaxed), 5, "a hundred groups, twenty at a time");
     assert_eq!(aws.count(Action::DescribeTargetGroups), 1);
 }
+
+#[tokio::test]
+async fn command_for_a_bound_group_does_not_fail_by_a_tag_that_binds_nothing() {
+    let aws = FakeAws::new();
+    let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
+    let function = discovering(&aws, &bindings).await;
+    let invoke = async |name: &str| function.invoke(json!({"command": "check", "binding": name}), TIME).await;
+    assert_eq!(invoke("orders").await.unwrap()["bindings"][0]["status"], "in_sync");
+    let error = invoke("billing").await.unwrap_err();
+    assert!(message(&error).contains("no target group carries the tag"), "it may be the reason: {error}");
+    assert!(message(&check(&function).await.unwrap_err()).contains("no target group carries the tag"));
+}

@@ -19,6 +19,9 @@ const ROUNDS_WITHOUT_PAUSE: u32 = 8;
 /// of 4 s each fit in it.
 const RECHECK_TIME: Duration = Duration::from_secs(8);
 
+/// How long before its end a watch makes its last observation: some round trips to look up and to register.
+const LAST_OBSERVATION_TIME: Duration = Duration::from_secs(1);
+
 /// The longest pause of a watch after an error. A failover does not wait for a poll interval of up to a minute.
 const MAX_PAUSE_AFTER_ERROR: Duration = RELIST_INTERVAL_AFTER_CHANGE;
 
@@ -219,11 +222,13 @@ impl LoopControl {
         self.pending_error.is_some()
     }
 
-    /// A check pauses for the confirmation time at most: a longer pause could reach its limit without a confirmation.
+    /// A check pauses for the confirmation time at most: a longer pause could reach its limit without a confirmation. A
+    /// watch pauses for a quarter of its time at most: it would end without having seen DNS move.
     fn poll_interval(&self) -> Duration {
         match self.mode {
             Mode::Check if self.has_limit() => self.timing.poll.min(self.timing.confirm),
-            Mode::Check | Mode::Watch | Mode::DryRun => self.timing.poll,
+            Mode::Watch => self.timing.poll.min(self.timing.watch / 4),
+            Mode::Check | Mode::DryRun => self.timing.poll,
         }
     }
 
@@ -249,13 +254,20 @@ impl LoopControl {
         self.sleep_or_stop(time)
     }
 
-    /// A pause that would reach the end of the run is not begun.
+    /// A pause that would reach the end of the run is not begun. A watch cuts it instead, for a last observation.
     fn sleep_or_stop(&self, pause: Duration) -> Then {
-        let end = Instant::now() + pause;
-        if self.mode == Mode::Watch && end >= self.started + self.timing.watch {
-            return Then::Stop(Stop::WatchTime);
+        let end = match self.mode {
+            Mode::Watch => self.deadline.min(self.started + self.timing.watch),
+            Mode::Check | Mode::DryRun => self.deadline,
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        if pause < left {
+            return Then::Sleep(pause);
         }
-        if end >= self.deadline { Then::Stop(Stop::Deadline) } else { Then::Sleep(pause) }
+        match left.checked_sub(LAST_OBSERVATION_TIME) {
+            Some(cut) if self.mode == Mode::Watch && !cut.is_zero() => Then::Sleep(cut),
+            _ => Then::Stop(self.end_reason()),
+        }
     }
 }
 
@@ -444,11 +456,17 @@ mod tests {
         assert_eq!(check.sleep_or_stop(just_before(seconds(60))), Then::Sleep(just_before(seconds(60))));
         assert_eq!(check.sleep_or_stop(seconds(60)), Then::Stop(Stop::Deadline));
         let mut watch = control(Mode::Watch);
-        assert_eq!(watch.sleep_or_stop(seconds(60)), Then::Stop(Stop::Deadline));
+        assert_eq!(watch.sleep_or_stop(just_before(seconds(60))), Then::Sleep(just_before(seconds(60))));
+        assert_eq!(watch.sleep_or_stop(seconds(60)), Then::Sleep(seconds(59)), "the deadline is earlier");
         watch.deadline += seconds(600);
         assert_eq!(watch.sleep_or_stop(just_before(seconds(180))), Then::Sleep(just_before(seconds(180))));
-        assert_eq!(watch.sleep_or_stop(seconds(180)), Then::Stop(Stop::WatchTime));
-        advance(seconds(100)).await;
-        assert_eq!(watch.sleep_or_stop(seconds(80)), Then::Stop(Stop::WatchTime), "counted from the start");
+        assert_eq!(watch.sleep_or_stop(seconds(180)), Then::Sleep(seconds(179)));
+        advance(seconds(179)).await;
+        assert_eq!(
+            watch.sleep_or_stop(seconds(1)),
+            Then::Stop(Stop::WatchTime),
+            "after the last observation"
+        );
+        assert_eq!(watch.sleep_or_stop(just_before(seconds(1))), Then::Sleep(just_before(seconds(1))));
     }
 }

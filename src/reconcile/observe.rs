@@ -235,9 +235,12 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         })
     }
 
-    /// Pauses before the next lookup, counted from the last one.
+    /// Pauses before the next lookup, counted from the last one. The pause ends when the group must be listed again.
     pub async fn pause(&mut self, time: Duration) {
-        sleep(time.saturating_sub(self.since_last_lookup())).await;
+        let pause = time.saturating_sub(self.since_last_lookup());
+        let until_list =
+            self.list.as_ref().map(|list| RELIST_INTERVAL.saturating_sub(list.answered.elapsed()));
+        sleep(until_list.filter(|until| !until.is_zero()).map_or(pause, |until| until.min(pause))).await;
     }
 
     /// Does not call the load balancing API for this time, but goes on resolving the endpoint.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::desired::single_address;
@@ -194,6 +194,8 @@ pub(super) struct Preregister<'a, D, T, C> {
     deadline: Instant,
     snapshot: &'a watch::Sender<Option<Snapshot>>,
     state: RefCell<State>,
+    /// A candidate was accepted.
+    accepted: Notify,
 }
 
 impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
@@ -207,7 +209,13 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
     ) -> Self {
         let is_closed = *options == Preregistration::Off || binding.role != Role::Writer;
         let state = RefCell::new(State { is_closed, ..State::default() });
-        Self { clients, binding, options, known_members, deadline, snapshot, state }
+        let accepted = Notify::new();
+        Self { clients, binding, options, known_members, deadline, snapshot, state, accepted }
+    }
+
+    /// Waits until a candidate is accepted. Returns at once if one was accepted since the last call of this function.
+    pub async fn wait_for_candidate(&self) {
+        self.accepted.notified().await;
     }
 
     /// The addresses that may be in the group beside those that DNS gives.
@@ -366,6 +374,7 @@ impl<'a, D: Resolve, T, C: RdsApi> Preregister<'a, D, T, C> {
         };
         log_decision!(info, self.binding, "preregister", member = name, address = %address, reason, "candidate found");
         self.state.borrow_mut().accept(name, address);
+        self.accepted.notify_one();
     }
 
     fn reject(&self, name: &str, reason: &str) {

@@ -262,7 +262,9 @@ async fn slow_calls_at_every_corner_of_the_template_delay_no_deregistration() {
                         report = aws.reconcile_at(timing, mode, seconds(120)).await;
                     }
                     if report.status != Status::Updated {
-                        late.push(format!("{mode:?} confirm {confirm} poll {poll:?} lookup {lookup} list {list}"));
+                        late.push(format!(
+                            "{mode:?} confirm {confirm} poll {poll:?} lookup {lookup} list {list}"
+                        ));
                     }
                 }
             }

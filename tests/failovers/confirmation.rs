@@ -37,12 +37,55 @@ async fn long_poll_interval_delays_no_confirmation() {
     }
 }
 
+/// The template allows a poll interval as long as its shortest watch.
+#[tokio::test(start_paused = true)]
+async fn failover_in_the_middle_of_a_short_watch_is_followed_at_any_poll_interval() {
+    for confirm in [4, 6, 19] {
+        for poll in [500, 20_000, 30_000, 59_000, 60_000] {
+            let aws = FakeAws::new();
+            later(&aws, 5, |aws| {
+                aws.promote("orders-2");
+                aws.writer_per_rds("orders-2");
+            });
+            let (confirm, poll) = (seconds(confirm), Duration::from_millis(poll));
+            let timing = Timing { poll, confirm, watch: seconds(60) };
+            aws.reconcile_at(timing, Mode::Watch, seconds(120)).await;
+            assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432", "{timing:?}");
+        }
+    }
+}
+
+/// The new writer is in the group when the watch ends; the next check removes the old one.
+#[tokio::test(start_paused = true)]
+async fn failover_at_the_end_of_a_watch_is_seen_at_any_poll_interval() {
+    for poll in [500, 5_000, 20_000, 60_000] {
+        let aws = FakeAws::new();
+        later(&aws, 178, |aws| aws.promote("orders-2"));
+        let timing = Timing { poll: Duration::from_millis(poll), ..TIMING };
+        aws.reconcile_at(timing, Mode::Watch, seconds(240)).await;
+        assert_eq!(aws.targets(), "10.0.1.10:5432 10.0.2.20:5432", "{timing:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiet_watch_lists_the_group_every_thirty_seconds_at_any_poll_interval() {
+    for poll in [500, 7_000, 29_000, 45_000, 60_000] {
+        let aws = FakeAws::new();
+        aws.state().latency = Duration::from_millis(7);
+        let timing = Timing { poll: Duration::from_millis(poll), watch: seconds(300), ..TIMING };
+        aws.reconcile_at(timing, Mode::Watch, seconds(360)).await;
+        let lists = aws.calls(Action::DescribeTargetHealth);
+        let is_due = |pair: &[testkit::Call]| (seconds(30)..seconds(31)).contains(&(pair[1].at - pair[0].at));
+        assert!(lists.len() == 10 && lists.windows(2).all(is_due), "{poll}: {lists:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn group_in_sync_is_looked_up_at_every_poll_and_no_more() {
     let aws = FakeAws::new();
     let timing = Timing { poll: seconds(10), watch: seconds(60), ..TIMING };
     aws.reconcile_at(timing, Mode::Watch, seconds(120)).await;
-    assert_eq!(aws.count(Action::Lookup), 6);
+    assert_eq!(aws.count(Action::Lookup), 7, "and once at the end");
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,23 @@ async fn event_candidate_is_registered_before_dns_moves() {
     settled(&aws, "10.0.1.10:5432~ 10.0.2.20:5432").await;
 }
 
+/// The RDS API's answers end the pause between two lookups.
+#[tokio::test(start_paused = true)]
+async fn candidate_is_registered_at_once_at_any_poll_interval() {
+    for (poll, watch) in [(10, 180), (30, 60), (60, 61), (60, 180), (60, 60)] {
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeDBClusters, Some(ApiFault::Slow(seconds(2))));
+        let preregistration = Preregistration::On { promoted_instance: Some("orders-2".to_owned()) };
+        let timing = Timing { poll: seconds(poll), watch: seconds(watch), ..TIMING };
+        let binding = Binding::new(ENDPOINT, GROUP.parse().unwrap());
+        let started = Instant::now();
+        aws.reconcile_binding(&binding, timing, Mode::Watch, &preregistration, seconds(240)).await;
+        let after = aws.calls(Action::RegisterTargets)[0].at - started;
+        assert!(after <= seconds(3), "{timing:?}: {after:?}");
+        both(&aws);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rds_writer_is_preregistered_before_dns_moves() {
     let aws = FakeAws::new();
