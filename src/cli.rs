@@ -53,7 +53,7 @@ Examples:
 
 Exit codes:
   0  in sync, or brought into sync; the doctor found no problem
-  1  failed, or the doctor found a problem
+  1  failed, or the doctor found a problem, or handover found no path
   2  would change, or waits for something
 
 Environment, as the Lambda function's:
@@ -93,8 +93,8 @@ enum Command {
     Watch {
         #[command(flatten)]
         common: Common,
-        /// Seconds from the start of one check to the next. Each costs two lookups and one call each of the
-        /// ELB and the RDS API per binding
+        /// Seconds from the start of one check to the next. Up to 20 bindings cost two lookups and one ELB
+        /// call each, and clusters one RDS call; more bindings cost fewer ELB calls
         #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds())]
         interval: u64,
     },
@@ -121,7 +121,7 @@ pub async fn run(variable: impl Fn(&str) -> Option<String>, now: fn() -> SystemT
         Command::Check(common) => once(&common, variable, now(), event::Action::Check).await,
         Command::Plan(common) => once(&common, variable, now(), event::Action::Plan).await,
         Command::Doctor(arguments) => arguments.run(variable, now()).await,
-        Command::Handover(common) => handover::run(&common, variable, now()).await,
+        Command::Handover(common) => handover::run(&common, variable).await,
         Command::Watch { common, interval } => watch(&common, variable, interval, now).await,
     };
     ExitCode::from(done.unwrap_or_else(|error| {

@@ -53,7 +53,7 @@ pub struct Tags {
     pub groups: Vec<Tagged>,
     /// Whether this call listed them. Otherwise they were known.
     pub relisted: bool,
-    /// Why the known list could not be made anew, if that does not pass by itself or a new list was asked for.
+    /// Why a new list could not be made. Set only if the error is permanent, or if the caller asked for a new list.
     pub failure: Option<String>,
 }
 
@@ -72,7 +72,7 @@ pub struct BindingSet {
     pub relisted: bool,
 }
 
-/// What a tag does not bind. The error ends with its fix, as in a report.
+/// A group, or all groups of a tag, that could not be bound. The error ends with its fix, as in a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unbound {
     /// A group whose tags are not valid.
@@ -169,9 +169,7 @@ async fn list_tagged<T: Discover>(
     mut priority: Priority,
     deadline: Instant,
 ) -> Result<Tags, Error> {
-    let doing = "discover target groups by tag before the invocation's time ran out";
-    let mut listed = Err(Error::new(ErrorKind::DeadlineExceeded, doing)
-        .with_fix("raise the time-out (the function's, or --timeout)"));
+    let mut listed = Err(Error::deadline_exceeded("discover target groups by tag"));
     for _ in 0..if config.bindings.is_empty() { ATTEMPTS } else { 1 } {
         let Ok(result) = timeout_at(deadline, groups.tagged(key, age, priority)).await else { break };
         listed = result;

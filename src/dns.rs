@@ -25,8 +25,8 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::{Addresses, Family, InvalidAnswer};
 use crate::reconcile::{Resolution, Resolve};
 
-/// The time limit of a lookup over UDP. Within it, the resolver sends the query up to three times, a third of a second
-/// apart. A name server inside a VPC answers within milliseconds.
+/// The time limit of a lookup over UDP. Within it, the resolver sends the query up to three times: a third of a second
+/// apart, and farther apart after lookups that timed out. A name server inside a VPC answers within milliseconds.
 const UDP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time limit of a connection over TCP, and of each query on it.
 const TCP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -80,7 +80,9 @@ impl DnsClient {
             match timeout(wait, asked.next()).await {
                 Ok(Some(Ok(resolution))) => return Ok(resolution),
                 Ok(Some(Err(error))) if is_final(&error, name) => return Err(error),
-                Ok(Some(Err(error))) => failure = error,
+                // What a server answers explains more than that another gives no answer.
+                Ok(Some(Err(error))) if is_unreached(&failure) => failure = error,
+                Ok(Some(Err(_))) => {}
                 Ok(None) if left.len() == 0 => return Err(failure),
                 Ok(None) | Err(_) => {}
             }
@@ -88,9 +90,9 @@ impl DnsClient {
     }
 }
 
-/// True if the server says that the name or its record does not exist. In two cases the next server is asked: an
-/// answer without a SOA record may be a referral or a chain of aliases without an end; and where a chain of aliases
-/// ends in a missing name, another server may have newer aliases (RFC 2308, sections 2.1 and 2.2).
+/// True if the server says that the name or its record does not exist. In two cases the next server is asked: an empty
+/// answer without a SOA record may be a referral or a chain of aliases without an end; and where a chain of aliases ends
+/// in a missing name, another server may have newer aliases (RFC 2308, sections 2.1 and 2.2).
 fn is_final(error: &NetError, name: &Name) -> bool {
     let NetError::Dns(DnsError::NoRecordsFound(NoRecords { query, soa, response_code, .. })) = error else {
         return false;
@@ -188,7 +190,7 @@ impl CnameResolution {
             _ => None,
         }) {
             if chain.len() > MAX_CNAMES {
-                return Err(NetError::Message("its aliases have no end"));
+                return Err(NetError::Message("it has too many aliases (CNAME)"));
             }
             chain.push(text_of(next));
             at = next;

@@ -1,6 +1,6 @@
 //! The doctor examines every binding: each finding says what was observed, why it matters and how to fix it.
 //!
-//! [`examine`] reads [`Facts`] from DNS and the APIs and changes nothing. [`findings`] judges them and calls
+//! [`examine`] reads [`Facts`] from DNS and the APIs and changes nothing. The checks judge them and call
 //! nothing. A fact that could not be read is a finding as well: it names the reason, the missing permission if there is
 //! one, and the checks that could not be made.
 #![expect(
@@ -28,7 +28,7 @@ mod shell;
 mod targets;
 mod zones;
 
-pub use checks::{InspectPath, PathFindings, findings};
+pub use checks::{InspectPath, PathFindings};
 pub use collect::{InspectDatabases, InspectGroups, examine, read_facts};
 pub use context::CheckContext;
 pub use database::is_tls_required;

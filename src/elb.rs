@@ -50,7 +50,8 @@ const FURTHER_BATCH_PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Elb {
     client: LimitedClient,
     rate_limiter: Arc<ApiRateLimiter>,
-    /// By ARN. This information does not change while a group exists, so each group is described once per process.
+    /// By ARN. This information does not change while a group exists, so each group that can be used is described once
+    /// per process.
     groups: RefCell<BTreeMap<String, TargetGroupInfo>>,
     /// The groups that carry the discovery tag, as last listed.
     tagged: RefCell<Option<TagList>>,
@@ -190,7 +191,7 @@ impl TargetGroupApi for Elb {
         if let Some(known) = self.groups.borrow().get(group).copied() {
             return Ok(known);
         }
-        // A process makes this call once for each group, and a failover may be waiting for it.
+        // A process makes this call once for each group that it can use, and a failover may be waiting for it.
         let permit = self.permit(Priority::Failover, Call::Describe).await;
         let found = self.describe_group(permit, group).await?;
         let info = parse_group(&found).map_err(|reason| {

@@ -13,7 +13,8 @@ const MAX_REASON_CHARS: usize = 1000;
 /// The kind of failure decides whether the call is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// Neither the name server nor, for readers, the RDS API gave a usable answer. A watch repeats the lookup; a check does not.
+    /// The name server gave no usable answer, or, for the role `readers`, the RDS API gave none. A watch repeats the lookup; a
+    /// check does not.
     NoAnswer,
     /// Throttled, timed out, reset, or failed on the server's side: a retry may succeed.
     Transient,
@@ -42,6 +43,13 @@ impl Error {
         Self { doing: doing.into(), kind, fix: None, source: None, is_outcome_unknown: false }
     }
 
+    /// A call that was cut off. `doing` is the action, such as "list the group's targets".
+    pub fn deadline_exceeded(doing: &str) -> Self {
+        Self::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out")).with_fix(
+            "raise the time-out (the function's, or --timeout), or find out why the call takes so long",
+        )
+    }
+
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into().into());
@@ -57,6 +65,12 @@ impl Error {
     #[must_use]
     pub fn transient(self) -> Self {
         Self { kind: ErrorKind::Transient, ..self }
+    }
+
+    /// Adds an earlier failure as the reason, with its fix.
+    #[must_use]
+    pub fn caused_by(self, earlier: &Self) -> Self {
+        Self { fix: earlier.fix.clone(), ..self.with_source(earlier.message()) }
     }
 
     /// Marks the error of a change that may have taken effect, or may take effect later.

@@ -20,7 +20,7 @@ pub use self::select::Scope;
 use self::select::{InSyncRecord, Memory, Selection};
 use crate::binding::Binding;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::guard::OnDrop;
 use crate::plan::Family;
 use crate::rate_limit::{Call, Priority, RateLimiter};
@@ -121,7 +121,7 @@ impl Fleet {
     }
 
     /// Marks a group as in progress until the guard is dropped. `None` if it is marked already.
-    fn start<'a>(&'a self, binding: &'a Binding) -> Option<OnDrop<impl FnMut() + 'a>> {
+    pub(crate) fn start<'a>(&'a self, binding: &'a Binding) -> Option<OnDrop<impl FnMut() + 'a>> {
         let group = binding.target_group.as_str();
         let is_started = self.memory.borrow_mut().start(group);
         is_started.then(|| OnDrop(|| self.memory.borrow_mut().finish(group)))
@@ -265,11 +265,9 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
             let dns = RateLimitedDns { dns: &self.clients.dns, limiter: &fleet.lookups_per_second };
             reader_cache.resolve(&dns, &self.clients.rds, binding, group.family, self.config.verify).await
         };
-        timeout_at(self.deadline, resolving).await.unwrap_or_else(|_| {
-            let doing = format!("resolve {} before the invocation's time ran out", binding.endpoint);
-            Err(Error::new(ErrorKind::DeadlineExceeded, doing)
-                .with_fix("raise the time-out (the function's, or --timeout)"))
-        })
+        timeout_at(self.deadline, resolving)
+            .await
+            .unwrap_or_else(|_| Err(Error::deadline_exceeded(&format!("resolve {}", binding.endpoint))))
     }
 }
 

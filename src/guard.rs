@@ -1,4 +1,4 @@
-//! What must happen at the end of a scope, even if its future is cancelled.
+//! Runs a closure at the end of a scope, also if its future is cancelled.
 
 pub(crate) struct OnDrop<F: FnMut()>(pub F);
 

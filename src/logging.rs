@@ -26,7 +26,7 @@ pub fn init(variable: impl Fn(&str) -> Option<String>) {
     } else {
         subscriber.with(lines.json().flatten_event(true).with_span_list(false)).init();
     }
-    // A panic ends the process, which Lambda counts as an error; its reason belongs into the same log.
+    // A panic ends the process, which Lambda counts as an error; its reason belongs in the same log.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(decision = "panic", reason = %panic, "a defect of this program; please report it");
     }));

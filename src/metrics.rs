@@ -88,7 +88,7 @@ fn invocation(result: &InvocationResult) -> Vec<Metric> {
     let InvocationResult { trigger, bindings, bound, unbound } = result;
     let count = |status| bindings.iter().filter(|report| report.status == status).count();
     let (pending, failed) = (count(Status::Pending), count(Status::Failed));
-    // The load balancer sends nothing to an address of the endpoint that is registered.
+    // The load balancer may send nothing to a registered address that is not healthy.
     let is_not_in_service =
         |report: &&Report| report.health.values().any(|state| *state != TargetState::Healthy);
     let mut metrics = vec![

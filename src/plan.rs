@@ -184,7 +184,7 @@ impl fmt::Display for Plan {
 }
 
 /// Decides what must change so that the group holds the endpoint's addresses, and beside them only the allowed
-/// extras.
+/// extras. The first row that fits a target decides.
 ///
 /// | target | in the group | confirmation | decision |
 /// |---|---|---|---|
@@ -197,7 +197,7 @@ impl fmt::Display for Plan {
 /// | | registered, or in an unknown state | any | wait until it is the writer or no candidate |
 /// | | draining | any | nothing: only DNS brings it back |
 /// | any other, with `StandbyPolicy::Keep` | in an unknown state | any | wait for its state |
-/// | | healthy, unavailable or unused, while a target of the endpoint is initial or unhealthy | any | wait until the endpoint's is healthy; no other target is the standby meanwhile |
+/// | | healthy, unavailable or unused, while a target of the endpoint is initial or unhealthy | any | wait until the endpoint's is healthy; meanwhile no unhealthy target is kept as the standby, and the rows below decide about it |
 /// | | otherwise the first that is unhealthy | any | nothing: it is the standby |
 /// | any other | listed, while an address of the endpoint is absent or draining | any | wait for that |
 /// | | listed, while an address of the endpoint is in an unknown state | any | wait for that |

@@ -18,7 +18,7 @@ use crate::guard::OnDrop;
 const ALL: (f64, f64) = (39.0, 10.0);
 /// RegisterTargets and DeregisterTargets: 20 at once and 4 per second, less one.
 const WRITES: (f64, f64) = (19.0, 4.0);
-/// The routine calls that may come at once, in seconds of their rate.
+/// As many routine calls may come at once as their rate allows in this many seconds.
 const ROUTINE_BURST: f64 = 6.0;
 
 /// Which calls come first when the API's limits are near.
@@ -57,8 +57,7 @@ pub enum Call {
     Write,
 }
 
-/// Permission for one call. The call takes it as an argument: none is made without a permit, and none waits for
-/// two. Only [`ApiRateLimiter`] makes permits.
+/// Permission for one call. Every call takes a permit as an argument, so no call is made without one. Only [`ApiRateLimiter`] makes permits.
 #[derive(Debug)]
 #[must_use = "another call could have used this permit"]
 pub struct Permit {

@@ -145,6 +145,9 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
 
     /// Observes, confirms, plans, and makes at most one change.
     async fn step(&mut self) -> Result<Then, (Stage, Error)> {
+        if self.control.take_end_of_backoff() {
+            self.observer.ask_about_readers_again();
+        }
         let is_backing_off = self.control.is_backing_off();
         let began = Instant::now();
         let observed = self.observer.observe(is_backing_off).await;
@@ -219,7 +222,8 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         if let Some(Disagreement { dns, rds, answered }) = self.preregister.take_disagreement()
             && member(&observation.resolution.chain) == Some(&dns)
         {
-            // It counts as a veto: the next question of the loop may get no answer. An old one makes the loop ask again.
+            // The pre-registration task's answer counts as a veto, because the loop's own next question may get no answer.
+            // If that answer is too old, the loop asks again.
             if answered.elapsed() < RDS_RECHECK_INTERVAL {
                 self.log.disagreement(&dns, &rds);
             }
@@ -525,18 +529,12 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         let earlier = self.control.take_pending_error();
         let error = match earlier {
             // If time runs out while something fails, that failure is the reason.
-            Some(earlier) if error.kind() == ErrorKind::DeadlineExceeded => {
-                let error = error.with_source(earlier.message());
-                match earlier.fix() {
-                    Some(fix) => error.with_fix(fix),
-                    None => error,
-                }
-            }
+            Some(earlier) if error.kind() == ErrorKind::DeadlineExceeded => error.caused_by(&earlier),
             _ => error,
         };
         let reason = error.explain();
         let then = self.control.retry(stage, error, self.plan.is_some());
-        if then != Then::Stop(Stop::Failed) {
+        if !matches!(then, Then::Stop(_)) {
             self.log.retrying(&reason);
         }
         then

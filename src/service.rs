@@ -2,11 +2,13 @@
 //! share it.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::pending;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{FutureExt, join, join_all};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::arn;
 use crate::binding::{Binding, Role};
@@ -16,7 +18,7 @@ use crate::doctor::{DoctorReport, InspectDatabases, InspectGroups, InspectPath, 
 use crate::endpoint::{cluster_identifier, member, zone};
 use crate::error::Error;
 use crate::event::{Action, ClusterByInstance, Command, Event, Request, WatchedBinding};
-use crate::fleet::{Fleet, Scope};
+use crate::fleet::{BACKGROUND_INTERVAL, Fleet, Scope};
 use crate::rate_limit::Priority;
 use crate::reconcile::{
     Clients, ListPermit, Mode, Options, Preregistration, RdsApi, Report, Resolution, Resolve, Status,
@@ -245,7 +247,11 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                     list_permit: ListPermit::At(Priority::Failover),
                     deadline,
                 };
-                let report = reconcile(clients, binding, options).await;
+                let report = tokio::select! {
+                    biased;
+                    never = keep_in_progress(fleet, binding) => match never {},
+                    report = reconcile(clients, binding, options) => report,
+                };
                 fleet.remember(binding, &report);
                 report
             })
@@ -272,7 +278,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         }
         let Clients { dns, groups, rds } = self.clients;
         let ask = async {
-            // The checks report errors of these two.
+            // Errors of the two calls below are left to the checks, which make and report the same calls.
             let Ok(group) = groups.describe(binding.target_group.as_str()).await else { return Ok(None) };
             let Ok(Resolution { chain, .. }) = dns.resolve(&binding.endpoint, group.family).await else {
                 return Ok(None);
@@ -282,6 +288,17 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             Ok(cluster.and_then(|cluster| cluster.other_writer(member).map(str::to_owned)))
         };
         timeout_at(deadline, ask).await.unwrap_or(Ok(None))
+    }
+}
+
+/// Marks a binding as in progress, so that no check lists its group beside the watch. If something else is in progress
+/// with it, the mark waits for its end, and the watch does not.
+async fn keep_in_progress(fleet: &Fleet, binding: &Binding) -> Infallible {
+    loop {
+        if let Some(_in_progress) = fleet.start(binding) {
+            return pending().await;
+        }
+        sleep(BACKGROUND_INTERVAL).await;
     }
 }
 

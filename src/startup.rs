@@ -27,24 +27,24 @@ pub struct App {
 }
 
 pub async fn start(variable: impl Fn(&str) -> Option<String>) -> Result<App, BoxError> {
-    let (config, mut errors) = match Config::parse(&variable) {
-        Ok(config) => (Some(config), ConfigErrors::default()),
-        Err(errors) => (None, errors),
-    };
-    // Every invalid variable is in one message: a deployment takes minutes.
-    let sdk = match tls::connections(&variable) {
-        Ok(connections) => Some(client::sdk(&variable, connections).await),
-        Err(error) => {
-            errors = errors.with("TLS", error.to_string());
-            None
+    let (config, connections) = match (Config::parse(&variable), tls::connections(&variable)) {
+        (Ok(config), Ok(connections)) => (config, connections),
+        (config, connections) => {
+            // Every invalid variable is in one message: a deployment takes minutes.
+            let mut errors = config.err().unwrap_or_default();
+            if let Err(error) = connections {
+                errors = errors.with("TLS", error.to_string());
+            }
+            if client::configured_region(&variable).await.is_none() {
+                errors = errors.with("AWS_REGION", NO_REGION.to_owned());
+            }
+            return Err(errors.into());
         }
     };
-    if sdk.as_ref().is_some_and(|sdk| sdk.region().is_none()) {
-        errors = errors.with("AWS_REGION", NO_REGION.to_owned());
+    let sdk = client::sdk(&variable, connections).await;
+    if sdk.region().is_none() {
+        return Err(ConfigErrors::default().with("AWS_REGION", NO_REGION.to_owned()).into());
     }
-    let (Some(config), Some(sdk), true) = (config, sdk, errors.is_empty()) else {
-        return Err(errors.into());
-    };
     let dns = DnsClient::new(config.nameservers.as_deref()).map_err(|error| error.explain())?;
     let groups =
         Elb::new(aws_sdk_elasticloadbalancingv2::Client::new(&sdk), ApiRateLimiter::new(config.elb_calls));

@@ -12,6 +12,8 @@ use tokio::time::timeout;
 use testkit::lambda::SLOWLY;
 use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP, TWO};
 
+mod watch_and_checks;
+
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The result of a command.
@@ -90,9 +92,16 @@ mod help {
     async fn help_names_commands_examples_and_exit_codes() {
         let done = run(&FakeAws::new(), &["--help"]).await;
         assert_eq!(done.code, 0);
-        for message_text in
-            ["check", "plan", "doctor", "watch", "completions", "Examples:", "Exit codes:", "NO_COLOR"]
-        {
+        for message_text in [
+            "check",
+            "plan",
+            "doctor",
+            "watch",
+            "completions",
+            "Examples:",
+            "handover found no path",
+            "NO_COLOR",
+        ] {
             assert!(done.stdout.contains(message_text), "{message_text}: {done:?}");
         }
         let examples = done.stdout.split_once("Examples:").expect("examples").1;
@@ -273,6 +282,31 @@ mod function {
         assert!(done.stderr.contains("--answer"), "{done:?}");
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn time_out_of_the_aws_cli_has_a_fix() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = std::env::temp_dir().join(format!("aws-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let script = folder.join("aws");
+        let reason_file = folder.join("reason");
+        std::fs::write(&script, format!("#!/bin/sh\n/bin/cat {} >&2\nexit 255\n", reason_file.display()))
+            .unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for (reason, fix) in [
+            ("Read timeout on endpoint URL: \"https://lambda.example.com\"", ". Fix: raise --timeout\n"),
+            ("Unable to locate credentials", "Unable to locate credentials\n"),
+        ] {
+            std::fs::write(&reason_file, reason).unwrap();
+            let mut command = command(&FakeAws::new(), &["doctor", "--function", "sync"]).await;
+            command.env("PATH", &folder);
+            let done = finish(command).await;
+            assert_eq!(done.code, 1, "{done:?}");
+            assert!(done.stderr.contains(reason) && done.stderr.ends_with(fix), "{done:?}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
     #[tokio::test]
     async fn kept_answer_is_shown_from_a_file() {
         let file = std::env::temp_dir().join(format!("answer-{}.json", std::process::id()));
@@ -326,6 +360,23 @@ mod handover {
         let done = finish(command).await;
         assert_eq!(done.code, 1, "{done:?}");
         assert!(done.stderr.contains("rds-endpoint"), "{done:?}");
+    }
+
+    #[cfg(feature = "network")]
+    #[tokio::test]
+    async fn only_services_and_subnets_are_read_of_the_network() {
+        let aws = FakeAws::new();
+        aws.state().network = testkit::network::NetworkApis::without_faults();
+        let done = run(&aws, &["handover"]).await;
+        assert_eq!(done.code, 0, "{done:?}");
+        let needed = [
+            "DescribeVpcEndpointServiceConfigurations",
+            "DescribeVpcEndpointServicePermissions",
+            "DescribeSubnets",
+        ];
+        let asked = aws.state().network.asked.clone();
+        let is_needed = |call: &String| needed.iter().any(|action| call.contains(action));
+        assert!(asked.len() == needed.len() && asked.iter().all(is_needed), "{asked:#?}");
     }
 
     #[tokio::test]
@@ -487,7 +538,10 @@ mod output {
         command.env("DISCOVERY_TAG", "rds-endpoint");
         let done = finish(command).await;
         assert_eq!(done.code, 1, "{done:?}");
-        assert!(done.stdout.contains("PROBLEM binding: ") && done.stdout.contains("OK endpoint"), "{done:?}");
+        assert!(done.stdout.contains("OK endpoint"), "{done:?}");
+        let problem = done.stdout.split_once("PROBLEM binding: ").expect("a problem").1;
+        let problem = problem.split("\n\n").next().unwrap_or_default();
+        assert_eq!(problem.matches("Fix: ").count(), 1, "{problem}");
     }
 
     #[tokio::test]
@@ -688,6 +742,27 @@ mod watch {
     }
 
     #[tokio::test]
+    async fn candidate_is_not_watched_again_after_a_question_without_an_answer() {
+        let aws = FakeAws::new();
+        aws.writer_per_rds("orders-2");
+        let mut command = command(&aws, &["watch", "--interval", "1", "--output", "json"]).await;
+        command.envs([("PREREGISTER", "false"), ("WATCH_SECONDS", "1")]);
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut watch = Watch { process, lines };
+        while !watch.line().await.contains(r#""trigger":"watch""#) {}
+        aws.next(Action::DescribeDBClusters, &[ApiFault::Denied]);
+        let failed = aws.count(Action::DescribeDBClusters) + 1;
+        // A watch of one second after the next answer would be over by then.
+        while aws.count(Action::DescribeDBClusters) < failed + 4 {
+            let line = watch.line().await;
+            assert!(line.contains(r#""trigger":"check""#), "{line}");
+        }
+        watch.signal("TERM");
+        assert_eq!(watch.ended().await, Some(0));
+    }
+
+    #[tokio::test]
     async fn watch_says_if_the_rds_api_does_not_answer_it() {
         let aws = FakeAws::new();
         aws.always(Action::DescribeDBClusters, Some(ApiFault::Denied));
@@ -752,12 +827,20 @@ mod watch {
     #[tokio::test]
     async fn second_signal_ends_at_once() {
         let aws = FakeAws::new();
-        aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
+        aws.resolves_to(&[TWO]);
+        aws.always(Action::RegisterTargets, Some(ApiFault::Hangs));
         let mut watch = start(&aws, &[]).await;
-        while aws.count(Action::DescribeTargetHealth) == 0 {
+        while aws.count(Action::RegisterTargets) == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let started = tokio::time::Instant::now();
+        watch.signal("TERM");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(
+            watch.process.try_wait().expect("a status"),
+            None,
+            "the first signal waits for the change"
+        );
         // Two signals may count as one where the process does not run between them.
         let status = loop {
             watch.signal("TERM");
@@ -766,6 +849,21 @@ mod watch {
             }
         };
         assert_eq!(status.code(), Some(0));
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn signal_does_not_wait_for_a_call_that_reads() {
+        let aws = FakeAws::new();
+        aws.always(Action::DescribeTargetHealth, Some(ApiFault::Hangs));
+        let mut watch = start(&aws, &[]).await;
+        while aws.count(Action::DescribeTargetHealth) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let started = tokio::time::Instant::now();
+        watch.signal("TERM");
+        assert_eq!(watch.ended().await, Some(0));
+        // The call would take three attempts of 3 s each.
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
 

@@ -63,7 +63,7 @@ impl Estate {
     /// The schedule's check, and how many groups it listed.
     async fn check(&self) -> (InvocationResult, usize) {
         let before = self.aws.count(Action::DescribeTargetHealth);
-        let outcome = self.invoke(json!({"source": "aws.events", "detail-type": "Scheduled Event"})).await;
+        let outcome = self.invoke(schedule()).await;
         let outcome = outcome.expect("no failure");
         (outcome, self.aws.count(Action::DescribeTargetHealth) - before)
     }
@@ -85,6 +85,10 @@ impl Estate {
         self.aws.targets_of(&group(number))
             == format!("{}:5432~ {}:5432", address(number, 1), address(number, 2))
     }
+}
+
+fn schedule() -> Value {
+    json!({"source": "aws.events", "detail-type": "Scheduled Event"})
 }
 
 fn changed(outcome: &InvocationResult) -> Vec<&str> {
@@ -438,6 +442,22 @@ mod readers {
             estate.aws.targets_of(&group(59)),
             format!("{}:5432 {}:5432", address(59, 1), address(59, 9))
         );
+    }
+
+    /// The endpoints move, so that every binding asks the RDS API about its readers.
+    #[tokio::test(start_paused = true)]
+    async fn error_of_the_rds_api_does_not_fail_the_next_check() {
+        let estate = clusters().await;
+        for number in 0..60 {
+            estate.aws.state().zone.insert(endpoint(number), addresses(&[&address(number, 5)]));
+        }
+        estate.aws.always(Action::DescribeDBClusters, Some(ApiFault::Throttled));
+        let failed = estate.invoke(schedule()).await.unwrap_err();
+        let InvocationError::Bindings(failed) = failed else { panic!("{failed}") };
+        assert!(failed.bindings.iter().all(|report| report.status == Status::Failed), "{failed:?}");
+        estate.aws.always(Action::DescribeDBClusters, None);
+        sleep(seconds(60)).await;
+        estate.check().await;
     }
 
     #[tokio::test(start_paused = true)]

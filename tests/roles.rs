@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use rds_nlb_sync::binding::{Binding, Role};
 use rds_nlb_sync::reconcile::{Mode, Preregistration, RDS_RECHECK_INTERVAL, Report, Status};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use testkit::ports::TIMING;
 use testkit::ports::addresses as addresses_of;
-use testkit::{Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, TWO, addresses};
+use testkit::{
+    Action, ApiFault, Call, ENDPOINT, FakeAws, GROUP, Instance, ONE, Record, THREE, TWO, addresses,
+};
 
 /// The cluster `orders` of `orders-1`, the writer, and of `orders-2` and `orders-3`, and a group that
 /// holds these two.
@@ -197,8 +199,9 @@ mod readers {
         assert_eq!(asked[1].at - asked[0].at, RDS_RECHECK_INTERVAL);
     }
 
+    /// With the default poll interval, a watch has some 300 lookups in the time in which the API fails.
     #[tokio::test(start_paused = true)]
-    async fn readers_watch_asks_a_failing_rds_api_no_more_often() {
+    async fn readers_watch_asks_a_failing_rds_api_as_seldom() {
         for fault in [ApiFault::Throttled, ApiFault::ServerError, ApiFault::Hangs] {
             let aws = cluster();
             let at_work = aws.clone();
@@ -207,10 +210,36 @@ mod readers {
                 at_work.always(Action::DescribeDBClusters, Some(fault));
             });
             assert_eq!(reconcile(&aws, Role::Readers, Mode::Watch).await.status, Status::Failed);
-            let asked = aws.calls(Action::DescribeDBClusters);
-            let is_rare = |pair: &[Call]| pair[1].at - pair[0].at >= RDS_RECHECK_INTERVAL;
-            assert!(asked.len() > 20 && asked.windows(2).all(is_rare), "{fault:?}: {asked:?}");
+            let asked = aws.count(Action::DescribeDBClusters);
+            assert!((20..=70).contains(&asked), "{fault:?}: {asked}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_watch_asks_about_a_missing_cluster_every_five_seconds() {
+        let aws = cluster();
+        aws.state().clusters.clear();
+        assert_eq!(reconcile(&aws, Role::Readers, Mode::Watch).await.status, Status::Failed);
+        let asked = aws.calls(Action::DescribeDBClusters);
+        let is_rare = |pair: &[Call]| pair[1].at - pair[0].at >= RDS_RECHECK_INTERVAL;
+        assert!(asked.len() > 30 && asked.windows(2).all(is_rare), "{asked:?}");
+    }
+
+    /// The backoff after a first error is a second at most.
+    #[tokio::test(start_paused = true)]
+    async fn one_error_of_the_rds_api_delays_a_watch_of_readers_by_its_backoff() {
+        let aws = cluster();
+        let at_work = aws.clone();
+        let failover = tokio::spawn(async move {
+            sleep(Duration::from_secs(20)).await;
+            at_work.next(Action::DescribeDBClusters, &[ApiFault::Throttled]);
+            writes(&at_work, "orders-2");
+            Instant::now()
+        });
+        assert_eq!(reconcile(&aws, Role::Readers, Mode::Watch).await.status, Status::Updated);
+        let registered = aws.calls(Action::RegisterTargets)[0].at;
+        let latency = registered - failover.await.expect("the failover");
+        assert!(latency < Duration::from_secs(3), "{latency:?}");
     }
 
     /// RDS's reader and custom endpoints give one instance after the other.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -50,4 +52,12 @@ pub async fn sdk(variable: impl Fn(&str) -> Option<String>, connections: SharedH
         loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
     }
     loader.load().await
+}
+
+/// The Region in the variables or in the profile. Unlike [`sdk`], it does not ask the instance metadata, which can take
+/// seconds.
+pub async fn configured_region(variable: impl Fn(&str) -> Option<String>) -> Option<Region> {
+    let set = variable("AWS_REGION").filter(|region| !region.trim().is_empty()).map(Region::new);
+    let chain = RegionProviderChain::first_try(set).or_else(EnvironmentVariableRegionProvider::new());
+    chain.or_else(ProfileFileRegionProvider::new()).region().await
 }

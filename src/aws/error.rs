@@ -85,9 +85,17 @@ where
     let kind = kind(&error, &code, status);
     let fix = match known_fix(&code, action).or_else(|| unanswered(&error)) {
         Some(fix) => Some(fix.to_owned()),
-        None if is_denied(&code, status) => Some(format!(
-            "allow {action} in the role that makes the call (the function's; at a command line, yours), and check its credentials"
-        )),
+        None if is_denied(&code, status) => {
+            let allow = format!(
+                "allow {action} in the role that makes the call (the function's; at a command line, yours), and check its credentials"
+            );
+            Some(match code.is_empty() {
+                true => format!(
+                    "if a proxy or firewall answered instead of the API, let it pass the call; otherwise {allow}"
+                ),
+                false => allow,
+            })
+        }
         None if kind == ErrorKind::Transient => {
             Some("if it persists, check the network and the API's limits".to_owned())
         }

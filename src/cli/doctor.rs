@@ -23,6 +23,8 @@ const COMMAND: &str = r#"{"command": "doctor"}"#;
 /// output. Its versions 1 and 2 read a payload of `fileb://` in the same way.
 const PAYLOAD: &str = "fileb:///dev/stdin";
 const ANSWER: &str = "/dev/stdout";
+/// How the AWS CLI says that the function took longer than `--cli-read-timeout`.
+const READ_TIMEOUT: &str = "Read timeout on endpoint URL";
 
 #[derive(Debug, Args)]
 pub struct DoctorArguments {
@@ -107,7 +109,9 @@ impl DoctorArguments {
         spinner.finish_and_clear();
         if !output.status.success() {
             let reason = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("could not invoke {function}: {}", reason.trim()).into());
+            let reason = reason.trim();
+            let fix = if reason.contains(READ_TIMEOUT) { ". Fix: raise --timeout" } else { "" };
+            return Err(format!("could not invoke {function}: {reason}{fix}").into());
         }
         Ok(String::from_utf8(output.stdout)?)
     }

@@ -5,17 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::SystemTime;
 
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::common::{Common, FAILED, IN_SYNC, bindings as described};
-#[cfg(feature = "network")]
-use super::network::NetworkApis;
 use crate::binding::Binding;
 use crate::discovery::{self, BindingSet, TagAge};
-use crate::doctor::{Fact, Facts, LoadBalancerFacts, Unread, is_tls_required, line, network, read_facts};
+use crate::doctor::network::{self, ServicesAndSubnets};
+use crate::doctor::{Fact, Facts, LoadBalancerFacts, Unread, is_tls_required, line, read_facts};
+#[cfg(feature = "network")]
+use crate::ec2::Ec2;
 use crate::rate_limit::Priority;
 use crate::startup::{App, BoxError};
 use crate::text::Joined as _;
@@ -57,13 +57,7 @@ struct HandoverService {
     allowed_principals: Option<Vec<String>>,
 }
 
-/// `now` is the time of day, which the network's metrics need.
-pub async fn run(
-    common: &Common,
-    variable: impl Fn(&str) -> Option<String>,
-    #[cfg_attr(not(feature = "network"), expect(unused_variables, reason = "only the network needs it"))]
-    now: SystemTime,
-) -> Result<u8, BoxError> {
+pub async fn run(common: &Common, variable: impl Fn(&str) -> Option<String>) -> Result<u8, BoxError> {
     let app = common.start(variable).await?;
     let App { config, clients, .. } = &app;
     let spinner = common.spinner(format!("reading {}", described(config)));
@@ -72,14 +66,16 @@ pub async fn run(
     let listing = discovery::binding_set(groups, config, TagAge::New, priority, deadline);
     let BindingSet { bindings, unbound, .. } = listing.await;
     #[cfg(feature = "network")]
-    let network = NetworkApis::new(&app.sdk, now, None);
+    let ec2 = Ec2::new(&aws_sdk_ec2::Client::new(&app.sdk));
     let mut handovers = Vec::new();
     for binding in &bindings {
         let facts = read_facts(clients, binding, deadline).await;
         let attached = facts.load_balancers.as_ref().ok().and_then(|list| list.first());
         #[cfg(feature = "network")]
         let network = match attached {
-            Some(attached) => Some(network.read(&facts, &attached.load_balancer, deadline).await),
+            Some(attached) => {
+                Some(network::read_services_and_subnets(&ec2, &attached.load_balancer, deadline).await)
+            }
             None => None,
         };
         #[cfg(not(feature = "network"))]
@@ -106,7 +102,7 @@ impl Handover {
 fn reasons(
     facts: &Facts,
     attached: Option<&LoadBalancerFacts>,
-    network: Option<&network::Network>,
+    network: Option<&ServicesAndSubnets>,
 ) -> Vec<String> {
     fn unread<T>(fact: Option<&Fact<T>>) -> Option<&Unread> {
         fact?.as_ref().err()
@@ -135,7 +131,7 @@ fn handover(
     binding: &Binding,
     facts: &Facts,
     attached: Option<&LoadBalancerFacts>,
-    network: Option<&network::Network>,
+    network: Option<&ServicesAndSubnets>,
 ) -> Handover {
     let region = binding.target_group.region();
     let database = facts.database();

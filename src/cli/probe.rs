@@ -22,11 +22,11 @@ const MAX_ADDRESSES: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Until the connection is there. Linux repeats a lost packet after one second, and again after two more.
+    /// Time limit of the connection. Linux repeats a lost packet after one second, and again after two more.
     pub connect: Duration,
-    /// Until the server's first bytes. MySQL may look up the client's name before it speaks.
+    /// Time limit of the server's first bytes. MySQL may look up the client's name before it speaks.
     pub answer: Duration,
-    /// The same for a second attempt, and for a server that may be waiting for the client.
+    /// Time limit of a second attempt, and of a server that probably waits for the client.
     pub again: Duration,
 }
 

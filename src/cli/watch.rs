@@ -37,7 +37,7 @@ pub struct Screen {
 }
 
 /// Checks at this interval, and watches a binding if the RDS API shows a failover. After a signal it waits for the
-/// calls under way and returns; after a second signal it returns at once.
+/// changes under way and returns; after a second signal it returns at once.
 pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen) -> Result<(), BoxError> {
     let App { config, clients, .. } = app;
     let shutdown = Shutdown::default();
@@ -46,7 +46,7 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
     let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
     let stopped = async {
         signal().await?;
-        screen.spinner.set_message("ends after the call under way");
+        screen.spinner.set_message("ends after the change under way");
         tokio::select! {
             _closed = shutdown.close() => Ok(()),
             again = signal() => again,
@@ -54,7 +54,7 @@ pub async fn watch(app: App, interval: Duration, time: Duration, screen: &Screen
     };
     tokio::select! {
         ended = run(&service, interval, time, screen) => ended,
-        // The calls under way go on meanwhile.
+        // The changes under way go on meanwhile.
         stopped = stopped => Ok(stopped?),
     }
 }
@@ -116,17 +116,19 @@ async fn poll_rds<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
         for (index, binding) in bindings.iter().enumerate() {
             let found_writer = service.candidate(binding, Instant::now() + time).await;
             let reason = found_writer.as_ref().err().map(Error::explain);
-            let candidate = found_writer.ok().flatten();
             // Best effort: the checks follow a failover as well.
             if failures.insert(binding.target_group.clone(), reason.clone()).flatten() != reason
                 && let Some(reason) = reason
             {
                 log_decision!(warn, binding, "rds_unavailable", reason, "failovers are noticed by DNS alone");
             }
-            let before = candidates.insert(binding.target_group.clone(), candidate.clone()).flatten();
-            if candidate.is_some() && candidate != before {
-                // The receiver lives as long as this future.
-                let _ = found.send((index, binding.clone(), bindings.clone()));
+            // A question without an answer shows no change.
+            if let Ok(candidate) = found_writer {
+                let before = candidates.insert(binding.target_group.clone(), candidate.clone()).flatten();
+                if candidate.is_some() && candidate != before {
+                    // The receiver lives as long as this future.
+                    let _ = found.send((index, binding.clone(), bindings.clone()));
+                }
             }
             sleep(RDS_PAUSE).await;
         }

@@ -62,10 +62,6 @@ impl ConfigErrors {
         self
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// One message about all problems. `describe` gives the text for each.
     pub fn describe(&self, describe: impl Fn(&Problem) -> String) -> String {
         let problems: Vec<String> = self.0.iter().map(describe).collect();

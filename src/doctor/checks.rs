@@ -3,10 +3,8 @@
 use tokio::time::Instant;
 
 use super::context::CheckContext;
-use super::facts::Facts;
 use super::finding::{Finding, Severity, all};
 use super::{connect_errors, database, group, load_balancer, targets};
-use crate::binding::Binding;
 
 /// The path from a client to the database, as the command line examines it.
 pub trait InspectPath {
@@ -25,10 +23,6 @@ impl InspectPath for () {
     async fn inspect_path(&self, _: CheckContext<'_>, _: Instant) -> PathFindings {
         PathFindings::default()
     }
-}
-
-pub fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
-    findings_with(CheckContext::new(binding, facts), PathFindings::default())
 }
 
 /// The findings of every check, in the order of the path from the endpoint to the targets. The handshake comes last, as

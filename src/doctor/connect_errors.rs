@@ -133,7 +133,8 @@ fn limit_is_low(context: CheckContext<'_>, database: &Database, low: &[NamedGrou
     Finding::warning(CHECK, observed, impact, fix)
 }
 
-/// The group protects. The server uses it, or another change of it, only after a reboot: the RDS API does not say which.
+/// The group's values protect. Some change of the group waits for a reboot, and the RDS API does not say whether it is
+/// this one.
 fn reboot_is_pending(context: CheckContext<'_>, pending: &[NamedGroup<'_>]) -> Finding {
     let reboots = pending.iter().flat_map(|(_, group)| {
         let reboot = format!("rds reboot-db-{0} --db-{0}-identifier", group.kind);

@@ -28,10 +28,7 @@ pub async fn read_until<R>(
     doing: &str,
     call: impl Future<Output = Result<R, Error>>,
 ) -> Fact<R> {
-    let result = timeout_at(deadline, call).await.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the time ran out"))
-            .with_fix("raise the time-out, or find out why the call takes so long"))
-    });
+    let result = timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Error::deadline_exceeded(doing)));
     Ok(result?)
 }
 
@@ -109,7 +106,7 @@ pub struct Database {
     pub security_groups: Vec<String>,
     /// A cluster's own parameter group.
     pub parameter_group: Option<String>,
-    /// Whether a member uses the cluster's parameter group, or some change of it, only after a reboot.
+    /// Whether the cluster's parameter group, or a change of it, takes effect in a member only with its next reboot.
     pub needs_reboot: bool,
     pub host: Option<InstanceFacts>,
 }
@@ -136,7 +133,7 @@ pub struct InstanceFacts {
     pub subnets: Vec<(String, String)>,
     pub security_groups: Vec<String>,
     pub parameter_group: Option<String>,
-    /// Whether it uses this group, or some change of it, only after a reboot.
+    /// Whether the parameter group, or a change of it, takes effect only with the next reboot.
     pub needs_reboot: bool,
 }
 
@@ -279,7 +276,7 @@ pub struct ParameterGroup<'a> {
     pub kind: DatabaseKind,
     /// The cluster, or the instances.
     pub users: Vec<&'a str>,
-    /// Those that use it, or some change of it, only after a reboot.
+    /// Those in which the group, or a change of it, takes effect only with the next reboot.
     pub pending: Vec<&'a str>,
 }
 

@@ -38,7 +38,7 @@ pub struct Finding {
 
 const FIND_THE_CAUSE: &str = "run the doctor again; if the error stays, find its cause where the doctor runs, and check the function's log for it";
 
-/// What kind of finding it is, which decides what it can follow from.
+/// Decides which other finding can be the cause of this one, or its consequence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum FindingKind {
     #[default]

@@ -167,9 +167,9 @@ fn check_deregistration(context: CheckContext<'_>, attributes: &Attributes) -> F
         return Finding::warning(CHECK, observed, impact, fix);
     }
     if delay < MIN_DRAIN_TIME {
-        let impact = "for 30 s after a failover DNS can still give the old address; while a target \
-                      drains, the function registers it again only once DNS has confirmed it; here it soon drains no more, \
-                      and the previous writer becomes a target again";
+        let impact = "for 30 s after a failover DNS can still give the old address; the function registers a draining target again \
+                      only after the confirmation, but with this short delay the target is gone sooner, and the function \
+                      registers the previous writer again at once";
         return Finding::warning(CHECK, observed, impact, fix);
     }
     Finding::ok(CHECK, observed)

@@ -15,9 +15,13 @@ mod shares;
 
 pub use facts::{
     Acl, AclEntry, Connection, LatticePath, Measured, Network, Peer, Ports, Principal, Resource,
-    ResourceConfiguration, ResourceGateway, Route, RouteTable, Rule, Service, Share, Subnet, Sums,
+    ResourceConfiguration, ResourceGateway, Route, RouteTable, Rule, Service, ServicesAndSubnets, Share,
+    Subnet, Sums,
 };
-pub use read::{InspectLattice, InspectMetrics, InspectNetwork, InspectShares, LatticeReader, read_network};
+pub use read::{
+    InspectLattice, InspectMetrics, InspectNetwork, InspectShares, LatticeReader, read_network,
+    read_services_and_subnets,
+};
 
 use super::context::CheckContext;
 use super::facts::{Fact, LoadBalancerFacts};

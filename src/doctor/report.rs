@@ -43,10 +43,10 @@ impl BindingFindings {
         Self { endpoint, target_group, findings, not_examined }
     }
 
-    /// A group whose tags bind nothing.
+    /// A group whose tags bind nothing. The reason has a fix for each tag.
     fn unbound(endpoint: &str, target_group: &str, reason: &str) -> Self {
-        let fix = "correct the group's tags, then run the doctor again";
-        let finding = Finding::problem("binding", reason, "the function does not sync this group", fix);
+        let impact = "the function does not sync this group";
+        let finding = Finding { fix: None, ..Finding::problem("binding", reason, impact, "") };
         Self::new(endpoint, target_group, vec![finding])
     }
 }

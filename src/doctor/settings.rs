@@ -68,7 +68,7 @@ fn check_timeout(config: &Config, time: Duration) -> Finding {
     let observed = format!("an invocation has {} s, and a watch takes {} s", time.as_secs(), watch.as_secs());
     if time < watch {
         let impact = "the watch of a failover ends early, and the next check has to finish its work";
-        let fix = "raise the function's time-out above WATCH_SECONDS, or lower WATCH_SECONDS";
+        let fix = "raise the function's time-out to WATCH_SECONDS plus 60 s, as the templates do, or lower WATCH_SECONDS";
         return Finding::warning("timeout", observed, impact, fix);
     }
     Finding::ok("timeout", observed)

@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-#[cfg(feature = "cli")]
 use super::checks::findings_with;
 use super::*;
 use crate::binding::{Binding, Role};
@@ -24,6 +23,10 @@ const BALANCER: &str =
 const LISTENER: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/net/orders/0123456789abcdef/fedcba9876543210";
 const OTHER: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/other/1123456789abcdef";
 const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/orders/0123456789abcdef";
+
+fn findings(binding: &Binding, facts: &Facts) -> Vec<Finding> {
+    findings_with(CheckContext::new(binding, facts), PathFindings::default())
+}
 
 fn binding() -> Binding {
     Binding::new(ENDPOINT, GROUP.parse().unwrap())

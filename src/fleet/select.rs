@@ -61,7 +61,7 @@ pub enum LastResult {
         /// When the group was last listed, or when a later lookup failed.
         at: Instant,
     },
-    /// A change is left to do.
+    /// The group may not be in sync: the run failed or waits, or an attempt may still take effect.
     NeedsSync { priority: Priority, at: Instant },
     /// It failed before DNS answered. Only the next check tries again.
     NotObserved,

@@ -49,7 +49,7 @@ pub(super) struct ChangeLog {
     pub registered: BTreeSet<SocketAddr>,
     pub deregistered: BTreeSet<SocketAddr>,
     recent: BTreeMap<SocketAddr, RecentChange>,
-    /// The targets that were deregistered and not registered again, and when.
+    /// The targets of this run's deregistrations, failed ones included, that were not registered again, and when.
     deregistrations: BTreeMap<SocketAddr, Instant>,
     /// When a change was last made after which the group may lose a target: a deregistration, or a change with an
     /// attempt of unknown outcome.
@@ -137,8 +137,8 @@ impl ChangeLog {
         observation
     }
 
-    /// Whether a change has failed that the plan still makes, or that waits: a registration of the endpoint's addresses
-    /// or a deregistration of others. A candidate's never counts.
+    /// Whether a registration of the endpoint's addresses, or a deregistration of other targets, has failed and the plan
+    /// still has it, as a change or as waiting. A candidate's registration does not count.
     pub fn has_failed_change_of(&self, observation: &Observation, plan: &Plan) -> bool {
         let (wanted, Plan { register, deregister, waiting }) = (observation.wanted(), plan);
         self.recent.iter().filter(|(_, recent)| !recent.accepted && !recent.shown).any(|(target, recent)| {

@@ -57,7 +57,7 @@ impl<'a> DecisionLog<'a> {
     pub fn registering(&self, targets: &BTreeSet<SocketAddr>) {
         let reason = match self.binding.role {
             Role::Writer => "DNS names it as the writer",
-            Role::Readers => "it is a reader of the cluster",
+            Role::Readers => "it is a reader of the cluster, or the writer of a cluster without readers",
             Role::All => "DNS names it",
         };
         log_decision!(info, self.binding, "register", targets = %list(targets), reason, "registering targets");

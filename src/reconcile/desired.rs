@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::ports::{Clients, Cluster, RdsApi, Resolution, Resolve};
 use super::rds_query::{RDS_TIMEOUT, with_rds_timeout};
+use super::veto::RDS_RECHECK_INTERVAL;
 use crate::binding::{Binding, Role};
 use crate::endpoint::{DnsZone, RdsKind, cluster_identifier, reader_endpoint, zone};
 use crate::error::{Error, ErrorKind};
@@ -42,7 +43,8 @@ pub(crate) async fn resolve<D: Resolve, T, C: RdsApi>(
 
 impl ReaderCache {
     /// Resolves the addresses that the binding's group must hold. The RDS API is not asked about the readers if its last
-    /// answer is younger than `age`. An error is such an answer: a watch must not ask at every lookup.
+    /// answer is younger than `age`. An error counts as an answer, for [`RDS_RECHECK_INTERVAL`] at most: a watch must not
+    /// ask at every lookup.
     pub async fn resolve<D: Resolve, C: RdsApi>(
         &self,
         dns: &D,
@@ -91,11 +93,12 @@ impl ReaderCache {
             matches!(RdsKind::parse(name), Some(RdsKind::ClusterReader | RdsKind::ClusterCustom))
         };
         let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(alternates);
+        let age = if names.is_err() { age.min(RDS_RECHECK_INTERVAL) } else { age };
         (is_same && answered.elapsed() < age).then(|| names.clone())
     }
 
     /// Asks the RDS API at the next lookup if its last answer was an error.
-    pub fn retry(&self) {
+    pub fn forget_error(&self) {
         self.0.borrow_mut().take_if(|answer| answer.names.is_err());
     }
 }
@@ -132,6 +135,13 @@ pub(super) fn single_address(resolution: Resolution) -> Result<Resolution, Error
 /// A cluster that RDS describes in another account or Region is another database, and an error.
 async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<DnsZone>) -> Result<Vec<String>, Error> {
     let doing = || format!("list the readers of the cluster {identifier}");
+    let Some(named) = &zone else {
+        return Err(Error::new(ErrorKind::Permanent, doing())
+            .with_source(
+                "neither the endpoint nor the answer of DNS has a name of RDS, so this cluster may be another one",
+            )
+            .with_fix("bind the cluster's own endpoint, or make the alias a CNAME to it"));
+    };
     let ends = || Instant::now() + RDS_TIMEOUT;
     let cluster = with_rds_timeout(ends(), rds.cluster(identifier)).await?.ok_or_else(|| {
         // In a blue/green switchover the name belongs to no cluster for a moment, so a watch asks again.
@@ -140,13 +150,6 @@ async fn readers<C: RdsApi>(rds: &C, identifier: &str, zone: Option<DnsZone>) ->
             .with_fix("bind an endpoint of the cluster, or give the binding its identifier as \"database\"")
     })?;
     let Cluster { members, zone: described, .. } = cluster;
-    let Some(named) = &zone else {
-        return Err(Error::new(ErrorKind::Permanent, doing())
-            .with_source(
-                "neither the endpoint nor the answer of DNS has a name of RDS, so this cluster may be another one",
-            )
-            .with_fix("bind the cluster's own endpoint, or make the alias a CNAME to it"));
-    };
     if let Some(described) = &described
         && named != described
     {

@@ -15,8 +15,8 @@ const CHECK_RETRIES: u32 = 2;
 /// observes. The others are for answers that change meanwhile.
 const ROUNDS_WITHOUT_PAUSE: u32 = 8;
 
-/// How long a check goes on after its limit for a new observation, once the answer is confirmed: two lookups of name
-/// servers that answer slowly, at most 4 s each.
+/// After its limit, a check whose answer is confirmed goes on for this long to make a new observation. Two slow lookups
+/// of 4 s each fit in it.
 const RECHECK_TIME: Duration = Duration::from_secs(8);
 
 /// The longest pause of a watch after an error. A failover does not wait for a poll interval of up to a minute.
@@ -27,7 +27,7 @@ pub(super) enum Then {
     Again,
     /// Pause between two lookups.
     Sleep(Duration),
-    /// Make no calls of the API for this time. Lookups go on.
+    /// Make no calls of the load balancing API for this time. Lookups go on.
     BackOff(Duration),
     Stop(Stop),
 }
@@ -160,6 +160,10 @@ impl LoopControl {
             (Mode::Check, ErrorKind::Transient) if self.retries >= CHECK_RETRIES => {
                 return Then::Stop(Stop::Failed);
             }
+            // Nothing was tried again since the last error.
+            (Mode::Watch, ErrorKind::Transient) if self.is_backing_off() => {
+                return self.pause(self.pause_after_error());
+            }
             (Mode::Check | Mode::Watch, ErrorKind::Transient) => {}
         }
         let ceiling = Duration::from_secs(1 << self.retries.min(3));
@@ -172,7 +176,7 @@ impl LoopControl {
                 then => then,
             };
         }
-        // A watch makes no API calls meanwhile, but goes on resolving the endpoint.
+        // A watch does not call the load balancing API meanwhile, but goes on resolving the endpoint.
         self.backing_off_until = Some(Instant::now() + backoff);
         self.pause(self.pause_after_error())
     }
@@ -185,6 +189,11 @@ impl LoopControl {
     pub fn end_reason(&self) -> Stop {
         let is_end_of_watch = self.mode == Mode::Watch && self.started + self.timing.watch < self.deadline;
         if is_end_of_watch { Stop::WatchTime } else { Stop::Deadline }
+    }
+
+    /// Whether a backoff has ended since the last call of this function.
+    pub fn take_end_of_backoff(&mut self) -> bool {
+        self.backing_off_until.take_if(|until| Instant::now() >= *until).is_some()
     }
 
     /// Whether the API gets no calls for now.

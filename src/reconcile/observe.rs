@@ -4,11 +4,11 @@
 //! change, the RDS API), the endpoint is resolved at every poll meanwhile.
 
 use std::collections::BTreeSet;
-use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::baseline::Baseline;
@@ -25,9 +25,12 @@ use crate::rate_limit::{Call, Permit, Priority};
 /// How old an observation of DNS and of the group may be when a deregistration acts on it. Several round trips fit
 /// in it. It is well below the default confirmation time, so DNS cannot have confirmed another address meanwhile.
 pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
-/// How long the second listing of an observation runs before a lookup begins beside it. Most listings end sooner. With
-/// the template's shortest CONFIRM_SECONDS, 4, a gap of 2 s ends the confirmation; this is a quarter of that.
-const LOOKUP_START_DELAY: Duration = Duration::from_millis(500);
+/// How long the second listing of an observation runs before a lookup begins beside it: a slow lookup would make the list
+/// too old again. With the template's shortest CONFIRM_SECONDS, 4, a gap of 2 s ends the confirmation; this is below.
+const LOOKUP_START_DELAY: Duration = Duration::from_millis(1500);
+/// The longest pause between lookups beside a listing. With a long poll interval, the last lookup would be older than
+/// [`MAX_OBSERVATION_AGE`] when a slow list is there.
+const MAX_POLL_BESIDE_LISTING: Duration = Duration::from_millis(500);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
 pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
@@ -133,16 +136,15 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             let answer = self.look_up(group).await;
             self.record_answer(answer, asked)?;
         }
-        let misses_an_address = self.must_list(is_backing_off);
-        if misses_an_address || (lists && self.list_is_too_old_for_lookup()) {
+        if self.must_list(is_backing_off) || (lists && self.list_is_too_old_for_lookup()) {
             // DNS gives an address that the group may not hold, or the lookup took so long that the list is too old.
             // The group is listed again at once.
-            let priority = if misses_an_address { Priority::Failover } else { self.list_priority() };
+            let priority = if self.misses_an_address() { Priority::Failover } else { self.list_priority() };
             let (permit, _) = self.permit(priority, Call::Describe).await?;
             // A slow lookup that began beside this listing would make the list too old again.
-            self.list(permit, Some(self.poll.max(LOOKUP_START_DELAY))).await?;
+            self.list(permit, Some(LOOKUP_START_DELAY)).await?;
         }
-        self.last().ok_or_else(|| deadline_exceeded("observe the endpoint and the group"))
+        self.last().ok_or_else(|| Error::deadline_exceeded("observe the endpoint and the group"))
     }
 
     async fn describe(&mut self) -> Result<TargetGroupInfo, Error> {
@@ -161,9 +163,9 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
 
     /// The states of the endpoint's targets in the last list.
     pub fn health(&self) -> Targets {
-        let Some(Observation { resolution, targets, group }) = self.last() else { return Targets::new() };
-        let mut wanted: BTreeSet<SocketAddr> = resolution.addresses.targets(group.port).collect();
-        targets.into_iter().filter(|(target, _)| wanted.remove(target)).collect()
+        let Some(seen) = self.last() else { return Targets::new() };
+        let wanted = seen.wanted();
+        seen.targets.into_iter().filter(|(target, _)| wanted.contains(target)).collect()
     }
 
     /// The priority of the next listings.
@@ -192,7 +194,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             && self.list.as_ref().is_some_and(|list| !list.is_outdated && is_recent(list.answered))
     }
 
-    /// How long ago DNS first gave the answer that it gives now. `None` if the last lookup failed.
+    /// How long DNS has given the present answer without interruption. `None` if the last lookup failed.
     pub fn answer_age(&self) -> Option<Duration> {
         self.stability.since().map(|since| since.elapsed())
     }
@@ -201,21 +203,16 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     pub async fn permit(&mut self, priority: Priority, call: Call) -> Result<(Permit, bool), Error> {
         let began = Instant::now();
         let mut permit = pin!(timeout_at(self.reads_end, self.clients.groups.permit(priority, call)));
-        let (permit, has_waited) = tokio::select! {
-            biased;
-            permit = permit.as_mut() => (permit, false),
-            // There is no permit at once.
-            () = ready(()) => (self.with_lookups(permit).await, true),
+        let (permit, has_waited) = match permit.as_mut().now_or_never() {
+            Some(permit) => (permit, false),
+            None => (self.with_lookups(permit).await, true),
         };
         if has_waited {
             self.permit_wait += began.elapsed();
         }
         let permit = permit.map_err(|_| {
-            Error::new(
-                ErrorKind::DeadlineExceeded,
-                "get a permit for the load balancing API before the time ran out",
-            )
-            .with_fix("check what else uses up the API's limits, or raise the time-out (the function's, or --timeout)")
+            Error::deadline_exceeded("get a permit for the load balancing API")
+                .with_fix("check what else uses up the API's limits, or raise the time-out (the function's, or --timeout)")
         })?;
         Ok((permit, has_waited))
     }
@@ -243,10 +240,15 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         sleep(time.saturating_sub(self.since_last_lookup())).await;
     }
 
-    /// Makes no calls of the API for this time, but goes on resolving the endpoint.
+    /// Does not call the load balancing API for this time, but goes on resolving the endpoint.
     pub async fn back_off(&mut self, time: Duration) {
         self.with_lookups(sleep(time)).await;
-        self.readers.retry();
+        self.ask_about_readers_again();
+    }
+
+    /// An error of the RDS API about the readers no longer counts.
+    pub fn ask_about_readers_again(&self) {
+        self.readers.forget_error();
     }
 
     fn since_last_lookup(&self) -> Duration {
@@ -257,13 +259,14 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// confirmation. Several short waits in a row must not be such a gap, so each continues the pause of the one before.
     pub async fn with_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
         let pause = self.poll.saturating_sub(self.since_last_lookup());
-        self.with_lookups_after(Some(pause), call).await.0
+        self.with_lookups_every(self.poll, Some(pause), call).await.0
     }
 
-    /// Does the same, with the first lookup after `pause`, or at once. Also returns the result of the last lookup: `Ok`
-    /// if there was none.
-    async fn with_lookups_after<R>(
+    /// Does the same, with pauses of `interval` between the lookups, and the first lookup after `pause`, or at once. Also
+    /// returns the result of the last lookup: `Ok` if there was none.
+    async fn with_lookups_every<R>(
         &mut self,
+        interval: Duration,
         mut pause: Option<Duration>,
         call: impl Future<Output = R>,
     ) -> (R, Result<(), Error>) {
@@ -277,7 +280,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                     () = sleep(pause) => {}
                 }
             }
-            pause = Some(self.poll);
+            pause = Some(interval);
             // Before the group is described, its address family is not known.
             let Some(group) = self.group else { continue };
             let (asked, mut result) = (Instant::now(), None);
@@ -320,7 +323,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         let listing = until(self.reads_end, "list the group's targets", listing);
         // A lookup beside the call may take longer than the call.
         let listing = async { listing.await.map(|targets| (targets, Instant::now())) };
-        let (targets, lookup) = self.with_lookups_after(pause, listing).await;
+        let interval = self.poll.min(MAX_POLL_BESIDE_LISTING);
+        let (targets, lookup) = self.with_lookups_every(interval, pause, listing).await;
         let listed = targets.map(|(targets, answered)| {
             self.baseline.record_list(&targets);
             self.list = Some(TargetList { targets, answered, is_outdated: false })
@@ -368,18 +372,19 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// Whether the group must be listed before the next plan. A list counts for [`RELIST_INTERVAL`] if it holds the
     /// endpoint's addresses, and otherwise for [`MAX_OBSERVATION_AGE`] alone.
     fn must_list(&self, is_backing_off: bool) -> bool {
-        let (Some(list), Some(group)) = (&self.list, self.group) else { return true };
+        let Some(list) = &self.list else { return true };
         if is_backing_off {
             return false;
         }
         let age = list.answered.elapsed();
-        let misses_an_address = || {
-            let mut wanted = self.resolution.iter().flat_map(|found| found.addresses.targets(group.port));
-            wanted.any(|target| !list.targets.contains_key(&target))
-        };
         let is_often = self.relist_often_until.is_some_and(|until| Instant::now() < until);
         let interval = if is_often { RELIST_INTERVAL_AFTER_CHANGE } else { RELIST_INTERVAL };
-        list.is_outdated || age >= interval || (age >= MAX_OBSERVATION_AGE && misses_an_address())
+        list.is_outdated || age >= interval || (age >= MAX_OBSERVATION_AGE && self.misses_an_address())
+    }
+
+    /// Whether DNS gives an address that is not in the last list.
+    fn misses_an_address(&self) -> bool {
+        self.last().is_some_and(|seen| seen.wanted().iter().any(|target| !seen.targets.contains_key(target)))
     }
 }
 
@@ -388,10 +393,5 @@ async fn until<R>(
     doing: &str,
     call: impl Future<Output = Result<R, Error>>,
 ) -> Result<R, Error> {
-    timeout_at(deadline, call).await.unwrap_or_else(|_| Err(deadline_exceeded(doing)))
-}
-
-fn deadline_exceeded(doing: &str) -> Error {
-    Error::new(ErrorKind::DeadlineExceeded, format!("{doing} before the invocation's time ran out"))
-        .with_fix("raise the time-out (the function's, or --timeout), or check why the call takes so long")
+    timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Error::deadline_exceeded(doing)))
 }

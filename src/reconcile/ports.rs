@@ -77,8 +77,8 @@ pub enum Attempts {
 pub trait TargetGroupApi {
     /// Waits until the API's limits allow the call. Calls of higher priority come first.
     async fn permit(&self, priority: Priority, call: Call) -> Permit;
-    /// What the group is. Fails if it cannot hold a database's addresses. Only the first call for a group
-    /// reaches the API, with a permit of its own.
+    /// What the group is. Fails if it cannot hold a database's addresses. After a success, further calls for this group
+    /// do not reach the API. A call that reaches it takes a permit of its own.
     async fn describe(&self, group: &str) -> Result<TargetGroupInfo, Error>;
     async fn targets(&self, permit: Permit, group: &str) -> Result<Targets, Error>;
     /// Registers targets. Targets that are registered already are no error. An error says whether the outcome is

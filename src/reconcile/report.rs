@@ -22,7 +22,7 @@ pub enum Status {
     /// Not observed: there are many bindings, and the next check continues with this one.
     #[serde(rename = "pending")]
     Deferred,
-    /// A dry run would have made the changes listed.
+    /// A dry run found changes to make, or changes that wait.
     Planned,
     /// It could not be brought into sync; `error` says why.
     Failed,
@@ -49,7 +49,8 @@ pub struct Report {
     pub may_apply_late: bool,
     pub error: Option<String>,
     pub elapsed_ms: u64,
-    /// Milliseconds from the first lookup that gave an address until it was registered. A metric.
+    /// Milliseconds from the lookup that gave the address until it was registered. If later lookups gave it too, the first
+    /// of them counts. A metric.
     #[serde(skip)]
     pub registration_latency_ms: Option<u64>,
 }

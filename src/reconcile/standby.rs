@@ -1,7 +1,8 @@
 //! Whether a Multi-AZ instance's standby may stay in the group.
 //!
 //! The RDS API is asked once, beside the loop. If it does not answer, the binding's setting applies. That is safe:
-//! only an unhealthy target stays, and the load balancer sends nothing to it.
+//! only an unhealthy target stays. The load balancer sends nothing to it while another target is healthy. If all targets
+//! are unhealthy, it sends to all of them ("fail open").
 
 use std::cell::RefCell;
 
@@ -102,7 +103,7 @@ impl<'a, D, T, C: RdsApi> StandbyCheck<'a, D, T, C> {
         if chain.iter().any(|name| is_of_a_cluster(name)) {
             return Ok(Some(NO_STANDBY_IN_A_CLUSTER.to_owned()));
         }
-        // The names do not show the account: a database of the same name in this account may be another one.
+        // Without an RDS name in the chain nothing shows the account: a database of that name here may be another one.
         let Some((_, RdsName { identifier, zone, .. })) = last_of_rds(chain) else { return Ok(None) };
         let identifier = match self.binding.databases.is_empty() {
             true => identifier,

@@ -237,6 +237,40 @@ async fn listing_longer_than_a_poll_beside_slow_lookups_delays_no_deregistration
     }
 }
 
+/// An attempt may take 3 s, and a lookup 4 s. The RDS API is silent as well.
+#[tokio::test(start_paused = true)]
+async fn slow_calls_at_every_corner_of_the_template_delay_no_deregistration() {
+    let slow = |millis| Some(ApiFault::Slow(Duration::from_millis(millis)));
+    let mut late = Vec::new();
+    for confirm in [4, 6, 20] {
+        for poll in [100, 500, 2_000, 5_000, 60_000] {
+            for (lookup, list) in [0, 300, 1_100, 1_950, 2_550, 3_050]
+                .iter()
+                .flat_map(|lookup| [7, 107, 607, 1_307, 2_007, 2_707].map(|list| (*lookup, list)))
+            {
+                for mode in [Mode::Check, Mode::Watch] {
+                    let aws = FakeAws::new();
+                    aws.promote("orders-2");
+                    aws.holds(&[ONE, TWO]);
+                    aws.always(Action::DescribeDBClusters, Some(ApiFault::Hangs));
+                    aws.always(Action::Lookup, slow(lookup));
+                    aws.always(Action::DescribeTargetHealth, slow(list));
+                    let (poll, watch) = (Duration::from_millis(poll), seconds(60.max(3 * confirm + 1)));
+                    let timing = Timing { confirm: seconds(confirm), poll, watch };
+                    let mut report = aws.reconcile_at(timing, mode, seconds(120)).await;
+                    if mode == Mode::Check && report.status == Status::Pending {
+                        report = aws.reconcile_at(timing, mode, seconds(120)).await;
+                    }
+                    if report.status != Status::Updated {
+                        late.push(format!("{mode:?} confirm {confirm} poll {poll:?} lookup {lookup} list {list}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(late.is_empty(), "{} {late:#?}", late.len());
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_name_server_at_the_shortest_confirmation_delays_no_deregistration() {
     for lookup in (2000..3000).step_by(50) {

@@ -8,7 +8,7 @@ async fn hanging_call_fails_at_the_deadline_and_says_so() {
         aws.always(action, Some(ApiFault::Hangs));
         let report = aws.reconcile(Mode::Check, seconds(10)).await;
         assert_eq!(report.status, Status::Failed);
-        assert!(error(&report).contains("before the invocation's time ran out"), "{report:?}");
+        assert!(error(&report).contains("before the time ran out"), "{report:?}");
     }
 }
 
@@ -22,7 +22,7 @@ async fn change_cut_off_by_the_deadline_is_an_error_in_a_watch() {
     });
     let report = aws.reconcile_at(Timing { watch: seconds(20), ..TIMING }, Mode::Watch, seconds(25)).await;
     assert_eq!(report.status, Status::Failed, "{report:?}");
-    assert!(error(&report).contains("register the endpoint's addresses before the invocation's time"));
+    assert!(error(&report).contains("register the endpoint's addresses before the time"));
     assert!(report.may_apply_late, "it may take effect all the same");
 }
 

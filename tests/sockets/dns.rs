@@ -168,6 +168,19 @@ async fn failing_name_server_does_not_stop_the_next() {
 }
 
 #[tokio::test]
+async fn refusal_is_the_reason_if_the_other_server_is_silent() {
+    let (refusing, silent) = (FakeAws::new(), FakeAws::new());
+    refusing.always(Action::Lookup, Some(ApiFault::Denied));
+    silent.always(Action::Lookup, Some(ApiFault::Hangs));
+    let alone = resolve(&refusing).await.unwrap_err().explain();
+    let (refusing, silent) = (refusing.serve_dns().await, silent.serve_dns().await);
+    for servers in [[refusing, silent], [silent, refusing]] {
+        let both = DnsClient::new(Some(&servers)).unwrap();
+        assert_eq!(both.resolve(ENDPOINT, Family::V4).await.unwrap_err().explain(), alone);
+    }
+}
+
+#[tokio::test]
 async fn second_name_server_is_not_asked_while_the_first_answers() {
     let counts = undisturbed(async || {
         let (first, second) = (FakeAws::new(), FakeAws::new());

@@ -93,6 +93,12 @@ async fn refusal_without_a_code_is_classified_by_status() {
         let message_text = format!("could not understand the answer, of HTTP status {status}");
         assert!(error.explain().contains(&message_text), "{status}: {}", error.explain());
         assert_eq!(error.explain().contains("allow"), status == 403, "{status}: {}", error.explain());
+        assert_eq!(
+            error.explain().contains("proxy or firewall"),
+            status == 403,
+            "{status}: {}",
+            error.explain()
+        );
     }
 }
 

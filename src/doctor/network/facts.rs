@@ -21,6 +21,13 @@ pub struct Network {
     pub metrics: Fact<Sums>,
 }
 
+/// What a vendor asks about: the services with their principals, and the load balancer's subnets by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicesAndSubnets {
+    pub services: Fact<Vec<Service>>,
+    pub subnets: Fact<BTreeMap<String, Subnet>>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     pub id: String,
@@ -205,14 +212,14 @@ pub struct ResourceConfiguration {
     /// Such as `rcfg-0123456789abcdef0`.
     pub id: String,
     pub name: String,
-    /// The ARN that is shared: its own, or that of its group, with which alone a child is shared.
+    /// Its own ARN; for a child its group's, because a child can be shared only with its group.
     pub shared_arn: String,
     /// `ACTIVE`, or `CREATE_`, `UPDATE_` or `DELETE_` with `IN_PROGRESS` or `FAILED`.
     pub status: String,
     pub failure: Option<String>,
     pub gateway: Option<String>,
     pub resource: Resource,
-    /// The ports that it carries. Empty where it does not say, as one with an ARN.
+    /// The ports that it carries. Empty if it names no ports, such as one of type ARN.
     pub ports: Vec<Ports>,
     /// Whether it may be in service networks that are shared with other accounts.
     pub is_for_shared_networks: bool,

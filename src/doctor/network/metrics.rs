@@ -54,7 +54,8 @@ fn check_blocked(inbound: u64, outbound: u64) -> Finding {
     Finding::ok(BLOCKED, observed)
 }
 
-/// Resets are few against the connections: some are part of every day.
+/// Some resets are normal. They are reported only if there are more than ten, and more than half as many as new
+/// connections.
 fn check_resets(flows: u64, own: u64, target: u64, client: u64) -> Finding {
     let observed =
         format!("{own} by the load balancer, {target} by targets, {client} by clients in the last hour");

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::facts::{
     Acl, Connection, LatticePath, Network, ResourceConfiguration, ResourceGateway, RouteTable, Rule, Service,
-    Share, Subnet, Sums,
+    ServicesAndSubnets, Share, Subnet, Sums,
 };
 use super::lattice;
 use crate::doctor::context::CheckContext;
@@ -56,8 +56,10 @@ pub async fn read_network(
     let services_and_metrics = async {
         let services = services(api, arn, deadline).await;
         let ids: Vec<String> = services.iter().flatten().map(|service| service.id.clone()).collect();
-        let metrics = read_until(deadline, "read the metrics", metrics.metrics(arn, &ids)).await;
-        (services, metrics)
+        tokio::join!(
+            with_connections(api, services, deadline),
+            read_until(deadline, "read the metrics", metrics.metrics(arn, &ids)),
+        )
     };
     let ((services, metrics), rules, subnets, acls, route_tables) = tokio::join!(
         services_and_metrics,
@@ -67,6 +69,19 @@ pub async fn read_network(
         read_some(deadline, "describe the route tables", &vpcs, api.route_tables(&vpcs)),
     );
     Network { services, rules, subnets: subnets.map(by_id), acls, route_tables, metrics }
+}
+
+pub async fn read_services_and_subnets(
+    api: &impl InspectNetwork,
+    load_balancer: &LoadBalancer,
+    deadline: Instant,
+) -> ServicesAndSubnets {
+    let ids = distinct(load_balancer.zones.values());
+    let (services, subnets) = tokio::join!(
+        services(api, &load_balancer.arn, deadline),
+        read_some(deadline, "describe the subnets", &ids, api.subnets(&ids)),
+    );
+    ServicesAndSubnets { services, subnets: subnets.map(by_id) }
 }
 
 /// The APIs that the paths by VPC Lattice are read from, until a deadline.
@@ -132,16 +147,28 @@ fn by_id(subnets: Vec<Subnet>) -> BTreeMap<String, Subnet> {
     subnets.into_iter().map(|subnet| (subnet.id.clone(), subnet)).collect()
 }
 
+/// The services with their principals.
 async fn services(api: &impl InspectNetwork, load_balancer: &str, deadline: Instant) -> Fact<Vec<Service>> {
     let listed = read_until(deadline, "list the endpoint services", api.services(load_balancer)).await?;
-    let complete = listed.into_iter().map(async |service| {
-        let (principals, connections) = tokio::join!(
-            read_until(deadline, "list the allowed principals", api.principals(&service.id)),
-            read_until(deadline, "list the endpoint connections", api.connections(&service.id)),
-        );
-        Service { principals: Some(principals), connections: Some(connections), ..service }
+    let with_principals = listed.into_iter().map(async |service| {
+        let principals = api.principals(&service.id);
+        let principals = read_until(deadline, "list the allowed principals", principals).await;
+        Service { principals: Some(principals), ..service }
     });
-    Ok(join_all(complete).await)
+    Ok(join_all(with_principals).await)
+}
+
+async fn with_connections(
+    api: &impl InspectNetwork,
+    services: Fact<Vec<Service>>,
+    deadline: Instant,
+) -> Fact<Vec<Service>> {
+    let with_connections = services?.into_iter().map(async |service| {
+        let connections = api.connections(&service.id);
+        let connections = read_until(deadline, "list the endpoint connections", connections).await;
+        Service { connections: Some(connections), ..service }
+    });
+    Ok(join_all(with_connections).await)
 }
 
 fn distinct<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<String> {

@@ -46,7 +46,7 @@ impl Direction<'_> {
                 "igw" | "eigw" => Verdict::Closed,
                 // A NAT gateway carries no replies to connections that it did not open.
                 "nat" if self.is_back => Verdict::Closed,
-                // It passes on others by the routes of its own subnet.
+                // It forwards other packets by the routes of its own subnet, which are not followed.
                 "nat" | "unknown" => Verdict::Unknown,
                 _ => Verdict::Open,
             },

@@ -1,8 +1,8 @@
 //! Security groups: the load balancer's admit clients and let it out to the database, and the database's admit the
 //! load balancer. A resource gateway of VPC Lattice needs the last two as well.
 //!
-//! Rules only allow. A prefix list may hold any address, so no missing rule is reported beside one. Only where health
-//! checks show that connections get through does it count as a rule for the other side.
+//! Rules only allow. The addresses of a prefix list are not read. While a rule names one, no missing rule is reported.
+//! Such a rule counts as admitting the other side only if healthy targets show that connections get through.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

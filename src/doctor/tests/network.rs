@@ -862,7 +862,7 @@ fn unhealthy_target_behind_open_security_groups_has_another_fix() {
     let unknown = findings_with(CheckContext::new(&binding(), &world.facts), path);
     let fix = unknown.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
     assert!(!fix.contains("the security groups admit"), "its own group may not let it out: {fix}");
-    let alone = super::super::findings(&binding(), &world.facts);
+    let alone = super::findings(&binding(), &world.facts);
     let fix = alone.into_iter().find(|it| it.check == "targets").unwrap().fix.unwrap();
     assert!(fix.contains("authorize-security-group-ingress"), "{fix}");
 }

@@ -49,6 +49,19 @@ fn settings_have_a_finding_each() {
     assert_eq!(levels(&bad, 60), expected);
 }
 
+/// A part of the time-out is for the start and the result, so a little more than WATCH_SECONDS is too short.
+#[test]
+fn fix_for_the_time_out_is_what_the_templates_set() {
+    let of = |seconds: u64| {
+        let time = Duration::from_secs(seconds) - crate::service::RESERVE;
+        let findings = check_settings(&config(), Some(time));
+        findings.into_iter().find(|finding| finding.check == "timeout").unwrap()
+    };
+    let fix = of(180).fix.unwrap();
+    assert!(fix.starts_with("raise the function's time-out to WATCH_SECONDS plus 60 s"), "{fix}");
+    assert_eq!(of(240).level, Severity::Ok);
+}
+
 #[test]
 fn command_line_does_not_judge_the_functions_settings() {
     let findings = check_settings(&config(), None);
