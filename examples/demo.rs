@@ -145,7 +145,11 @@ async fn story(mut stage: Stage) -> ExitCode {
     stage.aws.always(Action::Lookup, None);
     stage.aws.holds(&["10.0.3.30"]);
     stage.happens("somebody replaced the target with 10.0.3.30");
-    let result = stage.function.invoke(SCHEDULE, TIME).await;
+    let mut result = stage.function.invoke(SCHEDULE, TIME).await;
+    // A machine that stands still for a second breaks the confirmation, and the next check is the one that repairs.
+    if result.as_ref().is_ok_and(|result| result["bindings"][0]["status"] == "pending") {
+        result = stage.function.invoke(SCHEDULE, TIME).await;
+    }
     stage.expect(&result, "updated", "10.0.1.10:5432 10.0.3.30:5432~");
 
     stage.curtain()

@@ -44,8 +44,10 @@ def runnable(bootstrap):
         if os.geteuid() != 0 or not shutil.which("apt-get"):
             skip(f"the demo for arm64 needs Debian's packages {' '.join(PACKAGES)}")
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        install = ["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", *PACKAGES]
-        if run("apt-get", "update", "--quiet=2").returncode or run(*install, env=environment).returncode or not has_qemu():
+        # A mirror may fail for a moment.
+        apt = ["apt-get", "-o", "Acquire::Retries=5", "--quiet=2"]
+        install = [*apt, "install", "--yes", "--no-install-recommends", *PACKAGES]
+        if run(*apt, "update").returncode or run(*install, env=environment).returncode or not has_qemu():
             skip(f"Debian's packages {' '.join(PACKAGES)} cannot be had: the demo for arm64 was not played")
     script = bootstrap.with_name("run")
     script.write_text(f"#!/bin/sh\nexec {shutil.which(QEMU)} -L {SYSROOT} {bootstrap} \"$@\"\n")
@@ -62,7 +64,7 @@ def test_program_runs_on_amazon_linux_2023(bootstrap):
 
 
 def test_demo_passes(runnable):
-    played = run("make", "demo", env=os.environ | {"BOOTSTRAP": str(runnable)}, timeout=300)
+    played = run("make", "demo", env=os.environ | {"BOOTSTRAP": str(runnable)}, timeout=1800)
     assert played.returncode == 0, played.stdout + played.stderr
     assert "5 scenes, and every one ended as it should" in played.stdout, played.stdout
     # It was that program, and not the one for this machine.

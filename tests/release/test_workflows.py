@@ -101,7 +101,7 @@ def test_ci_installs_every_package_that_the_tests_need():
     assert len(packages) == installing.count("packages+=")
     if not shutil.which("apt-cache") or "bookworm" not in open("/etc/os-release").read():
         skip("this is not Debian 12: whether it has the packages of tests/install was not asked")
-    policy = run("apt-cache", "policy", *packages).stdout
+    policy = run("apt-cache", "policy", *packages, env=os.environ | {"LC_ALL": "C"}).stdout
     if not policy:
         skip("this machine has no list of Debian's packages: whether they have those of tests/install was not asked")
     candidates = re.findall(r"^(\S+):\n.*\n  Candidate: (\S+)", policy, re.MULTILINE)

@@ -9,6 +9,8 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "deploy" / "terraform"
 REGION = "us-east-1"
+# Where the provider is kept that the registry gives, until the end of the session.
+PROVIDERS = tempfile.TemporaryDirectory(prefix="terraform-providers-")
+# How often it is asked for: the registry, or the way there, may fail for a moment.
+TRIES = 3
 
 
 skipped = set()
@@ -44,6 +50,9 @@ def environment(**variables):
     # It may name a mirror of the registry.
     if os.path.exists(settings := os.environ.get("TF_CLI_CONFIG_FILE", "")):
         inherited["TF_CLI_CONFIG_FILE"] = settings
+    if "TF_PLUGIN_DIR" not in os.environ:
+        # The copies have no lock file, without which Terraform would use the cache for nothing.
+        inherited |= {"TF_PLUGIN_CACHE_DIR": PROVIDERS.name, "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1"}
     return inherited | {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -71,8 +80,15 @@ def terraform(folder, *arguments, check=True, **variables):
 
 
 def init(folder):
-    plugins = os.environ.get("TF_PLUGIN_DIR")
-    terraform(folder, "init", "-no-color", "-backend=false", *([f"-plugin-dir={plugins}"] if plugins else []))
+    command = ["init", "-no-color", "-backend=false"]
+    if plugins := os.environ.get("TF_PLUGIN_DIR"):
+        return terraform(folder, *command, f"-plugin-dir={plugins}")
+    for wait in range(1, TRIES):
+        code, _ = terraform(folder, *command, check=False)
+        if code == 0:
+            return
+        time.sleep(wait)
+    terraform(folder, *command)
 
 
 def copy(target):

@@ -26,7 +26,7 @@ def play(script, folder, **variables):
     script = f"exec 9>{trace}; BASH_XTRACEFD=9; PS4='@$EPOCHREALTIME '; set -ex\n{script}\n: the end"
     # A session of its own: what it starts ends with it, whatever happens.
     shell = subprocess.Popen(
-        ["bash", "-c", script], cwd=folder, env=runner.environment(**choices) | variables, text=True, start_new_session=True,
+        ["bash", "-c", script], cwd=folder, env=runner.environment(**choices) | variables | {"LC_ALL": "C"}, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )
     watchdog = threading.Timer(1200, os.killpg, (shell.pid, signal.SIGKILL))

@@ -211,13 +211,13 @@ def test_module_from_apply_to_destroy(provider, ministack, names, package, relea
     assert put["FailedEntryCount"] == 0, put
     time.sleep(2)
     names.addresses[ORDERS] = "10.0.2.20"
-    assert played.follows(orders, "10.0.2.20", 30), played.targets(orders)
+    assert played.follows(orders, "10.0.2.20", 90), played.targets(orders)
     assert played.ran("watch", 100)
     assert played.nothing_to_do(), "Terraform would undo the function's changes"
 
     # A move without an event: the schedule finds it.
     names.addresses[ORDERS] = "10.0.3.30"
-    assert played.follows(orders, "10.0.3.30", 100), played.targets(orders)
+    assert played.follows(orders, "10.0.3.30", 200), played.targets(orders)
 
     # A second database, and the code from a release. The group of the former is not Terraform's.
     billing = played.elb.create_target_group(Name="billing", Protocol="TCP", Port=5432, TargetType="ip",
