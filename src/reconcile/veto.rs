@@ -56,11 +56,8 @@ impl Veto {
         (about == resolution && is_recent).then_some(*verdict)
     }
 
-    /// Keeps the verdict, unless there is a newer one.
+    /// Replaces the last verdict, even if that is a moment newer: it may stand for a question without an answer.
     pub fn record(&mut self, resolution: &Resolution, verdict: RdsVerdict, answered: Instant) {
-        if self.0.as_ref().is_some_and(|(.., newer)| *newer > answered) {
-            return;
-        }
         self.0 = Some((resolution.clone(), verdict, answered));
     }
 }
@@ -93,20 +90,6 @@ mod tests {
         assert_eq!(RdsVerdict::compare(Some(&api), "orders-1", true), RdsVerdict::NoVeto);
         assert_eq!(RdsVerdict::compare(Some(&api), "orders-2", true), RdsVerdict::Disagrees);
         assert_eq!(RdsVerdict::compare(None, "orders-1", false), RdsVerdict::NoVeto);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn older_answer_does_not_replace_a_newer_one() {
-        let resolution = Resolution {
-            addresses: Addresses::parse(["10.0.1.10".parse().unwrap()]).unwrap(),
-            chain: vec!["orders.example.com".into()],
-        };
-        let earlier = Instant::now();
-        advance(Duration::from_millis(100)).await;
-        let mut veto = Veto::default();
-        veto.record(&resolution, RdsVerdict::NoVeto, Instant::now());
-        veto.record(&resolution, RdsVerdict::Disagrees, earlier);
-        assert_eq!(veto.current(&resolution, Instant::now()), Some(RdsVerdict::NoVeto));
     }
 
     #[tokio::test(start_paused = true)]
