@@ -67,10 +67,10 @@ impl Error {
         Self { kind: ErrorKind::Transient, ..self }
     }
 
-    /// Adds an earlier failure as the reason, with its fix.
+    /// Adds an earlier failure as the reason. Its fix counts, if it has one.
     #[must_use]
     pub fn caused_by(self, earlier: &Self) -> Self {
-        Self { fix: earlier.fix.clone(), ..self.with_source(earlier.message()) }
+        Self { fix: earlier.fix.clone().or(self.fix.clone()), ..self.with_source(earlier.message()) }
     }
 
     /// Marks the error of a change that may have taken effect, or may take effect later.

@@ -222,10 +222,13 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     }
 
     /// Resolves a binding whose group was in sync, and reconciles it at once if its addresses have changed. Returns
-    /// true if they are the same.
+    /// true if they are the same. A watch of the binding needs no comparison.
     async fn compare(&self, index: usize, record: &InSyncRecord) -> bool {
         let binding = &record.binding;
-        let report = match self.resolve(record).await {
+        let Some(in_progress) = self.fleet.start(binding) else { return false };
+        let resolution = self.resolve(record).await;
+        drop(in_progress);
+        let report = match resolution {
             Ok(resolution) if resolution.addresses == record.addresses => {
                 let (addresses, health) = (Some(resolution.addresses), record.health.clone());
                 Report { addresses, health, ..Report::new(binding, Status::InSync) }
@@ -258,7 +261,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     async fn resolve(&self, record: &InSyncRecord) -> Result<Resolution, Error> {
         let InSyncRecord { binding, reader_cache, .. } = record;
         let fleet = self.fleet;
-        let _in_progress = fleet.start(binding);
         let resolving = async {
             let _slot = fleet.lookups_at_once.acquire().await;
             let group = self.clients.groups.describe(binding.target_group.as_str()).await?;

@@ -306,7 +306,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> Run<'_, D, T, C> {
         confirmation: Confirmation,
     ) -> Result<Then, Error> {
         if self.control.is_backing_off() {
-            return Ok(self.control.observe_after_poll());
+            return Ok(self.control.observe_while_backing_off());
         }
         let wanted = observation.wanted();
         let register = self.changes.left_to_do(Change::Register, &plan.register, &wanted);

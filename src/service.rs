@@ -278,16 +278,14 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         }
         let Clients { dns, groups, rds } = self.clients;
         let ask = async {
-            // Errors of the two calls below are left to the checks, which make and report the same calls.
-            let Ok(group) = groups.describe(binding.target_group.as_str()).await else { return Ok(None) };
-            let Ok(Resolution { chain, .. }) = dns.resolve(&binding.endpoint, group.family).await else {
-                return Ok(None);
-            };
+            let group = groups.describe(binding.target_group.as_str()).await?;
+            let Resolution { chain, .. } = dns.resolve(&binding.endpoint, group.family).await?;
             let (Some(member), Some(zone)) = (member(&chain), zone(&chain)) else { return Ok(None) };
             let cluster = ask_cluster(rds, deadline, &cluster_identifier(binding, &chain), &zone).await?;
             Ok(cluster.and_then(|cluster| cluster.other_writer(member).map(str::to_owned)))
         };
-        timeout_at(deadline, ask).await.unwrap_or(Ok(None))
+        let asked = timeout_at(deadline, ask).await;
+        asked.unwrap_or_else(|_| Err(Error::deadline_exceeded("ask whether a failover is under way")))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::rate_limit::ApiRateLimiter;
 use crate::rds::Rds;
 use crate::reconcile::Clients;
 
-const NO_REGION: &str = "no Region is set. Fix: set AWS_REGION, or set AWS_PROFILE to a profile that exists and has a \
+const NO_REGION: &str = "no Region is set in the variables or the profile. Fix: set AWS_REGION, or set AWS_PROFILE to a profile that exists and has a \
                          region (`aws configure list-profiles` lists them)";
 
 /// Why a binary does not start, or why it ends.

@@ -607,7 +607,7 @@ mod credentials {
     /// Without `AWS_REGION`, as in most shells, the Region comes from the profile.
     #[tokio::test]
     async fn unknown_profile_without_a_region_names_the_variable_and_the_fix_beside_what_else_is_wrong() {
-        for (poll, wrong) in [("500", "no Region"), ("soon", "POLL_MILLIS")] {
+        for (poll, wrong) in [("500", "no Region is set"), ("soon", "POLL_MILLIS")] {
             let mut command = command(&FakeAws::new(), &["check"]).await;
             command.env_remove("AWS_REGION").env("AWS_PROFILE", "no-such-profile").env("POLL_MILLIS", poll);
             command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_EC2_METADATA_DISABLED", "true");

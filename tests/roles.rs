@@ -201,7 +201,7 @@ mod readers {
 
     /// With the default poll interval, a watch has some 300 lookups in the time in which the API fails.
     #[tokio::test(start_paused = true)]
-    async fn readers_watch_asks_a_failing_rds_api_as_seldom() {
+    async fn readers_watch_asks_a_failing_rds_api_about_as_seldom() {
         for fault in [ApiFault::Throttled, ApiFault::ServerError, ApiFault::Hangs] {
             let aws = cluster();
             let at_work = aws.clone();

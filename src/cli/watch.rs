@@ -120,7 +120,13 @@ async fn poll_rds<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi>(
             if failures.insert(binding.target_group.clone(), reason.clone()).flatten() != reason
                 && let Some(reason) = reason
             {
-                log_decision!(warn, binding, "rds_unavailable", reason, "failovers are noticed by DNS alone");
+                log_decision!(
+                    warn,
+                    binding,
+                    "rds_unavailable",
+                    reason,
+                    "failovers are noticed by the checks alone"
+                );
             }
             // A question without an answer shows no change.
             if let Ok(candidate) = found_writer {

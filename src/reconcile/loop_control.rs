@@ -19,7 +19,8 @@ const ROUNDS_WITHOUT_PAUSE: u32 = 8;
 /// of 4 s each fit in it.
 const RECHECK_TIME: Duration = Duration::from_secs(8);
 
-/// How long before its end a watch makes its last observation: some round trips to look up and to register.
+/// A watch with a long poll interval makes its last observation this long before its end: some round trips to look up and
+/// to register.
 const LAST_OBSERVATION_TIME: Duration = Duration::from_secs(1);
 
 /// The longest pause of a watch after an error. A failover does not wait for a poll interval of up to a minute.
@@ -126,6 +127,11 @@ impl LoopControl {
         self.observe_after(self.poll_interval())
     }
 
+    /// Pauses during a backoff. A long poll interval must not delay its end.
+    pub fn observe_while_backing_off(&mut self) -> Then {
+        self.pause(self.pause_after_error())
+    }
+
     /// Pauses while an earlier call may still change the group. A long poll interval must not delay the lists.
     pub fn observe_soon_to_relist(&mut self) -> Then {
         self.observe_after(self.poll_interval().min(RELIST_INTERVAL_AFTER_CHANGE))
@@ -165,7 +171,7 @@ impl LoopControl {
             }
             // Nothing was tried again since the last error.
             (Mode::Watch, ErrorKind::Transient) if self.is_backing_off() => {
-                return self.pause(self.pause_after_error());
+                return self.observe_while_backing_off();
             }
             (Mode::Check | Mode::Watch, ErrorKind::Transient) => {}
         }
@@ -450,7 +456,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pause_that_reaches_the_end_is_not_begun() {
+    async fn pause_that_reaches_the_end_is_cut_in_a_watch_and_not_begun_in_a_check() {
         let just_before = |time: Duration| time - Duration::from_millis(1);
         let check = control(Mode::Check);
         assert_eq!(check.sleep_or_stop(just_before(seconds(60))), Then::Sleep(just_before(seconds(60))));

@@ -25,12 +25,12 @@ use crate::rate_limit::{Call, Permit, Priority};
 /// How old an observation of DNS and of the group may be when a deregistration acts on it. Several round trips fit
 /// in it. It is well below the default confirmation time, so DNS cannot have confirmed another address meanwhile.
 pub const MAX_OBSERVATION_AGE: Duration = Duration::from_secs(2);
-/// How long the second listing of an observation runs before a lookup begins beside it: a slow lookup would make the list
-/// too old again. With the template's shortest CONFIRM_SECONDS, 4, a gap of 2 s ends the confirmation; this is below.
-const LOOKUP_START_DELAY: Duration = Duration::from_millis(1500);
 /// The longest pause between lookups beside a listing. With a long poll interval, the last lookup would be older than
 /// [`MAX_OBSERVATION_AGE`] when a slow list is there.
 const MAX_POLL_BESIDE_LISTING: Duration = Duration::from_millis(500);
+/// The greatest age of the last answer if a listing ends during a lookup that is then given up. It leaves some time until
+/// [`MAX_OBSERVATION_AGE`], and until the gap of 2 s that ends the template's shortest confirmation, 4 s.
+const MAX_AGE_TO_GIVE_UP: Duration = Duration::from_millis(1900);
 /// How often a watch lists the group when nothing happens. A hundred watches at once then make three
 /// of the ten Describe calls per second that an account may make (ELB API throttling: 40 burst, 10/s).
 pub const RELIST_INTERVAL: Duration = Duration::from_secs(30);
@@ -59,6 +59,18 @@ struct TargetList {
     answered: Instant,
     /// Set when this run changed the group since, or needs a new list.
     is_outdated: bool,
+}
+
+/// The lookups beside a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lookups {
+    /// The first begins with the call. The observation needs it.
+    WithFirst,
+    /// The observation has one already. A slow one that goes on after the call would make the call's answer too old, and is
+    /// given up.
+    AfterOne,
+    /// They go on as before the call.
+    GoOn,
 }
 
 pub(super) struct Observer<'a, D, T, C> {
@@ -130,7 +142,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                 ListPermit::Held(permit) => permit,
                 ListPermit::At(priority) => self.permit(priority, Call::Describe).await?.0,
             };
-            self.list(permit, None).await?;
+            self.list(permit, Lookups::WithFirst).await?;
         } else {
             let asked = Instant::now();
             let answer = self.look_up(group).await;
@@ -141,8 +153,7 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
             // The group is listed again at once.
             let priority = if self.misses_an_address() { Priority::Failover } else { self.list_priority() };
             let (permit, _) = self.permit(priority, Call::Describe).await?;
-            // A slow lookup that began beside this listing would make the list too old again.
-            self.list(permit, Some(LOOKUP_START_DELAY)).await?;
+            self.list(permit, Lookups::AfterOne).await?;
         }
         self.last().ok_or_else(|| Error::deadline_exceeded("observe the endpoint and the group"))
     }
@@ -238,8 +249,8 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// Pauses before the next lookup, counted from the last one. The pause ends when the group must be listed again.
     pub async fn pause(&mut self, time: Duration) {
         let pause = time.saturating_sub(self.since_last_lookup());
-        let until_list =
-            self.list.as_ref().map(|list| RELIST_INTERVAL.saturating_sub(list.answered.elapsed()));
+        let interval = self.list_interval();
+        let until_list = self.list.as_ref().map(|list| interval.saturating_sub(list.answered.elapsed()));
         sleep(until_list.filter(|until| !until.is_zero()).map_or(pause, |until| until.min(pause))).await;
     }
 
@@ -261,20 +272,23 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     /// Waits for a call and resolves the endpoint at every poll meanwhile: a gap between lookups would end the
     /// confirmation. Several short waits in a row must not be such a gap, so each continues the pause of the one before.
     pub async fn with_lookups<R>(&mut self, call: impl Future<Output = R>) -> R {
-        let pause = self.poll.saturating_sub(self.since_last_lookup());
-        self.with_lookups_every(self.poll, Some(pause), call).await.0
+        self.with_lookups_every(self.poll, Lookups::GoOn, call).await.0
     }
 
-    /// Does the same, with pauses of `interval` between the lookups, and the first lookup after `pause`, or at once. Also
-    /// returns the result of the last lookup: `Ok` if there was none.
+    /// Does the same, with pauses of `interval` between the lookups. Also returns the result of the last lookup: `Ok` if
+    /// there was none.
     async fn with_lookups_every<R>(
         &mut self,
         interval: Duration,
-        mut pause: Option<Duration>,
+        lookups: Lookups,
         call: impl Future<Output = R>,
     ) -> (R, Result<(), Error>) {
         let mut call = pin!(call);
         let mut last = Ok(());
+        let mut pause = match lookups {
+            Lookups::WithFirst => None,
+            Lookups::AfterOne | Lookups::GoOn => Some(interval.saturating_sub(self.since_last_lookup())),
+        };
         loop {
             if let Some(pause) = pause {
                 tokio::select! {
@@ -293,6 +307,10 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
                     biased;
                     answer = looking.as_mut() => answer,
                     finished = call.as_mut() => {
+                        let age = self.stability.answered().map(|answered| answered.elapsed());
+                        if lookups == Lookups::AfterOne && age.is_some_and(|age| age <= MAX_AGE_TO_GIVE_UP) {
+                            return (finished, last);
+                        }
                         result = Some(finished);
                         // A lookup that is not completed would be a gap.
                         looking.await
@@ -321,13 +339,13 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
     }
 
     /// Lists the group. A list that arrived is kept, even if the lookup beside it failed.
-    async fn list(&mut self, permit: Permit, pause: Option<Duration>) -> Result<(), Error> {
+    async fn list(&mut self, permit: Permit, lookups: Lookups) -> Result<(), Error> {
         let listing = self.clients.groups.targets(permit, self.binding.target_group.as_str());
         let listing = until(self.reads_end, "list the group's targets", listing);
         // A lookup beside the call may take longer than the call.
         let listing = async { listing.await.map(|targets| (targets, Instant::now())) };
         let interval = self.poll.min(MAX_POLL_BESIDE_LISTING);
-        let (targets, lookup) = self.with_lookups_every(interval, pause, listing).await;
+        let (targets, lookup) = self.with_lookups_every(interval, lookups, listing).await;
         let listed = targets.map(|(targets, answered)| {
             self.baseline.record_list(&targets);
             self.list = Some(TargetList { targets, answered, is_outdated: false })
@@ -372,22 +390,29 @@ impl<'a, D: Resolve, T: TargetGroupApi, C: RdsApi> Observer<'a, D, T, C> {
         answered.saturating_duration_since(list.answered) > MAX_OBSERVATION_AGE
     }
 
-    /// Whether the group must be listed before the next plan. A list counts for [`RELIST_INTERVAL`] if it holds the
-    /// endpoint's addresses, and otherwise for [`MAX_OBSERVATION_AGE`] alone.
+    /// Whether the group must be listed before the next plan. A list that does not hold the endpoint's addresses counts for
+    /// [`MAX_OBSERVATION_AGE`] alone.
     fn must_list(&self, is_backing_off: bool) -> bool {
         let Some(list) = &self.list else { return true };
         if is_backing_off {
             return false;
         }
         let age = list.answered.elapsed();
+        let is_old = age >= self.list_interval();
+        list.is_outdated || is_old || (age >= MAX_OBSERVATION_AGE && self.misses_an_address())
+    }
+
+    /// How long a list counts that holds the endpoint's addresses.
+    fn list_interval(&self) -> Duration {
         let is_often = self.relist_often_until.is_some_and(|until| Instant::now() < until);
-        let interval = if is_often { RELIST_INTERVAL_AFTER_CHANGE } else { RELIST_INTERVAL };
-        list.is_outdated || age >= interval || (age >= MAX_OBSERVATION_AGE && self.misses_an_address())
+        if is_often { RELIST_INTERVAL_AFTER_CHANGE } else { RELIST_INTERVAL }
     }
 
     /// Whether DNS gives an address that is not in the last list.
     fn misses_an_address(&self) -> bool {
-        self.last().is_some_and(|seen| seen.wanted().iter().any(|target| !seen.targets.contains_key(target)))
+        let (Some(list), Some(group)) = (&self.list, self.group) else { return true };
+        let mut wanted = self.resolution.iter().flat_map(|found| found.addresses.targets(group.port));
+        wanted.any(|target| !list.targets.contains_key(&target))
     }
 }
 

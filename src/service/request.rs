@@ -108,7 +108,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
                 tracing::warn!(decision = "retry", reason, "using the known groups");
                 let mut known = known;
                 if let (Event::Command(_), Some(key)) = (event, &self.config.discovery) {
-                    let fix = "raise ELB_CALLS_PER_SECOND, which limits the calls that read the tags";
+                    let fix = "raise ELB_CALLS_PER_SECOND (10 at most), which limits the calls that read the tags, or a --timeout below 30 s";
                     known.unbound.push(Unbound::tag(key, format!("{reason}. Fix: {fix}")));
                 }
                 (request, known)

@@ -8,15 +8,20 @@ use rds_nlb_sync::event::WatchedBinding;
 use rds_nlb_sync::fleet::Fleet;
 use rds_nlb_sync::reconcile::{self, Report};
 use rds_nlb_sync::service::{Program, Service};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use testkit::fleet::{endpoint, group};
 use testkit::{Action, ApiFault, ENDPOINT, FakeAws, GROUP};
 
 type Clients = reconcile::Clients<FakeAws, FakeAws, FakeAws>;
 
 fn config() -> Config {
-    let bindings = json!([{"endpoint": ENDPOINT, "target_group": GROUP}]).to_string();
+    config_of(json!([{"endpoint": ENDPOINT, "target_group": GROUP}]))
+}
+
+fn config_of(bindings: Value) -> Config {
+    let bindings = bindings.to_string();
     Config::parse(|name| (name == "BINDINGS").then(|| bindings.clone())).unwrap()
 }
 
@@ -52,6 +57,21 @@ async fn check_leaves_a_watched_binding_to_the_watch() {
     let (reports, checked) = tokio::join!(watch(&service, 60), after(30, check(&aws, &service)));
     assert_eq!((reports.len(), checked), (1, (0, 0)));
     assert_eq!(check(&aws, &service).await.0, 1, "the watch is over");
+}
+
+/// The check of many bindings compares most of them with its last result.
+#[tokio::test(start_paused = true)]
+async fn check_of_many_leaves_a_watched_binding_to_the_watch() {
+    let aws = FakeAws::of_databases(30);
+    let bindings = (0..30).map(|number| json!({"endpoint": endpoint(number), "target_group": group(number)}));
+    let config = config_of(bindings.collect());
+    let (clients, fleet) = (clients(&aws), Fleet::new(&config));
+    let service = Service::new(&config, &clients, &fleet, Program::CommandLine);
+    for _ in 0..3 {
+        assert_eq!(check(&aws, &service).await.0, 30);
+    }
+    let (_, checked) = tokio::join!(watch(&service, 60), after(30, check(&aws, &service)));
+    assert_eq!(checked.0, 29);
 }
 
 #[tokio::test(start_paused = true)]

@@ -237,6 +237,37 @@ async fn listing_longer_than_a_poll_beside_slow_lookups_delays_no_deregistration
     }
 }
 
+/// A backoff is 8 s at most.
+#[tokio::test(start_paused = true)]
+async fn long_poll_interval_delays_no_retry_of_a_watch() {
+    let aws = FakeAws::new();
+    aws.resolves_to(&[TWO]);
+    aws.next(Action::RegisterTargets, &[ApiFault::Throttled; 6]);
+    let timing = Timing { poll: seconds(60), ..TIMING };
+    aws.reconcile_at(timing, Mode::Watch, seconds(240)).await;
+    let calls = aws.calls(Action::RegisterTargets);
+    let longest = calls.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!(calls.len() == 7 && longest <= seconds(8 + 3), "{calls:?}");
+}
+
+/// The old target waits for the confirmation meanwhile.
+#[tokio::test(start_paused = true)]
+async fn attempt_of_unknown_outcome_is_watched_at_any_confirmation_time() {
+    for (confirm, poll) in [(6, 500), (20, 500), (20, 7_000), (20, 60_000)] {
+        let aws = FakeAws::new();
+        aws.resolves_to(&[TWO]);
+        aws.state().first_attempt_is_unclear = true;
+        let (confirm, poll) = (seconds(confirm), Duration::from_millis(poll));
+        let started = Instant::now();
+        aws.reconcile_at(Timing { confirm, poll, ..TIMING }, Mode::Watch, seconds(240)).await;
+        let lists = aws.calls(Action::DescribeTargetHealth);
+        let lists: Vec<Duration> =
+            lists.iter().map(|call| call.at - started).filter(|at| *at <= seconds(18)).collect();
+        let longest = lists.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(longest <= seconds(3), "{confirm:?} {poll:?}: {lists:?}");
+    }
+}
+
 /// An attempt may take 3 s, and a lookup 4 s. The RDS API is silent as well.
 #[tokio::test(start_paused = true)]
 async fn slow_calls_at_every_corner_of_the_template_delay_no_deregistration() {
@@ -244,9 +275,9 @@ async fn slow_calls_at_every_corner_of_the_template_delay_no_deregistration() {
     let mut late = Vec::new();
     for confirm in [4, 6, 20] {
         for poll in [100, 500, 2_000, 5_000, 60_000] {
-            for (lookup, list) in [0, 300, 1_100, 1_950, 2_550, 3_050]
+            for (lookup, list) in [0, 300, 1_100, 1_950, 2_550, 3_050, 3_950]
                 .iter()
-                .flat_map(|lookup| [7, 107, 607, 1_307, 2_007, 2_707].map(|list| (*lookup, list)))
+                .flat_map(|lookup| [7, 107, 607, 1_307, 1_707, 2_007, 2_707].map(|list| (*lookup, list)))
             {
                 for mode in [Mode::Check, Mode::Watch] {
                     let aws = FakeAws::new();

@@ -111,6 +111,23 @@ async fn silent_rds_api_does_not_block_deregistration() {
     }
 }
 
+/// The task that looks for candidates gets an answer, and the loop's own question, which ends later, gets none.
+#[tokio::test(start_paused = true)]
+async fn question_without_an_answer_does_not_replace_an_answer() {
+    let aws = moved();
+    aws.writer_per_rds("orders-1");
+    aws.state().latency = Duration::from_millis(100);
+    // The task asks at the start and after 10 s, the loop after 8 s.
+    let mut asked = 0;
+    aws.state().chooser = Some(Box::new(move |action| {
+        asked += usize::from(action == Action::DescribeDBClusters);
+        (action == Action::DescribeDBClusters && asked == 2).then_some(ApiFault::Hangs)
+    }));
+    let timing = Timing { confirm: seconds(8), watch: seconds(60), ..TIMING };
+    aws.reconcile_at(timing, Mode::Watch, seconds(120)).await;
+    assert_eq!(aws.writes(), Vec::<String>::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn disagreement_that_has_ended_blocks_nothing() {
     let (aws, log) = (FakeAws::new(), Log::open());
