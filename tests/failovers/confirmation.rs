@@ -1,3 +1,7 @@
+use rds_nlb_sync::binding::Binding;
+use rds_nlb_sync::reconcile::Preregistration;
+use testkit::ENDPOINT;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -49,7 +53,10 @@ async fn failover_in_the_middle_of_a_short_watch_is_followed_at_any_poll_interva
             });
             let (confirm, poll) = (seconds(confirm), Duration::from_millis(poll));
             let timing = Timing { poll, confirm, watch: seconds(60) };
-            aws.reconcile_at(timing, Mode::Watch, seconds(120)).await;
+            let binding = Binding::new(ENDPOINT, GROUP.parse().unwrap());
+            // No answer of the RDS API ends a pause.
+            let off = Preregistration::Off;
+            aws.reconcile_binding(&binding, timing, Mode::Watch, &off, seconds(120)).await;
             assert_eq!(aws.targets(), "10.0.1.10:5432~ 10.0.2.20:5432", "{timing:?}");
         }
     }
