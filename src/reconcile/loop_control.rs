@@ -228,13 +228,11 @@ impl LoopControl {
         self.pending_error.is_some()
     }
 
-    /// A check pauses for the confirmation time at most: a longer pause could reach its limit without a confirmation. A
-    /// watch pauses for a quarter of its time at most: it would end without having seen DNS move.
+    /// A check pauses for the confirmation time at most: a longer pause could reach its limit without a confirmation.
     fn poll_interval(&self) -> Duration {
         match self.mode {
             Mode::Check if self.has_limit() => self.timing.poll.min(self.timing.confirm),
-            Mode::Watch => self.timing.poll.min(self.timing.watch / 4),
-            Mode::Check | Mode::DryRun => self.timing.poll,
+            Mode::Check | Mode::Watch | Mode::DryRun => self.timing.poll,
         }
     }
 
