@@ -54,7 +54,7 @@ struct Running {
     began: Arc<Mutex<Option<Instant>>>,
     rss_kb: Cell<u64>,
     files: Cell<usize>,
-    /// How long it had waited for a processor when that was written down last.
+    /// How long it had waited for a processor in all, at the last tick.
     waited: Cell<Duration>,
 }
 
@@ -424,16 +424,16 @@ impl World {
         }
     }
 
-    /// Writes down that the process was ready to run and did not, where Linux says so: the function runs on its main thread.
+    /// Writes down that the process was ready to run and did not, where Linux says so: the function runs on its main
+    /// thread. Linux adds a wait when it ends, so that a long one is in one tick. Short ones are harmless, however many.
     fn look_for_waits(&self, running: &Running) {
         let Some(pid) = running.function.process_id() else { return };
         let Ok(times) = std::fs::read_to_string(format!("/proc/{pid}/schedstat")) else { return };
         // On a processor, and in a queue for one, both in nanoseconds.
         let waited = times.split_whitespace().nth(1).and_then(|text| text.parse().ok());
-        let waited = Duration::from_nanos(waited.unwrap_or_default());
-        let more = waited.saturating_sub(running.waited.get());
+        let Some(waited) = waited.map(Duration::from_nanos) else { return };
+        let more = waited.saturating_sub(running.waited.replace(waited));
         if more > LATE {
-            running.waited.set(waited);
             self.journal.write("starved", json!({"p": running.number, "seconds": more.as_secs_f64()}));
         }
     }

@@ -33,8 +33,8 @@ const SAMPLE_TIMES: [&str; 2] = ["2026-11-20T10:00:00Z", "2026-11-20 10:00:00"];
 /// confirmation, which a pause of half a second breaks.
 pub const SLOWLY: (&str, &str) = ("CONFIRM_SECONDS", "3");
 
-/// A sample event, as if it had been made just now: an old one is not watched. It is dated an hour ahead, which counts
-/// as now, however long the machine takes until the function reads it.
+/// A sample event, dated an hour ahead: the function takes it for one that was made just now, however long the machine
+/// takes until it is read. An old event is not watched.
 pub fn sent_now(sample: &str) -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() + 3600;
     let now = aws_smithy_types::DateTime::from_secs(i64::try_from(seconds).expect("this century"));

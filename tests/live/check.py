@@ -9,8 +9,8 @@ What must hold, in any order of events that the machine's load may bring about:
 
 1. No deregistration of the function takes the last active target away. Exceptions, which are counted: since the list that
    the call was made by, another process removed the other targets; or another call of the function did, while the name
-   servers did not all give one address; or the process stood still, or waited for a processor, between its last answer and
-   its call. A group that is empty for any reason comes back within some seconds by a watch that has deregistered something just before.
+   servers did not all give one address; or the process stood still, or waited long for a processor, between its last answer
+   and its call. A group that is empty for any reason comes back within some seconds by a watch that has deregistered something just before.
 2. A deregistration has its evidence: the answers of DNS to that process in that invocation named one address for
    CONFIRM_SECONDS, at least twice (once for 0), none of the rest says otherwise, that address is not deregistered, and the
    last list shows it as active. The RDS API's last answer in that invocation does not name another writer, unless a later
@@ -52,6 +52,8 @@ LAST_LOOKUPS = 4
 GIVEN_UP = 0.1
 # How long after an event the world may notice that it, or a process, has waited for a processor before it.
 NOTICED = 1.0
+# How long after its end the world notices a wait. Where the world is later, it is as late with what follows the wait.
+TICK = 0.1
 # How much longer a group may be empty because the machine is busy.
 BUSY = 1.0
 
@@ -220,7 +222,7 @@ class Process:
         return sum(max(0.0, end - begin) for begin, end in spans)
 
     def waited(self, since, until):
-        """For how long it has waited for a processor, between these times or around them."""
+        """For how long it may have waited for a processor, between these times."""
         return within(self.waits, since, until)
 
 
@@ -245,7 +247,7 @@ class Schedule:
         self.calm_changes = 0
         self.violations = []
         self.counts = collections.Counter()
-        self.latest = None  # seconds before (or after) the deadline of the latest answer
+        self.latest = None  # seconds from the deadline to the latest answer of a process that did not stand still
         self.most = collections.Counter()
         self.empty = None  # since when, if it still is and was not judged
         self.emptied = None  # since when by the function, if it still is
@@ -375,10 +377,12 @@ class Schedule:
 
     def check_deadline(self, at, process, invocation):
         begun, deadline = invocation.began, invocation.deadline
-        # The function is not to blame for the time in which it stood still or waited, or in which the world was late.
-        late = at - deadline - process.stood_still(begun, at)
-        late -= 2 * self.slowed(process, begun, at)
-        self.latest = late if self.latest is None else max(self.latest, late)
+        late, stood_still = at - deadline, process.stood_still(begun, at)
+        if not stood_still:
+            self.latest = late if self.latest is None else max(self.latest, late)
+        # The function is not to blame for the time in which it stood still. For waits, and for a late world, it has time
+        # until shortly before the deadline.
+        late -= stood_still + self.slowed(process, deadline - GRACE, at)
         if late > GRACE:
             self.violated(5, at, f"invocation {invocation.number} was answered {late:.3f} s after its deadline")
 
@@ -648,7 +652,9 @@ class Schedule:
             lookups = one.invocation.lookups if one.invocation else []
             answers = [lookup.ended for lookup in lookups if lookup.ended is not None and lookup.ended <= one.at]
             process = self.processes[one.process]
-            if answers and process.stood_still(max(answers) - 0.05, one.at) + process.waited(max(answers), one.at) > 0:
+            if not answers:
+                continue
+            if process.stood_still(max(answers) - 0.05, one.at) > 0 or process.waited(max(answers), one.at) > REORDERED:
                 return "a process stood still before its call"
         return None
 
@@ -662,12 +668,12 @@ class Schedule:
         processor, may have read it after it had given up on it."""
         if call.outcome != "ok" or process.stood_still(call.at, call.answered + ATTEMPT):
             return False
-        return call.answered - call.at + self.slowed(process, call.at, call.answered) < ATTEMPT
+        return call.answered - call.at + self.slowed(process, call.at, call.at + ATTEMPT) < ATTEMPT
 
 
 def within(delays, since, until):
-    """The seconds of all delays, each with its end, that may have been between these times."""
-    return sum(seconds for at, seconds in delays if since <= at and at - seconds <= until + NOTICED)
+    """The seconds of all delays that may have been between these times. Each delay comes with the time of its notice."""
+    return sum(max(0.0, min(at, until + TICK) - max(at - seconds, since)) for at, seconds in delays)
 
 
 def active_in(listed):
@@ -745,7 +751,8 @@ class Checker:
         table("Schedules with a hazard", self.hazards)
         table("What happened", self.counts)
         if self.latest is not None:
-            print(f"The latest answer came {-self.latest:.3f} s before its deadline.", file=self.out)
+            when = "after" if self.latest > 0 else "before"
+            print(f"The latest answer came {abs(self.latest):.3f} s {when} its deadline.", file=self.out)
         if self.most:
             print(f"Most memory: {self.most['rss_kb']} KB. Most open files: {self.most['files']}.", file=self.out)
         if self.empty_for:

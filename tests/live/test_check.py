@@ -115,6 +115,7 @@ class Story:
         checker = check.Checker(out=out)
         self.add("over")
         checker.read(json.dumps(event) + "\n" for event in self.events)
+        checker.summary()
         broken = sorted({invariant for invariant, _, _ in checker.bad.get(7, [])})
         assert checker.is_good() == (not broken)
         return broken, out.getvalue()
@@ -178,12 +179,28 @@ class Checks(unittest.TestCase):
         story.dns(TWO).lookups(TWO, 5, p=1).list(p=1).deregister(ONE, p=1).add("continue", p=0)
         self.check(story.deregister(TWO))
 
-    def test_group_emptied_after_a_wait_for_a_processor_is_excused(self):
-        for process, broken in ((1, []), (2, [1])):
-            story = Story(group=(ONE, TWO)).start(1).start(2).began().began(1, p=1).wait(3)
-            story.lookups(ONE, 1.5).list().dns(TWO).lookups(TWO, 5, p=0).list().lookups(TWO, 1.5, p=1).list(p=1)
-            story.deregister(ONE).wait(2).add("starved", p=process, seconds=2)
+    def two_calls(self):
+        """A story up to the first of two calls, each of which deregisters one of two targets."""
+        story = Story(group=(ONE, TWO)).start(1).start(2).began().began(1, p=1).wait(3)
+        story.lookups(ONE, 1.5).list().dns(TWO).lookups(TWO, 5, p=0).list().lookups(TWO, 1.5, p=1).list(p=1)
+        return story.deregister(ONE)
+
+    def test_group_emptied_after_a_long_wait_for_a_processor_is_excused(self):
+        for process, seconds, broken in ((1, 2, []), (2, 2, [1]), (1, 0.6, []), (1, 0.4, [1]), (1, 0.05, [1])):
+            story = self.two_calls().wait(2).add("starved", p=process, seconds=seconds)
             self.check(story.deregister(TWO, p=1), *broken, 2)
+
+    def test_many_short_waits_for_a_processor_excuse_no_emptied_group(self):
+        story = self.two_calls()
+        for _ in range(5):
+            story.wait(0.4).add("starved", p=1, seconds=0.06)
+        self.check(story.deregister(TWO, p=1), 1, 2)
+
+    def test_wait_for_a_processor_after_the_call_excuses_no_emptied_group(self):
+        # It begins after the call, with it, or so shortly before it that the call was under way.
+        for later, seconds in ((0.9, 0.8), (0.9, 0.9), (0.9, 1), (2, 2)):
+            story = self.two_calls().wait(2).deregister(TWO, p=1).wait(later).add("starved", p=1, seconds=seconds)
+            self.check(story, 1, 2)
 
     def test_empty_group_comes_back_by_a_watch(self):
         def emptied(before=5, **options):
@@ -402,6 +419,25 @@ class Checks(unittest.TestCase):
             story = Story().start(1).began(seconds=2).lookup(ONE).list().wait(4)
             story.ended(status="in_sync", addresses=[ONE]).wait(0.02).add("starved", p=process, seconds=1.5)
             self.check(story, *broken)
+
+    def test_wait_long_before_the_deadline_excuses_no_late_answer(self):
+        for event, fields in (("lag", {}), ("starved", {"p": 0})):
+            story = Story().began(seconds=4).lookup(ONE).list().wait(2).add(event, seconds=1.9, **fields).wait(3.5)
+            self.check(story.ended(status="in_sync", addresses=[ONE]), 5)
+
+    def test_wait_is_not_counted_twice(self):
+        story = Story().began(seconds=2).lookup(ONE).list().wait(4).add("starved", p=0, seconds=0.8)
+        self.check(story.ended(status="in_sync", addresses=[ONE]), 5)
+
+    def test_latest_answer_is_as_late_as_it_came(self):
+        def latest(story):
+            story.lookup(ONE).list().wait(2).add("lag", seconds=1.5).add("starved", p=0, seconds=1.5)
+            return story.ended(status="in_sync", addresses=[ONE]).judge()[1]
+
+        self.assertIn("The latest answer came 0.980 s before its deadline.", latest(Story().began(seconds=3)))
+        self.assertIn("The latest answer came 0.520 s after its deadline.", latest(Story().began(seconds=1.5)))
+        stopped = Story().began(seconds=3).add("stop", p=0).wait(1).add("continue", p=0)
+        self.assertNotIn("The latest answer came", latest(stopped))
 
     def test_missing_answer_is_found(self):
         self.check(Story().began(seconds=2).wait(30).add("silent", p=0, i=0, began=True), 5)
