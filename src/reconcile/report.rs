@@ -49,8 +49,8 @@ pub struct Report {
     pub may_apply_late: bool,
     pub error: Option<String>,
     pub elapsed_ms: u64,
-    /// Milliseconds from the lookup that gave the address until it was registered. If later lookups gave it too, the first
-    /// of them counts. A metric.
+    /// Milliseconds until an address was registered, from the first of the lookups that gave it without interruption. A
+    /// metric.
     #[serde(skip)]
     pub registration_latency_ms: Option<u64>,
 }
