@@ -54,7 +54,7 @@ pub struct Fleet {
 impl Fleet {
     pub fn new(config: &Config) -> Self {
         Self {
-            memory: RefCell::new(Memory::new(config.verify)),
+            memory: RefCell::new(Memory::new(config.verify, config.discovery.is_some())),
             known_members: KnownMembers::default(),
             repairs: Cell::new(0),
             lookups_per_second: RateLimiter::new(LOOKUPS_AT_ONCE as f64, LOOKUPS_PER_SECOND),
@@ -143,7 +143,12 @@ struct SyncOnce<'a, D, T, C> {
 impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     async fn run(self) -> Vec<Report> {
         let selection = self.fleet.memory.borrow_mut().select(self.bindings, Instant::now(), self.scope);
-        let Selection { reconcile, list, compare, due } = selection;
+        let Selection { reconcile, mut list, compare, due } = selection;
+        if self.scope == Scope::Check {
+            // If the time for listings ends early, it must not be always the same groups that wait.
+            let first = fastrand::usize(..list.len().max(1));
+            list.rotate_left(first);
+        }
         let (to_list, queue) = mpsc::unbounded_channel();
         list.into_iter().for_each(|index| enqueue(&to_list, index));
         let reconcile_now = stream::iter(reconcile)
@@ -175,7 +180,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         let now = Instant::now();
         let until = match self.scope {
             Scope::Full => self.deadline,
-            Scope::Check { .. } => self.deadline.min(now + LISTING_TIME),
+            Scope::Check => self.deadline.min(now + LISTING_TIME),
             // The next background sync selects again.
             Scope::Background => self.deadline.min(now + BACKGROUND_INTERVAL),
         };
@@ -230,6 +235,7 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         drop(in_progress);
         let report = match resolution {
             Ok(resolution) if resolution.addresses == record.addresses => {
+                self.fleet.memory.borrow_mut().record_lookup(binding);
                 let (addresses, health) = (Some(resolution.addresses), record.health.clone());
                 Report { addresses, health, ..Report::new(binding, Status::InSync) }
             }

@@ -2,6 +2,7 @@
 //! share it.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -92,17 +93,16 @@ where
         {
             keep_only(&mut set, name)?;
         }
-        let BindingSet { bindings, unbound, relisted } = set;
+        let BindingSet { bindings, unbound, .. } = set;
         let (trigger, reports) = match request {
-            Request::Watch(watched) => {
+            Request::Watch { watched, to_list } => {
+                self.forget(&bindings, &to_list);
                 let joining = self.joining(event, &bindings, &watched, watch_cutoff, deadline);
                 (Trigger::Watch, self.watch(&bindings, &watched, joining, deadline).await)
             }
             Request::Check(to_list) => {
-                let to_list = to_list.into_iter().filter_map(|index| bindings.get(index));
-                to_list.for_each(|binding| self.fleet.forget(binding));
-                let scope = Scope::Check { relisted };
-                (Trigger::Check, self.sync_once(&bindings, self.check_mode(), scope, deadline).await)
+                self.forget(&bindings, &to_list);
+                (Trigger::Check, self.sync_once(&bindings, self.check_mode(), Scope::Check, deadline).await)
             }
             Request::FullCheck => {
                 (Trigger::Check, self.sync_once(&bindings, self.check_mode(), Scope::Full, deadline).await)
@@ -168,9 +168,8 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let deadline = deadline(remaining);
         let (_, set) =
             self.load_bindings_and_request(&Event::Schedule, self.watch_cutoff(now), deadline).await;
-        let BindingSet { bindings, unbound, relisted } = set;
-        let scope = Scope::Check { relisted };
-        let reports = self.sync_once(&bindings, self.check_mode(), scope, deadline).await;
+        let BindingSet { bindings, unbound, .. } = set;
+        let reports = self.sync_once(&bindings, self.check_mode(), Scope::Check, deadline).await;
         let result = InvocationResult::new(Trigger::Check, bindings.len(), reports, &unbound);
         log_result(&result);
         result
@@ -257,6 +256,14 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             })
         });
         join_all(runs).await
+    }
+
+    /// Forgets these bindings, so that their groups are listed.
+    fn forget(&self, bindings: &[Binding], to_list: &BTreeSet<usize>) {
+        to_list
+            .iter()
+            .filter_map(|index| bindings.get(*index))
+            .for_each(|binding| self.fleet.forget(binding));
     }
 
     /// An event from before this time is about a failover that is over. Such an event comes late if many events wait

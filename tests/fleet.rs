@@ -12,7 +12,7 @@ use rds_nlb_sync::rate_limit::{ApiRateLimiter, Call, Priority};
 use rds_nlb_sync::reconcile::{self, Status};
 use rds_nlb_sync::service::{Answer, InvocationError, InvocationResult, Program, Service};
 use serde_json::{Value, json};
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
 use testkit::fleet::{address, endpoint, group};
 use testkit::ports::TIMING;
@@ -140,6 +140,21 @@ async fn every_group_is_listed_within_verify_seconds() {
         assert!(started.elapsed() <= seconds(900 + 60), "{} of 1000", repaired.len());
     }
     assert!(most <= 2 * 100, "a listing before and one after each repair: {most}");
+}
+
+/// A cold function lists as many groups as its limits allow within 45 s. The next one must not begin with the same.
+#[tokio::test(start_paused = true)]
+async fn cold_checks_leave_no_group_out_for_ever() {
+    let mut estate = Estate::of(400);
+    estate.config.elb_calls = 1;
+    for _ in 0..60 {
+        estate.fleet = Fleet::new(&estate.config);
+        estate.aws.state().rate_limiter = Some(Arc::new(ApiRateLimiter::new(estate.config.elb_calls)));
+        estate.check().await;
+    }
+    let looked_up: BTreeSet<String> =
+        estate.aws.calls(Action::Lookup).into_iter().map(|call| call.detail).collect();
+    assert_eq!(looked_up.len(), 400);
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,6 +300,61 @@ async fn cold_watch_lists_many_others_at_the_routine_rate() {
     let due = 400 * 180 / (900 * 9 / 10);
     let most = 400 + due + 4 * 50 + 180 / 30;
     assert!(listed <= most, "each once, those that are due, and those that moved: {listed}");
+}
+
+/// Their changes are as urgent as the failover that is watched, and the API takes four changes per second.
+#[tokio::test(start_paused = true)]
+async fn bindings_that_keep_failing_do_not_delay_the_watched_failover() {
+    let estate = Estate::of(200);
+    (100..200).for_each(|number| estate.aws.fails_over(number));
+    let moves_at = Instant::now() + seconds(30);
+    let denied = move |action| {
+        (action == Action::RegisterTargets && Instant::now() < moves_at).then_some(ApiFault::Denied)
+    };
+    estate.aws.state().chooser = Some(Box::new(denied));
+    let aws = estate.aws.clone();
+    tokio::spawn(async move {
+        sleep_until(moves_at).await;
+        aws.fails_over(0);
+    });
+    estate.watch(0).await;
+    let registered = estate.aws.calls(Action::RegisterTargets);
+    let own = registered.iter().find(|call| call.detail.contains(&address(0, 2))).expect("followed");
+    assert!(own.at - moves_at <= seconds(10), "{:?}", own.at - moves_at);
+}
+
+/// The templates reserve one run for a function with a tag: no other run looks after them.
+#[tokio::test(start_paused = true)]
+async fn cold_watch_with_a_tag_lists_a_few_others() {
+    let mut estate = Estate::of(10);
+    estate.config.discovery = Some("rds-nlb-sync".to_owned());
+    estate.fleet = Fleet::new(&estate.config);
+    estate.aws.fails_over(1);
+    estate.watch(0).await;
+    let registered = estate.aws.calls(Action::RegisterTargets);
+    assert!(registered[0].detail.contains(&address(1, 2)), "{registered:?}");
+}
+
+/// A silent name would take one of the few slots for lookups again and again.
+#[tokio::test(start_paused = true)]
+async fn name_that_fails_beside_a_watch_is_left_to_the_next_check() {
+    let estate = Estate::of(200);
+    estate.warm().await;
+    estate.check().await;
+    estate.aws.state().names.insert(endpoint(7), ApiFault::NxDomain);
+    estate.aws.forget_calls();
+    estate.watch(0).await;
+    let of_name = |name: String| {
+        estate.aws.calls(Action::Lookup).iter().filter(|call| call.detail.contains(&name)).count()
+    };
+    assert_eq!(of_name(endpoint(7)), 1);
+    assert!(of_name(endpoint(8)) > 100, "{}", of_name(endpoint(8)));
+    estate.aws.state().names.clear();
+    estate.aws.fails_over(7);
+    assert_eq!(changed(&estate.check().await.0), ["db-7"]);
+    estate.aws.forget_calls();
+    estate.watch(0).await;
+    assert!(of_name(endpoint(7)) > 100, "it resolves again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -438,6 +508,39 @@ mod readers {
         assert_eq!(changed(&outcome), ["db-59"]);
         let listed = estate.aws.count(Action::DescribeTargetHealth);
         assert!(listed <= 20 + 2, "its own twice, and those that are due: {listed}");
+        assert_eq!(
+            estate.aws.targets_of(&group(59)),
+            format!("{}:5432 {}:5432", address(59, 1), address(59, 9))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deleted_reader_fails_one_check() {
+        let estate = clusters().await;
+        {
+            let mut state = estate.aws.state();
+            state.zone.remove(&endpoint_of("db-59-r"));
+            state.clusters.get_mut("db-59").expect("a cluster").remove("db-59-r");
+            state.instances.remove("db-59-r");
+            state.zone.insert(endpoint_of("db-59-w"), addresses(&[&address(59, 1)]));
+        }
+        let mut failures = 0;
+        for _ in 0..3 {
+            sleep(seconds(60)).await;
+            failures += usize::from(estate.invoke(schedule()).await.is_err());
+        }
+        assert_eq!(failures, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn event_about_a_reader_counts_beside_a_failover_in_one_batch() {
+        let estate = clusters().await;
+        let created = add_reader(&estate, 59);
+        let arn = "arn:aws:rds:us-east-1:123456789012:cluster:db-0";
+        let failover = json!({"source": "aws.rds", "detail-type": "RDS DB Cluster Event", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
+        let record =
+            |event: Value| json!({"eventSource": "aws:sqs", "messageId": "1", "body": event.to_string()});
+        estate.invoke(json!({"Records": [record(failover), record(created)]})).await.unwrap();
         assert_eq!(
             estate.aws.targets_of(&group(59)),
             format!("{}:5432 {}:5432", address(59, 1), address(59, 9))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_elasticloadbalancingv2::operation::describe_tags::DescribeTagsError;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tokio::time::Instant;
 
@@ -19,6 +20,7 @@ const PAGE: i32 = 400;
 const PAGES: usize = 50;
 
 const CONCURRENT_CALLS: usize = 4;
+const READ_TAGS: &str = "read the target groups' tags";
 
 impl Elb {
     async fn list_groups(&self, priority: Priority) -> Result<Vec<String>, Error> {
@@ -48,10 +50,19 @@ impl Elb {
             .with_source(format!("the API has more than {PAGES} pages of them")))
     }
 
-    async fn with_tag(&self, permit: Permit, key: &str, arns: &[String]) -> Result<Vec<Tagged>, Error> {
+    /// Those of the groups that carry the tag. `None` if one of the groups was deleted since they were listed.
+    async fn with_tag(
+        &self,
+        permit: Permit,
+        key: &str,
+        arns: &[String],
+    ) -> Result<Option<Vec<Tagged>>, Error> {
         let request = self.client.with(permit).describe_tags().set_resource_arns(Some(arns.to_vec()));
-        let doing = "read the target groups' tags".to_owned();
-        let described = aws::call(doing, "elasticloadbalancing:DescribeTags", request.send()).await?;
+        let (doing, action) = (READ_TAGS.to_owned(), "elasticloadbalancing:DescribeTags");
+        let is_deleted = DescribeTagsError::is_target_group_not_found_exception;
+        let Some(described) = aws::find(doing, action, is_deleted, request.send()).await? else {
+            return Ok(None);
+        };
         let tagged = described.tag_descriptions().iter().filter_map(|description| {
             let group = description.resource_arn()?.to_owned();
             let tags: BTreeMap<String, String> = description
@@ -61,12 +72,20 @@ impl Elb {
                 .collect();
             tags.contains_key(key).then_some(Tagged { group, tags })
         });
-        Ok(tagged.collect())
+        Ok(Some(tagged.collect()))
     }
 
-    /// Lists the tagged groups, and keeps the list. Continues an unfinished listing that is young enough.
+    /// Lists the tagged groups, and keeps the list. Continues an unfinished listing that is young enough. A list that
+    /// another caller began after this call counts as well.
     async fn list_tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Vec<Tagged>, Error> {
+        let called = Instant::now();
         let mut unfinished = self.scan.lock().await;
+        if let Some(list) = &*self.tagged.borrow()
+            && !list.is_outdated
+            && (list.is_accepted(age) || list.started > called)
+        {
+            return Ok(list.tagged.clone());
+        }
         let scan = match &mut *unfinished {
             Some(scan) if is_accepted(scan.started, scan.arns.len(), age) => scan,
             none => {
@@ -80,16 +99,25 @@ impl Elb {
             Ok((batch, self.with_tag(permit, key, &arns).await?))
         });
         let calls = stream::iter(calls).buffer_unordered(CONCURRENT_CALLS);
+        let mut is_outdated = false;
         let reading = calls.try_for_each(|(batch, tagged)| {
-            scan.read.insert(batch, tagged);
+            match tagged {
+                Some(tagged) => drop(scan.read.insert(batch, tagged)),
+                None => is_outdated = true,
+            }
             future::ok::<_, Error>(())
         });
         if let Err(error) = reading.await {
-            // The API refuses a batch with a group that has been deleted since. A new listing leaves the group out.
             if error.kind() == ErrorKind::Permanent {
                 *unfinished = None;
             }
             return Err(error);
+        }
+        if is_outdated {
+            // The API refuses a batch with a group that was deleted. A new listing leaves the group out.
+            *unfinished = None;
+            return Err(Error::new(ErrorKind::Transient, READ_TAGS)
+                .with_source("a target group was deleted meanwhile; the next attempt lists them again"));
         }
         let tagged: Vec<Tagged> = scan.read.values().flatten().cloned().collect();
         let (started, all) = (scan.started, scan.arns.len());

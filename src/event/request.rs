@@ -16,8 +16,9 @@ pub type ClusterByInstance = BTreeMap<String, Option<String>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Watch these bindings: a failover may be under way.
-    Watch(Vec<WatchedBinding>),
+    /// Watch some bindings: a failover may be under way. The groups of others, by index, must be listed: another event of the
+    /// batch may be about them.
+    Watch { watched: Vec<WatchedBinding>, to_list: BTreeSet<usize> },
     /// Check every binding, and list the groups of these bindings in any case, by index: the event may be about them.
     Check(BTreeSet<usize>),
     /// Check every binding, and list every group: an operator asked for it.
@@ -73,7 +74,7 @@ pub fn decide_request(
     }
     let watched =
         watched.into_iter().map(|(index, promoted_instance)| WatchedBinding { index, promoted_instance });
-    Request::Watch(watched.collect())
+    Request::Watch { watched: watched.collect(), to_list }
 }
 
 /// The instances that the event is about and that may be members of a bound cluster. Known members are left out.

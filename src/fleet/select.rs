@@ -29,16 +29,16 @@ const MAX_NOT_IN_SERVICE: usize = 10;
 const PLANNED_PART: f64 = 0.9;
 /// How long the background sync waits before it retries a binding that it could not bring into sync.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How many bindings the background sync retries at once. Each may make a change, and the failover that is watched needs
+/// one of the four changes per second as well.
+const MAX_RETRIES_AT_ONCE: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All bindings, and every group is listed: an operator asked for it.
     Full,
     /// All bindings: the schedule's check.
-    Check {
-        /// Whether this invocation has listed the tagged groups, which used up part of the routine calls.
-        relisted: bool,
-    },
+    Check,
     /// All bindings but those that are watched, while a watch goes on.
     Background,
 }
@@ -46,6 +46,8 @@ pub enum Scope {
 pub struct Memory {
     /// Within this time, every group is listed.
     period: Duration,
+    /// Whether no other run may sync the groups meanwhile: the templates reserve one run for a function with a tag.
+    is_only_run: bool,
     /// By target group.
     results: BTreeMap<String, LastResult>,
     /// The target groups that are being resolved, listed or reconciled.
@@ -60,6 +62,8 @@ pub enum LastResult {
         record: Rc<InSyncRecord>,
         /// When the group was last listed, or when a later lookup failed.
         at: Instant,
+        /// Whether the last lookup failed.
+        is_unresolved: bool,
     },
     /// The group may not be in sync: the run failed or waits, or an attempt may still take effect.
     NeedsSync { priority: Priority, at: Instant },
@@ -109,7 +113,7 @@ impl LastResult {
                     health: report.health.clone(),
                     reader_cache: ReaderCache::default(),
                 };
-                Self::InSync { record: Rc::new(record), at: now }
+                Self::InSync { record: Rc::new(record), at: now, is_unresolved: false }
             }
             (Status::Failed, None) => Self::NotObserved,
             (Status::Failed, Some(_)) => Self::NeedsSync { priority: Priority::Failover, at: now },
@@ -122,21 +126,28 @@ impl LastResult {
 }
 
 impl Memory {
-    pub fn new(period: Duration) -> Self {
-        Self { period, results: BTreeMap::new(), in_progress: BTreeSet::new(), selected_at: None, due: 0.0 }
+    pub fn new(period: Duration, is_only_run: bool) -> Self {
+        Self {
+            period,
+            is_only_run,
+            results: BTreeMap::new(),
+            in_progress: BTreeSet::new(),
+            selected_at: None,
+            due: 0.0,
+        }
     }
 
     /// Decides which groups are listed, and remembers when that was:
     ///
     /// | last result | full | check | background |
     /// |---|---|---|---|
-    /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due |
+    /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due; if the last lookup failed, leave to the next check |
     /// | in sync, changed binding, or none | list | list | list |
-    /// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s |
+    /// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s, up to 10 at a time |
     /// | not observed | list | list | leave to the next check |
     ///
-    /// With up to [`MIN_LISTED`] bindings, a check lists every group, and the background sync leaves a group without a
-    /// result to the next check. A check also lists up to [`MAX_NOT_IN_SERVICE`] groups with an address that is not in
+    /// With up to [`MIN_LISTED`] bindings, a check lists every group, and without a tag the background sync leaves a
+    /// group without a result to the next check. A check also lists up to [`MAX_NOT_IN_SERVICE`] groups with an address that is not in
     /// service. The background sync leaves out the groups in progress.
     pub fn select(&mut self, bindings: &[Binding], now: Instant, scope: Scope) -> Selection {
         let elapsed = self.selected_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
@@ -149,10 +160,9 @@ impl Memory {
                 return Selection { list: (0..bindings.len()).collect(), ..Selection::default() };
             }
             // A check lists more than is due, as a rule, and leaves nothing to the next one.
-            Scope::Check { relisted } => {
+            Scope::Check => {
                 self.forget_unbound(bindings);
-                let listed = if relisted { MIN_LISTED } else { MIN_LISTED.max(due as usize) };
-                (select_for_check(bindings, &self.results), listed, 0.0)
+                (select_for_check(bindings, &self.results), MIN_LISTED.max(due as usize), 0.0)
             }
             // The background sync runs every second. In that time less than one group may become due.
             Scope::Background => (self.select_for_background(bindings, now), due as usize, due.fract()),
@@ -164,27 +174,33 @@ impl Memory {
 
     fn select_for_background(&self, bindings: &[Binding], now: Instant) -> Selection {
         let mut selection = Selection::default();
-        let mut in_sync = Vec::new();
+        let (mut in_sync, mut retries) = (Vec::new(), Vec::new());
+        let mut most_retries = MAX_RETRIES_AT_ONCE;
         for (index, binding) in bindings.iter().enumerate() {
             let group = binding.target_group.as_str();
+            let result = self.results.get(group);
             if self.in_progress.contains(group) {
+                let is_retry = matches!(result, Some(LastResult::NeedsSync { .. }));
+                most_retries = most_retries.saturating_sub(usize::from(is_retry));
                 continue;
             }
-            match self.results.get(group) {
+            match result {
                 Some(LastResult::NeedsSync { priority, at }) => {
                     if now.saturating_duration_since(*at) >= RETRY_INTERVAL {
-                        selection.reconcile.push((index, *priority));
+                        retries.push((*at, index, *priority));
                     }
                 }
-                Some(LastResult::InSync { record, at }) if record.binding == *binding => {
+                Some(LastResult::InSync { is_unresolved: true, .. } | LastResult::NotObserved) => {}
+                Some(LastResult::InSync { record, at, .. }) if record.binding == *binding => {
                     in_sync.push((*at, index, Rc::clone(record)));
                 }
-                Some(LastResult::NotObserved) => {}
-                _ if bindings.len() <= MIN_LISTED => {}
+                _ if bindings.len() <= MIN_LISTED && !self.is_only_run => {}
                 Some(LastResult::InSync { .. }) | None => selection.list.push(index),
             }
         }
         selection.compare = oldest_first(in_sync);
+        selection.reconcile = oldest_first(retries);
+        selection.reconcile.truncate(most_retries);
         selection
     }
 
@@ -201,11 +217,20 @@ impl Memory {
         self.results.remove(binding.target_group.as_str());
     }
 
-    /// Puts a binding whose lookup failed behind the others. Otherwise names that do not resolve would take the turns
-    /// of the other groups.
+    /// Puts a binding whose lookup failed behind the others, and leaves it to the next check. Otherwise names that do not
+    /// resolve would take the turns of the other groups.
     pub fn postpone(&mut self, binding: &Binding, now: Instant) {
-        if let Some(LastResult::InSync { at, .. }) = self.results.get_mut(binding.target_group.as_str()) {
-            *at = now;
+        let result = self.results.get_mut(binding.target_group.as_str());
+        if let Some(LastResult::InSync { at, is_unresolved, .. }) = result {
+            (*at, *is_unresolved) = (now, true);
+        }
+    }
+
+    /// Records that the lookup of a binding that is in sync succeeded.
+    pub fn record_lookup(&mut self, binding: &Binding) {
+        let result = self.results.get_mut(binding.target_group.as_str());
+        if let Some(LastResult::InSync { is_unresolved, .. }) = result {
+            *is_unresolved = false;
         }
     }
 
@@ -234,7 +259,7 @@ fn select_for_check(bindings: &[Binding], results: &BTreeMap<String, LastResult>
                 selection.reconcile.push((index, *priority));
             }
             Some(LastResult::NeedsSync { .. }) => left_over.push(index),
-            Some(LastResult::InSync { record, at })
+            Some(LastResult::InSync { record, at, .. })
                 if record.binding == *binding && bindings.len() > MIN_LISTED =>
             {
                 in_sync.push((*at, index, Rc::clone(record)));
@@ -252,9 +277,9 @@ fn select_for_check(bindings: &[Binding], results: &BTreeMap<String, LastResult>
     selection
 }
 
-fn oldest_first(mut in_sync: Vec<(Instant, usize, Rc<InSyncRecord>)>) -> Vec<(usize, Rc<InSyncRecord>)> {
-    in_sync.sort_by_key(|(at, ..)| *at);
-    in_sync.into_iter().map(|(_, index, record)| (index, record)).collect()
+fn oldest_first<R>(mut results: Vec<(Instant, usize, R)>) -> Vec<(usize, R)> {
+    results.sort_by_key(|(at, ..)| *at);
+    results.into_iter().map(|(_, index, result)| (index, result)).collect()
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ impl ReaderCache {
                     }
                 }?;
                 let lookups = names.iter().map(async |name| single_address(dns.resolve(name, family).await?));
-                let addresses = try_join_all(lookups).await?;
+                // A name that is missing may be that of a reader which was deleted since.
+                let addresses = try_join_all(lookups).await.inspect_err(|_| self.forget_old_names())?;
                 let addresses = addresses.iter().flat_map(|resolution| resolution.addresses.iter());
                 let readers = Addresses::parse(addresses).map_err(|invalid| {
                     Error::new(ErrorKind::NoAnswer, format!("resolve the readers of {}", binding.endpoint))
@@ -95,6 +96,11 @@ impl ReaderCache {
         let is_same = *addresses == resolution.addresses || resolution.chain.iter().any(alternates);
         let age = if names.is_err() { age.min(RDS_RECHECK_INTERVAL) } else { age };
         (is_same && answered.elapsed() < age).then(|| names.clone())
+    }
+
+    /// Asks the RDS API at the next lookup if its last answer is old.
+    fn forget_old_names(&self) {
+        self.0.borrow_mut().take_if(|answer| answer.answered.elapsed() >= RDS_RECHECK_INTERVAL);
     }
 
     /// Asks the RDS API at the next lookup if its last answer was an error.

@@ -1,10 +1,8 @@
 use super::*;
 use crate::plan::{TargetState, Targets};
-use Scope::{Background, Full};
+use Scope::{Background, Check, Full};
 
 const PERIOD: Duration = Duration::from_secs(900);
-const CHECK: Scope = Scope::Check { relisted: false };
-const RELISTED: Scope = Scope::Check { relisted: true };
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -26,7 +24,7 @@ fn bindings(count: usize) -> Vec<Binding> {
 /// `-` unknown, `s10` in sync 10 s ago, `x10` too, with an unhealthy address, `c` in sync with another binding, `f3` and `t3` a failover and a clean-up
 /// left to do 3 s ago, `u` unresolved, and with `!` in progress.
 fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
-    let mut memory = Memory::new(PERIOD);
+    let mut memory = Memory::new(PERIOD, false);
     let mut count = 0;
     for word in words.split_whitespace() {
         let (word, times) = word.split_once('*').map_or((word, 1), |(word, n)| (word, n.parse().unwrap()));
@@ -46,7 +44,7 @@ fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
                     health.insert("10.0.1.10:5432".parse().unwrap(), TargetState::Unhealthy);
                 }
                 let record = InSyncRecord { binding, addresses, health, reader_cache };
-                LastResult::InSync { record: Rc::new(record), at }
+                LastResult::InSync { record: Rc::new(record), at, is_unresolved: false }
             };
             let result = match kind {
                 "s" | "x" => in_sync(binding),
@@ -108,31 +106,31 @@ fn case(name: &str, scope: Scope, estate_words: &str, expected: &str) {
 #[tokio::test]
 #[rustfmt::skip]
 async fn selection_by_last_result_and_scope() {
-    case("no bindings", CHECK, "", "");
-    case("few, cold", CHECK, "-*20", "list 0-19");
-    case("few, in sync", CHECK, "s60*20", "list 0-19");
-    case("few, in sync, after discovery", RELISTED, "s60*20", "list 0-19");
-    case("few, changed or unresolved", CHECK, "c u s60", "list 0-2");
-    case("few, one failed", CHECK, "s60 f60 t60 -", "failover 1, cleanup 2, list 0 3");
-    case("few, in progress", CHECK, "s60! -!", "list 0-1");
-    case("many, cold", CHECK, "-*21", "list 0-20");
-    case("many, in sync", CHECK, "s60*21", "compare 0-20, due 20");
-    case("many, in sync, after discovery", RELISTED, "s60*21", "compare 0-20, due 20");
-    case("many, some unknown", CHECK, "s60*20 - c u", "list 20-22, compare 0-19, due 20");
-    case("many, longest ago first", CHECK, "s10 s30 s20 s60*18", "compare 3-20 1-2 0, due 20");
-    case("many, equally long ago", CHECK, "s10*21", "compare 0-20, due 20");
-    case("many, one failed", CHECK, "s60*20 f1 t1", "failover 20, cleanup 21, compare 0-19, due 20");
-    case("many failed", CHECK, "-*2 f60*22", "failover 2-21, list 22-23 0-1");
-    case("many, in progress", CHECK, "s60!*21", "compare 0-20, due 20");
+    case("no bindings", Check, "", "");
+    case("few, cold", Check, "-*20", "list 0-19");
+    case("few, in sync", Check, "s60*20", "list 0-19");
+    case("few, changed or unresolved", Check, "c u s60", "list 0-2");
+    case("few, one failed", Check, "s60 f60 t60 -", "failover 1, cleanup 2, list 0 3");
+    case("few, in progress", Check, "s60! -!", "list 0-1");
+    case("many, cold", Check, "-*21", "list 0-20");
+    case("many, in sync", Check, "s60*21", "compare 0-20, due 20");
+    case("many, some unknown", Check, "s60*20 - c u", "list 20-22, compare 0-19, due 20");
+    case("many, longest ago first", Check, "s10 s30 s20 s60*18", "compare 3-20 1-2 0, due 20");
+    case("many, equally long ago", Check, "s10*21", "compare 0-20, due 20");
+    case("many, one failed", Check, "s60*20 f1 t1", "failover 20, cleanup 21, compare 0-19, due 20");
+    case("many failed", Check, "-*2 f60*22", "failover 2-21, list 22-23 0-1");
+    case("many, in progress", Check, "s60!*21", "compare 0-20, due 20");
     case("an operator's check", Full, "s60 f60 t60 u c -", "list 0-5");
     case("an operator's check of many", Full, "s60*30 f60 t60 u c -", "list 0-34");
     case("an operator's check, in progress", Full, "s60! -!", "list 0-1");
     case("background, few, in sync", Background, "s60*20", "compare 0-19");
     case("background, few, unknown", Background, "- c u", "");
-    case("background, few, failed", Background, "f5 t4 f60 t60", "failover 0 2, cleanup 3");
+    case("background, few, failed", Background, "f5 t4 f60 t60", "failover 2 0, cleanup 3");
     case("background, many, unknown", Background, "-*10 c*10 u*10", "list 0-19");
     case("background, many, in sync", Background, "s60*30", "compare 0-29");
-    case("background, many, failed", Background, "f5*30 f4*2 t4", "failover 0-29");
+    case("background, many, failed", Background, "f5*30 f4*2 t4", "failover 0-9");
+    case("background, longest ago first", Background, "f5 f7 f6", "failover 1 2 0");
+    case("background, many failed, some retried", Background, "f60!*8 t60! f5*30 f4", "failover 9");
     case("background, in progress", Background, "s60! f60! u! -!*30 s60", "compare 33");
 }
 
@@ -140,13 +138,11 @@ async fn selection_by_last_result_and_scope() {
 async fn share_of_due_groups_covers_all_within_the_period() {
     // By scope, number of bindings, and seconds since the last selection: groups that are due.
     let cases = [
-        (CHECK, 1000, 60, 74),
-        (CHECK, 1000, 10, 20),
-        (CHECK, 200, 60, 20),
-        (CHECK, 1000, 810, 1000),
-        (CHECK, 1000, 9999, 1000),
-        (RELISTED, 1000, 60, 20),
-        (RELISTED, 1000, 9999, 20),
+        (Check, 1000, 60, 74),
+        (Check, 1000, 10, 20),
+        (Check, 200, 60, 20),
+        (Check, 1000, 810, 1000),
+        (Check, 1000, 9999, 1000),
         (Background, 1000, 60, 74),
         (Background, 1000, 1, 1),
         (Background, 100, 1, 0),
@@ -165,7 +161,7 @@ async fn share_of_due_groups_covers_all_within_the_period() {
 async fn first_selection_of_many_groups_lists_the_minimum() {
     let now = Instant::now();
     let (bindings, mut memory) = estate("s0*1000", now);
-    assert_eq!(memory.select(&bindings, now, CHECK).due, MIN_LISTED);
+    assert_eq!(memory.select(&bindings, now, Check).due, MIN_LISTED);
     let (bindings, mut memory) = estate("s0*1000", now);
     assert_eq!(memory.select(&bindings, now, Background).due, 0);
 }
@@ -186,11 +182,11 @@ async fn background_selections_add_up_fractions_of_groups() {
 async fn check_takes_over_the_fractions_and_starts_anew() {
     let now = Instant::now();
     let (bindings, mut memory) = estate("s0*1000", now);
-    memory.select(&bindings, now, CHECK);
+    memory.select(&bindings, now, Check);
     // 1.23 groups, of which 0.23 are left.
     assert_eq!(memory.select(&bindings, now + seconds(1), Background).due, 1);
     assert!((0.2..0.3).contains(&memory.due), "{}", memory.due);
-    memory.select(&bindings, now + seconds(2), CHECK);
+    memory.select(&bindings, now + seconds(2), Check);
     assert_eq!(memory.due, 0.0);
 }
 
@@ -199,10 +195,10 @@ async fn check_takes_over_the_fractions_and_starts_anew() {
 async fn command_takes_no_turn_of_the_groups_that_are_due() {
     let now = Instant::now();
     let (bindings, mut memory) = estate("s0*1000", now);
-    memory.select(&bindings, now, CHECK);
+    memory.select(&bindings, now, Check);
     memory.select(&bindings[..1], now + seconds(59), Full);
     // 1000 groups in 810 s: 74 in a minute.
-    assert_eq!(memory.select(&bindings, now + seconds(60), CHECK).due, 74);
+    assert_eq!(memory.select(&bindings, now + seconds(60), Check).due, 74);
 }
 
 fn addresses() -> Addresses {
@@ -215,7 +211,7 @@ fn after(report: &Report) -> String {
     let (bindings, mut memory) = estate("- s0*20", now);
     memory.record(&bindings[0], report, now);
     let background = describe(&memory.select(&bindings, now + seconds(5), Background));
-    let check = describe(&memory.select(&bindings, now + seconds(6), CHECK));
+    let check = describe(&memory.select(&bindings, now + seconds(6), Check));
     let of_first = |text: &str| {
         let mut parts = text.split(", ").filter(|part| part.split(['-', ' ']).nth(1) == Some("0"));
         parts.next().and_then(|part| part.split(' ').next()).unwrap_or("leave").to_owned()
@@ -246,7 +242,7 @@ async fn failed_lookup_puts_a_binding_behind_the_others() {
     let (bindings, mut memory) = estate("s60 s50*20 f60", now);
     memory.postpone(&bindings[0], now);
     memory.postpone(&bindings[21], now);
-    let selection = memory.select(&bindings, now, CHECK);
+    let selection = memory.select(&bindings, now, Check);
     assert_eq!(describe(&selection), "failover 21, compare 1-20 0, due 20");
 }
 
@@ -255,7 +251,7 @@ async fn forgotten_binding_is_listed() {
     let now = Instant::now() + seconds(100);
     let (bindings, mut memory) = estate("s60*21", now);
     memory.forget(&bindings[7]);
-    assert_eq!(describe(&memory.select(&bindings, now, CHECK)), "list 7, compare 0-6 8-20, due 20");
+    assert_eq!(describe(&memory.select(&bindings, now, Check)), "list 7, compare 0-6 8-20, due 20");
 }
 
 #[tokio::test]
@@ -266,11 +262,9 @@ async fn unbound_group_is_forgotten_by_the_schedules_check_alone() {
         let last = all.pop().unwrap();
         memory.select(&all, now, scope);
         all.push(last);
-        describe(&memory.select(&all, now, CHECK))
+        describe(&memory.select(&all, now, Check))
     };
-    for scope in [CHECK, RELISTED] {
-        assert_eq!(listed_again(scope), "list 21, compare 0-20, due 20", "{scope:?}");
-    }
+    assert_eq!(listed_again(Check), "list 21, compare 0-20, due 20");
     // An operator's command may be about one binding; the background leaves out those that are watched.
     for scope in [Full, Background] {
         assert_eq!(listed_again(scope), "compare 0-21, due 20", "{scope:?}");
@@ -279,7 +273,7 @@ async fn unbound_group_is_forgotten_by_the_schedules_check_alone() {
 
 #[tokio::test]
 async fn group_in_progress_is_started_once_until_it_is_finished() {
-    let mut memory = Memory::new(PERIOD);
+    let mut memory = Memory::new(PERIOD, false);
     assert!(memory.start(&group(0)));
     assert!(!memory.start(&group(0)));
     assert!(memory.start(&group(1)));
@@ -296,8 +290,8 @@ fn group_out_of_service_is_listed_by_every_check_besides_those_due() {
         let due = &selection.compare[..selection.due];
         ranges(&due.iter().map(|(index, _)| *index).collect::<Vec<_>>())
     };
-    assert_eq!(listed("s100*30 x1", CHECK), "30 0-19");
-    assert_eq!(listed("s100*30 x1*40", CHECK), "30-39 0-19", "and no more than ten");
+    assert_eq!(listed("s100*30 x1", Check), "30 0-19");
+    assert_eq!(listed("s100*30 x1*40", Check), "30-39 0-19", "and no more than ten");
     assert_eq!(listed("s100*30 x1", Background), "", "the next check lists it");
 }
 
@@ -312,6 +306,6 @@ fn group_that_may_apply_late_is_listed_by_the_next_check() {
         ..Report::new(binding, Status::Updated)
     };
     memory.record(binding, &report, now);
-    let selection = memory.select(&bindings, now, CHECK);
+    let selection = memory.select(&bindings, now, Check);
     assert_eq!(selection.reconcile, [(7, Priority::Cleanup)]);
 }
