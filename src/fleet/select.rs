@@ -29,9 +29,6 @@ const MAX_NOT_IN_SERVICE: usize = 10;
 const PLANNED_PART: f64 = 0.9;
 /// How long the background sync waits before it retries a binding that it could not bring into sync.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// How many bindings the background sync retries at once. Each may make a change, and the failover that is watched needs
-/// one of the four changes per second as well.
-const MAX_RETRIES_AT_ONCE: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -143,7 +140,7 @@ impl Memory {
     /// |---|---|---|---|
     /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due; if the last lookup failed, leave to the next check |
     /// | in sync, changed binding, or none | list | list | list |
-    /// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s, up to 10 at a time |
+    /// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s |
     /// | not observed | list | list | leave to the next check |
     ///
     /// With up to [`MIN_LISTED`] bindings, a check lists every group, and without a tag the background sync leaves a
@@ -174,20 +171,16 @@ impl Memory {
 
     fn select_for_background(&self, bindings: &[Binding], now: Instant) -> Selection {
         let mut selection = Selection::default();
-        let (mut in_sync, mut retries) = (Vec::new(), Vec::new());
-        let mut most_retries = MAX_RETRIES_AT_ONCE;
+        let mut in_sync = Vec::new();
         for (index, binding) in bindings.iter().enumerate() {
             let group = binding.target_group.as_str();
-            let result = self.results.get(group);
             if self.in_progress.contains(group) {
-                let is_retry = matches!(result, Some(LastResult::NeedsSync { .. }));
-                most_retries = most_retries.saturating_sub(usize::from(is_retry));
                 continue;
             }
-            match result {
+            match self.results.get(group) {
                 Some(LastResult::NeedsSync { priority, at }) => {
                     if now.saturating_duration_since(*at) >= RETRY_INTERVAL {
-                        retries.push((*at, index, *priority));
+                        selection.reconcile.push((index, *priority));
                     }
                 }
                 Some(LastResult::InSync { is_unresolved: true, .. } | LastResult::NotObserved) => {}
@@ -199,8 +192,6 @@ impl Memory {
             }
         }
         selection.compare = oldest_first(in_sync);
-        selection.reconcile = oldest_first(retries);
-        selection.reconcile.truncate(most_retries);
         selection
     }
 
@@ -277,9 +268,9 @@ fn select_for_check(bindings: &[Binding], results: &BTreeMap<String, LastResult>
     selection
 }
 
-fn oldest_first<R>(mut results: Vec<(Instant, usize, R)>) -> Vec<(usize, R)> {
-    results.sort_by_key(|(at, ..)| *at);
-    results.into_iter().map(|(_, index, result)| (index, result)).collect()
+fn oldest_first(mut in_sync: Vec<(Instant, usize, Rc<InSyncRecord>)>) -> Vec<(usize, Rc<InSyncRecord>)> {
+    in_sync.sort_by_key(|(at, ..)| *at);
+    in_sync.into_iter().map(|(_, index, record)| (index, record)).collect()
 }
 
 #[cfg(test)]
