@@ -269,6 +269,25 @@ async fn tag_scan_continues_where_a_throttle_stopped_it() {
     assert_eq!(aws.count(Action::DescribeTargetGroups), 1);
 }
 
+/// Other systems of the account, such as Kubernetes, delete groups at any time.
+#[tokio::test]
+async fn group_deleted_during_the_tag_scan_fails_no_check() {
+    let (aws, _) = tagged();
+    let other = aws.tagged("other", &[("team", "other")]);
+    aws.next(Action::DescribeTags, &[ApiFault::Slow(Duration::from_secs(1))]);
+    let deleting = aws.clone();
+    tokio::spawn(async move {
+        while deleting.count(Action::DescribeTags) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        deleting.state().groups.remove(&other);
+    });
+    let function = discovering(&aws, "").await;
+    let result = check(&function).await.unwrap();
+    assert_eq!(result["bindings"].as_array().unwrap().len(), 1, "{result}");
+    assert_eq!(aws.count(Action::DescribeTags), 2);
+}
+
 #[tokio::test]
 async fn command_for_a_bound_group_does_not_fail_by_a_tag_that_binds_nothing() {
     let aws = FakeAws::new();

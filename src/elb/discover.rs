@@ -75,15 +75,13 @@ impl Elb {
         Ok(Some(tagged.collect()))
     }
 
-    /// Lists the tagged groups, and keeps the list. Continues an unfinished listing that is young enough. A list that
-    /// another caller began after this call counts as well.
+    /// Lists the tagged groups, and keeps the list. Continues an unfinished listing that is young enough.
     async fn list_tagged(&self, key: &str, age: TagAge, priority: Priority) -> Result<Vec<Tagged>, Error> {
-        let called = Instant::now();
         let mut unfinished = self.scan.lock().await;
         if let Some(list) = &*self.tagged.borrow()
-            && !list.is_outdated
-            && (list.is_accepted(age) || list.started > called)
+            && list.is_accepted(age)
         {
+            // Another caller has listed them meanwhile.
             return Ok(list.tagged.clone());
         }
         let scan = match &mut *unfinished {

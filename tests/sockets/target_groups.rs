@@ -1,3 +1,5 @@
+use rds_nlb_sync::discovery::{Discover as _, TagAge};
+
 use super::*;
 
 #[tokio::test]
@@ -226,4 +228,18 @@ async fn every_call_of_the_doctor_takes_a_routine_permit() {
         has_permit().await;
     }
     assert!(!has_permit().await);
+}
+
+/// An event and a check of a cold process ask at the same time.
+#[tokio::test]
+async fn callers_at_the_same_time_share_one_scan_of_the_tags() {
+    let aws = FakeAws::new();
+    let group = aws.tagged("billing", &[("rds-nlb-sync", "billing.example.com")]);
+    let groups = groups(&aws).await;
+    let tagged = || groups.tagged("rds-nlb-sync", TagAge::Any, Priority::Routine);
+    let (one, other) = tokio::join!(tagged(), tagged());
+    for tags in [one, other] {
+        assert_eq!(tags.unwrap().groups[0].group, group);
+    }
+    assert_eq!(aws.count(Action::DescribeTags), 1);
 }
