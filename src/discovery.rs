@@ -68,7 +68,7 @@ pub struct BindingSet {
     /// The configured bindings, followed by the discovered ones.
     pub bindings: Vec<Binding>,
     pub unbound: Vec<Unbound>,
-    /// Whether this invocation has listed the tagged groups, which used up part of the routine calls.
+    /// Whether this invocation has listed the tagged groups.
     pub relisted: bool,
 }
 

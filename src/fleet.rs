@@ -143,12 +143,7 @@ struct SyncOnce<'a, D, T, C> {
 impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
     async fn run(self) -> Vec<Report> {
         let selection = self.fleet.memory.borrow_mut().select(self.bindings, Instant::now(), self.scope);
-        let Selection { reconcile, mut list, compare, due } = selection;
-        if self.scope == Scope::Check {
-            // If the time for listings ends early, it must not be always the same groups that wait.
-            let first = fastrand::usize(..list.len().max(1));
-            list.rotate_left(first);
-        }
+        let Selection { reconcile, list, compare, due } = selection;
         let (to_list, queue) = mpsc::unbounded_channel();
         list.into_iter().for_each(|index| enqueue(&to_list, index));
         let reconcile_now = stream::iter(reconcile)

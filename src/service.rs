@@ -2,7 +2,6 @@
 //! share it.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -95,13 +94,13 @@ where
         }
         let BindingSet { bindings, unbound, .. } = set;
         let (trigger, reports) = match request {
-            Request::Watch { watched, to_list } => {
-                self.forget(&bindings, &to_list);
+            Request::Watch(watched) => {
                 let joining = self.joining(event, &bindings, &watched, watch_cutoff, deadline);
                 (Trigger::Watch, self.watch(&bindings, &watched, joining, deadline).await)
             }
             Request::Check(to_list) => {
-                self.forget(&bindings, &to_list);
+                let to_list = to_list.into_iter().filter_map(|index| bindings.get(index));
+                to_list.for_each(|binding| self.fleet.forget(binding));
                 (Trigger::Check, self.sync_once(&bindings, self.check_mode(), Scope::Check, deadline).await)
             }
             Request::FullCheck => {
@@ -256,14 +255,6 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
             })
         });
         join_all(runs).await
-    }
-
-    /// Forgets these bindings, so that their groups are listed.
-    fn forget(&self, bindings: &[Binding], to_list: &BTreeSet<usize>) {
-        to_list
-            .iter()
-            .filter_map(|index| bindings.get(*index))
-            .for_each(|binding| self.fleet.forget(binding));
     }
 
     /// An event from before this time is about a failover that is over. Such an event comes late if many events wait

@@ -142,21 +142,6 @@ async fn every_group_is_listed_within_verify_seconds() {
     assert!(most <= 2 * 100, "a listing before and one after each repair: {most}");
 }
 
-/// A cold function lists as many groups as its limits allow within 45 s. The next one must not begin with the same.
-#[tokio::test(start_paused = true)]
-async fn cold_checks_leave_no_group_out_for_ever() {
-    let mut estate = Estate::of(400);
-    estate.config.elb_calls = 1;
-    for _ in 0..60 {
-        estate.fleet = Fleet::new(&estate.config);
-        estate.aws.state().rate_limiter = Some(Arc::new(ApiRateLimiter::new(estate.config.elb_calls)));
-        estate.check().await;
-    }
-    let looked_up: BTreeSet<String> =
-        estate.aws.calls(Action::Lookup).into_iter().map(|call| call.detail).collect();
-    assert_eq!(looked_up.len(), 400);
-}
-
 #[tokio::test(start_paused = true)]
 async fn missed_failover_is_followed_at_once() {
     let estate = Estate::of(200);
@@ -316,7 +301,7 @@ async fn cold_watch_with_a_tag_lists_a_few_others() {
 
 /// A silent name would take one of the few slots for lookups again and again.
 #[tokio::test(start_paused = true)]
-async fn name_that_fails_beside_a_watch_is_left_to_the_next_check() {
+async fn name_that_fails_beside_a_watch_is_looked_up_more_seldom() {
     let estate = Estate::of(200);
     estate.warm().await;
     estate.check().await;
@@ -326,10 +311,9 @@ async fn name_that_fails_beside_a_watch_is_left_to_the_next_check() {
     let of_name = |name: String| {
         estate.aws.calls(Action::Lookup).iter().filter(|call| call.detail.contains(&name)).count()
     };
-    assert_eq!(of_name(endpoint(7)), 1);
+    assert!((2..=10).contains(&of_name(endpoint(7))), "{}", of_name(endpoint(7)));
     assert!(of_name(endpoint(8)) > 100, "{}", of_name(endpoint(8)));
     estate.aws.state().names.clear();
-    estate.check().await;
     estate.aws.forget_calls();
     estate.watch(0).await;
     assert!(of_name(endpoint(7)) > 100, "it resolves again");
@@ -502,26 +486,15 @@ mod readers {
             state.instances.remove("db-59-r");
             state.zone.insert(endpoint_of("db-59-w"), addresses(&[&address(59, 1)]));
         }
-        let mut failures = 0;
+        let mut failed = Vec::new();
         for _ in 0..3 {
             sleep(seconds(60)).await;
-            failures += usize::from(estate.invoke(schedule()).await.is_err());
+            failed.push(estate.invoke(schedule()).await.is_err());
         }
-        assert_eq!(failures, 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn event_about_a_reader_counts_beside_a_failover_in_one_batch() {
-        let estate = clusters().await;
-        let created = add_reader(&estate, 59);
-        let arn = "arn:aws:rds:us-east-1:123456789012:cluster:db-0";
-        let failover = json!({"source": "aws.rds", "detail-type": "RDS DB Cluster Event", "detail": {"SourceArn": arn, "EventCategories": ["failover"]}});
-        let record =
-            |event: Value| json!({"eventSource": "aws:sqs", "messageId": "1", "body": event.to_string()});
-        estate.invoke(json!({"Records": [record(failover), record(created)]})).await.unwrap();
         assert_eq!(
-            estate.aws.targets_of(&group(59)),
-            format!("{}:5432 {}:5432", address(59, 1), address(59, 9))
+            failed,
+            [true, false, false],
+            "the names of the last of the groups are those of the check before"
         );
     }
 

@@ -105,17 +105,18 @@ impl Elb {
             }
             future::ok::<_, Error>(())
         });
-        if let Err(error) = reading.await {
-            if error.kind() == ErrorKind::Permanent {
-                *unfinished = None;
-            }
-            return Err(error);
-        }
+        let result = reading.await;
         if is_outdated {
             // The API refuses a batch with a group that was deleted. A new listing leaves the group out.
             *unfinished = None;
             return Err(Error::new(ErrorKind::Transient, READ_TAGS)
                 .with_source("a target group was deleted meanwhile; the next attempt lists them again"));
+        }
+        if let Err(error) = result {
+            if error.kind() == ErrorKind::Permanent {
+                *unfinished = None;
+            }
+            return Err(error);
         }
         let tagged: Vec<Tagged> = scan.read.values().flatten().cloned().collect();
         let (started, all) = (scan.started, scan.arns.len());

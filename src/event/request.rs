@@ -16,9 +16,8 @@ pub type ClusterByInstance = BTreeMap<String, Option<String>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Watch some bindings: a failover may be under way. The groups of others, by index, must be listed: another event of the
-    /// batch may be about them.
-    Watch { watched: Vec<WatchedBinding>, to_list: BTreeSet<usize> },
+    /// Watch these bindings: a failover may be under way.
+    Watch(Vec<WatchedBinding>),
     /// Check every binding, and list the groups of these bindings in any case, by index: the event may be about them.
     Check(BTreeSet<usize>),
     /// Check every binding, and list every group: an operator asked for it.
@@ -74,7 +73,7 @@ pub fn decide_request(
     }
     let watched =
         watched.into_iter().map(|(index, promoted_instance)| WatchedBinding { index, promoted_instance });
-    Request::Watch { watched: watched.collect(), to_list }
+    Request::Watch(watched.collect())
 }
 
 /// The instances that the event is about and that may be members of a bound cluster. Known members are left out.

@@ -42,7 +42,7 @@ fn asks_with(bindings: &[Binding], members: &[(&str, &str)], event: &Value) -> S
     match Event::parse(&event.to_string())
         .map(|event| decide_request(&event, bindings, &members.collect(), oldest))
     {
-        Ok(Request::Watch { watched: about, .. }) => {
+        Ok(Request::Watch(about)) => {
             let names: Vec<&str> = about.iter().map(|watched| first_label(&watched.index)).collect();
             format!("watch {}", names.join(" "))
         }

@@ -29,6 +29,9 @@ const MAX_NOT_IN_SERVICE: usize = 10;
 const PLANNED_PART: f64 = 0.9;
 /// How long the background sync waits before it retries a binding that it could not bring into sync.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long it waits before it looks up again a name that failed. A silent name holds one of the few places for lookups for
+/// 4 s.
+const UNRESOLVED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -138,7 +141,7 @@ impl Memory {
     ///
     /// | last result | full | check | background |
     /// |---|---|---|---|
-    /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due; if the last lookup failed, leave to the next check |
+    /// | in sync, same binding | list | resolve; list if it is due | resolve, after 30 s if the last lookup failed; list if it is due |
     /// | in sync, changed binding, or none | list | list | list |
     /// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s |
     /// | not observed | list | list | leave to the next check |
@@ -183,7 +186,10 @@ impl Memory {
                         selection.reconcile.push((index, *priority));
                     }
                 }
-                Some(LastResult::InSync { is_unresolved: true, .. } | LastResult::NotObserved) => {}
+                Some(LastResult::NotObserved) => {}
+                Some(LastResult::InSync { record, at, is_unresolved: true })
+                    if record.binding == *binding
+                        && now.saturating_duration_since(*at) < UNRESOLVED_RETRY_INTERVAL => {}
                 Some(LastResult::InSync { record, at, .. }) if record.binding == *binding => {
                     in_sync.push((*at, index, Rc::clone(record)));
                 }
@@ -208,8 +214,8 @@ impl Memory {
         self.results.remove(binding.target_group.as_str());
     }
 
-    /// Puts a binding whose lookup failed behind the others, and leaves it to the next check. Otherwise names that do not
-    /// resolve would take the turns of the other groups.
+    /// Puts a binding whose lookup failed behind the others. Otherwise names that do not resolve would take the turns of the
+    /// other groups.
     pub fn postpone(&mut self, binding: &Binding, now: Instant) {
         let result = self.results.get_mut(binding.target_group.as_str());
         if let Some(LastResult::InSync { at, is_unresolved, .. }) = result {

@@ -43,9 +43,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         let mut members = self.members.borrow().clone();
         let end = deadline.min(Instant::now() + RDS_TIMEOUT_BESIDE_WATCH);
         self.find_clusters(event, bindings, &mut members, end).await;
-        let Request::Watch { watched: mut found, .. } =
-            decide_request(event, bindings, &members, watch_cutoff)
-        else {
+        let Request::Watch(mut found) = decide_request(event, bindings, &members, watch_cutoff) else {
             return Vec::new();
         };
         found.retain(|found| watched.iter().all(|watched| watched.index != found.index));
@@ -62,7 +60,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
     ) -> (Request, BindingSet) {
         let (request, mut set) = self.read_bindings_and_request(event, watch_cutoff, deadline).await;
         set.unbound.iter().for_each(Unbound::log);
-        if matches!(request, Request::Watch { .. }) {
+        if matches!(request, Request::Watch(_)) {
             // A group that cannot be bound must not fail a watch.
             set.unbound.clear();
         }
@@ -86,7 +84,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         };
         let members = self.members.borrow().clone();
         let (request, known, members) = load(TagAge::Any, priority, members).await;
-        let is_watch = matches!(request, Request::Watch { .. });
+        let is_watch = matches!(request, Request::Watch(_));
         if is_watch || known.relisted || self.config.discovery.is_none() {
             return (request, known);
         }
@@ -129,7 +127,7 @@ impl<D: Resolve, T: TargetGroupApi + Discover, C: RdsApi> Service<'_, D, T, C> {
         deadline: Instant,
     ) -> (Request, ClusterByInstance) {
         let request_now = decide_request(event, bindings, &members, watch_cutoff);
-        if matches!(request_now, Request::Watch { .. }) {
+        if matches!(request_now, Request::Watch(_)) {
             return (request_now, members);
         }
         let are_all_known = self.find_clusters(event, bindings, &mut members, deadline).await;

@@ -9,9 +9,7 @@ fn promotes(event: &Value) -> Option<String> {
 fn promotes_with(bindings: &[Binding], event: &Value) -> Option<String> {
     let event = Event::parse(&event.to_string()).ok()?;
     match decide_request(&event, bindings, &ClusterByInstance::new(), SystemTime::UNIX_EPOCH) {
-        Request::Watch { watched: about, .. } => {
-            about.into_iter().find_map(|watched| watched.promoted_instance)
-        }
+        Request::Watch(about) => about.into_iter().find_map(|watched| watched.promoted_instance),
         _ => None,
     }
 }

@@ -76,7 +76,7 @@ proptest! {
     fn any_event_of_rds_is_watched_or_checked(event in any_rds_event()) {
         let event = Event::parse(&event.to_string()).expect("an event of RDS");
         match decide_request(&event, &bindings(), &ClusterByInstance::new(), SystemTime::UNIX_EPOCH) {
-            Request::Watch { watched: about, .. } => {
+            Request::Watch(about) => {
                 prop_assert_eq!(about.iter().map(|watched| watched.index).collect::<Vec<_>>(), [0]);
             }
             other => prop_assert_eq!(other, Request::Check(Default::default())),

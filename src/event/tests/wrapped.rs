@@ -208,7 +208,7 @@ fn subscription_message_is_as_old_as_its_event_time() {
 fn subscription_message_without_an_account_promotes_nobody() {
     let promoted = |event: &Value| match Event::parse(&event.to_string()) {
         Ok(event) => match decide_request(&event, &bindings(), &ClusterByInstance::new(), ten()) {
-            Request::Watch { watched, .. } => watched[0].promoted_instance.clone(),
+            Request::Watch(watched) => watched[0].promoted_instance.clone(),
             other => panic!("expected a watch, not {other:?}"),
         },
         other => panic!("expected an event, not {other:?}"),
