@@ -230,7 +230,6 @@ impl<D: Resolve, T: TargetGroupApi, C: RdsApi> SyncOnce<'_, D, T, C> {
         drop(in_progress);
         let report = match resolution {
             Ok(resolution) if resolution.addresses == record.addresses => {
-                self.fleet.memory.borrow_mut().record_lookup(binding);
                 let (addresses, health) = (Some(resolution.addresses), record.health.clone());
                 Report { addresses, health, ..Report::new(binding, Status::InSync) }
             }

@@ -29,9 +29,6 @@ const MAX_NOT_IN_SERVICE: usize = 10;
 const PLANNED_PART: f64 = 0.9;
 /// How long the background sync waits before it retries a binding that it could not bring into sync.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// How long it waits before it looks up again a name that failed. A silent name holds one of the few places for lookups for
-/// 4 s.
-const UNRESOLVED_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -62,8 +59,6 @@ pub enum LastResult {
         record: Rc<InSyncRecord>,
         /// When the group was last listed, or when a later lookup failed.
         at: Instant,
-        /// Whether the last lookup failed.
-        is_unresolved: bool,
     },
     /// The group may not be in sync: the run failed or waits, or an attempt may still take effect.
     NeedsSync { priority: Priority, at: Instant },
@@ -113,7 +108,7 @@ impl LastResult {
                     health: report.health.clone(),
                     reader_cache: ReaderCache::default(),
                 };
-                Self::InSync { record: Rc::new(record), at: now, is_unresolved: false }
+                Self::InSync { record: Rc::new(record), at: now }
             }
             (Status::Failed, None) => Self::NotObserved,
             (Status::Failed, Some(_)) => Self::NeedsSync { priority: Priority::Failover, at: now },
@@ -141,14 +136,14 @@ impl Memory {
     ///
     /// | last result | full | check | background |
     /// |---|---|---|---|
-    /// | in sync, same binding | list | resolve; list if it is due | resolve, after 30 s if the last lookup failed; list if it is due |
+    /// | in sync, same binding | list | resolve; list if it is due | resolve; list if it is due |
     /// | in sync, changed binding, or none | list | list | list |
     /// | needs sync | list | reconcile the first 20 at once; list the others first | reconcile at once, after 5 s |
     /// | not observed | list | list | leave to the next check |
     ///
-    /// With up to [`MIN_LISTED`] bindings, a check lists every group, and without a tag the background sync leaves a
-    /// group without a result to the next check. A check also lists up to [`MAX_NOT_IN_SERVICE`] groups with an address that is not in
-    /// service. The background sync leaves out the groups in progress.
+    /// With up to [`MIN_LISTED`] bindings, a check lists every group, and without a tag the background sync leaves a group
+    /// without a result to the next check. A check also lists up to [`MAX_NOT_IN_SERVICE`] groups with an address that is
+    /// not in service. The background sync leaves out the groups in progress.
     pub fn select(&mut self, bindings: &[Binding], now: Instant, scope: Scope) -> Selection {
         let elapsed = self.selected_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let planned = self.period.mul_f64(PLANNED_PART);
@@ -187,10 +182,7 @@ impl Memory {
                     }
                 }
                 Some(LastResult::NotObserved) => {}
-                Some(LastResult::InSync { record, at, is_unresolved: true })
-                    if record.binding == *binding
-                        && now.saturating_duration_since(*at) < UNRESOLVED_RETRY_INTERVAL => {}
-                Some(LastResult::InSync { record, at, .. }) if record.binding == *binding => {
+                Some(LastResult::InSync { record, at }) if record.binding == *binding => {
                     in_sync.push((*at, index, Rc::clone(record)));
                 }
                 _ if bindings.len() <= MIN_LISTED && !self.is_only_run => {}
@@ -217,17 +209,8 @@ impl Memory {
     /// Puts a binding whose lookup failed behind the others. Otherwise names that do not resolve would take the turns of the
     /// other groups.
     pub fn postpone(&mut self, binding: &Binding, now: Instant) {
-        let result = self.results.get_mut(binding.target_group.as_str());
-        if let Some(LastResult::InSync { at, is_unresolved, .. }) = result {
-            (*at, *is_unresolved) = (now, true);
-        }
-    }
-
-    /// Records that the lookup of a binding that is in sync succeeded.
-    pub fn record_lookup(&mut self, binding: &Binding) {
-        let result = self.results.get_mut(binding.target_group.as_str());
-        if let Some(LastResult::InSync { is_unresolved, .. }) = result {
-            *is_unresolved = false;
+        if let Some(LastResult::InSync { at, .. }) = self.results.get_mut(binding.target_group.as_str()) {
+            *at = now;
         }
     }
 
@@ -256,7 +239,7 @@ fn select_for_check(bindings: &[Binding], results: &BTreeMap<String, LastResult>
                 selection.reconcile.push((index, *priority));
             }
             Some(LastResult::NeedsSync { .. }) => left_over.push(index),
-            Some(LastResult::InSync { record, at, .. })
+            Some(LastResult::InSync { record, at })
                 if record.binding == *binding && bindings.len() > MIN_LISTED =>
             {
                 in_sync.push((*at, index, Rc::clone(record)));

@@ -44,7 +44,7 @@ fn estate(words: &str, now: Instant) -> (Vec<Binding>, Memory) {
                     health.insert("10.0.1.10:5432".parse().unwrap(), TargetState::Unhealthy);
                 }
                 let record = InSyncRecord { binding, addresses, health, reader_cache };
-                LastResult::InSync { record: Rc::new(record), at, is_unresolved: false }
+                LastResult::InSync { record: Rc::new(record), at }
             };
             let result = match kind {
                 "s" | "x" => in_sync(binding),
