@@ -57,7 +57,8 @@ pub enum Call {
     Write,
 }
 
-/// Permission for one call. Every call takes a permit as an argument, so no call is made without one. Only [`ApiRateLimiter`] makes permits.
+/// Permission for one call. Every call takes a permit as an argument, so no call is made without one. Only
+/// [`ApiRateLimiter`] makes permits.
 #[derive(Debug)]
 #[must_use = "another call could have used this permit"]
 pub struct Permit {

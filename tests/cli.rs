@@ -651,12 +651,16 @@ mod watch {
 
     async fn start(aws: &FakeAws, arguments: &[&str]) -> Watch {
         let arguments = [&["watch", "--interval", "1"], arguments].concat();
-        let mut process = command(aws, &arguments).await.spawn().expect("it starts");
-        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
-        Watch { process, lines }
+        Watch::spawn(command(aws, &arguments).await)
     }
 
     impl Watch {
+        fn spawn(mut command: Command) -> Self {
+            let mut process = command.spawn().expect("it starts");
+            let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+            Self { process, lines }
+        }
+
         async fn line(&mut self) -> String {
             let line = tokio::time::timeout(LIMIT, self.lines.next_line()).await.expect("a line in time");
             line.expect("UTF-8").expect("it still runs")
@@ -728,9 +732,7 @@ mod watch {
         aws.writer_per_rds("orders-2");
         let mut command = command(&aws, &["watch", "--interval", "600", "--output", "json"]).await;
         command.envs([("PREREGISTER", "false"), ("WATCH_SECONDS", "1")]);
-        let mut process = command.spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut watch = Watch { process, lines };
+        let mut watch = Watch::spawn(command);
         let mut triggers = Vec::new();
         while !triggers.contains(&json!("watch")) {
             let line: Value = serde_json::from_str(&watch.line().await).expect("JSON");
@@ -747,9 +749,7 @@ mod watch {
         aws.writer_per_rds("orders-2");
         let mut command = command(&aws, &["watch", "--interval", "1", "--output", "json"]).await;
         command.envs([("PREREGISTER", "false"), ("WATCH_SECONDS", "1")]);
-        let mut process = command.spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut watch = Watch { process, lines };
+        let mut watch = Watch::spawn(command);
         while !watch.line().await.contains(r#""trigger":"watch""#) {}
         aws.next(Action::DescribeDBClusters, &[ApiFault::Denied]);
         let failed = aws.count(Action::DescribeDBClusters) + 1;
@@ -785,9 +785,7 @@ mod watch {
         let bad = aws.tagged("bad", &[("rds-endpoint", "10.0.0.1")]);
         let mut command = command(&aws, &["watch", "--interval", "1", "--output", "json"]).await;
         command.env("DISCOVERY_TAG", "rds-endpoint");
-        let mut process = command.spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut watch = Watch { process, lines };
+        let mut watch = Watch::spawn(command);
         let line: Value = serde_json::from_str(&watch.line().await).expect("JSON");
         assert_eq!(line["bindings"][0]["status"], "in_sync", "{line}");
         assert_eq!(line["bindings"][1]["target_group"], json!(bad), "{line}");
@@ -880,9 +878,7 @@ mod watch {
         ]);
         let mut command = command(&aws, &["watch", "--interval", "1", "--output", "json"]).await;
         command.env("BINDINGS", bindings.to_string());
-        let mut process = command.spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut watch = Watch { process, lines };
+        let mut watch = Watch::spawn(command);
         for _ in 0..3 {
             assert!(watch.line().await.contains(ENDPOINT));
         }
